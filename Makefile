@@ -1,0 +1,41 @@
+# The two commands are `make demo` and `make test`; each sets up everything it needs.
+# On Windows or without make: read the recipes, they are plain commands.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST_WORKERS ?= 2
+
+.PHONY: help demo test test-all lint format clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11 or run 'make PYTHON=/path/to/python3.11 ...'" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@# Two OpenCV builds share one folder; the headless one must be on top (no libGL on servers).
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall opencv-python-headless==5.0.0.93
+	@touch $@
+
+demo: $(READY)  ## curate, train, distil, generate, evaluate and report, small (at most 15 minutes on 2 cores)
+	$(BIN)/lipforcing demo
+
+test: $(READY)  ## the test suite (under 15 minutes on 2 cores)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
+
+test-all: $(READY)  ## everything, the slow tests too
+	$(BIN)/python -m pytest -m "not gpu and not weights"
+
+lint: $(READY)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## let ruff format and fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove run products and caches (keeps .venv)
+	rm -rf runs state build *.egg-info

@@ -1,0 +1,1 @@
+"""How fast, against whom: measured runs and adapters for peer systems."""

@@ -1,0 +1,141 @@
+"""Products on disk: content keys, atomic writes, and steps that are done once.
+
+Three rules of the house live here. A step's key is the hash of its input content, its settings and its
+version. A product appears under its final name only when it is complete. A finished step is never repeated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, is_dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+KEY_LENGTH = 16
+
+
+def file_sha256(path: Path | str) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def content_key(*parts: Any) -> str:
+    """A short, file-name-safe key of settings and content hashes.
+
+    Accepts JSON values, dataclasses, pydantic models, fractions, paths and nested containers of them.
+    Equal content gives an equal key on every machine; the order of mapping keys does not matter.
+    """
+    text = json.dumps(_plain(list(parts)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Path | Fraction):
+        return str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if hasattr(value, "model_dump"):
+        return _plain(value.model_dump(mode="json"))
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, set | frozenset):
+        return sorted(_plain(v) for v in value)
+    raise TypeError(f"cannot make a content key of {type(value).__name__}")
+
+
+@contextmanager
+def atomic_path(final: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside ``final``; rename it into place on success, remove it on failure.
+
+    The temporary name keeps the suffix, since encoders choose their container by it. Works for files and
+    for folders (create the folder at the yielded path).
+    """
+    final = Path(final)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = final.with_name(f".{final.stem}.{uuid.uuid4().hex[:8]}.tmp{final.suffix}")
+    try:
+        yield temporary
+        if temporary.is_file():
+            with open(temporary, "rb") as stream:
+                os.fsync(stream.fileno())
+        elif final.is_dir():
+            shutil.rmtree(final)
+        os.replace(temporary, final)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write a JSON file atomically: sorted keys, UTF-8, newline at the end."""
+    with atomic_path(path) as temporary:
+        text = json.dumps(_plain(value), indent=2, sort_keys=True, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path | str) -> Any:
+    """The value in a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What a finished step left: its folder, its JSON result, and whether it was there before."""
+
+    folder: Path
+    result: Any
+    reused: bool
+
+
+class StepStore:
+    """Finished steps under one root: ``<root>/<step>/<key>/`` with a ``result.json`` beside the products.
+
+    A step works in a temporary folder that is renamed when complete, so a killed step leaves nothing behind
+    that could be mistaken for a product, and starting again repeats only what was in flight.
+    """
+
+    RESULT = "result.json"
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def folder(self, step: str, key: str) -> Path:
+        """Where the products of this step and key live once it is finished."""
+        return self.root / step / key
+
+    def find(self, step: str, key: str) -> StepResult | None:
+        """The finished step, or None."""
+        folder = self.folder(step, key)
+        try:
+            return StepResult(folder=folder, result=read_json(folder / self.RESULT), reused=True)
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+
+    def run(self, step: str, key: str, work: Callable[[Path], Any]) -> StepResult:
+        """Return the finished step, doing ``work(folder)`` first if it has not been done.
+
+        ``work`` writes its products into the folder it is given, and returns a JSON value that refers to them
+        by names relative to that folder.
+        """
+        if found := self.find(step, key):
+            return found
+        final = self.folder(step, key)
+        with atomic_path(final) as temporary:
+            temporary.mkdir(parents=True)
+            result = _plain(work(temporary))
+            write_json(temporary / self.RESULT, result)
+        return StepResult(folder=final, result=result, reused=False)

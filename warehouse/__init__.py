@@ -1,0 +1,1 @@
+"""What we know: SQL schema, loader, views, published numbers, reports. Alone in knowing DuckDB."""
