@@ -125,17 +125,27 @@ class StepStore:
         except (FileNotFoundError, json.JSONDecodeError):
             return None
 
-    def run(self, step: str, key: str, work: Callable[[Path], Any]) -> StepResult:
+    def run(self, step: str, key: str, work: Callable[[Path], Any], *, resumable: bool = False) -> StepResult:
         """Return the finished step, doing ``work(folder)`` first if it has not been done.
 
-        ``work`` writes its products into the folder it is given, and returns a JSON value that refers to them
-        by names relative to that folder.
+        ``work`` writes its products into the folder it is given, and returns a JSON value that refers to
+        them by names relative to that folder. With ``resumable`` the folder survives a failure or a kill and
+        the next call gets it back with what is in it, so long work can continue from its own checkpoints.
         """
         if found := self.find(step, key):
             return found
         final = self.folder(step, key)
+        if resumable:
+            partial = final.with_name(f".{key}.partial")
+            partial.mkdir(parents=True, exist_ok=True)
+            write_json(partial / self.RESULT, _plain(work(partial)))
+            os.replace(partial, final)
+            return self._done(step, key)
         with atomic_path(final) as temporary:
             temporary.mkdir(parents=True)
-            result = _plain(work(temporary))
-            write_json(temporary / self.RESULT, result)
-        return StepResult(folder=final, result=result, reused=False)
+            write_json(temporary / self.RESULT, _plain(work(temporary)))
+        return self._done(step, key)
+
+    def _done(self, step: str, key: str) -> StepResult:
+        folder = self.folder(step, key)
+        return StepResult(folder=folder, result=read_json(folder / self.RESULT), reused=False)

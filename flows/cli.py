@@ -1,0 +1,277 @@
+"""The ``lipforcing`` command line. Heavy imports happen inside the commands, so ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from flows import cli_train, cli_warehouse
+from flows.environment import configure
+from lipforcing_core import __version__
+from lipforcing_core.errors import BadInputError, LipForcingError
+from tasks.workspace import Workspace
+
+app = typer.Typer(
+    name="lipforcing",
+    help="Curate talking-head video, train and distil lip-sync students, generate, evaluate, and ask in SQL.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+weights_app = typer.Typer(help="External checkpoints: what they are and whether they are here.")
+puppets_app = typer.Typer(help="The synthetic talking-head corpus with known truth.")
+app.add_typer(cli_train.app, name="train")
+app.add_typer(cli_warehouse.app, name="warehouse")
+app.add_typer(weights_app, name="weights")
+app.add_typer(puppets_app, name="puppets")
+
+console = Console(highlight=False)
+
+
+@dataclass
+class Options:
+    """Options that come before the command."""
+
+    workspace: Workspace
+    debug: bool
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    workspace: Annotated[
+        Path, typer.Option("--workspace", "-w", help="Folder for runs, state and the warehouse.")
+    ] = Path(),
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Remember the options and prepare the environment of the libraries."""
+    configure(workspace)
+    context.obj = Options(workspace=Workspace(workspace), debug=debug)
+
+
+@app.command(epilog="Example: [bold]lipforcing demo --videos ~/my_clips[/bold]")
+def demo(
+    context: typer.Context,
+    videos: Annotated[
+        Path | None, typer.Option(help="A folder of your own videos, curated and re-synced as well.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Run the whole factory, small: curate, train, distil, generate, evaluate, report.
+
+    At most 15 minutes on 2 cores; a second run reuses what is finished and ends in under a minute.
+    """
+    from flows.demo import run_demo
+
+    run_demo(context.obj.workspace, seed=seed, videos=videos)
+
+
+@app.command(epilog="Example: [bold]lipforcing doctor[/bold]")
+def doctor(context: typer.Context) -> None:
+    """Show what this machine can do, what is missing, and the command that fixes it."""
+    from flows.doctor import Health, examine
+
+    marks = {Health.OK: "[green]ok      [/green]", Health.OPTIONAL: "[yellow]optional[/yellow]"}
+    broken = 0
+    for finding in examine(context.obj.workspace):
+        mark = marks.get(finding.health, "[red]broken  [/red]")
+        console.print(f"{mark} [bold]{finding.subject:<26}[/bold] {finding.detail}", soft_wrap=True)
+        if finding.remedy:
+            console.print(f"{'':9}{'':26} -> {finding.remedy}", soft_wrap=True)
+        broken += finding.health is Health.BROKEN
+    if broken:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Example: [bold]lipforcing curate ~/talks --detector scrfd --detector-model scrfd.onnx[/bold]"
+)
+def curate(
+    context: typer.Context,
+    source: Annotated[
+        Path, typer.Argument(help="A video file or a folder of videos (searched recursively).")
+    ],
+    settings: Annotated[Path | None, typer.Option(help="TOML file with a \\[curation] table.")] = None,
+    detector: Annotated[str | None, typer.Option(help="Face detector: lbp, scrfd or yunet.")] = None,
+    detector_model: Annotated[Path | None, typer.Option(help="Model file of scrfd or yunet.")] = None,
+) -> None:
+    """Turn raw videos into aligned, synchronised, checked clips with a Parquet manifest.
+
+    Every source ends as accepted clips, rejection rows or a quarantine row; a killed run resumes.
+    """
+    from flows.curate import run_curate
+
+    run_curate(
+        context.obj.workspace,
+        source,
+        settings_file=settings,
+        detector=detector,
+        detector_model=detector_model,
+    )
+
+
+@app.command(epilog="Example: [bold]lipforcing generate talk.mp4 speech.wav -o synced.mp4[/bold]")
+def generate(
+    context: typer.Context,
+    video: Annotated[Path, typer.Argument(help="The video whose lips are redrawn.")],
+    audio: Annotated[Path, typer.Argument(help="The speech that drives them (any audio or video file).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .mp4 to write.")],
+    model: Annotated[
+        Path | None, typer.Option(help="Model bundle; default: the student of the last demo.")
+    ] = None,
+    detector: Annotated[str, typer.Option(help="Face detector: lbp, scrfd or yunet.")] = "lbp",
+    detector_model: Annotated[Path | None, typer.Option(help="Model file of scrfd or yunet.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 42,
+) -> None:
+    """Re-sync a video to a speech track, streaming, chunk by chunk."""
+    from tasks.generation import generate_one
+    from tasks.progress import step
+
+    bundle = model or context.obj.workspace.runs / "demo" / "latest" / "models" / "distilled"
+    with step(f"generate {output.name}") as advance:
+        report = generate_one(
+            video,
+            audio,
+            output,
+            bundle,
+            detector=detector,
+            model_path=detector_model,
+            seed=seed,
+            advance=advance,
+        )
+    console.print(
+        f"{report.output}: {report.num_frames} frames by {report.model_id}\n"
+        f"model {report.fps:.1f} frames/s, first frames after {report.ttff_s * 1000:.0f} ms, "
+        f"{report.wall_s:.1f} s in all; {report.num_passed_through} frames without a face passed through",
+        soft_wrap=True,
+    )
+
+
+@app.command(
+    epilog="Example: [bold]lipforcing evaluate predictions.csv --items items.csv --name my_run[/bold]"
+)
+def evaluate(
+    context: typer.Context,
+    predictions: Annotated[Path, typer.Argument(help="CSV: clip_id, system, path, sha256, driven_by.")],
+    items: Annotated[
+        Path, typer.Option(help="CSV: clip_id, identity, truth_video, source_video, driving_audio.")
+    ],
+    name: Annotated[str, typer.Option(help="Name of the run in the warehouse.")] = "evaluation",
+) -> None:
+    """Score predictions of any lip-sync system with one protocol, into the warehouse."""
+    from flows.evaluate import run_evaluate
+
+    run_evaluate(context.obj.workspace, predictions, items, name=name)
+
+
+@app.command(epilog='Example: [bold]lipforcing sql "select * from leaderboard"[/bold]')
+def sql(
+    context: typer.Context,
+    query: Annotated[str, typer.Argument(help="A SELECT statement (DuckDB's SQL).")],
+    output_format: Annotated[str, typer.Option("--format", "-f", help="table, csv or json.")] = "table",
+) -> None:
+    """Ask the warehouse (read-only). `lipforcing warehouse tables` lists what there is to ask."""
+    from warehouse.query import format_frame, run_sql
+
+    typer.echo(format_frame(run_sql(context.obj.workspace.warehouse, query), output_format))
+
+
+@weights_app.command("list", epilog="Example: [bold]lipforcing weights list[/bold]")
+def weights_list(context: typer.Context) -> None:
+    """List every external checkpoint: size, licence, where it comes from, whether it is here."""
+    from rich.table import Table
+
+    from lipforcing_core.weights.registry import all_weights, state_of
+
+    table = Table("name", "size", "state", "licence", "file", "from")
+    for spec in all_weights():
+        state = state_of(spec, context.obj.workspace.weights)
+        table.add_row(
+            spec.name, f"{spec.size_mb:g} MB", state.value, spec.licence, str(spec.file), spec.source
+        )
+    console.print(table)
+    console.print(f"Files are looked for under {context.obj.workspace.weights.absolute()}", soft_wrap=True)
+
+
+@weights_app.command("verify", epilog="Example: [bold]lipforcing weights verify scrfd-500m[/bold]")
+def weights_verify(
+    context: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(help="Names; default: all that are here.")] = None,
+) -> None:
+    """Check the hash of checkpoints. Fails if one that is asked for is missing or any has a wrong hash."""
+    from lipforcing_core.weights.registry import WeightState, all_weights, find_weight, state_of
+
+    specs = [find_weight(name) for name in names] if names else all_weights()
+    states = {spec.name: state_of(spec, context.obj.workspace.weights) for spec in specs}
+    shown = {n: s for n, s in states.items() if names or s is not WeightState.MISSING}
+    for name, state in shown.items():
+        console.print(f"{name:<22} {state.value}")
+    if not shown:
+        console.print("No weights are here; `lipforcing weights list` says what there is.")
+    bad = [n for n, s in shown.items() if s in (WeightState.WRONG_HASH, WeightState.MISSING)]
+    if bad:
+        raise BadInputError(f"not usable: {', '.join(bad)}")
+
+
+@puppets_app.command(
+    "render", epilog="Example: [bold]lipforcing puppets render out --reels 4 --pairs 2[/bold]"
+)
+def puppets_render(
+    out: Annotated[Path, typer.Argument(help="Folder to write reels/, defects/ and heldout/ into.")],
+    seed: Annotated[int, typer.Option(help="Same seed, same corpus.")] = 0,
+    reels: Annotated[int, typer.Option(min=0, help="Number of reels of several shots.")] = 4,
+    pairs: Annotated[int, typer.Option(min=0, help="Number of held-out evaluation items.")] = 2,
+    size: Annotated[int, typer.Option(min=256, help="Frame side in pixels.")] = 320,
+    defects: Annotated[bool, typer.Option(help="Also the reels with planted defects.")] = True,
+) -> None:
+    """Render talking puppets with a JSON truth file beside each clip."""
+    from lipforcing_core.puppets.corpus import render_corpus
+    from tasks.progress import step
+
+    with step("render puppets") as advance:
+        render_corpus(
+            out, seed=seed, num_reels=reels, num_pairs=pairs, size=size, defects=defects, on_progress=advance
+        )
+    console.print(f"Puppets and their truth are in {out}", soft_wrap=True)
+
+
+@app.command(hidden=True)
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Entry point: one clear sentence and a non-zero exit for every error a user can cause."""
+    debug = "--debug" in sys.argv
+    try:
+        app(standalone_mode=True)
+    except LipForcingError as error:
+        _fail(str(error), error.exit_code, error if debug else None)
+    except KeyboardInterrupt:
+        _fail("interrupted; start the same command again to continue", 130, None)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(f"{error.strerror}{where}; nothing was left half-written", 5, error if debug else None)
+
+
+def _fail(message: str, code: int, error: BaseException | None) -> None:
+    if error is not None:
+        raise error
+    text = f"[red]error:[/red] {escape(message)}"
+    Console(stderr=True, highlight=False).print(text, soft_wrap=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""``lipforcing doctor``: what this machine can do, what is missing, and the command that fixes it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lipforcing_core.weights.registry import WeightState, all_weights, state_of
+from tasks.workspace import Workspace
+
+MIN_FREE_GB = 5.0
+MIN_MEMORY_GB = 6.0
+
+
+class Health(StrEnum):
+    """The verdict of one check."""
+
+    OK = "ok"
+    OPTIONAL = "optional"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of the report. ``remedy`` is empty when nothing needs doing."""
+
+    subject: str
+    health: Health
+    detail: str
+    remedy: str = ""
+
+
+def examine(workspace: Workspace) -> Iterator[Finding]:
+    """Run every check, one finding at a time; a check that raises is itself a finding."""
+    checks: list[tuple[str, Callable[[], Finding]]] = [
+        ("python", _python),
+        ("decoder", _decoder),
+        ("encoder", _encoder),
+        ("torch", _torch),
+        ("GPU", _gpu),
+        ("Ray", lambda: _package("Ray", "ray", os.environ.get("RAY_ADDRESS", "local, started when needed"))),
+        ("Prefect", lambda: _package("Prefect", "prefect", _prefect_server())),
+        ("DuckDB", lambda: _package("DuckDB", "duckdb", _warehouse(workspace))),
+        ("memory", _memory),
+        ("disk", lambda: _disk(workspace)),
+    ]
+    for subject, check in checks:
+        try:
+            yield check()
+        except Exception as error:
+            yield Finding(
+                subject=subject,
+                health=Health.BROKEN,
+                detail=f"{type(error).__name__}: {error}",
+                remedy="make clean && rm -rf .venv && make test",
+            )
+    for spec in all_weights():
+        state = state_of(spec, workspace.weights)
+        missing = state in (WeightState.MISSING, WeightState.WRONG_HASH)
+        yield Finding(
+            subject=f"weights {spec.name}",
+            health=Health.OPTIONAL if missing else Health.OK,
+            detail=f"{state.value}; {spec.used_by}; licence: {spec.licence}",
+            remedy=f"get it from {spec.url} and put it at {spec.path(workspace.weights)}" if missing else "",
+        )
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    good = version.startswith(("3.11.", "3.12."))
+    return Finding(
+        subject="python",
+        health=Health.OK if good else Health.BROKEN,
+        detail=f"{version} on {platform.system()} {platform.machine()}",
+        remedy="" if good else "install Python 3.11 and run make again",
+    )
+
+
+def _decoder() -> Finding:
+    import av
+
+    codecs = [name for name in ("h264", "hevc", "vp9", "aac") if name in av.codecs_available]
+    return Finding(subject="decoder", health=Health.OK, detail=f"PyAV {av.__version__}: {', '.join(codecs)}")
+
+
+def _encoder() -> Finding:
+    import imageio_ffmpeg
+
+    version = imageio_ffmpeg.get_ffmpeg_version()
+    return Finding(subject="encoder", health=Health.OK, detail=f"ffmpeg {version} (from imageio-ffmpeg)")
+
+
+def _torch() -> Finding:
+    import torch
+
+    threads = torch.get_num_threads()
+    return Finding(subject="torch", health=Health.OK, detail=f"{torch.__version__}, {threads} CPU threads")
+
+
+def _gpu() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        detail = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+        return Finding(subject="GPU", health=Health.OK, detail=detail)
+    return Finding(
+        subject="GPU",
+        health=Health.OPTIONAL,
+        detail="none; the nano preset runs on the CPU, presets 1.3b and 14b need one",
+        remedy="use a CUDA machine and a CUDA build of torch for presets 1.3b and 14b",
+    )
+
+
+def _package(subject: str, distribution: str, detail: str) -> Finding:
+    version = importlib.metadata.version(distribution)
+    return Finding(subject=subject, health=Health.OK, detail=f"{version}; {detail}")
+
+
+def _prefect_server() -> str:
+    return os.environ.get("PREFECT_API_URL", "private server, started when needed")
+
+
+def _warehouse(workspace: Workspace) -> str:
+    if workspace.warehouse.is_file():
+        return f"warehouse at {workspace.warehouse}"
+    return "no warehouse yet; `lipforcing demo` or `lipforcing warehouse rebuild` makes one"
+
+
+def _memory() -> Finding:
+    total_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    good = total_gb >= MIN_MEMORY_GB * 0.9
+    return Finding(
+        subject="memory",
+        health=Health.OK if good else Health.BROKEN,
+        detail=f"{total_gb:.1f} GiB",
+        remedy="" if good else f"the demo needs about {MIN_MEMORY_GB:g} GB",
+    )
+
+
+def _disk(workspace: Workspace) -> Finding:
+    folder = workspace.root if workspace.root.exists() else workspace.root.absolute().parent
+    free_gb = shutil.disk_usage(folder).free / 2**30
+    good = free_gb >= MIN_FREE_GB
+    return Finding(
+        subject="disk",
+        health=Health.OK if good else Health.BROKEN,
+        detail=f"{free_gb:.0f} GiB free at {folder.resolve()}",
+        remedy="" if good else "free some space, or pass --workspace with a folder on a larger disk",
+    )

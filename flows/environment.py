@@ -1,0 +1,33 @@
+"""Variables that the libraries read when they are imported; set before anything heavy is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+QUIET_AND_OFFLINE = {
+    "DO_NOT_TRACK": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "HF_HUB_OFFLINE": "1",
+    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TQDM_DISABLE": "1",
+}
+
+
+def configure(workspace_root: Path) -> None:
+    """Set defaults: no telemetry, no hub look-ups, the state of Prefect and Ray inside the workspace.
+
+    What the user has set already is kept.
+    """
+    for name, value in QUIET_AND_OFFLINE.items():
+        os.environ.setdefault(name, value)
+    state = (workspace_root / "state").resolve()
+    os.environ.setdefault("PREFECT_HOME", str(state / "prefect"))
+    os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(state / "ray_token"))

@@ -1,0 +1,1 @@
+"""From raw videos to aligned, synchronised, checked clips with a manifest; see `pipeline.curate_source`."""

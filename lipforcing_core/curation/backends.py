@@ -1,0 +1,35 @@
+"""The three scorers that curation uses, behind their protocols."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lipforcing_core.curation.settings import CurationSettings
+
+if TYPE_CHECKING:
+    from lipforcing_core.faces.detect import FaceDetector
+    from lipforcing_core.quality import QualityScorer
+    from lipforcing_core.sync.expert import SyncExpert
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurationBackends:
+    """Models, loaded once per process and used for every source."""
+
+    detector: FaceDetector
+    sync_expert: SyncExpert
+    quality: QualityScorer
+
+
+def load_backends(settings: CurationSettings) -> CurationBackends:
+    """Load the backends that the settings name; raises MissingWeightsError where a file is needed and absent."""
+    from lipforcing_core.faces.detect import load_detector
+    from lipforcing_core.quality import load_quality
+    from lipforcing_core.sync.expert import load_sync_expert
+
+    return CurationBackends(
+        detector=load_detector(settings.detector, settings.detector_model),
+        sync_expert=load_sync_expert(settings.sync_expert, settings.sync_weights),
+        quality=load_quality(settings.quality, settings.quality_weights),
+    )

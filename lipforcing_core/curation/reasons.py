@@ -1,0 +1,81 @@
+"""Why a piece of video did not become a clip, and at which stage of the funnel."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """The stages of the funnel, in order."""
+
+    DECODE = "decode"
+    UNIQUE = "unique"
+    SOUND = "sound"
+    LENGTH = "length"
+    FACE = "face"
+    SYNC = "sync"
+    QUALITY = "quality"
+
+
+class RejectReason(StrEnum):
+    """Reason codes. ``unreadable`` and ``truncated`` put a whole source into quarantine."""
+
+    UNREADABLE = "unreadable"
+    TRUNCATED = "truncated"
+    DUPLICATE = "duplicate"
+    NO_AUDIO = "no_audio"
+    AUDIO_MISSING = "audio_missing"
+    SILENT_AUDIO = "silent_audio"
+    TOO_SHORT = "too_short"
+    NO_FACE = "no_face"
+    FACE_LOST = "face_lost"
+    FACE_TOO_SMALL = "face_too_small"
+    SYNC_CONFIDENCE_LOW = "sync_confidence_low"
+    AV_OFFSET_TOO_LARGE = "av_offset_too_large"
+    AV_OFFSET_UNSTABLE = "av_offset_unstable"
+    QUALITY_LOW = "quality_low"
+
+    @property
+    def stage(self) -> Stage:
+        """The stage that gives this reason."""
+        return _STAGES[self]
+
+    @property
+    def explanation(self) -> str:
+        """One plain clause for reports."""
+        return _EXPLANATIONS[self]
+
+
+_STAGES = {
+    RejectReason.UNREADABLE: Stage.DECODE,
+    RejectReason.TRUNCATED: Stage.DECODE,
+    RejectReason.DUPLICATE: Stage.UNIQUE,
+    RejectReason.NO_AUDIO: Stage.SOUND,
+    RejectReason.AUDIO_MISSING: Stage.SOUND,
+    RejectReason.SILENT_AUDIO: Stage.SOUND,
+    RejectReason.TOO_SHORT: Stage.LENGTH,
+    RejectReason.NO_FACE: Stage.FACE,
+    RejectReason.FACE_LOST: Stage.FACE,
+    RejectReason.FACE_TOO_SMALL: Stage.FACE,
+    RejectReason.SYNC_CONFIDENCE_LOW: Stage.SYNC,
+    RejectReason.AV_OFFSET_TOO_LARGE: Stage.SYNC,
+    RejectReason.AV_OFFSET_UNSTABLE: Stage.SYNC,
+    RejectReason.QUALITY_LOW: Stage.QUALITY,
+}
+
+_EXPLANATIONS = {
+    RejectReason.UNREADABLE: "the file cannot be decoded",
+    RejectReason.TRUNCATED: "the file ends before its declared end",
+    RejectReason.DUPLICATE: "the same bytes are in the corpus under another name",
+    RejectReason.NO_AUDIO: "the file has no sound",
+    RejectReason.AUDIO_MISSING: "the picture goes on after the sound has ended",
+    RejectReason.SILENT_AUDIO: "the sound is silent (loudness in dBFS)",
+    RejectReason.TOO_SHORT: "the shot is shorter than a clip may be (seconds)",
+    RejectReason.NO_FACE: "no face was found",
+    RejectReason.FACE_LOST: "the face is missing in too many frames",
+    RejectReason.FACE_TOO_SMALL: "the face is too small (height in pixels)",
+    RejectReason.SYNC_CONFIDENCE_LOW: "lips and sound do not belong together (Sync-C)",
+    RejectReason.AV_OFFSET_TOO_LARGE: "sound and picture are too far apart (frames)",
+    RejectReason.AV_OFFSET_UNSTABLE: "an offset remains after the sound was shifted (frames)",
+    RejectReason.QUALITY_LOW: "the picture quality is too low",
+}

@@ -1,0 +1,175 @@
+"""What curation says about a source: clips, decisions, and the balance of frames."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from lipforcing_core.curation.reasons import RejectReason
+from lipforcing_core.media.clock import seconds
+
+
+class Status(StrEnum):
+    """How a piece of video, or a whole source, left curation."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    QUARANTINED = "quarantined"
+
+
+class Scores(BaseModel):
+    """Everything measured on a segment; None where it was not reached. Offsets are in frames at 25 fps,
+    positive where the matching sound lies earlier than the picture. Sync scores are those after correction."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    loudness_dbfs: float | None = None
+    detected_fraction: float | None = None
+    absent_frames: int | None = None
+    face_height_px: float | None = None
+    detector_backend: str | None = None
+    sync_confidence: float | None = None
+    sync_distance: float | None = None
+    av_offset_measured: int | None = None
+    av_offset_applied: int | None = None
+    av_offset_remaining: int | None = None
+    sync_backend: str | None = None
+    quality: float | None = None
+    quality_backend: str | None = None
+
+
+class SourceFacts(BaseModel):
+    """What the corpus says about a source, from a sidecar or the folder's table; None where unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    identity: str | None = None
+    licence: str | None = None
+    commercial_ok: bool | None = None
+
+
+class ClipRecord(BaseModel):
+    """One accepted clip: a row of the manifest. Paths are relative to the manifest's folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clip_id: str
+    source_id: str
+    source: str
+    source_sha256: str
+    shot: int
+    start_frame: int
+    stop_frame: int
+    num_frames: int
+    seconds: float
+    identity: str | None
+    licence: str | None
+    commercial_ok: bool | None
+    split: str
+    clip_path: str
+    audio_path: str
+    alignment_path: str
+    clip_sha256: str
+    audio_sha256: str
+    loudness_dbfs: float
+    detected_fraction: float
+    absent_frames: int
+    face_height_px: float
+    detector_backend: str
+    sync_confidence: float
+    sync_distance: float
+    av_offset_measured: int
+    av_offset_applied: int
+    av_offset_remaining: int
+    sync_backend: str
+    quality: float
+    quality_backend: str
+    num_lossy_encodes: int
+
+
+class Decision(Scores):
+    """What happened to a piece of video, or to a whole source; the pieces of a source add up to it."""
+
+    source: str
+    source_id: str
+    level: str
+    start_frame: int
+    stop_frame: int
+    seconds: float
+    status: Status
+    reason: RejectReason | None = None
+    measured: float | None = None
+    threshold: float | None = None
+    message: str = ""
+    clip_id: str | None = None
+
+    @property
+    def num_frames(self) -> int:
+        return self.stop_frame - self.start_frame
+
+
+class StoredClip(BaseModel):
+    """Where the products of an accepted clip lie in the step store, relative to its root."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    record: ClipRecord
+    clip: str
+    audio: str
+    alignment: str
+
+
+class SourceOutcome(BaseModel):
+    """The whole result for one source. ``frames_in`` counts frames at 25 fps.
+
+    An unreadable source counts the frames it declares, or 0 where even that cannot be read.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    source_id: str
+    sha256: str
+    frames_in: int
+    clips: tuple[StoredClip, ...] = ()
+    decisions: tuple[Decision, ...]
+    decoder_message: str = ""
+
+    @property
+    def status(self) -> Status:
+        """Accepted if any clip was; quarantined if it could not be decoded; rejected otherwise."""
+        if self.clips:
+            return Status.ACCEPTED
+        quarantined = any(d.status is Status.QUARANTINED for d in self.decisions)
+        return Status.QUARANTINED if quarantined else Status.REJECTED
+
+    @property
+    def rejections(self) -> tuple[Decision, ...]:
+        """Decisions with status rejected."""
+        return tuple(d for d in self.decisions if d.status is Status.REJECTED)
+
+    @property
+    def quarantine(self) -> tuple[Decision, ...]:
+        """Decisions with status quarantined."""
+        return tuple(d for d in self.decisions if d.status is Status.QUARANTINED)
+
+    def frames(self, status: Status) -> int:
+        """Frames that left with a status."""
+        return sum(d.num_frames for d in self.decisions if d.status is status)
+
+    def seconds(self, status: Status | None = None) -> float:
+        """Seconds that left with a status, or that came in."""
+        return float(seconds(self.frames_in if status is None else self.frames(status)))
+
+    def check_balance(self) -> SourceOutcome:
+        """Return self if every frame is accounted for exactly once."""
+        covered = sum(self.frames(status) for status in Status)
+        assert covered == self.frames_in, (
+            f"{self.source}: {self.frames_in} frames in, {covered} accounted for"
+        )
+        ids = {d.clip_id for d in self.decisions if d.status is Status.ACCEPTED}
+        assert ids == {clip.record.clip_id for clip in self.clips}, (
+            f"{self.source}: clips and decisions differ"
+        )
+        return self

@@ -1,0 +1,95 @@
+"""Settings of curation: a frozen model, read from a TOML table, with errors that name the key."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lipforcing_core.errors import BadInputError
+from lipforcing_core.media.clock import FPS
+
+
+class CurationSettings(BaseModel):
+    """Backends, step parameters and thresholds. The defaults are those of the embedded tier.
+
+    Thresholds (the last group) decide about stored scores: changing one repeats no measurement.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    detector: str = Field("lbp", description="Face detector: lbp, scrfd or yunet.")
+    detector_model: Path | None = Field(None, description="Model file of the detector.")
+    sync_expert: str = Field("nano", description="Sync expert: nano or syncnet-v2.")
+    sync_weights: Path | None = Field(None, description="Weight file of the sync expert.")
+    quality: str = Field("piqe", description="Picture quality: piqe or hyperiqa.")
+    quality_weights: Path | None = Field(None, description="Weight file of the quality scorer.")
+
+    shot_threshold: float = Field(2.0, gt=0, description="Adaptive cut threshold (ratio to neighbours).")
+    shot_min_content_change: float = Field(15.0, ge=0, le=255, description="Least change at a cut.")
+    min_segment_s: float = Field(5.0, gt=0, description="Shortest clip in seconds.")
+    max_segment_s: float = Field(10.0, gt=0, description="Longest clip in seconds.")
+    detect_stride: int = Field(5, ge=1, description="Frames from one face detection to the next.")
+    max_gap_frames: int = Field(25, ge=0, description="Longest gap without a detection that is interpolated.")
+    clip_crf: int = Field(13, ge=0, le=51, description="x264 quality of the aligned clip.")
+    keep_normalised: bool = Field(False, description="Keep the lossless intermediate video.")
+
+    silence_dbfs: float = Field(-50.0, le=0, description="Quieter sound (RMS) is silent.")
+    max_absent_frames: int = Field(0, ge=0, description="Frames without a face that a clip may have.")
+    min_detected_fraction: float = Field(0.5, ge=0, le=1, description="Least share of detected frames.")
+    min_face_height_px: float = Field(64.0, ge=0, description="Least median face height in the source.")
+    sync_confidence_min: float = Field(3.0, description="Least Sync-C.")
+    max_abs_offset_frames: int = Field(6, ge=0, le=15, description="Largest offset that is corrected.")
+    quality_threshold: float = Field(50.0, description="Worst accepted quality, in the scorer's own unit.")
+
+    val_fraction: float = Field(0.05, ge=0, lt=1, description="Share of identities held out for validation.")
+
+    @model_validator(mode="after")
+    def _lengths_are_in_order(self) -> Self:
+        if self.min_segment_s > self.max_segment_s:
+            raise ValueError(
+                f"min_segment_s ({self.min_segment_s}) is larger than max_segment_s ({self.max_segment_s})"
+            )
+        return self
+
+    @property
+    def min_frames(self) -> int:
+        """Shortest clip in frames."""
+        return round(self.min_segment_s * int(FPS))
+
+    @property
+    def max_frames(self) -> int:
+        """Longest clip in frames."""
+        return round(self.max_segment_s * int(FPS))
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], origin: str = "curation settings") -> CurationSettings:
+        """Check a mapping; raises BadInputError that names ``origin``, the key and what is wrong with it."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "extra_forbidden":
+                known = ", ".join(sorted(cls.model_fields))
+                raise BadInputError(f"{origin}: unknown key {key!r}; known keys: {known}") from error
+            where = f"key {key!r}: " if key else ""
+            raise BadInputError(f"{origin}: {where}{first['msg']} (got {first['input']!r})") from error
+
+    @classmethod
+    def from_toml(cls, path: Path | str, table: str = "curation") -> CurationSettings:
+        """Read the table of a TOML file; a file without that table gives the defaults."""
+        path = Path(path)
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise BadInputError(f"{path}: there is no such settings file") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise BadInputError(f"{path}: is not readable TOML ({error})") from error
+        values = document.get(table, {})
+        if not isinstance(values, dict):
+            raise BadInputError(f"{path}: [{table}] must be a table, got {values!r}")
+        return cls.from_mapping(values, f"{path} [{table}]")

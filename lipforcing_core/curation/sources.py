@@ -1,0 +1,97 @@
+"""Find source videos and what is known of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from lipforcing_core.curation.records import SourceFacts
+from lipforcing_core.errors import BadInputError
+
+VIDEO_SUFFIXES = frozenset(
+    [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".flv", ".wmv", ".3gp", ".ogv"]
+)
+SIDECAR_SUFFIX = ".meta.json"
+TABLE_NAME = "sources.csv"
+
+
+def discover_sources(folder_or_file: Path | str) -> list[Path]:
+    """Video files of a folder and its sub-folders, sorted, or the one file given.
+
+    Hidden files and folders are skipped; a suffix counts in either case. Raises BadInputError where the path does
+    not exist or holds no video.
+    """
+    root = Path(folder_or_file)
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        raise BadInputError(f"{root}: there is no such file or folder")
+    found = sorted(
+        path
+        for path in root.rglob("*")
+        if path.suffix.lower() in VIDEO_SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    )
+    if not found:
+        raise BadInputError(f"{root}: no videos here (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
+    return found
+
+
+def source_name(path: Path | str, root: Path | str) -> str:
+    """The path relative to the root of the corpus, with forward slashes; raises BadInputError if outside it."""
+    path, root = Path(path).absolute(), Path(root).absolute()
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise BadInputError(f"{path}: lies outside the corpus folder {root}")
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
+def read_facts(path: Path | str, root: Path | str) -> SourceFacts:
+    """Identity and licence of a source.
+
+    From ``<video>.meta.json`` beside it, else from its row in ``sources.csv`` at the root (columns ``path`` and
+    any of ``identity``, ``licence``, ``commercial_ok``), else unknown. Raises BadInputError for a malformed file.
+    """
+    path = Path(path)
+    sidecar = path.with_name(path.name + SIDECAR_SUFFIX)
+    if sidecar.is_file():
+        try:
+            values = json.loads(sidecar.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise BadInputError(f"{sidecar}: is not readable JSON ({error})") from error
+        if not isinstance(values, dict):
+            raise BadInputError(f"{sidecar}: must hold an object, got {type(values).__name__}")
+        return _facts(values, sidecar)
+    table = Path(root) / TABLE_NAME
+    if table.is_file():
+        return _table(table).get(source_name(path, root), SourceFacts())
+    return SourceFacts()
+
+
+def _table(table: Path) -> dict[str, SourceFacts]:
+    facts: dict[str, SourceFacts] = {}
+    with open(table, encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            name = row.pop("path", None)
+            if not name:
+                raise BadInputError(f"{table}: every row needs a 'path'")
+            resolved = (table.parent / name).resolve()
+            if not resolved.is_relative_to(table.parent.resolve()):
+                raise BadInputError(f"{table}: path {name!r} leaves the folder")
+            facts[Path(name).as_posix()] = _facts(row, table)
+    return facts
+
+
+def _facts(values: dict[str, Any], origin: Path) -> SourceFacts:
+    known = {key: values[key] for key in SourceFacts.model_fields if values.get(key) not in (None, "")}
+    try:
+        return SourceFacts.model_validate(known)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInputError(
+            f"{origin}: {first['loc'][0]}: {first['msg']} (got {first['input']!r})"
+        ) from error

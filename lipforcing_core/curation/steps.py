@@ -1,0 +1,264 @@
+"""The steps of curation that cost time. Each is done once per content and settings, and kept in the step store.
+
+A step measures and never decides: thresholds are no part of its key.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.errors import MediaError
+from lipforcing_core.media.clock import SAMPLES_PER_FRAME
+from lipforcing_core.media.decode import FrameReader, read_wav
+from lipforcing_core.media.encode import VideoWriter, write_wav
+from lipforcing_core.media.normalise import normalise
+from lipforcing_core.media.probe import probe
+from lipforcing_core.media.segments import Segment
+from lipforcing_core.media.shots import detect_shots
+from lipforcing_core.products import StepResult, StepStore, content_key, file_sha256
+
+if TYPE_CHECKING:
+    from lipforcing_core.faces.detect import FaceDetector
+    from lipforcing_core.quality import QualityScorer
+    from lipforcing_core.sync.expert import SyncExpert
+
+NORMALISE_VERSION = 1
+SHOTS_VERSION = 1
+ALIGN_VERSION = 1
+SYNC_VERSION = 1
+QUALITY_VERSION = 1
+
+CLIP_SIZE = 512
+SYNC_FRAME_SIZE = 256
+MAX_CORRECTIONS = 2
+MAX_SHIFT_FRAMES = 15
+
+VIDEO, AUDIO, CLIP, ALIGNMENT = "video.mp4", "audio.wav", "clip.mp4", "alignment.npz"
+
+_READ_FRAMES = 16
+
+
+@dataclass(frozen=True)
+class NormalisedSource:
+    """A source in the house's form; the lossless picture is made again if it was cleared away."""
+
+    path: Path
+    key: str
+    store: StepStore
+    result: Any
+
+    @property
+    def error(self) -> dict[str, str] | None:
+        """Problem and decoder message if the source cannot be decoded."""
+        return self.result.get("error")
+
+    @property
+    def folder(self) -> Path:
+        return self.store.folder("normalise", self.key)
+
+    @property
+    def audio(self) -> Path:
+        return self.folder / AUDIO
+
+    def video(self) -> Path:
+        """The lossless picture."""
+        if not (self.folder / VIDEO).is_file():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            normalised(self.path, self.key, self.store)
+        return self.folder / VIDEO
+
+    def clear_video(self) -> None:
+        """Remove the lossless picture, which is large and can be made again."""
+        (self.folder / VIDEO).unlink(missing_ok=True)
+
+
+def normalised(path: Path, key: str, store: StepStore) -> NormalisedSource:
+    """Step ``normalise``. A decoder's refusal is a result too, so a broken file is not tried again."""
+
+    def work(folder: Path) -> dict[str, Any]:
+        declared = None
+        try:
+            facts = probe(path)
+            declared = facts.duration_s
+            info = normalise(path, folder / VIDEO, folder / AUDIO)
+        except MediaError as error:
+            (folder / VIDEO).unlink(missing_ok=True)
+            words = {"problem": error.problem, "decoder_message": error.decoder_message}
+            return {"error": words, "declared_s": declared}
+        return {**asdict(info), "declared_s": declared, "has_audio": facts.has_audio}
+
+    return NormalisedSource(path, key, store, store.run("normalise", key, work).result)
+
+
+def normalise_key(sha256: str) -> str:
+    """The key of a source's normalised form: its content alone."""
+    return content_key("normalise", NORMALISE_VERSION, sha256)
+
+
+def found_shots(
+    source: NormalisedSource, settings: CurationSettings, store: StepStore
+) -> list[tuple[int, int]]:
+    """Step ``shots``: half-open frame ranges."""
+    threshold, change = settings.shot_threshold, settings.shot_min_content_change
+    key = content_key("shots", SHOTS_VERSION, source.key, threshold, change)
+
+    def work(folder: Path) -> dict[str, Any]:
+        shots = detect_shots(source.video(), threshold=threshold, min_content_change=change)
+        return {"shots": [list(shot) for shot in shots]}
+
+    return [(start, stop) for start, stop in store.run("shots", key, work).result["shots"]]
+
+
+def aligned(
+    source: NormalisedSource,
+    segment: Segment,
+    settings: CurationSettings,
+    detector: FaceDetector,
+    store: StepStore,
+) -> tuple[str, StepResult]:
+    """Step ``align``: track the face, cut the canonical crop of every frame, encode it once; key and result."""
+    key = content_key(
+        "align",
+        ALIGN_VERSION,
+        source.key,
+        [segment.start, segment.stop],
+        detector.backend_id,
+        [settings.detect_stride, settings.max_gap_frames, settings.clip_crf, CLIP_SIZE],
+    )
+
+    def work(folder: Path) -> dict[str, Any]:
+        from lipforcing_core.faces.align import align_track, warp_face
+        from lipforcing_core.faces.track import FaceState, track_face
+
+        with FrameReader(source.video()) as reader:
+            track = track_face(
+                _frames(reader, segment.start, segment.stop),
+                detector,
+                stride=settings.detect_stride,
+                max_gap_frames=settings.max_gap_frames,
+            )
+            absent = sum(state is FaceState.ABSENT for state in track.states)
+            result = {
+                "num_frames": segment.num_frames,
+                "detected_fraction": track.detected_fraction,
+                "absent_frames": absent,
+                "has_clip": absent < segment.num_frames,
+            }
+            if not result["has_clip"]:
+                return result
+            alignment = align_track(track)
+            with VideoWriter(
+                folder / CLIP, width=CLIP_SIZE, height=CLIP_SIZE, crf=settings.clip_crf
+            ) as writer:
+                for index, frame in enumerate(_frames(reader, segment.start, segment.stop)):
+                    writer.write(warp_face(frame, alignment.matrices_F23[index], CLIP_SIZE))
+        boxes = track.boxes_F4[track.usable]
+        np.savez(
+            folder / ALIGNMENT,
+            matrices_F23=alignment.matrices_F23,
+            usable_F=track.usable,
+            boxes_F4=track.boxes_F4,
+            start_frame=segment.start,
+        )
+        return {
+            **result,
+            "face_height_px": float(np.median(boxes[:, 3] - boxes[:, 1])),
+            "clip_sha256": file_sha256(folder / CLIP),
+        }
+
+    return key, store.run("align", key, work)
+
+
+def synchronised(
+    source: NormalisedSource,
+    segment: Segment,
+    align_key: str,
+    clip: Path,
+    expert: SyncExpert,
+    store: StepStore,
+) -> tuple[str, StepResult]:
+    """Step ``sync``: measure the offset, shift the samples, measure again, write the corrected sound.
+
+    The sound is cut from the whole source, so a shift brings in what really comes before or after.
+    """
+    key = content_key("sync", SYNC_VERSION, align_key, expert.backend_id, SYNC_FRAME_SIZE)
+
+    def work(folder: Path) -> dict[str, Any]:
+        frames = small_frames(clip, SYNC_FRAME_SIZE)
+        applied = 0
+        waveform = sound_under(source.audio, segment, applied)
+        first = score = expert.score(frames, waveform)
+        for _ in range(MAX_CORRECTIONS):
+            if score.offset_frames == 0 or abs(applied + score.offset_frames) > MAX_SHIFT_FRAMES:
+                break
+            applied += score.offset_frames
+            waveform = sound_under(source.audio, segment, applied)
+            score = expert.score(frames, waveform)
+        write_wav(folder / AUDIO, waveform)
+        return {
+            "offset_measured": int(first.offset_frames),
+            "offset_applied": int(applied),
+            "offset_remaining": int(score.offset_frames),
+            "confidence": float(score.confidence),
+            "distance": float(score.distance),
+            "confidence_before": float(first.confidence),
+            "backend": score.backend,
+            "audio_sha256": file_sha256(folder / AUDIO),
+        }
+
+    return key, store.run("sync", key, work)
+
+
+def rated(align_key: str, clip: Path, num_frames: int, scorer: QualityScorer, store: StepStore) -> StepResult:
+    """Step ``quality``: the first, middle and last frame of the aligned clip."""
+    key = content_key("quality", QUALITY_VERSION, align_key, scorer.backend_id)
+
+    def work(folder: Path) -> dict[str, Any]:
+        with FrameReader(clip) as reader:
+            chosen = [reader.read(k, k + 1)[0] for k in sorted({0, num_frames // 2, num_frames - 1})]
+        score = scorer.score(np.stack(chosen))
+        return {
+            "value": float(score.value),
+            "backend": score.backend,
+            "higher_is_better": bool(score.higher_is_better),
+        }
+
+    return store.run("quality", key, work)
+
+
+def sound_under(wav: Path, segment: Segment, delay_frames: int = 0) -> np.ndarray:
+    """The sound of a segment delayed by whole frames, float32 [640 * frames]; silence beyond the source's ends."""
+    start = (segment.start - delay_frames) * SAMPLES_PER_FRAME
+    wanted = segment.num_frames * SAMPLES_PER_FRAME
+    before = max(-start, 0)
+    found = read_wav(wav, max(start, 0), max(start + wanted, 0))
+    return np.pad(found, (min(before, wanted), max(wanted - before - len(found), 0)))[:wanted]
+
+
+def loudness_dbfs(waveform: np.ndarray) -> float:
+    """RMS level in dB below full scale; at least -120."""
+    rms = float(np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))) if len(waveform) else 0.0
+    return 20.0 * float(np.log10(max(rms, 1e-6)))
+
+
+def small_frames(path: Path, size: int) -> np.ndarray:
+    """All frames of a clip reduced by area averaging: uint8 [F, size, size, 3], a few full frames in memory."""
+    with FrameReader(path) as reader:
+        reduced = [
+            cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA)
+            for frame in _frames(reader, 0, reader.num_frames)
+        ]
+    return np.stack(reduced)
+
+
+def _frames(reader: FrameReader, start: int, stop: int) -> Iterator[np.ndarray]:
+    for first in range(start, stop, _READ_FRAMES):
+        yield from reader.read(first, min(first + _READ_FRAMES, stop))

@@ -1,0 +1,1 @@
+"""Noise schedule, guidance and samplers of rectified flow."""

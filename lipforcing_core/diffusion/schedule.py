@@ -1,0 +1,154 @@
+"""Rectified flow on a shifted time grid (method C).
+
+Convention everywhere: t in 0..1 with 1 = noise, x_t = (1 - t) x0 + t eps, velocity v = eps - x0. Times are
+float64; conversions are computed in float64 and returned in the type of the picture.
+
+Letters: B batch, C channels, T latent frames, H W latent size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipforcing_core.errors import BadInputError
+
+Time = float | Tensor
+"""One noise level, one per sample ``[B]``, or one per latent frame ``[B, T]``."""
+
+T_MIN = 0.001
+T_MAX = 0.999
+
+_STEP_TOLERANCE = 1e-4
+"""Slack in steps when asking which step a time is: float32 times land within 1e-5 of theirs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowSchedule:
+    """Grid tau_j = shift s / (1 + (shift - 1) s) with s = 1 - j/num_steps (method C.2)."""
+
+    shift: float = 5.0
+    num_steps: int = 50
+
+    def __post_init__(self) -> None:
+        if self.shift <= 0 or self.num_steps < 1:
+            raise BadInputError(
+                f"shift={self.shift} must be positive and num_steps={self.num_steps} at least 1"
+            )
+
+    def tau(self, step: float) -> float:
+        """Noise level at (possibly fractional) step j: tau(0) = 1, tau(num_steps) = 0."""
+        return float(self._shifted(1.0 - step / self.num_steps))
+
+    def step_of(self, t: Time) -> Tensor:
+        """The inverse, j(t) float64: step_of(0.769) is about 30 with the defaults."""
+        t64 = _as_float64(t)
+        return self.num_steps * (1.0 - t64 / (self.shift - (self.shift - 1.0) * t64))
+
+    @property
+    def timesteps(self) -> Tensor:
+        """All grid points from 1 down to 0, ``[num_steps + 1]`` float64. A sampler goes from each to the
+        next.
+        """
+        s = 1.0 - torch.arange(self.num_steps + 1, dtype=torch.float64) / self.num_steps
+        return self._shifted(s)
+
+    def student_times(self, steps: Sequence[int] = (0, 30)) -> tuple[float, ...]:
+        """Noise levels of the few-step student that calls at these steps of the grid, and a final 0.
+
+        Three decimals and at most 0.999, as the released student was trained: (0, 30) -> (0.999, 0.769, 0.0).
+        """
+        return (*(min(round(self.tau(step), 3), T_MAX) for step in steps), 0.0)
+
+    def sample_t(self, num: int, generator: torch.Generator) -> Tensor:
+        """Random noise levels ``[num]`` float64 for the critic and DMD (method C.3): shifted uniform
+        draws.
+        """
+        uniform = torch.rand(num, dtype=torch.float64, generator=generator, device=generator.device)
+        return self.shift_uniform(uniform)
+
+    def shift_uniform(self, uniform: Tensor) -> Tensor:
+        """u in 0..1 -> t in [0.001, 0.999]: scale to [0.001, 0.999], then shift."""
+        return self._shifted(T_MIN + (T_MAX - T_MIN) * uniform.double()).clamp(T_MIN, T_MAX)
+
+    def loss_weights(self) -> Tensor:
+        """Bell-shaped weights of the teacher's flow loss at ``timesteps[:-1]`` (method D.3),
+        ``[num_steps]`` float64.
+
+        exp(-2 ((1000 t - 500)/1000)^2), lowered so that the smallest is 0, scaled so that they sum to
+        num_steps.
+        """
+        bell = torch.exp(-2.0 * (self.timesteps[:-1] - 0.5) ** 2)
+        bell = bell - bell.min()
+        return bell * (self.num_steps / bell.sum())
+
+    def _shifted(self, s):  # type: ignore[no-untyped-def]
+        return self.shift * s / (1.0 + (self.shift - 1.0) * s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncWindow:
+    """The steps at which the teacher's guidance pays for lip sync: 20 ... 40 of 50 (method C.3, C.5)."""
+
+    start_step: float = 20
+    stop_step: float = 40
+    guidance_scale: float = 4.5
+    schedule: FlowSchedule = FlowSchedule()
+
+    def contains(self, t: Time) -> Tensor:
+        """Whether start_step <= j(t) <= stop_step, both ends included; bool, shaped like ``t``."""
+        step = self.schedule.step_of(t)
+        return (step >= self.start_step - _STEP_TOLERANCE) & (step <= self.stop_step + _STEP_TOLERANCE)
+
+    def scale(self, t: Time) -> Tensor:
+        """Guidance scale at ``t``: ``guidance_scale`` inside the window, 1 outside; float64, shaped like
+        ``t``.
+        """
+        inside = self.contains(t)
+        return torch.where(inside, self.guidance_scale, 1.0).double()
+
+
+def add_noise(x0: Tensor, eps: Tensor, t: Time) -> Tensor:
+    """x_t = (1 - t) x0 + t eps."""
+    t64 = expand_time(t, x0)
+    return ((1.0 - t64) * x0 + t64 * eps).to(x0.dtype)
+
+
+def velocity_from_x0(x_t: Tensor, x0: Tensor, t: Time) -> Tensor:
+    """v = (x_t - x0) / t, with t kept above 1e-6."""
+    return ((x_t.double() - x0) / expand_time(t, x_t).clamp(min=1e-6)).to(x_t.dtype)
+
+
+def x0_from_velocity(x_t: Tensor, velocity: Tensor, t: Time) -> Tensor:
+    """x0 = x_t - t v."""
+    return (x_t.double() - expand_time(t, x_t) * velocity).to(x_t.dtype)
+
+
+def noise_from_velocity(x_t: Tensor, velocity: Tensor, t: Time) -> Tensor:
+    """eps = x_t + (1 - t) v."""
+    return (x_t.double() + (1.0 - expand_time(t, x_t)) * velocity).to(x_t.dtype)
+
+
+def expand_time(t: Time, x: Tensor) -> Tensor:
+    """``t`` as float64, shaped to multiply ``x``: ``[B]`` over all other axes, ``[B, T]`` over latents of
+    ``[B, C, T, ...]``.
+    """
+    t64 = _as_float64(t, device=x.device)
+    if t64.ndim == 0:
+        return t64
+    if t64.ndim == 1:
+        return t64.view(-1, *[1] * (x.ndim - 1))
+    if t64.ndim == 2 and x.ndim >= 3 and t64.shape[1] in (1, x.shape[2]):
+        return t64.view(t64.shape[0], 1, t64.shape[1], *[1] * (x.ndim - 3))
+    raise BadInputError(
+        f"times {list(t64.shape)} do not fit latents {list(x.shape)}: use a number, [B] or [B, T]"
+    )
+
+
+def _as_float64(t: Time, device: torch.device | None = None) -> Tensor:
+    if isinstance(t, Tensor):
+        return t.to(dtype=torch.float64, device=device or t.device)
+    return torch.full((), t, dtype=torch.float64, device=device)

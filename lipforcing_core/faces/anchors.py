@@ -1,0 +1,47 @@
+"""The three points that place a face: centre of the left brow, centre of the right brow, and nose.
+
+LatentSync takes them from 106 landmarks (method F.2). Our detectors give five points or only a box, so the
+three are derived by fixed rules, in the picture's sense of left and right.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lipforcing_core.faces.detect import Face
+
+# From eyes, nose tip and mouth corners. With e = right eye - left eye and v = mouth centre - eye centre: a
+# brow lies BROW_OUT * e further out than its eye and BROW_UP * v above it; the nose point (between tip,
+# wings and lower bridge) lies NOSE_UP * v above the tip.
+BROW_OUT = 0.05
+BROW_UP = 0.26
+NOSE_UP = 0.05
+
+# From a box of the LBP cascade, as fractions of its width and height from its top left corner.
+BOX_BROWS_X = (0.30, 0.70)
+BOX_BROWS_Y = 0.285
+BOX_NOSE = (0.50, 0.572)
+
+
+def anchors_of(face: Face) -> np.ndarray:
+    """Left brow, right brow, nose in frame pixels: [3, 2] float64."""
+    if face.points is None:
+        return anchors_from_box(np.array(face.box_xyxy))
+    return anchors_from_points(face.points)
+
+
+def anchors_from_points(points: np.ndarray) -> np.ndarray:
+    """The three points from two eyes, nose tip and two mouth corners: [..., 5, 2] to [..., 3, 2]."""
+    left_eye, right_eye, nose, left_mouth, right_mouth = np.moveaxis(points, -2, 0)
+    across = right_eye - left_eye
+    down = (left_mouth + right_mouth - left_eye - right_eye) / 2
+    left_brow = left_eye - BROW_OUT * across - BROW_UP * down
+    right_brow = right_eye + BROW_OUT * across - BROW_UP * down
+    return np.stack([left_brow, right_brow, nose - NOSE_UP * down], axis=-2)
+
+
+def anchors_from_box(box_xyxy: np.ndarray) -> np.ndarray:
+    """The three points from an upright frontal box: [..., 4] to [..., 3, 2]."""
+    fractions = np.array([(BOX_BROWS_X[0], BOX_BROWS_Y), (BOX_BROWS_X[1], BOX_BROWS_Y), BOX_NOSE])
+    corner, size = box_xyxy[..., None, :2], (box_xyxy[..., 2:] - box_xyxy[..., :2])[..., None, :]
+    return corner + fractions * size

@@ -1,0 +1,135 @@
+"""Face detectors behind one protocol.
+
+``lbp`` needs no file and finds frontal faces as boxes; ``scrfd`` and ``yunet`` need a model file and also
+give five points. Each lives in a module of its own and is imported only when asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from lipforcing_core.errors import BadInputError, MissingWeightsError
+from lipforcing_core.products import file_sha256
+
+DETECTOR_NAMES = ("lbp", "scrfd", "yunet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Face:
+    """A face in a frame, in pixels of that frame.
+
+    ``points`` is [5, 2] float64 (x, y): the eye, then the other eye, nose tip, mouth corner, other mouth
+    corner, the one further left in an upright picture first; None where the detector gives a box only.
+    """
+
+    box_xyxy: tuple[float, float, float, float]
+    score: float
+    points: np.ndarray | None = None
+
+    @property
+    def width(self) -> float:
+        """Width of the box in pixels."""
+        return self.box_xyxy[2] - self.box_xyxy[0]
+
+    @property
+    def height(self) -> float:
+        """Height of the box in pixels."""
+        return self.box_xyxy[3] - self.box_xyxy[1]
+
+    @property
+    def area(self) -> float:
+        """Area of the box in square pixels."""
+        return self.width * self.height
+
+
+class FaceDetector(Protocol):
+    """Finds faces in a frame."""
+
+    @property
+    def backend_id(self) -> str:
+        """Which detector, in which version, found the faces."""
+        ...
+
+    def detect(self, frame: np.ndarray) -> list[Face]:
+        """Usable faces in a [H, W, 3] uint8 RGB frame, the largest first."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceFilter:
+    """Which detections are usable; the defaults are those of method F.2, step 1 (pixels, width / height)."""
+
+    min_width: float = 50.0
+    min_height: float = 80.0
+    min_aspect: float = 0.2
+    max_aspect: float = 1.5
+    min_score: float = 0.5
+
+    def accepts(self, face: Face) -> bool:
+        """Whether the face is large enough, of a plausible shape, and certain enough."""
+        return (
+            face.width >= self.min_width
+            and face.height >= self.min_height
+            and self.min_aspect <= face.width / face.height <= self.max_aspect
+            and face.score >= self.min_score
+        )
+
+    def usable(self, faces: Iterable[Face]) -> list[Face]:
+        """The accepted faces, the largest first."""
+        return sorted(filter(self.accepts, faces), key=lambda face: face.area, reverse=True)
+
+
+def load_detector(
+    name: str = "lbp",
+    model_path: Path | None = None,
+    *,
+    sha256: str | None = None,
+    face_filter: FaceFilter | None = None,
+) -> FaceDetector:
+    """The detector called ``name``: ``lbp`` (default, no file), ``scrfd`` or ``yunet`` (an ONNX file each).
+
+    With ``sha256`` the file must have that hash. ``face_filter`` replaces the default ``FaceFilter()``.
+    Raises ``BadInputError`` for an unknown name, an unexpected hash or a file that is no such model, and
+    ``MissingWeightsError`` where a needed file is absent.
+    """
+    face_filter = face_filter or FaceFilter()
+    if name == "lbp":
+        from lipforcing_core.faces.lbp import LbpDetector
+
+        if model_path is not None:
+            raise BadInputError(f"the lbp detector takes no model file, but {model_path} was given")
+        return LbpDetector(face_filter=face_filter)
+    if name == "scrfd":
+        from lipforcing_core.faces.scrfd import ScrfdDetector
+
+        path, digest = _checked_model(model_path, "scrfd-500m", sha256)
+        return ScrfdDetector(path, sha256=digest, face_filter=face_filter)
+    if name == "yunet":
+        from lipforcing_core.faces.yunet import YunetDetector
+
+        path, digest = _checked_model(model_path, "yunet", sha256)
+        return YunetDetector(path, sha256=digest, face_filter=face_filter)
+    raise BadInputError(f"unknown face detector {name!r}; known: {', '.join(DETECTOR_NAMES)}")
+
+
+def _checked_model(path: Path | None, weight_name: str, expected: str | None) -> tuple[Path, str]:
+    """The model file and its SHA-256; looked at before any library that might download a missing file."""
+    if path is None or not Path(path).is_file():
+        from lipforcing_core.weights.registry import find_weight
+
+        spec = find_weight(weight_name)
+        problem = "no model file was given" if path is None else f"{path} does not exist"
+        raise MissingWeightsError(
+            f"face detector {spec.name}: {problem}. Get {Path(spec.file).name} from {spec.source}, "
+            f"{spec.url} (licence: {spec.licence}), and give its path; "
+            "or use the detector 'lbp', which needs no file."
+        )
+    digest = file_sha256(path)
+    if expected is not None and digest != expected:
+        raise BadInputError(f"{path}: sha256 is {digest}, expected {expected}; get the file again")
+    return Path(path), digest

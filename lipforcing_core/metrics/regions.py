@@ -1,0 +1,33 @@
+"""Where the mouth is in the aligned crop, as boxes and masks that do not depend on the system under test.
+
+All positions are fractions of the square aligned crop (LatentSync template, method F.2), so they hold at any size.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from lipforcing_core.faces.mask import keep_mask
+
+# Left, top, right, bottom: generous around the lips, since box-only detectors place the crop coarsely.
+MOUTH_BOX = (0.28, 0.52, 0.72, 0.86)
+
+
+def mouth_slices(height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of the mouth box in a crop of this size; raises ``ValueError`` if nothing is left of it."""
+    left, top, right, bottom = MOUTH_BOX
+    rows = slice(round(top * height), round(bottom * height))
+    columns = slice(round(left * width), round(right * width))
+    if rows.stop - rows.start < 4 or columns.stop - columns.start < 4:
+        raise ValueError(f"a crop of {height} x {width} pixels is too small to hold a mouth box")
+    return rows, columns
+
+
+@lru_cache(maxsize=8)
+def redrawn_mask(size: int) -> np.ndarray:
+    """``[size, size] bool``, True where a lip-sync model redraws (the mouth mask of method A.4). Read-only."""
+    mask = keep_mask(size) < 0.5
+    mask.setflags(write=False)
+    return mask

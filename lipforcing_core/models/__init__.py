@@ -1,0 +1,1 @@
+"""Networks: the Wan-style video transformer, its causal student, codecs, audio and text encoders."""

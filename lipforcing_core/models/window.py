@@ -1,0 +1,122 @@
+"""Which latents a chunk sees, and at which positions (method B.1, B.2, B.4): arithmetic on latent indices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from lipforcing_core.errors import BadInputError
+
+Positions = Literal["window", "absolute", "own_window"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowConfig:
+    """Sizes in latent frames. ``window_latents`` counts the chunk being generated; ``None`` sees the whole
+    past.
+
+    Raises ``BadInputError`` where the sink does not fit.
+    """
+
+    chunk_latents: int = 3
+    window_latents: int | None = 7
+    sink_latents: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sink_latents <= self.chunk_latents:
+            raise BadInputError(
+                f"sink_latents={self.sink_latents} must lie between 0 and chunk_latents={self.chunk_latents}"
+            )
+        if self.window_latents is not None and self.window_latents < self.chunk_latents + self.sink_latents:
+            raise BadInputError(
+                f"window_latents={self.window_latents} must hold the sink ({self.sink_latents}) "
+                f"and the chunk ({self.chunk_latents})"
+            )
+
+    @property
+    def past_budget(self) -> int | None:
+        """Most past latents a chunk can see: 4 for window 7; ``None`` = unlimited."""
+        return None if self.window_latents is None else self.window_latents - self.chunk_latents
+
+    def chunks(self, num_latents: int) -> list[tuple[int, int]]:
+        """Half-open latent ranges of the chunks; what does not divide evenly makes the first chunk longer
+        (B.1).
+        """
+        first = (
+            num_latents
+            if num_latents < self.chunk_latents
+            else (self.chunk_latents + num_latents % self.chunk_latents)
+        )
+        starts = [0, *range(first, num_latents, self.chunk_latents)]
+        return list(zip(starts, [*starts[1:], num_latents], strict=True))
+
+    def past(self, num_past: int) -> list[int]:
+        """The past latents seen by the chunk that starts at latent ``num_past``: all, or sink + most
+        recent (B.2).
+        """
+        budget = self.past_budget
+        if budget is None or num_past <= budget:
+            return list(range(num_past))
+        recent = budget - self.sink_latents
+        return [*range(self.sink_latents), *range(num_past - recent, num_past)]
+
+
+@dataclass(frozen=True)
+class ChunkGroup:
+    """Chunks of equal length that see equally many latents: one attention call (letters: G chunks).
+
+    ``queries[g]``, ``keys[g]``: latent indices; ``*_positions``: their temporal rotary positions.
+    ``key_positions`` is a range where all chunks of the group share it.
+    """
+
+    queries: tuple[tuple[int, ...], ...]
+    keys: tuple[tuple[int, ...], ...]
+    query_positions: range | tuple[tuple[int, ...], ...]
+    key_positions: range | tuple[tuple[int, ...], ...]
+
+
+@lru_cache(maxsize=64)
+def plan_groups(window: WindowConfig, num_latents: int, positions: Positions) -> tuple[ChunkGroup, ...]:
+    """All chunks of a clip, grouped by size; the number of groups does not grow with the clip for a finite
+    window.
+    """
+    by_size: dict[tuple[int, int], list[tuple[tuple[int, ...], tuple[int, ...]]]] = {}
+    for start, stop in window.chunks(num_latents):
+        queries = tuple(range(start, stop))
+        keys = (*window.past(start), *queries)
+        by_size.setdefault((len(queries), len(keys)), []).append((queries, keys))
+    groups = []
+    index = position_of_latents(window, num_latents, positions)
+    for (num_queries, num_keys), members in by_size.items():
+        queries_G = tuple(queries for queries, _ in members)
+        keys_G = tuple(keys for _, keys in members)
+        if index is None:
+            at = (range(num_keys - num_queries, num_keys), range(num_keys))
+            groups.append(ChunkGroup(queries_G, keys_G, *at))
+        else:
+            groups.append(ChunkGroup(queries_G, keys_G, _lookup(index, queries_G), _lookup(index, keys_G)))
+    return tuple(groups)
+
+
+def position_of_latents(window: WindowConfig, num_latents: int, positions: Positions) -> list[int] | None:
+    """One position per latent, whoever looks at it; ``None`` for ``window``, where it depends on the
+    querying chunk.
+
+    ``absolute``: the latent's index in the clip. ``own_window``: its distance to the start of its own
+    chunk's window,
+    ``max(0, stop - (window - sink))``, as the reference implementation's full-sequence dynamic mode has it
+    (B.4).
+    """
+    if positions == "window":
+        return None
+    if positions == "absolute" or window.window_latents is None:
+        return list(range(num_latents))
+    reach = window.window_latents - window.sink_latents
+    return [
+        i - max(0, stop - reach) for start, stop in window.chunks(num_latents) for i in range(start, stop)
+    ]
+
+
+def _lookup(index: list[int], latents_G: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(index[i] for i in latents) for latents in latents_G)

@@ -1,0 +1,1 @@
+"""Lip-synced video, chunk by chunk: generators, the source face, and files in to file out."""

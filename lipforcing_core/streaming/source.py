@@ -1,0 +1,69 @@
+"""The video whose lips are redrawn: frames by output position, each with its face alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lipforcing_core.errors import BadInputError
+from lipforcing_core.faces.align import align_track
+from lipforcing_core.faces.detect import FaceDetector
+from lipforcing_core.faces.track import track_face
+from lipforcing_core.media.clock import ping_pong_index
+from lipforcing_core.media.decode import FrameReader
+from lipforcing_core.media.shots import detect_shots
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFrame:
+    """One frame of the source and where its face is.
+
+    frame: ``[H, W, 3] uint8 RGB``. matrix: ``[2, 3]`` from the frame to the 420x560 crop; for a frame without a
+    face it is that of the nearest frame with one, and ``has_face`` is False (such a frame is passed through).
+    """
+
+    frame: np.ndarray
+    matrix: np.ndarray
+    has_face: bool
+
+
+class SourceFace:
+    """A 25 fps video read in bounded memory, ping-ponged when the output is longer than it is.
+
+    Frames are decoded in runs; only one run is in memory. The face is tracked once, before the first frame is
+    asked for. Raises ``BadInputError`` if no frame shows a face.
+    """
+
+    def __init__(self, cfr_video: Path, detector: FaceDetector, *, max_frames: int | None = None) -> None:
+        self._reader = FrameReader(cfr_video)
+        self.num_frames = self._reader.num_frames
+        tracked = self.num_frames if max_frames is None else min(self.num_frames, max_frames)
+        cuts = [start for start, _ in detect_shots(cfr_video)]
+        track = track_face(_in_runs(self._reader, tracked), detector, shot_starts=cuts)
+        if not track.usable.any():
+            raise BadInputError(f"no face was found in any of the {tracked} frames of the source video")
+        self._alignment = align_track(track, shot_starts=cuts)
+        self._span = tracked
+
+    def read(self, start: int, stop: int) -> list[SourceFrame]:
+        """Frames for the output positions ``[start, stop)``."""
+        indices = [ping_pong_index(position, self._span) for position in range(start, stop)]
+        low, high = min(indices), max(indices) + 1
+        frames = self._reader.read(low, high)
+        return [
+            SourceFrame(frame=frames[i - low], matrix=self._alignment.matrices_F23[i], has_face=bool(self._alignment.usable_F[i]))
+            for i in indices
+        ]
+
+    def close(self) -> None:
+        """Release the decoder."""
+        self._reader.close()
+
+
+def _in_runs(reader: FrameReader, num_frames: int, run: int = 32) -> Iterator[np.ndarray]:
+    for start in range(0, num_frames, run):
+        yield from reader.read(start, min(start + run, num_frames))
+

@@ -1,0 +1,3 @@
+"""Training: latent windows, checkpoints with exact resume, and the stages teacher, Diffusion Forcing,
+distillation.
+"""

@@ -1,0 +1,64 @@
+"""Small things that the stages share: prompts, noisy samples, masked errors, weights on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lipforcing_core.errors import IncompatibleCheckpointError
+from lipforcing_core.models.text import TextEncoder
+from lipforcing_core.products import atomic_path
+
+MODEL_FILE = "model.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompts:
+    """Encoded prompt and negative prompt (the empty string), each ``[1, text_len, text_dim]``."""
+
+    text_BLD: Tensor
+    negative_text_BLD: Tensor
+
+
+def encode_prompts(encoder: TextEncoder, prompt: str) -> Prompts:
+    """The prompt of the preset beside the empty string, which stands for "no text" (H.1)."""
+    text = encoder.encode([prompt, ""])
+    return Prompts(text_BLD=text[:1], negative_text_BLD=text[1:])
+
+
+def weigh_mouth(error_BCTHW: Tensor, keep_mask_HW: Tensor, mouth_weight: float) -> Tensor:
+    """Mean error of each sample ``[B]``, with ``mouth_weight`` where the mask says generate (D.3: M = 2)."""
+    weight_HW = torch.where(keep_mask_HW > 0.5, 1.0, mouth_weight).to(error_BCTHW)
+    return (error_BCTHW * weight_HW).mean(dim=(1, 2, 3, 4))
+
+
+def save_model(module: nn.Module, path: Path) -> None:
+    """All weights of a module in fp32 under their native names, written atomically."""
+    with atomic_path(path) as temporary:
+        save_file(
+            {name: value.detach().contiguous() for name, value in module.state_dict().items()}, temporary
+        )
+
+
+def load_model(module: nn.Module, path: Path) -> None:
+    """Load weights strictly; ``IncompatibleCheckpointError`` names the first key or shape that differs."""
+    try:
+        stored = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise IncompatibleCheckpointError(f"{path}: cannot be read as safetensors ({error})") from error
+    own = module.state_dict()
+    if different := sorted(own.keys() ^ stored.keys()):
+        raise IncompatibleCheckpointError(
+            f"{path} does not fit the model: {different[0]} is on one side only"
+        )
+    for name, value in own.items():
+        if value.shape != stored[name].shape:
+            raise IncompatibleCheckpointError(
+                f"{path}: {name} has shape {tuple(stored[name].shape)}, the model needs {tuple(value.shape)}"
+            )
+    module.load_state_dict(stored)

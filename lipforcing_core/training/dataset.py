@@ -1,0 +1,252 @@
+"""Latent windows: clips are encoded once, then every step draws its batch from (seed, step) alone.
+
+Shape letters: B batch, C channels, T latent frames, H W latent size, N video frames, D features, S audio
+samples.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lipforcing_core.errors import BadInputError
+from lipforcing_core.models.audio import SAMPLES_PER_FRAME, AudioEncoder
+from lipforcing_core.models.codec import BlockCodec, CodecFit, VideoCodec
+from lipforcing_core.presets.schema import VideoPreset
+from lipforcing_core.products import atomic_path, content_key, file_sha256
+
+if TYPE_CHECKING:
+    from lipforcing_core.models.conditions import Conditions
+
+_CODEC_FIT_FRAMES = 48  # per clip: enough for the statistics of its blocks
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSource:
+    """A curated clip: aligned square video at 25 fps and its corrected sound at 16 kHz."""
+
+    clip_id: str
+    clip_path: Path
+    audio_path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One training batch. ``audio_BND`` has one row per video frame, ``waveform_BS`` is fp32 in [-1, 1]."""
+
+    latents_BCTHW: Tensor
+    masked_BCTHW: Tensor
+    reference_BC1HW: Tensor
+    reference_sequence_BCTHW: Tensor
+    audio_BND: Tensor
+    waveform_BS: Tensor
+    keep_mask_HW: Tensor
+
+    def select(self, samples_B: Tensor) -> Batch:
+        """The samples at these indices, or where this mask is true."""
+        values = {name: getattr(self, name)[samples_B] for name in _SAMPLE_FIELDS}
+        return replace(self, **values)
+
+    def silenced(self, samples_B: Tensor) -> Batch:
+        """The batch with the audio features of some samples (boolean ``[B]``) replaced by zeros: "no
+        audio".
+        """
+        return replace(self, audio_BND=self.audio_BND.masked_fill(samples_B.view(-1, 1, 1), 0.0))
+
+    def conditions(self, text_BLD: Tensor) -> Conditions:
+        """The model's conditions of this batch; a single text row is used for every sample."""
+        from lipforcing_core.models.conditions import Conditions
+
+        return Conditions(
+            text_BLD=text_BLD.expand(len(self.latents_BCTHW), -1, -1),
+            audio_BND=self.audio_BND,
+            reference_BC1HW=self.reference_BC1HW,
+            keep_mask_HW=self.keep_mask_HW,
+            masked_video_BCTHW=self.masked_BCTHW,
+            reference_sequence_BCTHW=self.reference_sequence_BCTHW,
+        )
+
+
+def fit_codec(sources: Sequence[ClipSource], video: VideoPreset, settings: CodecFit) -> BlockCodec:
+    """Fit the block codec on the first frames of every clip, in the order given."""
+    return BlockCodec.fit(
+        (_read_small(source, video.size, stop=_CODEC_FIT_FRAMES) for source in sources), settings
+    )
+
+
+def encode_clip(
+    source: ClipSource, path: Path, *, codec: VideoCodec, audio_encoder: AudioEncoder, video: VideoPreset
+) -> int:
+    """Write the latent windows of a clip (see ``encode_frames``); ``MediaError`` for an unreadable one."""
+    from lipforcing_core.media.decode import read_audio
+
+    return encode_frames(
+        _read_small(source, video.size),
+        read_audio(source.audio_path),
+        path,
+        clip_id=source.clip_id,
+        codec=codec,
+        audio_encoder=audio_encoder,
+        video=video,
+    )
+
+
+def encode_frames(
+    frames: np.ndarray,
+    waveform: np.ndarray,
+    path: Path,
+    *,
+    clip_id: str,
+    codec: VideoCodec,
+    audio_encoder: AudioEncoder,
+    video: VideoPreset,
+) -> int:
+    """Write the latent windows of a clip to a safetensors file, atomically, and return how many there are.
+
+    ``frames [F, size, size, 3]`` uint8 RGB, ``waveform [S]`` at 16 kHz. Each window is encoded on its own, as at
+    inference: its first latent codes one frame. The mouth is blanked to mid-grey by the pixel mask *after*
+    scaling to [-1, 1] (A.4). Raises ``BadInputError`` for a clip shorter than one window.
+    """
+    from lipforcing_core.faces.mask import keep_mask, latent_keep_mask
+
+    starts = range(0, len(frames) - video.window_frames + 1, video.window_stride_frames)
+    if not starts:
+        raise BadInputError(
+            f"clip {clip_id} has {len(frames)} frames; a training window needs {video.window_frames}"
+        )
+    pixels = torch.from_numpy(frames).permute(3, 0, 1, 2).float() / 127.5 - 1.0
+    mask = torch.from_numpy(keep_mask(video.size).astype(np.float32))
+    latents, masked = [], []
+    for start in starts:
+        window = pixels[None, :, start : start + video.window_frames]
+        latents.append(codec.encode(window))
+        masked.append(codec.encode(window * mask))
+    waveform = _exact_length(waveform, len(frames) * SAMPLES_PER_FRAME)
+    tensors = {
+        "latents": torch.cat(latents).half().contiguous(),
+        "masked_latents": torch.cat(masked).half().contiguous(),
+        "audio": torch.from_numpy(audio_encoder.encode(waveform, len(frames))),
+        "waveform": torch.from_numpy(waveform),
+        "starts": torch.tensor(list(starts)),
+        "keep_mask": torch.from_numpy(latent_keep_mask(*latents[0].shape[-2:]).astype(np.float32)),
+    }
+    about = {"clip_id": clip_id, "codec": codec.backend_id, "audio": audio_encoder.backend_id}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={"about": json.dumps(about, sort_keys=True)})
+    return len(starts)
+
+
+_SAMPLE_FIELDS = (
+    "latents_BCTHW",
+    "masked_BCTHW",
+    "reference_BC1HW",
+    "reference_sequence_BCTHW",
+    "audio_BND",
+    "waveform_BS",
+)
+
+
+class LatentWindows:
+    """Batches of windows from the files of ``encode_clip``; samples are read from disk when drawn."""
+
+    def __init__(self, paths: Sequence[Path], video: VideoPreset) -> None:
+        """Raises ``BadInputError`` if there is no file, or if the files come from different backends."""
+        if not paths:
+            raise BadInputError("there are no training clips: curation accepted none, or none is long enough")
+        self._video = video
+        self._clips = [_open(path) for path in paths]
+        backends = {(clip.about["codec"], clip.about["audio"]) for clip in self._clips}
+        if len(backends) > 1:
+            raise BadInputError(f"the training clips were encoded by different backends: {sorted(backends)}")
+        self.key = content_key([file_sha256(path) for path in paths], video)
+        with self._clips[0].stored() as stored:
+            self.keep_mask_HW: Tensor = stored.get_tensor("keep_mask")
+            self.latent_shape: tuple[int, ...] = tuple(stored.get_slice("latents").get_shape()[1:])
+            self.audio_dim: int = stored.get_slice("audio").get_shape()[1]
+
+    @property
+    def num_windows(self) -> int:
+        """How many windows there are in all clips."""
+        return sum(len(clip.starts) for clip in self._clips)
+
+    def batch(self, size: int, seed: int, step: int) -> Batch:
+        """The batch of a step: ``size`` windows of clips drawn uniformly. Equal arguments give equal
+        batches.
+        """
+        rng = np.random.default_rng([seed, step])
+        samples = [self._sample(rng) for _ in range(size)]
+        stacked = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
+        return Batch(**stacked, keep_mask_HW=self.keep_mask_HW)
+
+    def _sample(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        clip = self._clips[rng.integers(len(self._clips))]
+        index = int(rng.integers(len(clip.starts)))
+        reference_index = int(rng.integers(len(clip.starts))) if self._video.reference == "random" else index
+        start, frames = clip.starts[index], self._video.window_frames
+        # D.2: the reference sequence must not show the target's mouth, so it never overlaps the target
+        # window.
+        apart = [other for other, begin in enumerate(clip.starts) if abs(begin - start) >= frames]
+        choice = int(rng.integers(max(1, len(apart))))
+        with clip.stored() as stored:
+            latents = stored.get_slice("latents")
+            target = latents[index].float()
+            return {
+                "latents_BCTHW": target,
+                "masked_BCTHW": stored.get_slice("masked_latents")[index].float(),
+                "reference_BC1HW": latents[reference_index][:, :1].float(),
+                "reference_sequence_BCTHW": (
+                    latents[apart[choice]].float() if apart else torch.zeros_like(target)
+                ),
+                "audio_BND": stored.get_slice("audio")[start : start + frames],
+                "waveform_BS": stored.get_slice("waveform")[
+                    start * SAMPLES_PER_FRAME : (start + frames) * SAMPLES_PER_FRAME
+                ],
+            }
+
+
+@dataclass(frozen=True)
+class _ClipFile:
+    path: Path
+    starts: list[int]
+    about: dict[str, str]
+
+    def stored(self) -> Any:
+        return safe_open(self.path, framework="pt")
+
+
+def _open(path: Path) -> _ClipFile:
+    with safe_open(path, framework="pt") as stored:
+        return _ClipFile(path, stored.get_tensor("starts").tolist(), json.loads(stored.metadata()["about"]))
+
+
+def _read_small(source: ClipSource, size: int, stop: int | None = None) -> np.ndarray:
+    """The clip's frames at the model's size, ``[F, size, size, 3]`` uint8."""
+    from lipforcing_core.media.decode import iter_frames
+
+    frames = list(_resized(iter_frames(source.clip_path, 0, stop), size))
+    if not frames:
+        raise BadInputError(f"clip {source.clip_id} ({source.clip_path}) has no frames")
+    return np.stack(frames)
+
+
+def _resized(frames: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    import cv2
+
+    for frame in frames:
+        same = frame.shape[:2] == (size, size)
+        yield frame if same else cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def _exact_length(waveform: np.ndarray, num_samples: int) -> np.ndarray:
+    """Cut or zero-pad to the length of the picture."""
+    waveform = waveform[:num_samples].astype(np.float32)
+    return np.pad(waveform, (0, num_samples - len(waveform)))

@@ -1,0 +1,64 @@
+"""The reward of the distillation: how well the decoded rollout is in sync with its sound, by a sync
+expert.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lipforcing_core.models.codec import VideoCodec
+
+
+class RewardModel(Protocol):
+    """Scores clips of latents against waveforms, without gradient."""
+
+    backend_id: str
+
+    def score(self, latents_BCTHW: Tensor, waveform_BS: Tensor) -> Tensor:
+        """One reward per sample ``[B]``; the waveform is fp32 in [-1, 1] at 16 kHz."""
+        ...
+
+
+class SyncScorer(Protocol):
+    """The part of a sync expert that the reward uses."""
+
+    backend_id: str
+
+    def reward_score(self, frames: np.ndarray, waveform: np.ndarray) -> float:
+        """Sync-C of ``[F, S, S, 3]`` uint8 RGB aligned crops, out-of-range shifts shortened (method D.5)."""
+        ...
+
+
+class SyncReward:
+    """Decode with the codec, round to 8-bit pixels, and ask the sync expert for its Sync-C."""
+
+    def __init__(self, codec: VideoCodec, expert: SyncScorer) -> None:
+        self._codec, self._expert = codec, expert
+        self.backend_id = f"{expert.backend_id}+{codec.backend_id}"
+
+    @torch.no_grad()
+    def score(self, latents_BCTHW: Tensor, waveform_BS: Tensor) -> Tensor:
+        """Rewards ``[B]`` of the rollouts."""
+        scores = []
+        for latent_CTHW, waveform_S in zip(latents_BCTHW, waveform_BS, strict=True):
+            video_CFHW = self._codec.decode(latent_CTHW[None].float())[0]
+            pixels = ((video_CFHW + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+            frames = pixels.permute(1, 2, 3, 0).contiguous().cpu().numpy()
+            scores.append(self._expert.reward_score(frames, waveform_S.float().cpu().numpy()))
+        return torch.tensor(scores, dtype=torch.float32)
+
+
+def reward_loss(loss_B: Tensor, reward_B: Tensor, *, beta: float, weighting: str) -> Tensor:
+    """Weigh the losses of samples by exp(beta r) (method D.5).
+
+    ``per_sample``, the published form, is mean(w L): the weights are unbounded and mostly decide whether the
+    gradient is clipped (H.2, risk 5). ``self_normalized`` is sum(w L) / sum(w): the reward only shifts the
+    emphasis between the samples of a micro-batch and leaves the size of the step to the learning rate.
+    """
+    if weighting == "self_normalized":
+        return (torch.softmax(beta * reward_B, dim=0) * loss_B).sum()
+    return (torch.exp(beta * reward_B) * loss_B).mean()

@@ -1,0 +1,162 @@
+"""The teacher: flow matching with a mouth weight, for all weights (base) or a low-rank adapter (LoRA).
+
+L = w(t) mean( M (v - (eps - x0))^2 ) with M = ``mouth_weight`` inside the latent mask (method D.3). For
+guidance the text is replaced by the empty prompt and the audio by zeros, independently and per sample.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lipforcing_core.diffusion.schedule import add_noise
+from lipforcing_core.models.lora import inject_lora, merge_lora
+from lipforcing_core.models.wan import WanTransformer
+from lipforcing_core.presets.schema import LoraSettings, Preset, TeacherSettings
+from lipforcing_core.products import content_key, file_sha256
+from lipforcing_core.training.checkpoint import TrainState, step_generator
+from lipforcing_core.training.common import (
+    MODEL_FILE,
+    Prompts,
+    load_model,
+    save_model,
+    weigh_mouth,
+)
+from lipforcing_core.training.dataset import Batch, LatentWindows
+from lipforcing_core.training.loop import (
+    OnStep,
+    StageResult,
+    compute_precision,
+    learning_rate_factor,
+    make_optimiser,
+    run_steps,
+    update,
+)
+
+FULLY_TRAINED = ("audio_proj", "audio_cond_projs", "patch_embedding")
+_GRID_STEPS = 1000
+
+
+def train_base(
+    preset: Preset, data: LatentWindows, prompts: Prompts, out_dir: Path, *, on_step: OnStep | None = None
+) -> StageResult:
+    """Train every weight from a seeded initialisation: the stage that stands for a public base checkpoint.
+
+    Writes ``model.safetensors`` and ``metrics.jsonl`` into ``out_dir``; a killed run continues exactly.
+    """
+    settings = preset.base
+    assert settings is not None, "the caller asks for a base stage only where the preset has one"
+    model = WanTransformer(preset.model.config()).init_weights(settings.seed)
+    key = content_key("base", preset.model, preset.schedule, settings, data.key)
+    return _train("base", settings, preset, model, data, prompts, out_dir, key, on_step)
+
+
+def train_lora(
+    preset: Preset,
+    data: LatentWindows,
+    prompts: Prompts,
+    out_dir: Path,
+    *,
+    init: Path,
+    on_step: OnStep | None = None,
+) -> StageResult:
+    """Finetune the base at ``init`` and merge the adapter into the weights that are written.
+
+    Low rank on attention and FFN; audio and patch embedding are trained fully; the rest is frozen (D.3).
+    """
+    settings = preset.lora
+    model = WanTransformer(preset.model.config())
+    load_model(model, init)
+    inject_lora(
+        model,
+        rank=settings.rank,
+        alpha=settings.alpha,
+        also_train=FULLY_TRAINED,
+        generator=torch.Generator().manual_seed(settings.seed),
+    )
+    key = content_key("lora", preset.model, preset.schedule, settings, data.key, file_sha256(init))
+    return _train("lora", settings, preset, model, data, prompts, out_dir, key, on_step)
+
+
+def flow_loss(
+    model: WanTransformer,
+    batch: Batch,
+    prompts: Prompts,
+    preset: Preset,
+    settings: TeacherSettings,
+    generator: torch.Generator,
+) -> Tensor:
+    """The training loss of one batch (a scalar)."""
+    x0 = batch.latents_BCTHW
+    size = len(x0)
+    t_B = preset.schedule.flow().sample_t(size, generator)
+    noise = torch.randn(x0.shape, generator=generator)
+    without_text = torch.rand(size, generator=generator) < settings.text_dropout
+    without_audio = torch.rand(size, generator=generator) < settings.audio_dropout
+    text_BLD = torch.where(without_text.view(-1, 1, 1), prompts.negative_text_BLD, prompts.text_BLD)
+    batch = batch.silenced(without_audio)
+    x_t = add_noise(x0, noise, t_B)
+    with compute_precision(settings):
+        velocity = model(x_t, t_B, model.encode_conditions(batch.conditions(text_BLD)))
+    error = (velocity.float() - (noise - x0)).square()
+    return (
+        timestep_weight(t_B, settings) * weigh_mouth(error, batch.keep_mask_HW, settings.mouth_weight)
+    ).mean()
+
+
+def timestep_weight(t_B: Tensor, settings: TeacherSettings) -> Tensor:
+    """w(t): ones, or a Gaussian around t = 0.5 shifted to a minimum of 0 and scaled to a mean of 1 (D.3)."""
+    if settings.timestep_weighting == "none":
+        return torch.ones_like(t_B)
+    grid = torch.linspace(1 / _GRID_STEPS, 1, _GRID_STEPS)
+    bell = torch.exp(-2 * (grid - 0.5) ** 2)
+    floor = math.exp(-2 * 0.25)
+    return (torch.exp(-2 * (t_B - 0.5) ** 2) - floor).clamp_min(0) / (bell - floor).mean()
+
+
+def _train(
+    stage: str,
+    settings: TeacherSettings,
+    preset: Preset,
+    model: WanTransformer,
+    data: LatentWindows,
+    prompts: Prompts,
+    out_dir: Path,
+    key: str,
+    on_step: OnStep | None,
+) -> StageResult:
+    model.train()
+    optimiser = make_optimiser(model, settings)
+
+    def step(index: int) -> dict[str, float]:
+        total = 0.0
+        for part in range(settings.accumulation):
+            micro = index * settings.accumulation + part
+            batch = data.batch(settings.batch_size, settings.seed, micro)
+            generator = step_generator(settings.seed, stage, micro)
+            loss = flow_loss(model, batch, prompts, preset, settings, generator) / settings.accumulation
+            loss.backward()
+            total += loss.item()
+        rate = settings.learning_rate * learning_rate_factor(settings, index)
+        norm = update(optimiser, model, learning_rate=rate, clip_norm=settings.clip_norm)
+        return {"loss": total, "grad_norm": norm, "learning_rate": rate}
+
+    state = TrainState(key=key, modules={"model": model}, optimisers={"model": optimiser})
+    metrics_path = run_steps(
+        stage,
+        settings.steps,
+        state,
+        step,
+        out_dir,
+        checkpoint_every=settings.checkpoint_every,
+        on_step=on_step,
+    )
+    if isinstance(settings, LoraSettings):
+        merge_lora(model)
+    save_model(model, out_dir / MODEL_FILE)
+    return StageResult(
+        stage=stage, steps=settings.steps, model_path=out_dir / MODEL_FILE, metrics_path=metrics_path
+    )

@@ -1,0 +1,132 @@
+"""Work sent to Ray: many small items fanned out, or one long job watched while it runs.
+
+With no ``RAY_ADDRESS`` a local Ray is started on first use; with one, the same code goes to that cluster.
+Models are loaded once per Ray worker, since workers are reused and the loaders are cached.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tasks.progress import Advance
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+LOCAL_CPUS = 2
+OBJECT_STORE_BYTES = 128 * 2**20
+POLL_S = 0.5
+
+
+def connect() -> None:
+    """Connect to the cluster of ``RAY_ADDRESS``, or start a local Ray; does nothing if already connected."""
+    import ray
+
+    if ray.is_initialized():
+        return
+    if address := os.environ.get("RAY_ADDRESS"):
+        ray.init(address=address, log_to_driver=False)
+        return
+    _ensure_token()
+    ray.init(
+        num_cpus=LOCAL_CPUS,
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+
+
+def disconnect() -> None:
+    """Leave the cluster; stops a local Ray."""
+    import ray
+
+    if ray.is_initialized():
+        ray.shutdown()
+
+
+def fan_out(
+    function: Callable[[T], R],
+    items: Sequence[T],
+    *,
+    name: str,
+    num_cpus: float = 1,
+    advance: Advance | None = None,
+) -> list[R]:
+    """``[function(item) for item in items]`` on Ray workers; results in the order of the items.
+
+    Raises the first error of an item, after cancelling the rest.
+    """
+    if not items:
+        return []
+    import ray
+
+    connect()
+    remote = ray.remote(num_cpus=num_cpus, max_retries=1)(function)
+    waiting = [remote.options(name=name).remote(item) for item in items]
+    position = {reference: index for index, reference in enumerate(waiting)}
+    results: list[Any] = [None] * len(items)
+    while waiting:
+        ready, waiting = ray.wait(waiting, num_returns=1)
+        for reference in ready:
+            try:
+                results[position[reference]] = ray.get(reference)
+            except ray.exceptions.RayTaskError as error:
+                for other in waiting:
+                    ray.cancel(other, force=True)
+                raise _user_error(error) from error
+        if advance:
+            advance(len(items) - len(waiting), len(items))
+    return results
+
+
+def run_job(
+    function: Callable[..., R],
+    *args: Any,
+    name: str,
+    num_cpus: float = LOCAL_CPUS,
+    watch: Callable[[], None] | None = None,
+) -> R:
+    """Run one long job on Ray, calling ``watch`` now and then and once more at the end.
+
+    The job must be resumable: if its worker dies it is started again with the same arguments.
+    """
+    import ray
+
+    connect()
+    reference = ray.remote(num_cpus=num_cpus, max_retries=2)(function).options(name=name).remote(*args)
+    try:
+        while not ray.wait([reference], timeout=POLL_S)[0]:
+            if watch:
+                watch()
+        result: R = ray.get(reference)
+        if watch:
+            watch()
+        return result
+    except ray.exceptions.RayTaskError as error:
+        raise _user_error(error) from error
+    except KeyboardInterrupt:
+        ray.cancel(reference, force=True)
+        time.sleep(POLL_S)
+        raise
+
+
+def _ensure_token() -> None:
+    """Make the secret that guards a local Ray, whose ports listen on every network interface."""
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if path and not Path(path).exists():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as stream:
+            stream.write(secrets.token_hex(32))
+
+
+def _user_error(error: Any) -> BaseException:
+    """The error that the function raised, without Ray's wrapping."""
+    cause: BaseException = getattr(error, "cause", None) or error
+    return cause

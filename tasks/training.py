@@ -1,0 +1,243 @@
+"""Training as steps: the latent set, then teacher, student and distilled student, each one resumable Ray job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from lipforcing_core.presets import Preset
+from lipforcing_core.products import StepStore, content_key, file_sha256
+from lipforcing_core.training.dataset import ClipSource
+from tasks.dispatch import fan_out, run_job
+from tasks.progress import Advance
+
+TRAINING_SET_VERSION = 1
+STAGE_VERSION = 1
+NUM_THREADS = 2  # results depend on the number of threads in the last bits, so it is part of the recipe
+BUNDLE = "bundle"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSet:
+    """Latent windows on disk: ``codec.safetensors`` and ``windows/<clip_id>.safetensors`` in one folder."""
+
+    folder: Path
+
+    @property
+    def codec_file(self) -> Path:
+        """The codec the windows were encoded with."""
+        return self.folder / "codec.safetensors"
+
+    @property
+    def windows(self) -> list[Path]:
+        """One file a clip, in a fixed order."""
+        return sorted((self.folder / "windows").glob("*.safetensors"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    """A finished stage: its bundle, its metric rows (step, stage, name, value), and whether it was reused."""
+
+    bundle: Path
+    metrics: list[dict[str, Any]]
+    reused: bool
+
+
+@task(cache_policy=NO_CACHE)
+def prepare_training_set(
+    store: StepStore, clips: Sequence[ClipSource], preset: Preset, advance: Advance | None = None
+) -> TrainingSet:
+    """Fit the codec on the clips and encode every clip once."""
+    hashes = sorted((c.clip_id, file_sha256(c.clip_path), file_sha256(c.audio_path)) for c in clips)
+    key = content_key(TRAINING_SET_VERSION, hashes, preset.video, preset.codec, preset.backends)
+    ordered = sorted(clips, key=lambda clip: clip.clip_id)
+
+    def work(folder: Path) -> dict[str, int]:
+        from lipforcing_core.training.dataset import fit_codec
+
+        assert preset.codec is not None, "presets with a downloaded codec do not fit one"
+        fit_codec(ordered, preset.video, preset.codec.settings()).save(folder / "codec.safetensors")
+        encode = partial(_encode_one, preset=preset, folder=folder)
+        counts = fan_out(encode, ordered, name="encode-clip", advance=advance)
+        return {"clips": len(ordered), "windows": sum(counts)}
+
+    return TrainingSet(folder=store.run("training-set", key, work).folder)
+
+
+@task(cache_policy=NO_CACHE)
+def train_teacher(
+    store: StepStore, preset: Preset, data: TrainingSet, advance: Advance | None = None
+) -> TrainedModel:
+    """The bidirectional teacher: base weights where none are public, then LoRA, merged."""
+    stages = {"lora": preset.lora.steps}
+    if preset.base is not None:
+        stages = {"base": preset.base.steps} | stages
+    return _train(store, "teacher", preset, data, [], stages, _teacher_job, advance)
+
+
+@task(cache_policy=NO_CACHE)
+def pretrain_student(
+    store: StepStore, preset: Preset, data: TrainingSet, teacher: Path, advance: Advance | None = None
+) -> TrainedModel:
+    """The causal student by Diffusion Forcing, from the teacher's weights."""
+    stages = {"diffusion_forcing": preset.diffusion_forcing.steps}
+    return _train(store, "pretrained", preset, data, [teacher], stages, _pretrain_job, advance)
+
+
+@task(cache_policy=NO_CACHE)
+def distill_student(
+    store: StepStore,
+    preset: Preset,
+    data: TrainingSet,
+    teacher: Path,
+    student: Path,
+    advance: Advance | None = None,
+) -> TrainedModel:
+    """The student by Self-Forcing rollout with Sync-Window DMD and SyncNet reward."""
+    stages = {"distill": preset.distill.student.steps * preset.distill.critic_per_student}
+    return _train(store, "distilled", preset, data, [teacher, student], stages, _distill_job, advance)
+
+
+Job = Callable[[Preset, TrainingSet, list[Path], Path], None]
+
+
+def _train(
+    store: StepStore,
+    name: str,
+    preset: Preset,
+    data: TrainingSet,
+    parents: list[Path],
+    stages: dict[str, int],
+    job: Job,
+    advance: Advance | None,
+) -> TrainedModel:
+    """Run ``job`` as a resumable step; it trains ``stages`` (name to steps) in folders of those names."""
+    inputs = [file_sha256(path) for path in data.windows]
+    parent_weights = [file_sha256(parent / "model.safetensors") for parent in parents]
+    key = content_key(STAGE_VERSION, name, preset, inputs, parent_weights, NUM_THREADS)
+
+    def work(folder: Path) -> dict[str, Any]:
+        def watch() -> None:
+            if advance:
+                done = sum(_steps_done(folder / stage / "metrics.jsonl") for stage in stages)
+                advance(done, sum(stages.values()))
+
+        run_job(job, preset, data, parents, folder, name=f"train-{name}-{key}", watch=watch)
+        return {"stages": stages}
+
+    finished = store.run(f"train-{name}", key, work, resumable=True)
+    metrics = [row for stage in stages for row in _rows(finished.folder / stage / "metrics.jsonl")]
+    return TrainedModel(bundle=finished.folder / BUNDLE, metrics=metrics, reused=finished.reused)
+
+
+def _teacher_job(preset: Preset, data: TrainingSet, _parents: list[Path], folder: Path) -> None:
+    from lipforcing_core.streaming.bundle import BundleKind, save_bundle
+    from lipforcing_core.training.teacher import train_base, train_lora
+
+    windows, prompts = _prepare(preset, data)
+    assert preset.base is not None, "presets with a public base start from its checkpoint"
+    base = train_base(preset, windows, prompts, folder / "base")
+    lora = train_lora(preset, windows, prompts, folder / "lora", init=base.model_path)
+    save_bundle(
+        folder / BUNDLE,
+        kind=BundleKind.TEACHER,
+        stage="teacher",
+        preset=preset,
+        model_file=lora.model_path,
+        codec_file=data.codec_file,
+    )
+
+
+def _pretrain_job(preset: Preset, data: TrainingSet, parents: list[Path], folder: Path) -> None:
+    from lipforcing_core.streaming.bundle import BundleKind, save_bundle
+    from lipforcing_core.training.diffusion_forcing import pretrain_student as train
+
+    windows, prompts = _prepare(preset, data)
+    init = parents[0] / "model.safetensors"
+    result = train(preset, windows, prompts, folder / "diffusion_forcing", init=init)
+    save_bundle(
+        folder / BUNDLE,
+        kind=BundleKind.STUDENT,
+        stage="pretrained",
+        preset=preset,
+        model_file=result.model_path,
+        codec_file=data.codec_file,
+    )
+
+
+def _distill_job(preset: Preset, data: TrainingSet, parents: list[Path], folder: Path) -> None:
+    from lipforcing_core.models.codec import BlockCodec
+    from lipforcing_core.streaming.bundle import BundleKind, save_bundle
+    from lipforcing_core.sync.expert import load_sync_expert
+    from lipforcing_core.training.distill import distill_student as train
+    from lipforcing_core.training.reward import SyncReward
+
+    windows, prompts = _prepare(preset, data)
+    teacher, student = (parent / "model.safetensors" for parent in parents)
+    result = train(
+        preset,
+        windows,
+        prompts,
+        folder / "distill",
+        student_init=student,
+        teacher_init=teacher,
+        reward=SyncReward(BlockCodec.load(data.codec_file), load_sync_expert(preset.backends.sync)),
+    )
+    save_bundle(
+        folder / BUNDLE,
+        kind=BundleKind.STUDENT,
+        stage="distilled",
+        preset=preset,
+        model_file=result.model_path,
+        codec_file=data.codec_file,
+    )
+
+
+def _prepare(preset: Preset, data: TrainingSet) -> tuple[Any, Any]:
+    import torch
+
+    from lipforcing_core.streaming.bundle import text_encoder_for
+    from lipforcing_core.training.common import encode_prompts
+    from lipforcing_core.training.dataset import LatentWindows
+
+    torch.set_num_threads(NUM_THREADS)
+    prompts = encode_prompts(text_encoder_for(preset), preset.schedule.prompt)
+    return LatentWindows(data.windows, preset.video), prompts
+
+
+def _encode_one(source: ClipSource, *, preset: Preset, folder: Path) -> int:
+    from lipforcing_core.models.codec import BlockCodec
+    from lipforcing_core.streaming.bundle import audio_encoder_for
+    from lipforcing_core.training.dataset import encode_clip
+
+    return encode_clip(
+        source,
+        folder / "windows" / f"{source.clip_id}.safetensors",
+        codec=BlockCodec.load(folder / "codec.safetensors"),
+        audio_encoder=audio_encoder_for(preset),
+        video=preset.video,
+    )
+
+
+def _steps_done(metrics: Path) -> int:
+    """The last complete step in a metrics file that is being written."""
+    try:
+        with open(metrics, "rb") as stream:
+            stream.seek(max(0, metrics.stat().st_size - 4096))
+            lines = stream.read().split(b"\n")
+    except FileNotFoundError:
+        return 0
+    complete = [line for line in lines[1:-1] if line]
+    return int(json.loads(complete[-1])["step"]) if complete else 0
+
+
+def _rows(metrics: Path) -> list[dict[str, Any]]:
+    with open(metrics, encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]

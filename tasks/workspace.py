@@ -1,0 +1,55 @@
+"""Where a run leaves things: one folder with runs, finished steps, the warehouse and downloaded weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lipforcing_core.errors import BadInputError
+from lipforcing_core.products import StepStore
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A working folder. Everything below ``state/`` can be deleted; it is made again when needed."""
+
+    root: Path
+
+    @property
+    def runs(self) -> Path:
+        """Run folders: ``runs/<flow>/<run_id>/``."""
+        return self.root / "runs"
+
+    @property
+    def state(self) -> Path:
+        """Finished steps, the warehouse and the state of Prefect."""
+        return self.root / "state"
+
+    @property
+    def store(self) -> StepStore:
+        """The finished steps, by content key."""
+        return StepStore(self.state / "steps")
+
+    @property
+    def inbox(self) -> Path:
+        """Parquet files waiting for, or already merged by, the warehouse loader."""
+        return self.state / "warehouse" / "inbox"
+
+    @property
+    def warehouse(self) -> Path:
+        """The published, read-only DuckDB snapshot."""
+        return self.state / "warehouse" / "warehouse.duckdb"
+
+    @property
+    def weights(self) -> Path:
+        """Downloaded checkpoints, laid out as in ``lipforcing weights list``."""
+        return self.root / "weights"
+
+    def run_folder(self, flow: str, run_id: str) -> Path:
+        """The folder of one flow run, created."""
+        folder = self.runs / flow / run_id
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInputError(f"cannot write to {folder}: {error.strerror}") from error
+        return folder

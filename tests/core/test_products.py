@@ -1,0 +1,104 @@
+"""Content keys, atomic products and steps that are done once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from lipforcing_core.products import StepStore, atomic_path, content_key, file_sha256, read_json, write_json
+
+
+@dataclass(frozen=True)
+class Settings:
+    rate: Fraction
+    names: tuple[str, ...]
+
+
+def test_key_depends_on_content_only() -> None:
+    a = content_key(Settings(Fraction(25), ("x", "y")), {"b": 1, "a": 2})
+    assert a == content_key(Settings(Fraction(50, 2), ("x", "y")), {"a": 2, "b": 1})
+    assert a != content_key(Settings(Fraction(25), ("y", "x")), {"a": 2, "b": 1})
+    assert a.isalnum()
+
+
+def test_key_refuses_what_has_no_stable_content() -> None:
+    with pytest.raises(TypeError, match="object"):
+        content_key(object())
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    write_json(target, {"v": 1})
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("killed")
+    assert read_json(target) == {"v": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    target = tmp_path / "bundle"
+    for name in ("old", "new"):
+        with atomic_path(target) as temporary:
+            temporary.mkdir()
+            (temporary / name).write_text(name)
+    assert [p.name for p in target.iterdir()] == ["new"]
+
+
+def test_temporary_name_keeps_the_suffix(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "clip.mp4") as temporary:
+        assert temporary.suffix == ".mp4"
+        temporary.write_bytes(b"")
+    assert (tmp_path / "clip.mp4").exists()
+
+
+def test_a_step_is_done_once(tmp_path: Path) -> None:
+    store, calls = StepStore(tmp_path), []
+
+    def work(folder: Path) -> dict[str, str]:
+        calls.append(folder)
+        (folder / "product.txt").write_text("made")
+        return {"file": "product.txt"}
+
+    first = store.run("render", "k1", work)
+    second = store.run("render", "k1", work)
+    assert (first.reused, second.reused, len(calls)) == (False, True, 1)
+    assert (second.folder / second.result["file"]).read_text() == "made"
+
+
+def test_a_killed_step_leaves_no_product_and_is_repeated(tmp_path: Path) -> None:
+    store = StepStore(tmp_path)
+
+    def dies(folder: Path) -> None:
+        (folder / "product.txt").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.run("render", "k1", dies)
+    assert store.find("render", "k1") is None
+    assert not store.run("render", "k1", lambda folder: "ok").reused
+
+
+def test_a_resumable_step_gets_its_folder_back(tmp_path: Path) -> None:
+    store = StepStore(tmp_path)
+
+    def train(folder: Path) -> str:
+        checkpoint = folder / "checkpoint.txt"
+        if not checkpoint.exists():
+            checkpoint.write_text("step 10")
+            raise RuntimeError("killed")
+        return checkpoint.read_text()
+
+    with pytest.raises(RuntimeError):
+        store.run("train", "k1", train, resumable=True)
+    assert store.find("train", "k1") is None
+    assert store.run("train", "k1", train, resumable=True).result == "step 10"
+    assert store.run("train", "k1", train, resumable=True).reused
+
+
+def test_file_hash_is_sha256(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"abc")
+    assert file_sha256(tmp_path / "f").startswith("ba7816bf8f01cfea")

@@ -1,0 +1,123 @@
+"""Files in, file out: lengths, untouched pixels, ping-pong, determinism, and refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lipforcing_core.errors import BadInputError, MediaError
+from lipforcing_core.media.decode import read_audio, read_frames
+from lipforcing_core.media.probe import probe
+from lipforcing_core.products import file_sha256, read_json
+from lipforcing_core.streaming.bundle import Bundle
+from lipforcing_core.streaming.generate import GenerationReport, generate_video
+from lipforcing_core.streaming.generators import load_generator
+from tests.streaming.helpers import FixedFace, texture, write_speech, write_video
+
+
+def _generate(bundle: Bundle, folder: Path, video: Path, audio: Path, **options: Any) -> GenerationReport:
+    return generate_video(
+        video,
+        audio,
+        folder / options.pop("name", "out.mp4"),
+        generator=load_generator(bundle),
+        audio_encoder=bundle.audio_encoder,
+        detector=FixedFace(),
+        **options,
+    )
+
+
+@pytest.mark.parametrize(("seconds", "frames"), [(0.04, 1), (0.36, 9), (1.16, 29), (2.019, 50)])
+def test_length_follows_the_audio(student: Bundle, tmp_path: Path, seconds: float, frames: int) -> None:
+    video = write_video(tmp_path / "v.mp4", texture(30))
+    audio = write_speech(tmp_path / "a.wav", seconds)
+    report = _generate(student, tmp_path, video, audio)
+    assert report.num_frames == frames
+    assert len(read_frames(report.output)) == frames
+    assert abs(len(read_audio(report.output)) / 640 - frames) < 1
+    assert sum(chunk.num_frames for chunk in report.chunks) == frames
+
+
+def test_only_the_mouth_region_changes(student: Bundle, tmp_path: Path) -> None:
+    frames = texture(20)
+    video = write_video(tmp_path / "v.mp4", frames)
+    report = _generate(student, tmp_path, video, write_speech(tmp_path / "a.wav", 0.8))
+    out, source = read_frames(report.output).astype(int), read_frames(video).astype(int)
+    difference = np.abs(out - source).mean(axis=(0, 3))
+    assert difference[:40].mean() < 6.0  # above the face: only the encoder's loss
+    assert difference[100:140, 70:122].mean() > 15.0
+
+
+def test_a_short_source_is_ping_ponged(student: Bundle, tmp_path: Path) -> None:
+    frames = texture(6)
+    video = write_video(tmp_path / "v.mp4", frames)
+    report = _generate(student, tmp_path, video, write_speech(tmp_path / "a.wav", 0.6))
+    out = read_frames(report.output)[:, :32].astype(int)
+    expected = read_frames(video)[[0, 1, 2, 3, 4, 5, 4, 3, 2, 1, 0, 1, 2, 3, 4]][:, :32].astype(int)
+    assert np.abs(out - expected).mean() < 6.0  # a frame too early or late differs by far more
+
+
+def test_frames_without_a_face_pass_through(student: Bundle, tmp_path: Path) -> None:
+    frames = texture(75)
+    frames[30:] = 0
+    report = _generate(
+        student, tmp_path, write_video(tmp_path / "v.mp4", frames), write_speech(tmp_path / "a.wav", 3)
+    )
+    assert 35 <= report.num_passed_through <= 45
+    assert read_frames(report.output)[-20:].mean() < 2
+
+
+def test_same_seed_same_file_other_seed_other_file(student: Bundle, tmp_path: Path) -> None:
+    video, audio = write_video(tmp_path / "v.mp4", texture(9)), write_speech(tmp_path / "a.wav", 0.5)
+    for name, seed in (("a.mp4", 1), ("b.mp4", 1), ("c.mp4", 2)):
+        _generate(student, tmp_path, video, audio, seed=seed, name=name)
+    a, b, c = (file_sha256(tmp_path / name) for name in ("a.mp4", "b.mp4", "c.mp4"))
+    assert a == b
+    assert a != c
+
+
+def test_the_teacher_works_in_windows(teacher: Bundle, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "v.mp4", texture(40))
+    report = _generate(teacher, tmp_path, video, write_speech(tmp_path / "a.wav", 1.6))
+    assert [chunk.num_frames for chunk in report.chunks] == [33, 7]
+
+
+def test_the_output_says_that_it_is_synthetic(student: Bundle, tmp_path: Path) -> None:
+    video, audio = write_video(tmp_path / "v.mp4", texture(9)), write_speech(tmp_path / "a.wav", 0.4)
+    report = _generate(student, tmp_path, video, audio)
+    sidecar = read_json(tmp_path / "out.mp4.provenance.json")
+    assert sidecar["synthetic"] is True
+    assert sidecar["source_sha256"] == file_sha256(video)
+    assert sidecar["output_sha256"] == file_sha256(report.output)
+    assert sidecar["model_id"] == student.model_id
+    assert b"Synthetic video" in report.output.read_bytes()
+    assert probe(report.output).has_audio
+
+
+def test_progress_reaches_the_end(student: Bundle, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    video, audio = write_video(tmp_path / "v.mp4", texture(9)), write_speech(tmp_path / "a.wav", 1)
+    _generate(student, tmp_path, video, audio, on_progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(9, 25), (21, 25), (25, 25)]
+
+
+def test_unusable_inputs_leave_nothing_behind(student: Bundle, tmp_path: Path) -> None:
+    video, audio = write_video(tmp_path / "v.mp4", texture(9)), write_speech(tmp_path / "a.wav", 0.4)
+    junk = tmp_path / "junk.mp4"
+    junk.write_bytes(b"not a video")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(BadInputError, match="does not exist"):
+        _generate(student, tmp_path, tmp_path / "none.mp4", audio)
+    with pytest.raises(MediaError, match=r"junk\.mp4"):
+        _generate(student, tmp_path, junk, audio)
+    with pytest.raises(MediaError, match="no sound"):
+        _generate(student, tmp_path, video, video)
+    with pytest.raises(BadInputError, match="overwrite"):
+        _generate(student, tmp_path, video, audio, name="v.mp4")
+    black = write_video(tmp_path / "black.mp4", np.zeros((9, 192, 192, 3), np.uint8))
+    with pytest.raises(BadInputError, match="no face"):
+        _generate(student, tmp_path, black, audio)
+    assert sorted(tmp_path.iterdir()) == sorted([*before, black])

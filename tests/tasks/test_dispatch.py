@@ -1,0 +1,56 @@
+"""Work on a local Ray: order, progress, errors and retries of a killed worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lipforcing_core.errors import BadInputError
+from tasks.dispatch import connect, disconnect, fan_out, run_job
+
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray() -> Iterator[None]:
+    connect()
+    yield
+    disconnect()
+
+
+def test_results_keep_the_order_of_the_items() -> None:
+    seen: list[tuple[int, int]] = []
+    results = fan_out(
+        lambda x: x * x, [3, 1, 2], name="square", advance=lambda done, total: seen.append((done, total))
+    )
+    assert results == [9, 1, 4]
+    assert seen[-1] == (3, 3)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_an_error_of_an_item_arrives_as_itself() -> None:
+    def fails(path: str) -> None:
+        raise BadInputError(f"{path}: unreadable")
+
+    with pytest.raises(BadInputError, match=r"a\.mp4: unreadable"):
+        fan_out(fails, ["a.mp4"], name="fails")
+
+
+def test_a_job_whose_worker_is_killed_runs_again(tmp_path: Path) -> None:
+    def job(folder: Path) -> int:
+        (folder / f"attempt-{len(list(folder.iterdir()))}").touch()
+        if len(list(folder.iterdir())) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return len(list(folder.iterdir()))
+
+    watched = []
+    assert run_job(job, tmp_path, name="job", num_cpus=1, watch=lambda: watched.append(1)) == 2
+    assert watched
+
+
+def test_nothing_to_do_starts_nothing() -> None:
+    assert fan_out(lambda x: x, [], name="nothing") == []

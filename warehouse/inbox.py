@@ -1,0 +1,192 @@
+"""The inbox: one immutable Parquet file for each finished unit of work, ``<table>/<run_id>/<unit>.parquet``.
+
+Workers anywhere write here and never open the database. A file has the exact schema of its table, its rows
+are sorted by the table's key, and equal rows give equal bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lipforcing_core.errors import BadInputError
+from lipforcing_core.products import atomic_path
+from warehouse.connection import first_line
+from warehouse.schema import Column, Relation, apply_schema, inbox_tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rows = Sequence[Mapping[str, Any]] | Iterable[Mapping[str, Any]]
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=@+-]*")
+
+
+def write_rows(
+    inbox_root: Path | str,
+    table: str,
+    run_id: str,
+    unit: str,
+    rows: Rows | pd.DataFrame,
+    *,
+    fill: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the rows of one unit of work as one Parquet file and return its path.
+
+    ``rows`` are mappings from column to value, or a data frame; a column that may be null may be left out.
+    ``run_id``, and the columns in ``fill``, are set on every row that lacks them. Writing the same unit again
+    replaces its file. None and, in columns that may be null, NaN mean null.
+
+    Raises BadInputError naming the table and row: unknown table, unknown or missing column, a value of the
+    wrong type, NaN or null where a value is required, a broken check, or two rows with the same key.
+    """
+    relation = _relation(table)
+    for what, name in (("run id", run_id), ("unit", unit)):
+        if not _SAFE_NAME.fullmatch(name):
+            raise BadInputError(
+                f"{what} {name!r} cannot be a file name: use letters, digits and . _ = @ + -"
+            )
+    constants = dict(fill or {})
+    if "run_id" in relation.arrow_schema.names:
+        constants.setdefault("run_id", run_id)
+    data = _to_arrow(relation, _records(rows), constants)
+    check_constraints(relation, data)
+    data = data.sort_by([(name, "ascending") for name in relation.key])
+    path = Path(inbox_root) / table / run_id / f"{unit}.parquet"
+    with atomic_path(path) as temporary:
+        pq.write_table(data, temporary, compression="zstd", version="2.6", store_schema=False)
+    return path
+
+
+def read_rows(relation: Relation, path: Path) -> pa.Table:
+    """The rows of an inbox file. Raises BadInputError when it is not a Parquet file of this table's schema."""
+    try:
+        with pq.ParquetFile(path) as file:
+            found = file.schema_arrow
+            data = file.read()
+    except (pa.ArrowException, OSError) as error:
+        raise BadInputError(f"not readable as Parquet: {first_line(error)}") from error
+    expected = relation.arrow_schema
+    if found.names != expected.names:
+        unknown = sorted(set(found.names) - set(expected.names))
+        missing = sorted(set(expected.names) - set(found.names))
+        raise BadInputError(f"columns differ from table {relation.name}: unknown {unknown}, missing {missing}")
+    for field in expected:
+        if found.field(field.name).type != field.type:
+            raise BadInputError(
+                f"column {field.name} is {found.field(field.name).type}, table {relation.name} has {field.type}"
+            )
+    return data.replace_schema_metadata(None)
+
+
+def check_constraints(relation: Relation, data: pa.Table) -> None:
+    """Try the rows on an empty copy of the table. Raises BadInputError with the constraint that is broken."""
+    with duckdb.connect(":memory:") as connection:
+        apply_schema(connection)
+        connection.register("incoming", data)
+        try:
+            connection.execute(f"insert into {relation.name} by name select * from incoming")
+        except duckdb.ConstraintException as error:
+            raise BadInputError(f"table {relation.name}: {first_line(error)}") from error
+    _check_unique_with_nulls(relation, data)
+
+
+def _relation(table: str) -> Relation:
+    tables = inbox_tables()
+    if table not in tables:
+        raise BadInputError(f"no table {table!r} takes rows; there are: {', '.join(tables)}")
+    return tables[table]
+
+
+def _records(rows: Rows | pd.DataFrame) -> list[dict[str, Any]]:
+    if hasattr(rows, "to_dict"):
+        return rows.to_dict(orient="records")  # type: ignore[union-attr]
+    return [dict(row) for row in rows]
+
+
+def _to_arrow(relation: Relation, records: list[dict[str, Any]], constants: dict[str, Any]) -> pa.Table:
+    known = {column.name for column in relation.columns}
+    if unknown := sorted({*constants, *(name for record in records for name in record)} - known):
+        raise BadInputError(f"table {relation.name} has no column {', '.join(unknown)}; it has {sorted(known)}")
+    arrays = []
+    for column in relation.columns:
+        default = constants.get(column.name)
+        values = [
+            _clean(relation, column, row, record.get(column.name, default))
+            for row, record in enumerate(records)
+        ]
+        arrays.append(pa.array(values, type=column.arrow_type))
+    return pa.Table.from_arrays(arrays, schema=relation.arrow_schema)
+
+
+def _clean(relation: Relation, column: Column, row: int, value: Any) -> Any:
+    where = f"table {relation.name}, row {row}, column {column.name}"
+    if hasattr(value, "item") and not isinstance(value, str):
+        value = value.item()
+    missing = value is None or value != value
+    if missing:
+        if not column.nullable:
+            raise BadInputError(f"{where}: a value is required, got {value!r}")
+        return None
+    try:
+        return _CONVERTERS[column.sql_type](value)
+    except (TypeError, ValueError) as error:
+        raise BadInputError(f"{where}: expected {column.sql_type.lower()}, got {value!r}") from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return str(value)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
+        raise TypeError
+    return int(value)
+
+
+def _real(value: Any) -> float:
+    if isinstance(value, bool) or isinstance(value, str):
+        raise TypeError
+    return 0.0 if value == 0 else float(value)
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _instant(value: Any) -> datetime:
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(moment, datetime):
+        raise TypeError
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def _check_unique_with_nulls(relation: Relation, data: pa.Table) -> None:
+    """SQL holds two nulls for different; a key does not."""
+    seen: set[tuple[Any, ...]] = set()
+    for key in zip(*(data.column(name).to_pylist() for name in relation.key), strict=True):
+        if key in seen:
+            named = ", ".join(f"{name}={value!r}" for name, value in zip(relation.key, key, strict=True))
+            raise BadInputError(f"table {relation.name}: two rows with the same key ({named})")
+        seen.add(key)
+
+
+_CONVERTERS = {
+    "VARCHAR": _text,
+    "INTEGER": _whole,
+    "BIGINT": _whole,
+    "DOUBLE": _real,
+    "BOOLEAN": _truth,
+    "TIMESTAMP": _instant,
+}

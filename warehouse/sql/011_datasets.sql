@@ -1,0 +1,23 @@
+create table datasets (
+    dataset_id varchar not null,
+    name varchar not null,
+    version varchar not null,
+    split varchar,
+    num_clips integer,
+    licence varchar,
+    commercial_ok boolean,
+    description varchar,
+    primary key (dataset_id)
+);
+
+comment on table datasets is
+    'Data sets, one row per version.';
+
+comment on column datasets.dataset_id is 'Name and version, for example puppets-heldout@3f2a.';
+comment on column datasets.name is 'Name without the version.';
+comment on column datasets.version is 'Version: a content hash or a release.';
+comment on column datasets.split is 'train, validation or test, where the set is one split.';
+comment on column datasets.num_clips is 'Number of clips.';
+comment on column datasets.licence is 'Licence of the footage.';
+comment on column datasets.commercial_ok is 'Whether licence and consent allow commercial use; null when unknown.';
+comment on column datasets.description is 'What it contains, in one sentence.';

@@ -1,0 +1,27 @@
+create table protocols (
+    protocol_id varchar not null,
+    description varchar not null,
+    crop_mode varchar,
+    resize_filter varchar,
+    frame_window varchar,
+    video_codec varchar,
+    audio_source varchar,
+    reinsertion varchar,
+    paper_table varchar,
+    settings_json varchar,
+    primary key (protocol_id)
+);
+
+comment on table protocols is
+    'Evaluation protocols: all that moves a score beside the method. One row per protocol.';
+
+comment on column protocols.protocol_id is 'Name and hash of the protocol.';
+comment on column protocols.description is 'The protocol in one sentence.';
+comment on column protocols.crop_mode is 'gt_box, independent_box, aligned_512, or full_frame.';
+comment on column protocols.resize_filter is 'Filter used to bring crops to the network''s size.';
+comment on column protocols.frame_window is 'Which frames are scored.';
+comment on column protocols.video_codec is 'Codec of the scored file; lossless where frames were scored directly.';
+comment on column protocols.audio_source is 'Which audio drives and is scored.';
+comment on column protocols.reinsertion is 'How the face returned to the frame before scoring; none for crops.';
+comment on column protocols.paper_table is 'The paper''s table whose conditions this protocol matches in full; null: not comparable with any.';
+comment on column protocols.settings_json is 'Every setting as JSON.';

@@ -1,0 +1,35 @@
+create table curation_decisions (
+    run_id varchar not null,
+    dataset_id varchar not null,
+    source_id varchar not null,
+    source_name varchar not null,
+    segment_start_s double,
+    segment_stop_s double,
+    decision varchar not null check (decision in ('accepted', 'rejected', 'quarantined')),
+    reason varchar,
+    stage varchar not null,
+    measured_value double,
+    threshold double,
+    backend varchar,
+    seconds double,
+    message varchar,
+    unique (run_id, dataset_id, source_id, segment_start_s, segment_stop_s)
+);
+
+comment on table curation_decisions is
+    'What curation decided. Grain: run and segment; one row without times for a source that never reached segments.';
+
+comment on column curation_decisions.run_id is 'The run that wrote the row.';
+comment on column curation_decisions.dataset_id is 'Data set and version; joins datasets.';
+comment on column curation_decisions.source_id is 'Content key of the source file.';
+comment on column curation_decisions.source_name is 'File name of the source, for people.';
+comment on column curation_decisions.segment_start_s is 'First instant of the segment in the source, seconds; null for the whole source.';
+comment on column curation_decisions.segment_stop_s is 'End of the segment in the source, seconds; null for the whole source.';
+comment on column curation_decisions.decision is 'accepted, rejected or quarantined.';
+comment on column curation_decisions.reason is 'Reason code; null for accepted.';
+comment on column curation_decisions.stage is 'The stage that decided.';
+comment on column curation_decisions.measured_value is 'What was measured; null where nothing could be.';
+comment on column curation_decisions.threshold is 'The limit it was held against; null where there is none.';
+comment on column curation_decisions.backend is 'What measured it.';
+comment on column curation_decisions.seconds is 'Seconds of footage the row accounts for; null where the length is unknown.';
+comment on column curation_decisions.message is 'For people; the decoder''s own words for an unreadable file.';
