@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,15 @@ app.add_typer(weights_app, name="weights")
 app.add_typer(puppets_app, name="puppets")
 
 console = Console(highlight=False)
+
+
+class OutputFormat(StrEnum):
+    """How rows are printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    MARKDOWN = "markdown"
 
 
 @dataclass
@@ -132,25 +142,25 @@ def generate(
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 42,
 ) -> None:
     """Re-sync a video to a speech track, streaming, chunk by chunk."""
-    from tasks.generation import generate_one
+    from tasks.generation import GenerationJob, generate_file
     from tasks.progress import step
 
     bundle = model or context.obj.workspace.runs / "demo" / "latest" / "models" / "distilled"
+    job = GenerationJob(
+        name=output.name,
+        video=video,
+        audio=audio,
+        bundle=bundle,
+        seed=seed,
+        detector=detector,
+        detector_model=detector_model,
+    )
     with step(f"generate {output.name}") as advance:
-        report = generate_one(
-            video,
-            audio,
-            output,
-            bundle,
-            detector=detector,
-            model_path=detector_model,
-            seed=seed,
-            advance=advance,
-        )
+        report = generate_file(job, output, advance)
     console.print(
-        f"{report.output}: {report.num_frames} frames by {report.model_id}\n"
-        f"model {report.fps:.1f} frames/s, first frames after {report.ttff_s * 1000:.0f} ms, "
-        f"{report.wall_s:.1f} s in all; {report.num_passed_through} frames without a face passed through",
+        f"{output}: {report['num_frames']} frames by {report['model_id']}\n"
+        f"model {report['fps']:.1f} frames/s, first frames after {report['ttff_s'] * 1000:.0f} ms, "
+        f"{report['wall_s']:.1f} s in all; {report['num_passed_through']} frames without a face passed through",
         soft_wrap=True,
     )
 
@@ -176,12 +186,15 @@ def evaluate(
 def sql(
     context: typer.Context,
     query: Annotated[str, typer.Argument(help="A SELECT statement (DuckDB's SQL).")],
-    output_format: Annotated[str, typer.Option("--format", "-f", help="table, csv or json.")] = "table",
+    output_format: Annotated[
+        OutputFormat, typer.Option("--format", "-f", help="How to print the rows.")
+    ] = OutputFormat.TABLE,
 ) -> None:
     """Ask the warehouse (read-only). `lipforcing warehouse tables` lists what there is to ask."""
-    from warehouse.query import format_frame, run_sql
+    from warehouse.query import fetch, render
 
-    typer.echo(format_frame(run_sql(context.obj.workspace.warehouse, query), output_format))
+    columns, rows = fetch(context.obj.workspace.warehouse, query)
+    typer.echo(render(columns, rows, output_format.value), nl=output_format is OutputFormat.TABLE)
 
 
 @weights_app.command("list", epilog="Example: [bold]lipforcing weights list[/bold]")

@@ -33,8 +33,12 @@ def content_key(*parts: Any) -> str:
     Accepts JSON values, dataclasses, pydantic models, fractions, paths and nested containers of them.
     Equal content gives an equal key on every machine; the order of mapping keys does not matter.
     """
-    text = json.dumps(_plain(list(parts)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
+    return hashlib.sha256(as_json(list(parts)).encode()).hexdigest()[:KEY_LENGTH]
+
+
+def as_json(value: Any) -> str:
+    """Canonical JSON of whatever ``content_key`` accepts: sorted keys, no spaces."""
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:

@@ -72,7 +72,9 @@ def _why_not_opened(path: Path, message: str) -> str:
     if "lock" in message or "different configuration" in message:
         holder = re.search(r"PID (\d+)", message)
         who = f"process {holder[1]}" if holder else "another connection"
-        return f"{path}: the warehouse is locked by {who}, which has it open for writing; close it and try again"
+        return (
+            f"{path}: the warehouse is locked by {who}, which has it open for writing; close it and try again"
+        )
     if "not a valid DuckDB" in message or "orrupt" in message:
         return f"{path}: the warehouse file is damaged; `lipforcing warehouse rebuild` makes it again"
     return f"{path}: the warehouse cannot be opened: {message.splitlines()[0]}"

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from lipforcing_core.errors import BadInputError
 from lipforcing_core.products import atomic_path
 from warehouse.connection import first_line
-from warehouse.schema import Column, Relation, apply_schema, inbox_tables
+from warehouse.schema import Column, Relation, create_table, inbox_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,13 +50,12 @@ def write_rows(
     relation = _relation(table)
     for what, name in (("run id", run_id), ("unit", unit)):
         if not _SAFE_NAME.fullmatch(name):
-            raise BadInputError(
-                f"{what} {name!r} cannot be a file name: use letters, digits and . _ = @ + -"
-            )
+            raise BadInputError(f"{what} {name!r} cannot be a file name: use letters, digits and . _ = @ + -")
     constants = dict(fill or {})
     if "run_id" in relation.arrow_schema.names:
         constants.setdefault("run_id", run_id)
     data = _to_arrow(relation, _records(rows), constants)
+    check_run(relation, data, run_id)
     check_constraints(relation, data)
     data = data.sort_by([(name, "ascending") for name in relation.key])
     path = Path(inbox_root) / table / run_id / f"{unit}.parquet"
@@ -77,19 +76,29 @@ def read_rows(relation: Relation, path: Path) -> pa.Table:
     if found.names != expected.names:
         unknown = sorted(set(found.names) - set(expected.names))
         missing = sorted(set(expected.names) - set(found.names))
-        raise BadInputError(f"columns differ from table {relation.name}: unknown {unknown}, missing {missing}")
+        raise BadInputError(
+            f"columns differ from table {relation.name}: unknown {unknown}, missing {missing}"
+        )
     for field in expected:
         if found.field(field.name).type != field.type:
             raise BadInputError(
                 f"column {field.name} is {found.field(field.name).type}, table {relation.name} has {field.type}"
             )
-    return data.replace_schema_metadata(None)
+    return pa.table({name: data.column(name) for name in expected.names})
+
+
+def check_run(relation: Relation, data: pa.Table, run_id: str) -> None:
+    """Rows belong to the run whose folder they lie in. Raises BadInputError where they do not."""
+    if "run_id" not in data.column_names:
+        return
+    if others := sorted({str(name) for name in data.column("run_id").to_pylist()} - {run_id}):
+        raise BadInputError(f"table {relation.name}: rows of run {', '.join(others)} among those of {run_id}")
 
 
 def check_constraints(relation: Relation, data: pa.Table) -> None:
     """Try the rows on an empty copy of the table. Raises BadInputError with the constraint that is broken."""
-    with duckdb.connect(":memory:") as connection:
-        apply_schema(connection)
+    with duckdb.connect(":memory:", config={"threads": 1}) as connection:
+        create_table(connection, relation.name)
         connection.register("incoming", data)
         try:
             connection.execute(f"insert into {relation.name} by name select * from incoming")
@@ -106,15 +115,22 @@ def _relation(table: str) -> Relation:
 
 
 def _records(rows: Rows | pd.DataFrame) -> list[dict[str, Any]]:
-    if hasattr(rows, "to_dict"):
-        return rows.to_dict(orient="records")  # type: ignore[union-attr]
+    import pandas as pd
+
+    if isinstance(rows, pd.DataFrame):
+        plain = rows.astype(object)
+        return [
+            {str(k): v for k, v in row.items()} for row in plain.where(rows.notna(), None).to_dict("records")
+        ]
     return [dict(row) for row in rows]
 
 
 def _to_arrow(relation: Relation, records: list[dict[str, Any]], constants: dict[str, Any]) -> pa.Table:
     known = {column.name for column in relation.columns}
     if unknown := sorted({*constants, *(name for record in records for name in record)} - known):
-        raise BadInputError(f"table {relation.name} has no column {', '.join(unknown)}; it has {sorted(known)}")
+        raise BadInputError(
+            f"table {relation.name} has no column {', '.join(unknown)}; it has {sorted(known)}"
+        )
     arrays = []
     for column in relation.columns:
         default = constants.get(column.name)
@@ -154,7 +170,7 @@ def _whole(value: Any) -> int:
 
 
 def _real(value: Any) -> float:
-    if isinstance(value, bool) or isinstance(value, str):
+    if isinstance(value, bool | str):
         raise TypeError
     return 0.0 if value == 0 else float(value)
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from lipforcing_core.errors import BadInputError, WarehouseError
 from lipforcing_core.products import atomic_path, content_key, file_sha256
 from warehouse.connection import open_private, open_snapshot
-from warehouse.inbox import check_constraints, read_rows
+from warehouse.inbox import check_constraints, check_run, read_rows
 from warehouse.lock import loader_lock
 from warehouse.published import PUBLISHED_CSV, published_rows
 from warehouse.schema import SCHEMA_VERSION, Relation, apply_schema, inbox_tables, schema_sha256
@@ -131,7 +131,10 @@ def _read_one(
             raise BadInputError("not of the form <table>/<run_id>/<unit>.parquet")
         if table not in inbox_tables():
             raise BadInputError(f"no table {table!r} takes rows")
-        by_table.setdefault(table, []).append((file, read_rows(inbox_tables()[table], file)))
+        relation = inbox_tables()[table]
+        data = read_rows(relation, file)
+        check_run(relation, data, relative.parts[1])
+        by_table.setdefault(table, []).append((file, data))
     except BadInputError as error:
         listing.append(_listed(relative, None, problem=str(error)))
 

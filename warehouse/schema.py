@@ -80,6 +80,12 @@ def apply_schema(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(path.read_text(encoding="utf-8"))
 
 
+def create_table(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Create one table alone."""
+    (path,) = (path for path in _sql_files() if path.stem[4:] == name)
+    connection.execute(path.read_text(encoding="utf-8").split(";", 1)[0])
+
+
 @lru_cache(maxsize=1)
 def relations() -> dict[str, Relation]:
     """Every table and view by name, in the order of the SQL files."""

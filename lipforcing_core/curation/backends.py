@@ -9,7 +9,7 @@ from lipforcing_core.curation.settings import CurationSettings
 
 if TYPE_CHECKING:
     from lipforcing_core.faces.detect import FaceDetector
-    from lipforcing_core.quality import QualityScorer
+    from lipforcing_core.quality.score import QualityScorer
     from lipforcing_core.sync.expert import SyncExpert
 
 
@@ -25,7 +25,7 @@ class CurationBackends:
 def load_backends(settings: CurationSettings) -> CurationBackends:
     """Load the backends that the settings name; raises MissingWeightsError where a file is needed and absent."""
     from lipforcing_core.faces.detect import load_detector
-    from lipforcing_core.quality import load_quality
+    from lipforcing_core.quality.score import load_quality
     from lipforcing_core.sync.expert import load_sync_expert
 
     return CurationBackends(

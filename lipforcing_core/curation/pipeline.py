@@ -49,8 +49,8 @@ def curate_source(
     path = Path(path)
     if not path.is_file():
         raise BadInputError(f"{path}: there is no such file")
-    curator = _Curator(path, settings, backends, store, root)
-    return curator.run().check_balance()
+    with steps.one_at_a_time(store, file_sha256(path)):
+        return _Curator(path, settings, backends, store, root).run().check_balance()
 
 
 def split_of(identity: str | None, source_id: str, val_fraction: float) -> str:
@@ -89,11 +89,13 @@ class _Curator:
         declared = Fraction(result["declared_s"]) if result["declared_s"] else Fraction(0)
         if self.source.error is not None:
             return self._quarantine(declared, self.source.error)
-        num_frames = result["num_frames"]
+        num_frames: int = result["num_frames"]
+        frames_in = num_frames
         missing = declared - seconds(num_frames)
         if message and missing > max(TRUNCATED_S, declared * TRUNCATED_SHARE):
+            frames_in = round(declared * FPS)
             self._decide(
-                Segment(0, round(declared * FPS)),
+                Segment(0, frames_in),
                 "source",
                 Status.QUARANTINED,
                 Verdict(
@@ -110,18 +112,16 @@ class _Curator:
             self._curate_segments(num_frames, -(-result["num_samples"] // SAMPLES_PER_FRAME))
         if not self.settings.keep_normalised:
             self.source.clear_video()
-        return self._outcome(message)
+        return self._outcome(frames_in, message)
 
     def _quarantine(self, declared: Fraction, error: dict[str, str]) -> SourceOutcome:
         words = error["decoder_message"]
-        # An MP4 keeps its index at the end: without it the file was cut off.
-        cut_off = "moov atom not found" in words and _is_mp4(self.source.path)
-        reason = RejectReason.TRUNCATED if cut_off else RejectReason.UNREADABLE
+        reason = RejectReason.TRUNCATED if _is_cut_off(self.source.path) else RejectReason.UNREADABLE
         message = f"{error['problem']}: {words}" if words else error["problem"]
         verdict = Verdict(reason=reason, measured=None, threshold=None)
         whole = Segment(0, round(declared * FPS))
         self._decide(whole, "source", Status.QUARANTINED, verdict, message=message)
-        return self._outcome(message)
+        return self._outcome(whole.num_frames, message)
 
     def _curate_segments(self, num_frames: int, sounding_frames: int) -> None:
         shots = steps.found_shots(self.source, self.settings, self.store)
@@ -253,19 +253,35 @@ class _Curator:
             )
         )
 
-    def _outcome(self, message: str) -> SourceOutcome:
+    def _outcome(self, frames_in: int, message: str) -> SourceOutcome:
         decisions = sorted(self.decisions, key=lambda d: d.start_frame)
         return SourceOutcome(
             source=self.name,
             source_id=self.source_id,
             sha256=self.sha256,
-            frames_in=sum(d.num_frames for d in decisions),
+            frames_in=frames_in,
             clips=tuple(self.clips),
             decisions=tuple(decisions),
             decoder_message=message,
         )
 
 
-def _is_mp4(path: Path) -> bool:
+def _is_cut_off(path: Path) -> bool:
+    """Whether an MP4 file ends inside one of its boxes (ISO/IEC 14496-12: size, type, content)."""
+    length = path.stat().st_size
+    position = 0
     with open(path, "rb") as stream:
-        return stream.read(8)[4:] == b"ftyp"
+        while position + 8 <= length:
+            stream.seek(position)
+            head = stream.read(16)
+            if position == 0 and head[4:8] != b"ftyp":
+                return False
+            size = int.from_bytes(head[:4], "big")
+            if size == 1:
+                size = int.from_bytes(head[8:16], "big")
+            if size == 0:  # reaches to the end of the file, wherever that is
+                return False
+            if size < 8 or position + size > length:
+                return position + size > length
+            position += size
+    return False

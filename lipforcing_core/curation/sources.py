@@ -12,9 +12,8 @@ from pydantic import ValidationError
 from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.errors import BadInputError
 
-VIDEO_SUFFIXES = frozenset(
-    [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".flv", ".wmv", ".3gp", ".ogv"]
-)
+_SUFFIXES = "mp4 m4v mov mkv webm avi mpg mpeg ts mts m2ts flv wmv 3gp ogv"
+VIDEO_SUFFIXES = frozenset(f".{name}" for name in _SUFFIXES.split())
 SIDECAR_SUFFIX = ".meta.json"
 TABLE_NAME = "sources.csv"
 

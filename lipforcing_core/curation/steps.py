@@ -5,8 +5,10 @@ A step measures and never decides: thresholds are no part of its key.
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +25,11 @@ from lipforcing_core.media.normalise import normalise
 from lipforcing_core.media.probe import probe
 from lipforcing_core.media.segments import Segment
 from lipforcing_core.media.shots import detect_shots
-from lipforcing_core.products import StepResult, StepStore, content_key, file_sha256
+from lipforcing_core.products import KEY_LENGTH, StepResult, StepStore, content_key, file_sha256
 
 if TYPE_CHECKING:
     from lipforcing_core.faces.detect import FaceDetector
-    from lipforcing_core.quality import QualityScorer
+    from lipforcing_core.quality.score import QualityScorer
     from lipforcing_core.sync.expert import SyncExpert
 
 NORMALISE_VERSION = 1
@@ -78,6 +80,19 @@ class NormalisedSource:
     def clear_video(self) -> None:
         """Remove the lossless picture, which is large and can be made again."""
         (self.folder / VIDEO).unlink(missing_ok=True)
+
+
+@contextmanager
+def one_at_a_time(store: StepStore, sha256: str) -> Iterator[None]:
+    """Hold the lock of one source content, so that copies of a file are not worked on side by side.
+
+    The lock goes with its process, however that ends.
+    """
+    path = store.root / "locks" / f"{sha256[:KEY_LENGTH]}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def normalised(path: Path, key: str, store: StepStore) -> NormalisedSource:

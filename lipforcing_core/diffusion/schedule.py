@@ -132,6 +132,18 @@ def noise_from_velocity(x_t: Tensor, velocity: Tensor, t: Time) -> Tensor:
     return (x_t.double() + (1.0 - expand_time(t, x_t)) * velocity).to(x_t.dtype)
 
 
+def noise_from_x0(x_t: Tensor, x0: Tensor, t: Time) -> Tensor:
+    """eps = (x_t - (1 - t) x0) / t, with t kept above 1e-6."""
+    t64 = expand_time(t, x_t)
+    return ((x_t.double() - (1.0 - t64) * x0) / t64.clamp(min=1e-6)).to(x_t.dtype)
+
+
+def x0_from_noise(x_t: Tensor, eps: Tensor, t: Time) -> Tensor:
+    """x0 = (x_t - t eps) / (1 - t), for t below 1."""
+    t64 = expand_time(t, x_t)
+    return ((x_t.double() - t64 * eps) / (1.0 - t64)).to(x_t.dtype)
+
+
 def expand_time(t: Time, x: Tensor) -> Tensor:
     """``t`` as float64, shaped to multiply ``x``: ``[B]`` over all other axes, ``[B, T]`` over latents of
     ``[B, C, T, ...]``.

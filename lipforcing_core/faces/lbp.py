@@ -13,9 +13,9 @@ import numpy as np
 
 from lipforcing_core.faces.detect import Face, FaceFilter
 
-SEARCH_HEIGHT = 224
-SCALE_FACTOR = 1.12
-STEP_RATIO = 1.25
+SEARCH_SIDE = 224
+SCALE_FACTOR = 1.1
+STEP_RATIO = 1.0
 MIN_FACE_FRACTION = 0.18
 MIN_NEIGHBOURS = 4
 
@@ -23,7 +23,7 @@ MIN_NEIGHBOURS = 4
 class LbpDetector:
     """``FaceDetector`` on scikit-image's LBP cascade. Its score is 1 for every box: the cascade gives none.
 
-    The search runs on a grey frame of ``search_height`` rows, for windows from ``min_face_fraction`` of the
+    The search runs on a grey frame whose shorter side is ``search_side``, for windows from ``min_face_fraction`` of the
     shorter side upwards.
     """
 
@@ -31,7 +31,7 @@ class LbpDetector:
         self,
         *,
         face_filter: FaceFilter,
-        search_height: int = SEARCH_HEIGHT,
+        search_side: int = SEARCH_SIDE,
         min_face_fraction: float = MIN_FACE_FRACTION,
     ) -> None:
         from skimage.data import lbp_frontal_face_cascade_filename
@@ -39,14 +39,14 @@ class LbpDetector:
 
         self._cascade = Cascade(lbp_frontal_face_cascade_filename())
         self._filter = face_filter
-        self._search_height = search_height
+        self._search_side = search_side
         self._min_face_fraction = min_face_fraction
         self.backend_id = f"lbp-frontal-skimage{'.'.join(version('scikit-image').split('.')[:2])}"
 
     def detect(self, frame: np.ndarray) -> list[Face]:
         """Usable faces in a [H, W, 3] uint8 RGB frame, the largest first; ``points`` is None."""
         height, width = frame.shape[:2]
-        scale = min(1.0, self._search_height / height)
+        scale = min(1.0, self._search_side / min(height, width))
         size = (round(width * scale), round(height * scale))
         grey = cv2.resize(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
         smallest = max(24, round(min(size) * self._min_face_fraction))

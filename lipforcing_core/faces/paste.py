@@ -37,6 +37,7 @@ def paste_back(
     """
     if face.ndim != 3 or face.shape[0] != face.shape[1] or face.shape[2] != 3:
         raise BadInputError(f"a face crop is [S, S, 3], not {list(face.shape)}")
+    face = _reduced(face, matrix)
     size = face.shape[0]
     alpha = _alpha(size, feather) if source is None else _alpha_of(source, size, feather)
     to_square = square_matrix(matrix, size)
@@ -112,6 +113,15 @@ def _alpha_of(source: np.ndarray, size: int, feather: float) -> np.ndarray:
         )
     redraw[redraw < 1 / 512] = 0.0
     return redraw
+
+
+def _reduced(face: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Halve a crop that is finer than the frame until a frame pixel spans less than 1.5 of its pixels."""
+    size = face.shape[0]
+    step = np.linalg.norm(square_matrix(matrix, size)[:, :2], axis=0).max()
+    while step >= 1.5 and size % 2 == 0:
+        size, step = size // 2, step / 2
+    return face if size == face.shape[0] else cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def _touched_box(

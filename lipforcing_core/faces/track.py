@@ -89,9 +89,9 @@ def track_face(
     edges = [start for start in starts if start < num_frames] + [num_frames]
     for start, stop in itertools.pairwise(edges):
         shot_looks = [look for look in looks if start <= look.frame < stop]
-        for run in _bridged(_main_face(shot_looks, max_gap), max_gap):
+        runs = _bridged(_main_face(shot_looks, max_gap), max_gap)
+        for run, held in zip(runs, _held_frames(runs, start, stop, stride), strict=True):
             seen = [frame for frame, _ in run]
-            held = np.arange(max(start, seen[0] - stride), min(stop, seen[-1] + stride + 1))
             boxes_F4[held], anchors_F32[held] = smooth_run(run, held)
             missed = [look.frame for look in shot_looks if look.frame not in seen]
             for frame in held:
@@ -157,30 +157,19 @@ def _main_face(looks: list[_Look], max_gap: int) -> list[_Sighting]:
 
 
 def _chains(looks: list[_Look], max_gap: int) -> list[list[_Sighting]]:
-    """Sightings linked from look to look, best overlap first."""
+    """Sightings linked from look to look.
+
+    The heaviest chain so far chooses first, so a second box on the same face cannot take over its chain.
+    """
     chains: list[list[_Sighting]] = []
     for look in looks:
+        left = list(look.faces)
         open_chains = [chain for chain in chains if look.frame - chain[-1].frame <= max_gap]
-        pairs = sorted(
-            (
-                (intersection_over_union(chain[-1].face, face), which, number)
-                for which, chain in enumerate(open_chains)
-                for number, face in enumerate(look.faces)
-            ),
-            key=lambda pair: (-pair[0], pair[1], pair[2]),
-        )
-        linked_chains: set[int] = set()
-        linked_faces: set[int] = set()
-        for overlap, which, number in pairs:
-            if overlap >= MIN_LINK_IOU and which not in linked_chains and number not in linked_faces:
-                open_chains[which].append(_Sighting(look.frame, look.faces[number]))
-                linked_chains.add(which)
-                linked_faces.add(number)
-        chains += [
-            [_Sighting(look.frame, face)]
-            for number, face in enumerate(look.faces)
-            if number not in linked_faces
-        ]
+        for chain in sorted(open_chains, key=_weight, reverse=True):
+            overlaps = [intersection_over_union(chain[-1].face, face) for face in left]
+            if overlaps and max(overlaps) >= MIN_LINK_IOU:
+                chain.append(_Sighting(look.frame, left.pop(overlaps.index(max(overlaps)))))
+        chains += [[_Sighting(look.frame, face)] for face in left]
     return chains
 
 
@@ -196,6 +185,23 @@ def _bridged(sightings: list[_Sighting], max_gap: int) -> list[list[_Sighting]]:
                 continue
         runs.append([sighting])
     return runs
+
+
+def _held_frames(runs: list[list[_Sighting]], start: int, stop: int, stride: int) -> list[np.ndarray]:
+    """The frames of every run, with up to one stride at both ends; between two runs the nearer one holds."""
+    edges = [start - 1, *itertools.chain(*((run[0].frame, run[-1].frame) for run in runs)), stop]
+    held = []
+    for number, run in enumerate(runs):
+        before, after = edges[2 * number], edges[2 * number + 3]
+        low = run[0].frame - min(stride, _share(run[0].frame - before - 1, alone=number == 0))
+        high = run[-1].frame + min(stride, _share(after - run[-1].frame - 1, alone=number + 1 == len(runs)))
+        held.append(np.arange(low, high + 1))
+    return held
+
+
+def _share(gap: int, *, alone: bool) -> int:
+    """How much of a gap one run may take: all of it at the edge of the shot, half of it between two runs."""
+    return gap if alone else gap // 2
 
 
 def _weight(chain: list[_Sighting]) -> float:

@@ -39,7 +39,7 @@ def detect_shots(
     )
     with decoder_errors(path):
         try:
-            manager.detect_scenes(open_video(str(path), backend="pyav"), show_progress=False)
+            manager.detect_scenes(open_video(str(path), backend="pyav", suppress_output=True), show_progress=False)
         except VideoOpenFailure as error:
             raise OSError(str(error)) from error
     starts = {start.frame_num for start, _ in manager.get_scene_list()}

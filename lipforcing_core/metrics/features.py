@@ -38,14 +38,14 @@ class FeatureExtractor(Protocol):
 
 
 class RandomImageFeatures:
-    """Per-frame vectors of a random image network: ``[F, 128]``.
+    """Per-frame vectors of a random image network: ``[F, 64]``.
 
     Frames are resized to 128 x 128 (area) and scaled to [-1, 1]; of each layer's channels the mean and the standard
-    deviation over space are taken (224 numbers), and projected on 128 fixed random orthonormal directions.
+    deviation over space are taken (224 numbers), and projected on 64 fixed random orthonormal directions.
     """
 
     SIZE = 128
-    DIM = 128
+    DIM = 64
 
     def __init__(self, seed: int = 0) -> None:
         self.backend_id = f"random-conv-v1@seed{seed}"
@@ -55,21 +55,21 @@ class RandomImageFeatures:
 
     @torch.inference_mode()
     def embed(self, frames: np.ndarray) -> np.ndarray:
-        """``[F, H, W, 3] uint8 RGB`` to ``[F, 128] float32``."""
+        """``[F, H, W, 3] uint8 RGB`` to ``[F, 64] float32``."""
         video_FCHW = to_unit_range(frames, self.SIZE)
         parts = [_mean_and_spread(self._net(batch)) for batch in video_FCHW.split(16)]
         return (torch.cat(parts) @ self._project).numpy()
 
 
 class RandomVideoFeatures:
-    """Vectors of a random space-time network, one per window of 16 frames every 8 frames: ``[n, 64]``.
+    """Vectors of a random space-time network, one per window of 16 frames every 8 frames: ``[n, 32]``.
 
-    Frames are resized to 64 x 64 (area) and scaled to [-1, 1]; pooling and projection as in ``RandomImageFeatures``.
+    Frames are resized to 64 x 64 (area) and scaled to [-1, 1]; pooling and a projection on 32 directions as in ``RandomImageFeatures``.
     A clip of F frames gives ``(F - 16) // 8 + 1`` windows, none where F is below 16.
     """
 
     SIZE = 64
-    DIM = 64
+    DIM = 32
 
     def __init__(self, seed: int = 0) -> None:
         self.backend_id = f"random-conv3d-v1@seed{seed}"
@@ -79,7 +79,7 @@ class RandomVideoFeatures:
 
     @torch.inference_mode()
     def embed(self, frames: np.ndarray) -> np.ndarray:
-        """``[F, H, W, 3] uint8 RGB`` to ``[n, 64] float32``."""
+        """``[F, H, W, 3] uint8 RGB`` to ``[n, 32] float32``."""
         if len(frames) < WINDOW_FRAMES:
             return np.zeros((0, self.DIM), dtype=np.float32)
         video_FCHW = to_unit_range(frames, self.SIZE)

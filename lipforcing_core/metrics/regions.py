@@ -11,13 +11,17 @@ import numpy as np
 
 from lipforcing_core.faces.mask import keep_mask
 
-# Left, top, right, bottom: generous around the lips, since box-only detectors place the crop coarsely.
-MOUTH_BOX = (0.28, 0.52, 0.72, 0.86)
+# Left, top, right, bottom. The mouth box holds the whole mouth, with room since box-only detectors place the crop
+# coarsely; the inner one leaves out the corners, the jaw line and what is beside it.
+MOUTH_BOX = (0.22, 0.54, 0.78, 0.84)
+INNER_MOUTH_BOX = (0.30, 0.56, 0.70, 0.80)
+
+Box = tuple[float, float, float, float]
 
 
-def mouth_slices(height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns of the mouth box in a crop of this size; raises ``ValueError`` if nothing is left of it."""
-    left, top, right, bottom = MOUTH_BOX
+def mouth_slices(height: int, width: int, box: Box = MOUTH_BOX) -> tuple[slice, slice]:
+    """Rows and columns of a box in a crop of this size; raises ``ValueError`` if nothing is left of it."""
+    left, top, right, bottom = box
     rows = slice(round(top * height), round(bottom * height))
     columns = slice(round(left * width), round(right * width))
     if rows.stop - rows.start < 4 or columns.stop - columns.start < 4:

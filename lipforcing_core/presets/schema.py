@@ -148,6 +148,7 @@ class SchedulePreset(_Section):
             start_step=self.sync_window_start,
             stop_step=self.sync_window_stop,
             guidance_scale=self.guidance_scale,
+            schedule=self.flow(),
         )
 
 

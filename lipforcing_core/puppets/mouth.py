@@ -6,6 +6,7 @@ v points to the chin, and the unit is half the mouth's width in the picture at r
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -64,13 +65,13 @@ class MouthGeometry:
 
     def to_mouth(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixels of the picture to (u, v)."""
-        cos, sin = np.cos(self.angle_rad) / self.half_width, np.sin(self.angle_rad) / self.half_width
+        cos, sin = math.cos(self.angle_rad) / self.half_width, math.sin(self.angle_rad) / self.half_width
         dx, dy = x - self.centre[0], y - self.centre[1]
         return dx * cos + dy * sin, dy * cos - dx * sin
 
     def to_picture(self, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(u, v) to pixels of the picture."""
-        cos, sin = np.cos(self.angle_rad) * self.half_width, np.sin(self.angle_rad) * self.half_width
+        cos, sin = math.cos(self.angle_rad) * self.half_width, math.sin(self.angle_rad) * self.half_width
         return self.centre[0] + u * cos - v * sin, self.centre[1] + u * sin + v * cos
 
     def edge(self, coefficients: np.ndarray, u: np.ndarray) -> np.ndarray:
@@ -146,11 +147,12 @@ class Mouth:
             "lower_lip": (0.0, bottom),
             "chin": (chin_u, moved_v),
         }
-        return {name: np.array(geometry.to_picture(*(np.array(value) for value in point))) for name, point in points.items()}
+        names, uv = list(points), np.array(list(points.values()))
+        return dict(zip(names, np.stack(geometry.to_picture(*uv.T), axis=1), strict=True))
 
     def _region(self, shape: tuple[int, ...]) -> tuple[slice, slice]:
-        corners = [self.geometry.to_picture(u, v) for u in (-_REGION_U, _REGION_U) for v in _REGION_V]
-        x, y = np.array(corners).T
+        u, v = np.meshgrid((-_REGION_U, _REGION_U), _REGION_V)
+        x, y = self.geometry.to_picture(u, v)
         return (
             slice(max(0, int(y.min())), min(shape[0], int(np.ceil(y.max())))),
             slice(max(0, int(x.min())), min(shape[1], int(np.ceil(x.max())))),

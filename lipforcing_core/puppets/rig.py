@@ -1,7 +1,8 @@
 """The puppet: a portrait whose mouth follows an utterance, moving its head in front of a background.
 
-``render`` yields frames, ``frame_truths`` the truth of the same frames without drawing them. Frame k shows
-the lips at time k / frame rate: the sound from that instant on belongs to it.
+``render`` yields frames, ``frame_truths`` the truth of the same frames without drawing them. Frame k is on
+screen from k to k + 1 frame times and shows the lips in the middle of that, so picture and sound agree to
+much less than a frame.
 """
 
 from __future__ import annotations
@@ -108,14 +109,13 @@ def render(
     utterance: Utterance,
     *,
     start_s: float = 0.0,
-    times_s: Sequence[float] | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield ``script.num_frames`` frames, uint8 [size, size, 3] RGB.
 
-    ``start_s`` is the instant of the utterance that the first frame shows; ``times_s`` replaces the even
-    spacing of the frames (one time per frame, from 0).
+    ``start_s`` is the instant of the utterance at which the first frame begins; beyond the utterance's end the
+    lips stay as they are.
     """
-    poses = _poses(script, utterance, start_s, times_s)
+    poses = _poses(script, utterance, start_s)
     puppet = _Puppet(script)
     for pose in poses:
         yield puppet.draw(pose)
@@ -126,10 +126,9 @@ def frame_truths(
     utterance: Utterance,
     *,
     start_s: float = 0.0,
-    times_s: Sequence[float] | None = None,
 ) -> list[FrameTruth]:
     """The truth of every frame that ``render`` yields for the same arguments."""
-    poses = _poses(script, utterance, start_s, times_s)
+    poses = _poses(script, utterance, start_s)
     puppet = _Puppet(script)
     return [puppet.truth(pose) for pose in poses]
 
@@ -145,15 +144,8 @@ class _Pose:
     scale: float
 
 
-def _poses(
-    script: PuppetScript, utterance: Utterance, start_s: float, times_s: Sequence[float] | None
-) -> list[_Pose]:
-    if times_s is None:
-        times = np.arange(script.num_frames) / float(script.frame_rate)
-    elif len(times_s) == script.num_frames:
-        times = np.asarray(times_s, dtype=np.float64)
-    else:
-        raise BadInputError(f"{len(times_s)} times were given for {script.num_frames} frames")
+def _poses(script: PuppetScript, utterance: Utterance, start_s: float) -> list[_Pose]:
+    times = (np.arange(script.num_frames) + 0.5) / float(script.frame_rate)
     aperture = utterance.aperture_at(times + start_s)
     width = utterance.width_at(times + start_s)
     wander = _wander(script.seed, times) * script.motion
@@ -205,7 +197,7 @@ def _canvas(name: str, size: int) -> _Canvas:
     centre_y = (y0 + y1) / 2 + (0.5 - _FACE_CENTRE[1]) * frame_side
     side = round(_OVERSAMPLING * size * _MARGIN)
     matrix = np.array(((scale, 0.0, side / 2 - scale * centre_x), (0.0, scale, side / 2 - scale * centre_y)))
-    rgb = np.asarray(_warp(portrait.image, matrix, side))
+    rgb: np.ndarray = _warp(portrait.image, matrix, side)
     if portrait.sharpen:
         soft = cv2.GaussianBlur(rgb, (0, 0), 0.6 * scale)
         rgb = cv2.addWeighted(rgb, 1 + portrait.sharpen, soft, -portrait.sharpen, 0)
@@ -215,7 +207,7 @@ def _canvas(name: str, size: int) -> _Canvas:
 
 def _matte(portrait: Portrait) -> np.ndarray:
     """Opacity of the person, uint8 [H, W], with a soft edge."""
-    matte = np.zeros(portrait.image.shape[:2], dtype=np.uint8)
+    matte: np.ndarray = np.zeros(portrait.image.shape[:2], dtype=np.uint8)
     cv2.fillPoly(matte, [np.array(portrait.outline, dtype=np.int32)], 255)
     feather = (portrait.face_box[2] - portrait.face_box[0]) / 120
     matte = cv2.erode(matte, np.ones((3, 3), dtype=np.uint8))
@@ -223,11 +215,11 @@ def _matte(portrait: Portrait) -> np.ndarray:
 
 
 def _warp(picture: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
-    flags = cv2.INTER_CUBIC if matrix[0, 0] > 1 else cv2.INTER_AREA
     if matrix[0, 0] < 1:
         picture = cv2.GaussianBlur(picture, (0, 0), 0.4 / matrix[0, 0])
-        flags = cv2.INTER_CUBIC
-    return cv2.warpAffine(picture, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(
+        picture, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 class _Puppet:

@@ -88,13 +88,13 @@ class Utterance:
 
     @cached_property
     def aperture_F(self) -> np.ndarray:
-        """Aperture at the start of every 25 fps frame, float32 [F]."""
-        return self.aperture_at(np.arange(self.num_frames) / FRAME_RATE)
+        """Aperture in the middle of every 25 fps frame, float32 [F]."""
+        return self.aperture_at((np.arange(self.num_frames) + 0.5) / FRAME_RATE)
 
     @cached_property
     def width_F(self) -> np.ndarray:
-        """Relative width at the start of every 25 fps frame, float32 [F]."""
-        return self.width_at(np.arange(self.num_frames) / FRAME_RATE)
+        """Relative width in the middle of every 25 fps frame, float32 [F]."""
+        return self.width_at((np.arange(self.num_frames) + 0.5) / FRAME_RATE)
 
     def aperture_at(self, times_s: np.ndarray) -> np.ndarray:
         """Aperture at any times, float32; beyond the ends the first or last value holds."""

@@ -1,7 +1,7 @@
 """Mel-frequency cepstra equal to the defaults of ``python_speech_features`` 0.6, which SyncNet was trained on.
 
 16 kHz, windows of 25 ms every 10 ms without taper, 512-point FFT, pre-emphasis 0.97, 26 triangular filters from 0 to
-8 kHz, 13 cepstra with lifter 22, the first one replaced by the log energy of the window. Samples are on the int16 scale.
+8 kHz, 13 cepstra with lifter 22, the first one replaced by the window's log energy. Samples are on the int16 scale.
 """
 
 from __future__ import annotations
@@ -41,14 +41,17 @@ def mfcc(waveform: np.ndarray) -> np.ndarray:
 def filterbank(waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mel filter outputs [T, 26] and total power [T] (float64, int16 scale squared) of a waveform [S] in [-1, 1]."""
     if waveform.ndim != 1 or waveform.size == 0:
-        raise BadInputError(f"a waveform must be one-dimensional and not empty, not of shape {waveform.shape}")
+        raise BadInputError(
+            f"a waveform must be one-dimensional and not empty, not of shape {waveform.shape}"
+        )
     signal = waveform.astype(np.float64) * _INT16_SCALE
     emphasised = np.concatenate([signal[:1], signal[1:] - _PRE_EMPHASIS * signal[:-1]])
     num_windows = 1 + max(0, -(-(len(signal) - WINDOW_SAMPLES) // STEP_SAMPLES))
     padded = np.zeros((num_windows - 1) * STEP_SAMPLES + WINDOW_SAMPLES)
     padded[: len(emphasised)] = emphasised[: len(padded)]
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[::STEP_SAMPLES]
-    power_TK = np.abs(np.fft.rfft(windows, _FFT_SIZE)) ** 2 / _FFT_SIZE
+    spectrum_TK = np.fft.rfft(windows, _FFT_SIZE)
+    power_TK = (spectrum_TK.real**2 + spectrum_TK.imag**2) / _FFT_SIZE
     return power_TK @ mel_filters().T, power_TK.sum(axis=1)
 
 
@@ -62,7 +65,9 @@ def mel_filters() -> np.ndarray:
     bins = np.arange(_FFT_SIZE // 2 + 1)
     rising = (bins - low) / (centre - low)
     falling = (high - bins) / (high - centre)
-    return np.where((bins >= low) & (bins < centre), rising, np.where((bins >= centre) & (bins < high), falling, 0.0))
+    return np.where(
+        (bins >= low) & (bins < centre), rising, np.where((bins >= centre) & (bins < high), falling, 0.0)
+    )
 
 
 @lru_cache(maxsize=1)

@@ -88,7 +88,9 @@ def shift_distances(video_ND: np.ndarray, audio_ND: np.ndarray, max_offset: int 
         raise BadInputError(f"embeddings of shapes {video_ND.shape} and {audio_ND.shape} cannot be compared")
     num = min(len(video_ND), len(audio_ND))
     if num == 0:
-        raise BadInputError("no window of five frames with their sound: the clip is too short for a sync score")
+        raise BadInputError(
+            "no window of five frames with their sound: the clip is too short for a sync score"
+        )
     video = video_ND[:num].astype(np.float64) + _DISTANCE_EPS
     padded = np.pad(audio_ND[:num].astype(np.float64), ((max_offset, max_offset), (0, 0)))
     columns = [np.linalg.norm(video - padded[k : k + num], axis=1) for k in range(2 * max_offset + 1)]

@@ -20,6 +20,7 @@ from lipforcing_core.products import file_sha256
 from lipforcing_core.sync.expert import WINDOW_FRAMES, check_crops, num_windows
 from lipforcing_core.sync.mfcc import mfcc
 from lipforcing_core.sync.offset import Edges, SyncScore, offset_search
+from lipforcing_core.sync.state import fill_network
 from lipforcing_core.weights.registry import find_weight
 
 INPUT_SIZE = 224
@@ -93,7 +94,7 @@ class SyncNetV2Expert:
                 f"from {spec.source}, {spec.url} ({spec.size_mb:g} MB; licence: {spec.licence}), and name its path."
             )
         network = SyncNetV2()
-        load_state(network, Path(weights))
+        fill_network(network, _read_state(Path(weights)), Path(weights))
         return cls(network, f"syncnet-v2@sha256:{file_sha256(weights)[:12]}")
 
     @property
@@ -142,21 +143,11 @@ def mfcc_windows(waveform: np.ndarray, count: int) -> Tensor:
     return cepstra_CT.unfold(1, MFCC_WINDOW, MFCC_STEP)[:, :count].permute(1, 0, 2)[:, None]
 
 
-def load_state(network: nn.Module, path: Path) -> None:
-    """Fill the network from a ``torch.save`` state dict; raises ``IncompatibleCheckpointError`` where it does not fit."""
+def _read_state(path: Path) -> dict[str, Tensor]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise IncompatibleCheckpointError(f"{path}: not a state dict of tensors ({error})") from error
-    wanted = network.state_dict()
-    for key in sorted(wanted.keys() | state.keys()):
-        if key not in state or key not in wanted:
-            raise IncompatibleCheckpointError(f"{path}: {key} is {'missing' if key in wanted else 'unexpected'}")
-        if state[key].shape != wanted[key].shape:
-            raise IncompatibleCheckpointError(
-                f"{path}: {key} has shape {tuple(state[key].shape)}, not {tuple(wanted[key].shape)}"
-            )
-    network.load_state_dict(state)
 
 
 def _conv2d(

@@ -27,7 +27,8 @@ from lipforcing_core.products import atomic_path, content_key, file_sha256
 if TYPE_CHECKING:
     from lipforcing_core.models.conditions import Conditions
 
-_CODEC_FIT_FRAMES = 48  # per clip: enough for the statistics of its blocks
+_WINDOWS_AT_ONCE = 4
+_CODEC_FIT_FRAMES = 24  # per clip: enough for the statistics of its blocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,10 +127,10 @@ def encode_frames(
     pixels = torch.from_numpy(frames).permute(3, 0, 1, 2).float() / 127.5 - 1.0
     mask = torch.from_numpy(keep_mask(video.size).astype(np.float32))
     latents, masked = [], []
-    for start in starts:
-        window = pixels[None, :, start : start + video.window_frames]
-        latents.append(codec.encode(window))
-        masked.append(codec.encode(window * mask))
+    for group in _batched(starts, _WINDOWS_AT_ONCE):
+        windows = torch.stack([pixels[:, start : start + video.window_frames] for start in group])
+        latents.append(codec.encode(windows))
+        masked.append(codec.encode(windows * mask))
     waveform = _exact_length(waveform, len(frames) * SAMPLES_PER_FRAME)
     tensors = {
         "latents": torch.cat(latents).half().contiguous(),
@@ -244,6 +245,11 @@ def _resized(frames: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
     for frame in frames:
         same = frame.shape[:2] == (size, size)
         yield frame if same else cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def _batched(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Consecutive groups of at most ``size`` items."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _exact_length(waveform: np.ndarray, num_samples: int) -> np.ndarray:

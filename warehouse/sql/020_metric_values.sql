@@ -6,6 +6,7 @@ create table metric_values (
     metric varchar not null,
     value double not null,
     n integer not null check (n > 0),
+    num_identities integer,
     ci_low double,
     ci_high double,
     protocol_id varchar not null,
@@ -23,6 +24,7 @@ comment on column metric_values.clip_id is 'The clip, or null for a value over t
 comment on column metric_values.metric is 'Metric; joins metrics.';
 comment on column metric_values.value is 'The score, in the unit of metrics.unit.';
 comment on column metric_values.n is 'How many clips or samples it rests on.';
+comment on column metric_values.num_identities is 'How many different people; the intervals resample these. Null where not counted.';
 comment on column metric_values.ci_low is 'Lower end of the 95 % bootstrap interval; null where none was computed.';
 comment on column metric_values.ci_high is 'Upper end of the 95 % bootstrap interval; null where none was computed.';
 comment on column metric_values.protocol_id is 'Protocol; joins protocols.';

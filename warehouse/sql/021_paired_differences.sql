@@ -8,6 +8,7 @@ create table paired_differences (
     ci_low double,
     ci_high double,
     n integer not null check (n > 0),
+    num_identities integer,
     protocol_id varchar not null,
     backend varchar not null,
     primary key (run_id, dataset_id, system_a, system_b, metric, protocol_id, backend)
@@ -25,5 +26,6 @@ comment on column paired_differences.difference is 'Mean of value(a) - value(b) 
 comment on column paired_differences.ci_low is 'Lower end of its 95 % bootstrap interval.';
 comment on column paired_differences.ci_high is 'Upper end of its 95 % bootstrap interval.';
 comment on column paired_differences.n is 'Clips both systems were scored on.';
+comment on column paired_differences.num_identities is 'How many different people; the intervals resample these. Null where not counted.';
 comment on column paired_differences.protocol_id is 'Protocol; joins protocols.';
 comment on column paired_differences.backend is 'The network or algorithm that produced the number, with its hash. Never compare two backends.';

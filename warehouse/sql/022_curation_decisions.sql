@@ -13,7 +13,7 @@ create table curation_decisions (
     backend varchar,
     seconds double,
     message varchar,
-    unique (run_id, dataset_id, source_id, segment_start_s, segment_stop_s)
+    unique (run_id, dataset_id, source_id, source_name, segment_start_s, segment_stop_s)
 );
 
 comment on table curation_decisions is
@@ -22,7 +22,7 @@ comment on table curation_decisions is
 comment on column curation_decisions.run_id is 'The run that wrote the row.';
 comment on column curation_decisions.dataset_id is 'Data set and version; joins datasets.';
 comment on column curation_decisions.source_id is 'Content key of the source file.';
-comment on column curation_decisions.source_name is 'File name of the source, for people.';
+comment on column curation_decisions.source_name is 'File name of the source; two files with the same bytes share a source_id and differ in this.';
 comment on column curation_decisions.segment_start_s is 'First instant of the segment in the source, seconds; null for the whole source.';
 comment on column curation_decisions.segment_stop_s is 'End of the segment in the source, seconds; null for the whole source.';
 comment on column curation_decisions.decision is 'accepted, rejected or quarantined.';

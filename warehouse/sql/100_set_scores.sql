@@ -20,6 +20,7 @@ select
     v.ci_low,
     v.ci_high,
     v.n,
+    v.num_identities,
     p.paper_table
 from metric_values v
 left join systems s using (run_id, system)

@@ -40,6 +40,7 @@ select
     r.ci_low,
     r.ci_high,
     r.n,
+    r.num_identities,
     r.unit,
     r.higher_is_better,
     d.ci_low > 0 or d.ci_high < 0 as separated_from_best

@@ -6,7 +6,7 @@ select
     stage,
     reason,
     count(*) as num_segments,
-    count(distinct source_id) as num_sources,
+    count(distinct (source_id, source_name)) as num_sources,
     sum(seconds) as seconds,
     count(*) / sum(count(*)) over (partition by run_id, dataset_id) as share_of_losses,
     min(measured_value) as lowest_measured,

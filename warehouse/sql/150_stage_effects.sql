@@ -15,6 +15,7 @@ select
     d.ci_low,
     d.ci_high,
     d.n,
+    d.num_identities,
     m.higher_is_better,
     coalesce(m.is_wall_clock, false) as is_wall_clock,
     case

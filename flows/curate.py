@@ -1,0 +1,87 @@
+"""The curation flow: a folder of videos to aligned clips, a manifest, a contract and warehouse rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+from rich.console import Console
+
+from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
+from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.curation.sources import discover_sources
+from lipforcing_core.products import content_key, file_sha256, write_json
+from tasks.curation import Source, curate_shard, shards
+from tasks.dispatch import disconnect
+from tasks.progress import step
+from tasks.warehousing import RunInfo, RunRows, latest_link, load_warehouse
+from tasks.workspace import Workspace
+
+console = Console(highlight=False)
+
+
+@flow(name="curate", validate_parameters=False)
+def curate(
+    workspace: Workspace, sources: list[Source], settings: CurationSettings, run: RunInfo, folder: Path
+) -> CurationReport:
+    """Curate the sources in shards, put the outcomes together, and load the warehouse."""
+    report = curate_sources(workspace, sources, settings, folder)
+    rows = RunRows(workspace, run)
+    rows.put_curation(report, "curated")
+    rows.put_run()
+    load_warehouse(workspace)
+    return report
+
+
+def curate_sources(
+    workspace: Workspace, sources: list[Source], settings: CurationSettings, folder: Path
+) -> CurationReport:
+    """The part of the flow that other flows use too: everything but the warehouse."""
+    outcomes = []
+    with step(f"curate {len(sources)} sources") as advance:
+        for shard in shards(sources):
+            outcomes += curate_shard(shard, settings, workspace.store, advance)
+    return assemble_manifest(outcomes, folder, settings, store=workspace.store)
+
+
+def run_curate(
+    workspace: Workspace,
+    source: Path,
+    *,
+    settings_file: Path | None = None,
+    detector: str | None = None,
+    detector_model: Path | None = None,
+) -> None:
+    """Run the flow for the command line and print the funnel."""
+    settings = CurationSettings() if settings_file is None else CurationSettings.from_toml(settings_file)
+    overrides = {"detector": detector, "detector_model": detector_model}
+    given = {key: value for key, value in overrides.items() if value is not None}
+    settings = CurationSettings.from_mapping(settings.model_dump() | given)
+    paths = discover_sources(source)
+    root = source if source.is_dir() else source.parent
+    config = {"settings": settings, "sources": [(p.name, file_sha256(p)) for p in paths]}
+    run = RunInfo(run_id=f"curate-{content_key(config)}", flow="curate", config=config)
+    folder = workspace.run_folder("curate", run.run_id)
+    write_json(folder / "config.json", config)
+    try:
+        sources = [Source(path=path, root=root) for path in paths]
+        report = curate(workspace, sources, settings, run, folder)
+    finally:
+        disconnect()
+    latest_link(folder)
+    print_curation(report)
+
+
+def print_curation(report: CurationReport) -> None:
+    """The balance, the reasons and the paths, for people."""
+    counts = report.balance
+    console.print(
+        f"{counts.sources_in} sources: {counts.sources_accepted} accepted ({counts.clips} clips, "
+        f"{counts.frames_accepted / 25:.1f} s), {counts.sources_rejected} rejected, "
+        f"{counts.sources_quarantined} quarantined"
+    )
+    for reason in report.reasons:
+        console.print(f"  {reason.reason.value:<22} {reason.pieces:>4} pieces  {reason.seconds:>8.1f} s")
+    verdict = "holds" if report.contract.success else "is BROKEN"
+    console.print(f"contract {verdict} ({report.contract.num_checks} checks): {report.data_docs}")
+    console.print(f"manifest: {report.manifest}", soft_wrap=True)

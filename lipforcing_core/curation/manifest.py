@@ -1,0 +1,79 @@
+"""The manifest and the decisions as Parquet files: same rows, same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ValidationError
+
+from lipforcing_core.curation.records import ClipRecord, Decision
+from lipforcing_core.errors import BadInputError
+from lipforcing_core.products import atomic_path
+
+_ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+def write_manifest(path: Path | str, clips: Iterable[ClipRecord]) -> None:
+    """Write accepted clips, sorted by source and start frame."""
+    _write(path, ClipRecord, sorted(clips, key=lambda c: (c.source, c.start_frame, c.clip_id)))
+
+
+def read_manifest(path: Path | str) -> list[ClipRecord]:
+    """The clips of a manifest. Raises BadInputError if it is not one, or if a path leaves its folder."""
+    root = Path(path).parent.resolve()
+    clips = _read(path, ClipRecord)
+    for clip in clips:
+        for name in (clip.clip_path, clip.audio_path, clip.alignment_path):
+            if not (root / name).resolve().is_relative_to(root):
+                raise BadInputError(
+                    f"{path}: path {name!r} of clip {clip.clip_id} leaves the manifest's folder"
+                )
+    return clips
+
+
+def write_decisions(path: Path | str, decisions: Iterable[Decision]) -> None:
+    """Write decisions, sorted by source and start frame."""
+    _write(path, Decision, sorted(decisions, key=lambda d: (d.source, d.start_frame, d.stop_frame)))
+
+
+def read_decisions(path: Path | str) -> list[Decision]:
+    """The decisions in a file of `write_decisions`."""
+    return _read(path, Decision)
+
+
+def arrow_schema(model: type[BaseModel]) -> pa.Schema:
+    """Arrow columns of a record type: integers, floats and booleans as such, everything else as text."""
+    fields = []
+    for name, field in model.model_fields.items():
+        kinds: set[Any] = {field.annotation}
+        if get_origin(field.annotation) in (Union, UnionType):
+            kinds = set(get_args(field.annotation))
+        (kind,) = kinds - {NoneType}
+        fields.append(pa.field(name, _ARROW.get(kind, pa.string()), nullable=NoneType in kinds))
+    return pa.schema(fields)
+
+
+def _write(path: Path | str, model: type[BaseModel], rows: list[Any]) -> None:
+    table = pa.Table.from_pylist([row.model_dump(mode="json") for row in rows], schema=arrow_schema(model))
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def _read(path: Path | str, model: type[Any]) -> list[Any]:
+    try:
+        rows = pq.read_table(path).to_pylist()
+        return [model.model_validate(row) for row in rows]
+    except FileNotFoundError as error:
+        raise BadInputError(f"{path}: there is no such file") from error
+    except (pa.ArrowException, OSError) as error:
+        raise BadInputError(f"{path}: is not a readable Parquet file ({error})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInputError(
+            f"{path}: column {first['loc'][0]}: {first['msg']} (got {first['input']!r})"
+        ) from error

@@ -1,0 +1,134 @@
+"""Sync without a network: how far the mouth is open, seen from pixels, against how loud the speech is.
+
+SyncNet filters the data, weights the training and scores the result; this measure shares nothing with it. The
+*aperture* of a frame is the darkness inside the inner mouth box of the aligned crop: pixels darker than 0.6 of the
+frame's own skin level (75th percentile of the box) count by how much darker they are. A brighter or darker picture
+therefore gives the same curve, and a blurred one nearly the same. On puppets of known lip gap the curve correlates
+with the truth at 0.95 or more, sharp or blurred (tests/metrics/test_aperture.py).
+
+Lag and offset signs are those of method F.6: positive where the matching sound lies earlier than the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lipforcing_core.media.clock import SAMPLES_PER_FRAME
+from lipforcing_core.metrics.pixel import luma
+from lipforcing_core.metrics.regions import INNER_MOUTH_BOX, mouth_slices
+
+DARK_SHARE = 0.6
+SKIN_PERCENTILE = 75.0
+MAX_LAG_FRAMES = 5
+FLOOR_DB = -40.0
+SILENCE_DB = -30.0
+MIN_FRAMES_PER_STATE = 5
+MIN_OVERLAP_FRAMES = 16
+
+_MIN_PEAK = 1e-4
+_SMOOTHING = (0.25, 0.5, 0.25)
+_FLAT = 1e-9
+
+
+class UndefinedMeasure(Exception):
+    """The measure has no value for this input; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApertureSync:
+    """Correlation of aperture and speech envelope.
+
+    ``correlation`` is the largest over lags of at most five frames, at ``lag_frames``; being a maximum of eleven it
+    is above zero even for unrelated sound. ``correlation_at_zero`` is that without any shift and has no such bias.
+    """
+
+    correlation: float
+    lag_frames: int
+    correlation_at_zero: float
+
+
+def aperture_curve(frames: np.ndarray) -> np.ndarray:
+    """Darkness of the inner mouth per frame: ``[F] float64`` in [0, 1], of ``[F, S, S, 3] uint8 RGB`` aligned crops."""
+    rows, columns = mouth_slices(*frames.shape[1:3], INNER_MOUTH_BOX)
+    curve = np.empty(len(frames))
+    for index, frame in enumerate(frames):
+        mouth = luma(frame[rows, columns])
+        dark_level = DARK_SHARE * np.percentile(mouth, SKIN_PERCENTILE)
+        curve[index] = np.clip(1.0 - mouth / dark_level, 0.0, 1.0).mean() if dark_level > 0 else 0.0
+    return curve
+
+
+def speech_envelope(waveform: np.ndarray, num_frames: int) -> np.ndarray:
+    """Loudness per video frame in dB below the clip's loud frames: ``[num_frames] float64`` in [-40, 0].
+
+    RMS over 640 samples, smoothed over three frames, relative to the 95th percentile of the clip, so the volume of
+    the recording does not matter. Raises ``UndefinedMeasure`` where the sound is too short or silent throughout.
+    """
+    if len(waveform) < num_frames * SAMPLES_PER_FRAME:
+        available = len(waveform) // SAMPLES_PER_FRAME
+        raise UndefinedMeasure(f"the sound covers {available} frames of {num_frames}")
+    samples = waveform[: num_frames * SAMPLES_PER_FRAME].astype(np.float64)
+    rms = np.sqrt((samples.reshape(num_frames, SAMPLES_PER_FRAME) ** 2).mean(axis=1))
+    if rms.max(initial=0.0) < _MIN_PEAK:
+        raise UndefinedMeasure("the sound is silent throughout")
+    smooth = np.convolve(np.pad(rms, 1, mode="edge"), _SMOOTHING, mode="valid")
+    loud = np.percentile(smooth, 95.0)
+    floor = 10.0 ** (FLOOR_DB / 20.0)
+    return 20.0 * np.log10(np.clip(smooth / loud, floor, 1.0))
+
+
+def aperture_sync(
+    aperture_F: np.ndarray, envelope_F: np.ndarray, *, max_lag_frames: int = MAX_LAG_FRAMES
+) -> ApertureSync:
+    """Pearson correlation of two curves of equal length at the best lag and at lag 0.
+
+    At lag k frame t is compared with the sound of frame t - k. Raises ``UndefinedMeasure`` where the curves are too
+    short, or where one of them is flat.
+    """
+    num_frames = len(aperture_F)
+    if num_frames != len(envelope_F):
+        raise ValueError(f"curves differ in length: {num_frames} and {len(envelope_F)}")
+    if num_frames - max_lag_frames < MIN_OVERLAP_FRAMES:
+        needed = MIN_OVERLAP_FRAMES + max_lag_frames
+        raise UndefinedMeasure(f"{num_frames} frames are too few to correlate (at least {needed})")
+    correlations = {}
+    for lag in range(-max_lag_frames, max_lag_frames + 1):
+        picture = aperture_F[max(0, lag) : num_frames + min(0, lag)]
+        sound = envelope_F[max(0, -lag) : num_frames - max(0, lag)]
+        correlations[lag] = correlation(picture, sound)
+    best = min(correlations, key=lambda lag: (-correlations[lag], abs(lag)))
+    return ApertureSync(
+        correlation=correlations[best], lag_frames=best, correlation_at_zero=correlations[0]
+    )
+
+
+def silence_opening(aperture_F: np.ndarray, envelope_F: np.ndarray) -> float:
+    """How open the mouth is when nobody speaks, relative to when somebody does: 0 = shut, 1 = no difference.
+
+    Mean aperture over silent frames (quieter than -30 dB, with quiet neighbours) over mean aperture over the other
+    frames, both above the clip's closed level (5th percentile). Raises ``UndefinedMeasure`` where there are fewer
+    than five frames of either kind, or where the mouth never moves.
+    """
+    quiet = np.pad(envelope_F < SILENCE_DB, 1, constant_values=True)
+    silent = quiet[:-2] & quiet[1:-1] & quiet[2:]
+    speaking = ~quiet[1:-1]
+    if min(silent.sum(), speaking.sum()) < MIN_FRAMES_PER_STATE:
+        raise UndefinedMeasure(
+            f"{silent.sum()} silent and {speaking.sum()} speaking frames, at least {MIN_FRAMES_PER_STATE} of each needed"
+        )
+    opening = aperture_F - np.percentile(aperture_F, 5.0)
+    while_speaking = opening[speaking].mean()
+    if aperture_F.std() < _FLAT or while_speaking < _FLAT:
+        raise UndefinedMeasure("the mouth does not move while somebody speaks")
+    return float(opening[silent].mean() / while_speaking)
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson correlation of two ``[n]`` curves; raises ``UndefinedMeasure`` where one is flat."""
+    a, b = a - a.mean(), b - b.mean()
+    lengths = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    if min(lengths) < _FLAT * np.sqrt(len(a)):
+        raise UndefinedMeasure(("the mouth", "the sound")[int(np.argmin(lengths))] + " does not change")
+    return float(np.clip(a @ b / (lengths[0] * lengths[1]), -1.0, 1.0))

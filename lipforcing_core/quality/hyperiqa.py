@@ -1,0 +1,110 @@
+"""HyperIQA (Su et al. 2020), the KonIQ-10k model, through pyiqa and from a local weight file.
+
+100 is best, 0 worst. pyiqa and its weights are licensed for non-commercial use only (PolyForm Noncommercial
+1.0.0).
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from lipforcing_core.errors import (
+    BadInputError,
+    IncompatibleCheckpointError,
+    LipForcingError,
+    MissingWeightsError,
+)
+from lipforcing_core.products import file_sha256
+from lipforcing_core.quality.score import CROP_SIZE, QualityScore, centre_crop, sample_frames
+from lipforcing_core.torchvision_shim import ensure_torchvision
+
+
+class HyperIqaScorer:
+    """``QualityScorer``: mean HyperIQA of the central 224 x 224 pixels of first, middle and last frame, times 100.
+
+    One crop a frame and no resizing, as LatentSync filters (method F.1); pyiqa itself would average 25 crops.
+    """
+
+    def __init__(self, weights: Path | None) -> None:
+        if weights is None or not Path(weights).is_file():
+            raise MissingWeightsError(_missing(weights))
+        self._model = build_hyperiqa()
+        _load(self._model, Path(weights))
+        self.backend_id = f"hyperiqa-pyiqa{version('pyiqa')}@sha256:{file_sha256(weights)[:12]}"
+
+    def score(self, frames: np.ndarray) -> QualityScore:
+        """Score of [F, H, W, 3] uint8 RGB frames; raises ``BadInputError`` below 224 x 224 or without frames."""
+        import torch
+
+        sampled = sample_frames(frames)
+        if min(sampled.shape[1:3]) < CROP_SIZE:
+            raise BadInputError(
+                f"hyperiqa needs frames of at least 224 x 224 pixels, not {list(sampled.shape[1:3])}"
+            )
+        crops = np.ascontiguousarray(centre_crop(sampled, CROP_SIZE, CROP_SIZE).transpose(0, 3, 1, 2))
+        with torch.inference_mode():
+            values = self._model.forward_patch(torch.from_numpy(crops).float() / 255)
+        return QualityScore(value=float(values.mean()) * 100, backend=self.backend_id, higher_is_better=True)
+
+
+def build_hyperiqa() -> Any:
+    """pyiqa's HyperIQA network in evaluation mode with fresh weights, without touching the network.
+
+    pyiqa always asks timm for pretrained backbone weights; the call is intercepted while the network is
+    built.
+    """
+    ensure_torchvision()
+    try:
+        import timm
+        from pyiqa.archs.hypernet_arch import HyperNet
+    except ModuleNotFoundError as error:
+        raise LipForcingError(
+            f"the hyperiqa measure needs pyiqa: {error}; run `pip install pyiqa`"
+        ) from error
+    create_model = timm.create_model
+
+    def create_untrained(name: str, pretrained: bool = False, **options: Any) -> Any:
+        return create_model(name, pretrained=False, **options)
+
+    with mock.patch("timm.create_model", create_untrained):
+        return HyperNet(pretrained=False).eval()
+
+
+def _load(model: Any, path: Path) -> None:
+    """Load ``{"params": state dict}`` or a bare state dict, without executing pickled code."""
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files raise whatever the unpickler met first, KeyError included
+        raise BadInputError(f"{path} is not a PyTorch weight file: {error}") from error
+    if not isinstance(content, dict):
+        raise BadInputError(f"{path} holds no state dict")
+    state = content.get("params", content)
+    expected = model.state_dict()
+    for key in sorted(expected.keys() ^ state.keys()):
+        where = "missing from" if key in expected else "unexpected in"
+        raise IncompatibleCheckpointError(f"{path} is no HyperIQA checkpoint: {key} is {where} it")
+    for key, tensor in expected.items():
+        if tensor.shape != state[key].shape:
+            raise IncompatibleCheckpointError(
+                f"{path} is no HyperIQA checkpoint: {key} has shape {list(state[key].shape)}, "
+                f"expected {list(tensor.shape)}"
+            )
+    model.load_state_dict(state)
+
+
+def _missing(weights: Path | None) -> str:
+    from lipforcing_core.weights.registry import find_weight
+
+    spec = find_weight("hyperiqa")
+    problem = "no weights were given" if weights is None else f"{weights} does not exist"
+    return (
+        f"quality measure hyperiqa: {problem}. Get {Path(spec.file).name} from {spec.source}, {spec.url} "
+        f"(licence: {spec.licence}), and give its path; or use 'piqe', which needs no file."
+    )

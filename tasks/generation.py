@@ -1,0 +1,87 @@
+"""Generation as steps: one output a step, each by a worker that keeps its model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from lipforcing_core.products import StepStore, content_key, file_sha256
+from tasks.dispatch import fan_out
+from tasks.progress import Advance
+
+VERSION = 1
+NUM_THREADS = 1
+OUTPUT = "output.mp4"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationJob:
+    """One video to make. ``name`` is for people; the content decides whether it has to be made."""
+
+    name: str
+    video: Path
+    audio: Path
+    bundle: Path
+    seed: int = 42
+    detector: str = "lbp"
+    detector_model: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """A finished output and the report of how it was made (``GenerationReport`` as a mapping)."""
+
+    job: GenerationJob
+    path: Path
+    report: dict[str, Any]
+
+
+@task(cache_policy=NO_CACHE)
+def generate_all(
+    jobs: Sequence[GenerationJob], store: StepStore, advance: Advance | None = None
+) -> list[Generated]:
+    """Make every output that has not been made yet."""
+    return fan_out(partial(_generate_step, store=store), jobs, name="generate", advance=advance)
+
+
+def generate_file(job: GenerationJob, output: Path, advance: Advance | None = None) -> dict[str, Any]:
+    """Make one output in this process; returns the report."""
+    from lipforcing_core.faces.detect import load_detector
+    from lipforcing_core.streaming.generate import generate_video
+    from lipforcing_core.streaming.generators import load_generator
+
+    bundle = _bundle(job.bundle)
+    report = generate_video(
+        job.video,
+        job.audio,
+        output,
+        generator=load_generator(bundle),
+        audio_encoder=bundle.audio_encoder,
+        detector=load_detector(job.detector, job.detector_model),
+        seed=job.seed,
+        on_progress=advance,
+    )
+    return asdict(report) | {"output": output.name}
+
+
+def _generate_step(job: GenerationJob, *, store: StepStore) -> Generated:
+    import torch
+
+    torch.set_num_threads(NUM_THREADS)
+    inputs = [file_sha256(path) for path in (job.video, job.audio, job.bundle / "model.safetensors")]
+    key = content_key(VERSION, inputs, job.seed, job.detector, NUM_THREADS)
+    done = store.run("generate", key, lambda folder: generate_file(job, folder / OUTPUT))
+    return Generated(job=job, path=done.folder / OUTPUT, report=done.result)
+
+
+@lru_cache(maxsize=2)
+def _bundle(folder: Path) -> Any:
+    from lipforcing_core.streaming.bundle import load_bundle
+
+    return load_bundle(folder)

@@ -1,0 +1,157 @@
+"""Results as warehouse rows: one inbox file for each table and run, then one load."""
+
+from __future__ import annotations
+
+import itertools
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from lipforcing_core import __version__
+from lipforcing_core.curation.assemble import CurationReport
+from lipforcing_core.curation.manifest import read_decisions, read_manifest
+from lipforcing_core.curation.records import ClipRecord, Decision
+from lipforcing_core.media.clock import FPS
+from lipforcing_core.products import as_json, content_key
+from tasks.workspace import Workspace
+from warehouse.inbox import write_rows
+from warehouse.loader import LoadResult, load
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """What identifies a run. ``config`` is the whole resolved configuration."""
+
+    run_id: str
+    flow: str
+    config: Any
+    seed: int | None = None
+    preset: str | None = None
+
+
+class RunRows:
+    """Writes the rows of one run into the inbox; writing a table again replaces its rows of this run."""
+
+    def __init__(self, workspace: Workspace, run: RunInfo) -> None:
+        self._inbox = workspace.inbox
+        self._run = run
+        self._started = datetime.now(UTC)
+
+    def put(self, table: str, rows: Iterable[Mapping[str, Any]], *, unit: str = "rows") -> None:
+        """Write rows of one table; a table without rows is left out."""
+        if rows := list(rows):
+            write_rows(self._inbox, table, self._run.run_id, unit, rows)
+
+    def put_run(self, status: str = "completed") -> None:
+        """Write the row of the run itself."""
+        row = {
+            "run_id": self._run.run_id,
+            "flow": self._run.flow,
+            "status": status,
+            "preset": self._run.preset,
+            "seed": self._run.seed,
+            "code_version": __version__,
+            "config_json": as_json(self._run.config),
+            "started_at": self._started,
+            "finished_at": datetime.now(UTC),
+            "host": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        }
+        self.put("runs", [row])
+
+    def put_curation(self, report: CurationReport, name: str) -> str:
+        """Write decisions, funnel, clips and the data set; returns the data set's id."""
+        clips, decisions = read_manifest(report.manifest), read_decisions(report.decisions)
+        version = content_key(sorted(clip.clip_id for clip in clips))
+        dataset_id = f"{name}@{version}"
+        self.put("curation_decisions", (_decision_row(d, dataset_id) for d in decisions))
+        self.put("funnel", _funnel_rows(report, dataset_id))
+        self.put("clips", (_clip_row(clip, dataset_id) for clip in clips))
+        licences = sorted({clip.licence for clip in clips if clip.licence})
+        allowed = {clip.commercial_ok for clip in clips}
+        dataset = {
+            "dataset_id": dataset_id,
+            "name": name,
+            "version": version,
+            "num_clips": len(clips),
+            "licence": "; ".join(licences) or None,
+            "commercial_ok": allowed.pop() if len(allowed) == 1 else None,
+            "description": "curated clips",
+        }
+        self.put("datasets", [dataset], unit=name)
+        return dataset_id
+
+
+@task(cache_policy=NO_CACHE)
+def load_warehouse(workspace: Workspace) -> LoadResult:
+    """Merge the inbox and publish the snapshot."""
+    return load(workspace.inbox, workspace.warehouse)
+
+
+def _decision_row(decision: Decision, dataset_id: str) -> dict[str, Any]:
+    whole = decision.level == "source"
+    return {
+        "dataset_id": dataset_id,
+        "source_id": decision.source_id,
+        "source_name": decision.source,
+        "segment_start_s": None if whole else float(decision.start_frame / FPS),
+        "segment_stop_s": None if whole else float(decision.stop_frame / FPS),
+        "decision": decision.status.value,
+        "reason": None if decision.reason is None else decision.reason.value,
+        "stage": "all" if decision.reason is None else decision.reason.stage.value,
+        "measured_value": decision.measured,
+        "threshold": decision.threshold,
+        "backend": None,
+        "seconds": decision.seconds,
+        "message": decision.message or None,
+    }
+
+
+def _funnel_rows(report: CurationReport, dataset_id: str) -> Iterable[dict[str, Any]]:
+    for position, (before, after) in enumerate(itertools.pairwise(report.funnel)):
+        yield {
+            "dataset_id": dataset_id,
+            "stage": after.stage,
+            "position": position,
+            "unit": "segments",
+            "num_in": before.segments,
+            "num_out": after.segments,
+            "seconds_in": before.seconds,
+            "seconds_out": after.seconds,
+        }
+
+
+def _clip_row(clip: ClipRecord, dataset_id: str) -> dict[str, Any]:
+    return {
+        "dataset_id": dataset_id,
+        "clip_id": clip.clip_id,
+        "source_id": clip.source_id,
+        "source_name": clip.source,
+        "identity": clip.identity,
+        "split": clip.split,
+        "start_s": float(clip.start_frame / FPS),
+        "stop_s": float(clip.stop_frame / FPS),
+        "num_frames": clip.num_frames,
+        "av_offset_frames": clip.av_offset_applied,
+        "sync_confidence": clip.sync_confidence,
+        "sync_backend": clip.sync_backend,
+        "quality": clip.quality,
+        "quality_backend": clip.quality_backend,
+        "licence": clip.licence,
+        "commercial_ok": clip.commercial_ok,
+        "sha256": clip.clip_sha256,
+    }
+
+
+def latest_link(folder: Path) -> None:
+    """Point ``latest`` beside a run folder at it."""
+    link = folder.parent / "latest"
+    temporary = folder.parent / ".latest.tmp"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(folder.name, target_is_directory=True)
+    temporary.replace(link)

@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lipforcing_core.curation import steps
+from lipforcing_core.curation.backends import CurationBackends
+from lipforcing_core.curation.pipeline import curate_source, split_of
+from lipforcing_core.curation.reasons import RejectReason
+from lipforcing_core.curation.records import SourceOutcome, Status
+from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.errors import BadInputError
+from lipforcing_core.media.decode import read_audio
+from lipforcing_core.media.probe import probe
+from lipforcing_core.media.segments import Segment
+from lipforcing_core.products import StepStore
+
+from .conftest import BlueExpert, DetailQuality, SquareDetector, speech
+
+Reel = Callable[..., Path]
+Curate = Callable[..., SourceOutcome]
+
+
+@pytest.fixture(scope="module")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> StepStore:
+    return StepStore(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture
+def curate(settings: CurationSettings, backends: CurationBackends, shared_store: StepStore) -> Curate:
+    return _curator(settings, backends, shared_store)
+
+
+@pytest.fixture
+def curate_afresh(settings: CurationSettings, backends: CurationBackends, store: StepStore) -> Curate:
+    return _curator(settings, backends, store)
+
+
+def _curator(settings: CurationSettings, backends: CurationBackends, store: StepStore) -> Curate:
+    def run(path: Path, **changes: object) -> SourceOutcome:
+        changed = settings.model_copy(update=changes)
+        return curate_source(path, settings=changed, backends=backends, store=store, root=path.parent)
+
+    return run
+
+
+def reasons(outcome: SourceOutcome) -> dict[tuple[int, int], str]:
+    return {(d.start_frame, d.stop_frame): (d.reason or d.status).value for d in outcome.decisions}
+
+
+def test_every_shot_leaves_by_its_own_door(reel: Reel, curate: Curate, shared_store: StepStore) -> None:
+    outcome = curate(reel("mixed", ["face", "grey", "flat", "face"], offset_frames=3))
+    assert reasons(outcome) == {
+        (0, 60): "accepted",
+        (60, 120): "no_face",
+        (120, 180): "quality_low",
+        (180, 240): "accepted",
+    }
+    assert outcome.status is Status.ACCEPTED
+    assert outcome.frames_in == 240
+    assert outcome.seconds() == sum(outcome.seconds(status) for status in Status) == 9.6
+    for clip in outcome.clips:
+        assert clip.record.av_offset_measured == clip.record.av_offset_applied == 3
+        assert clip.record.av_offset_remaining == 0
+        info = probe(shared_store.root / clip.clip)
+        assert (info.width, info.height, info.num_frames, info.frame_rate) == (512, 512, 60, 25)
+        assert len(read_audio(shared_store.root / clip.audio)) == 60 * 640
+        alignment = np.load(shared_store.root / clip.alignment)
+        assert alignment["matrices_F23"].shape == (60, 2, 3)
+        assert alignment["start_frame"] == clip.record.start_frame
+
+
+@pytest.mark.parametrize("offset", [-10, -4, 0, 9])
+def test_injected_offset_is_found_and_undone(
+    offset: int, reel: Reel, curate: Curate, shared_store: StepStore
+) -> None:
+    path = reel(f"offset{offset}", ["face"], offset_frames=offset, shot_frames=90)
+    outcome = curate(path, max_abs_offset_frames=10)
+    (clip,) = outcome.clips
+    assert clip.record.av_offset_measured == offset
+    assert clip.record.av_offset_remaining == 0
+    corrected = read_audio(shared_store.root / clip.audio)
+    inner = slice(15 * 640, 75 * 640)
+    assert np.corrcoef(corrected[inner], speech(90)[inner])[0, 1] > 0.9
+
+
+def test_offset_beyond_the_limit_is_rejected_with_its_value(reel: Reel, curate: Curate) -> None:
+    (decision,) = curate(reel("offset9", ["face"], offset_frames=9, shot_frames=90)).decisions
+    assert decision.reason is RejectReason.AV_OFFSET_TOO_LARGE
+    assert (decision.measured, decision.threshold) == (9, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("silent", {"sound": "silent"}, "silent_audio"),
+        ("mute", {"sound": "none"}, "no_audio"),
+        ("brief", {"shot_frames": 40}, "too_short"),
+    ],
+)
+def test_defects_have_reasons_of_their_own(
+    name: str, options: dict, reason: str, reel: Reel, curate: Curate
+) -> None:
+    outcome = curate(reel(name, ["face"], **options))
+    assert [d.reason for d in outcome.decisions] == [RejectReason(reason)]
+    assert outcome.status is Status.REJECTED
+    assert outcome.frames_in == options.get("shot_frames", 60)
+
+
+def test_a_face_that_leaves_is_lost_and_a_gap_may_be_allowed(reel: Reel, curate: Curate) -> None:
+    # the two halves differ too little to be a cut once the detector is made less sensitive
+    path = reel("half", ["half"], shot_frames=90)
+    outcome = curate(path, shot_min_content_change=200.0)
+    (decision,) = outcome.decisions
+    assert decision.reason is RejectReason.FACE_LOST
+    assert decision.measured is not None
+    assert 30 <= decision.measured <= 45
+
+
+def test_unrelated_sound_has_low_confidence(
+    reel: Reel, settings: CurationSettings, backends: CurationBackends, store: StepStore, tmp_path: Path
+) -> None:
+    from lipforcing_core.media.encode import mux
+
+    path = tmp_path / "wrong.mp4"
+    mux(reel("offset0", ["face"], offset_frames=0, shot_frames=90), speech(90, seed=9), path)
+    strict = settings.model_copy(update={"sync_confidence_min": 8.0})
+    (decision,) = curate_source(
+        path, settings=strict, backends=backends, store=store, root=tmp_path
+    ).decisions
+    assert decision.reason is RejectReason.SYNC_CONFIDENCE_LOW
+    assert decision.measured == decision.sync_confidence
+
+
+@pytest.mark.parametrize("kind", ["junk", "empty", "cut", "late cut"])
+def test_broken_files_are_quarantined_with_the_decoders_words(
+    kind: str, reel: Reel, curate: Curate, tmp_path: Path
+) -> None:
+    whole = reel("mixed", ["face", "grey", "flat", "face"], offset_frames=3).read_bytes()
+    path = tmp_path / "broken ünï.mp4"
+    if kind == "junk":
+        path.write_bytes(b"not a video at all" * 50)
+    elif kind == "empty":
+        path.touch()
+    elif kind == "cut":
+        path.write_bytes(whole[:1000])
+    else:
+        path.write_bytes(whole[: len(whole) // 2])
+    outcome = curate(path)
+    (decision,) = outcome.quarantine
+    assert outcome.status is Status.QUARANTINED
+    assert decision.reason is (RejectReason.TRUNCATED if "cut" in kind else RejectReason.UNREADABLE)
+    assert decision.message
+    if kind == "late cut":
+        assert outcome.frames_in == 240
+    assert curate(path) == outcome
+
+
+def test_sound_that_ends_early_costs_only_the_rest(reel: Reel, curate: Curate, tmp_path: Path) -> None:
+    import ffmpeg
+
+    from lipforcing_core.media.ffmpeg import run_ffmpeg
+
+    source = ffmpeg.input(str(reel("offset0", ["face"], offset_frames=0, shot_frames=90)))
+    sound = source.audio.filter("atrim", end=2.8)
+    path = tmp_path / "early.mp4"
+    run_ffmpeg(ffmpeg.output(source.video, sound, str(path), vcodec="copy"), path)
+    found = reasons(curate(path))
+    (accepted,) = (span for span, reason in found.items() if reason == "accepted")
+    (missing,) = (span for span, reason in found.items() if reason == "audio_missing")
+    assert accepted[0] == 0
+    assert accepted[1] == missing[0] in (70, 71, 72)
+    assert missing[1] == 90
+
+
+def test_second_run_repeats_nothing_and_thresholds_decide_anew(reel: Reel, curate_afresh: Curate) -> None:
+    curate, path = curate_afresh, reel("two", ["flat", "grey"])
+    first = curate(path)
+    calls = (SquareDetector.calls, BlueExpert.calls, DetailQuality.calls)
+    assert min(calls) > 0
+    assert curate(path) == first
+    lenient = curate(path, quality_threshold=0.0)
+    strict = curate(path, sync_confidence_min=99.0)
+    assert (SquareDetector.calls, BlueExpert.calls, DetailQuality.calls) == calls
+    assert (len(first.clips), len(lenient.clips)) == (0, 1)
+    assert {d.reason for d in strict.decisions} == {RejectReason.NO_FACE, RejectReason.SYNC_CONFIDENCE_LOW}
+    assert strict.frames_in == first.frames_in
+
+
+@pytest.mark.parametrize("step", ["normalised", "aligned", "synchronised"])
+def test_killed_in_any_step_it_resumes_to_the_same_result(
+    step: str,
+    reel: Reel,
+    settings: CurationSettings,
+    backends: CurationBackends,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = reel("offset-4", ["face"], offset_frames=-4, shot_frames=90)
+    calm = curate_source(
+        path, settings=settings, backends=backends, store=StepStore(tmp_path / "a"), root=path.parent
+    )
+    store = StepStore(tmp_path / "b")
+    tool = {"normalised": "normalise", "aligned": "file_sha256", "synchronised": "write_wav"}[step]
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(steps, tool, killed)
+    with pytest.raises(KeyboardInterrupt):
+        curate_source(path, settings=settings, backends=backends, store=store, root=path.parent)
+    monkeypatch.undo()
+    assert not list(store.root.rglob("*.tmp*"))
+    again = curate_source(path, settings=settings, backends=backends, store=store, root=path.parent)
+    assert again == calm
+    for clip in again.clips:
+        for name in (clip.clip, clip.audio, clip.alignment):
+            assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_outcome_travels_as_json_and_pickle(reel: Reel, curate: Curate) -> None:
+    outcome = curate(reel("mixed", ["face", "grey", "flat", "face"], offset_frames=3))
+    assert SourceOutcome.model_validate(json.loads(outcome.model_dump_json())) == outcome
+    assert pickle.loads(pickle.dumps(outcome)) == outcome
+
+
+def test_intermediate_is_cleared_unless_wanted(reel: Reel, curate_afresh: Curate, store: StepStore) -> None:
+    curate, path = curate_afresh, reel("two", ["flat", "grey"])
+    curate(path)
+    assert not list(store.root.glob("normalise/*/video.mp4"))
+    curate(path, detect_stride=3, keep_normalised=True)  # needs the picture again
+    assert list(store.root.glob("normalise/*/video.mp4"))
+
+
+def test_sound_of_a_segment_reaches_past_its_edges(tmp_path: Path) -> None:
+    from lipforcing_core.media.encode import write_wav
+
+    ramp = (np.arange(640 * 10) / 32768).astype(np.float32)
+    write_wav(tmp_path / "a.wav", ramp)
+    assert np.array_equal(steps.sound_under(tmp_path / "a.wav", Segment(2, 4)), ramp[1280:2560])
+    assert np.array_equal(steps.sound_under(tmp_path / "a.wav", Segment(2, 4), 1), ramp[640:1920])
+    early = steps.sound_under(tmp_path / "a.wav", Segment(0, 2), 1)
+    assert not early[:640].any()
+    assert np.array_equal(early[640:], ramp[:640])
+    late = steps.sound_under(tmp_path / "a.wav", Segment(8, 10), -5)
+    assert late.shape == (1280,)
+    assert not late.any()
+
+
+def test_split_keeps_a_person_on_one_side() -> None:
+    assert {split_of("anna", source, 0.5) for source in "abcdefgh"} == {split_of("anna", "x", 0.5)}
+    sides = [split_of(f"person {i}", "s", 0.2) for i in range(500)]
+    assert 60 < sides.count("val") < 140
+    assert {split_of(None, str(i), 0.0) for i in range(50)} == {"train"}
+
+
+def test_missing_and_outside_files_are_refused(reel: Reel, curate: Curate, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="no such file"):
+        curate(tmp_path / "absent.mp4")

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lipforcing_core.curation.reasons import RejectReason
+from lipforcing_core.curation.records import SourceFacts
+from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.curation.sources import discover_sources, read_facts, source_name
+from lipforcing_core.errors import BadInputError
+
+
+def test_settings_come_from_a_toml_table(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text("[curation]\nmin_segment_s = 6.5\ndetector = 'scrfd'\n")
+    settings = CurationSettings.from_toml(path)
+    assert (settings.min_frames, settings.max_frames, settings.detector) == (162, 250, "scrfd")
+    path.write_text("[other]\n")
+    assert CurationSettings.from_toml(path) == CurationSettings()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[curation]\nmin_segmnt_s = 3", ["unknown key 'min_segmnt_s'", "min_segment_s"]),
+        ("[curation]\nclip_crf = 99", ["clip_crf", "99"]),
+        ("[curation]\nmin_segment_s = 20", ["min_segment_s (20.0) is larger than max_segment_s (10.0)"]),
+        ("[curation", ["not readable TOML"]),
+        ("curation = 3", ["must be a table"]),
+    ],
+)
+def test_wrong_settings_name_the_key(text: str, words: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(text)
+    with pytest.raises(BadInputError) as caught:
+        CurationSettings.from_toml(path)
+    for word in [*words, str(path)]:
+        assert word in str(caught.value)
+
+
+def test_missing_settings_file(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="no such settings file"):
+        CurationSettings.from_toml(tmp_path / "a.toml")
+
+
+def test_videos_are_found_sorted_whatever_their_suffix_looks_like(tmp_path: Path) -> None:
+    for name in ["b.MP4", "a/ü.mkv", "a/notes.txt", ".hidden/c.mp4", "a/.d.mp4", "c.mov"]:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in discover_sources(tmp_path)]
+    assert found == ["a/ü.mkv", "b.MP4", "c.mov"]
+    assert discover_sources(tmp_path / "a/notes.txt") == [tmp_path / "a/notes.txt"]
+
+
+def test_nothing_found_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="no videos here"):
+        discover_sources(tmp_path)
+    with pytest.raises(BadInputError, match="no such file or folder"):
+        discover_sources(tmp_path / "x")
+
+
+def test_facts_come_from_the_sidecar_or_the_table(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("a.mp4", "b.mp4", "sub/c.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / "a.mp4.meta.json").write_text('{"identity": "anna", "commercial_ok": true, "other": 1}')
+    (tmp_path / "sources.csv").write_text("path,identity,licence,commercial_ok\nsub/c.mp4,carl,CC0-1.0,\n")
+    assert read_facts(tmp_path / "a.mp4", tmp_path) == SourceFacts(identity="anna", commercial_ok=True)
+    assert read_facts(tmp_path / "b.mp4", tmp_path) == SourceFacts()
+    assert read_facts(tmp_path / "sub/c.mp4", tmp_path) == SourceFacts(identity="carl", licence="CC0-1.0")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.mp4.meta.json", "{", "not readable JSON"),
+        ("a.mp4.meta.json", "[1]", "must hold an object"),
+        ("a.mp4.meta.json", '{"commercial_ok": "perhaps"}', "commercial_ok"),
+        ("sources.csv", "path,identity\n../x.mp4,anna\n", "leaves the folder"),
+        ("sources.csv", "name,identity\nx.mp4,anna\n", "needs a 'path'"),
+    ],
+)
+def test_malformed_facts_are_refused(name: str, text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / name).write_text(text)
+    with pytest.raises(BadInputError, match=words):
+        read_facts(tmp_path / "a.mp4", tmp_path)
+
+
+def test_a_source_outside_the_root_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    with pytest.raises(BadInputError, match="outside"):
+        source_name(tmp_path / "a.mp4", tmp_path / "corpus")
+    assert source_name(tmp_path / "corpus" / "é" / "a.mp4", tmp_path / "corpus") == "é/a.mp4"
+
+
+def test_every_reason_has_a_stage_and_an_explanation() -> None:
+    for reason in RejectReason:
+        assert reason.stage
+        assert reason.explanation

@@ -1,0 +1,139 @@
+"""Golden values of the specification (method C and I), and identities that hold for any input."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lipforcing_core.diffusion.schedule import (
+    FlowSchedule,
+    SyncWindow,
+    add_noise,
+    noise_from_velocity,
+    noise_from_x0,
+    velocity_from_x0,
+    x0_from_noise,
+    x0_from_velocity,
+)
+from lipforcing_core.errors import BadInputError
+
+TAU = {
+    0: 1.0,
+    10: 0.95238,
+    13: 0.934343,
+    20: 0.882353,
+    25: 0.833333,
+    30: 0.769231,
+    37: 0.637255,
+    40: 0.555556,
+    49: 0.09259,
+    50: 0.0,
+}
+times = st.floats(0.001, 0.999)
+
+
+def random_pair(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    x0, eps = torch.randn(2, 2, 4, 3, 2, 2, generator=torch.Generator().manual_seed(seed)).unbind(0)
+    return x0, eps
+
+
+def test_grid() -> None:
+    schedule = FlowSchedule()
+    for step, want in TAU.items():
+        assert schedule.tau(step) == pytest.approx(want, abs=5e-6)
+        assert float(schedule.timesteps[step]) == schedule.tau(step)
+
+
+def test_steps_of_times() -> None:
+    schedule = FlowSchedule()
+    assert float(schedule.step_of(0.769)) == pytest.approx(30.016, abs=5e-4)
+    assert float(schedule.step_of(0.556)) == pytest.approx(39.986, abs=5e-4)
+    assert float(schedule.step_of(0.882)) == pytest.approx(20.041, abs=5e-4)
+
+
+@given(st.floats(0, 50), st.floats(0.5, 10))
+def test_step_of_inverts_tau(step: float, shift: float) -> None:
+    schedule = FlowSchedule(shift=shift)
+    assert float(schedule.step_of(schedule.tau(step))) == pytest.approx(step, abs=1e-9)
+
+
+def test_student_times() -> None:
+    schedule = FlowSchedule()
+    assert schedule.student_times() == (0.999, 0.769, 0.0)
+    landings = {13: 0.934, 25: 0.833, 37: 0.637}
+    assert {j: schedule.student_times((0, j))[1] for j in landings} == landings
+    assert FlowSchedule(num_steps=4).student_times((0, 1, 2, 3)) == (0.999, 0.938, 0.833, 0.625, 0.0)
+
+
+def test_window_is_steps_20_to_40_with_both_ends() -> None:
+    schedule, window = FlowSchedule(), SyncWindow()
+    inside = window.contains(schedule.timesteps)
+    assert inside.nonzero().flatten().tolist() == list(range(20, 41))
+    assert torch.equal(window.contains(schedule.timesteps.float()), inside), "float32 times as well"
+    assert window.scale(torch.tensor([0.9, 0.882, 0.7, 0.556, 0.5])).tolist() == [1.0, 4.5, 4.5, 4.5, 1.0]
+    assert float(window.scale(0.769)) == 4.5
+
+
+def test_two_in_five_draws_are_guided() -> None:
+    t = FlowSchedule().sample_t(20000, torch.Generator().manual_seed(0))
+    assert t.dtype == torch.float64
+    assert float(t.min()) >= 0.001
+    assert float(t.max()) <= 0.999
+    assert float(SyncWindow().contains(t).double().mean()) == pytest.approx(0.40, abs=0.015)
+
+
+def test_draws_depend_on_the_generator_alone() -> None:
+    a, b = (FlowSchedule().sample_t(5, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(a, b)
+
+
+def test_loss_weights_have_mean_one_and_peak_in_the_middle() -> None:
+    schedule = FlowSchedule(num_steps=1000)
+    weights = schedule.loss_weights()
+    assert float(weights.mean()) == pytest.approx(1.0)
+    assert float(weights.min()) == 0.0
+    assert float(schedule.timesteps[int(weights.argmax())]) == pytest.approx(0.5, abs=0.01)
+
+
+@given(times)
+def test_conversions_are_consistent(t: float) -> None:
+    x0, eps = random_pair()
+    x_t, velocity = add_noise(x0, eps, t), eps - x0
+    tolerance = {"atol": 3e-6 / min(t, 1 - t), "rtol": 0}
+    torch.testing.assert_close(x0_from_velocity(x_t, velocity, t), x0, **tolerance)
+    torch.testing.assert_close(noise_from_velocity(x_t, velocity, t), eps, **tolerance)
+    torch.testing.assert_close(velocity_from_x0(x_t, x0, t), velocity, **tolerance)
+    torch.testing.assert_close(noise_from_x0(x_t, x0, t), eps, **tolerance)
+    torch.testing.assert_close(x0_from_noise(x_t, eps, t), x0, **tolerance)
+
+
+def test_times_per_sample_and_per_latent() -> None:
+    x0, eps = random_pair()
+    per_sample = add_noise(x0, eps, torch.tensor([0.0, 1.0]))
+    assert torch.equal(per_sample, torch.stack([x0[0], eps[1]]))
+    per_latent = add_noise(x0, eps, torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]))
+    assert torch.equal(per_latent[0, :, 1], eps[0, :, 1])
+    assert torch.equal(per_latent[1, :, 1], x0[1, :, 1])
+    with pytest.raises(BadInputError, match="do not fit"):
+        add_noise(x0, eps, torch.zeros(2, 5))
+
+
+def test_clean_context_gives_no_loss_whatever_the_network_says() -> None:
+    """At t = 0 the prediction is the input itself (method D.4)."""
+    x0, nonsense = random_pair()
+    assert torch.equal(x0_from_velocity(x0, 1e3 * nonsense, 0.0), x0)
+
+
+def test_types_are_kept() -> None:
+    x0, eps = (v.to(torch.bfloat16) for v in random_pair())
+    assert add_noise(x0, eps, 0.3).dtype == torch.bfloat16
+    assert x0_from_velocity(x0, eps, torch.tensor([0.3, 0.4])).dtype == torch.bfloat16
+
+
+def test_unusable_settings_are_named() -> None:
+    with pytest.raises(BadInputError, match="shift=0"):
+        FlowSchedule(shift=0)
+    with pytest.raises(BadInputError, match="num_steps=0"):
+        FlowSchedule(num_steps=0)

@@ -1,0 +1,154 @@
+"""Alignment: known similarities are recovered, shots are separate, the crop shows what it should."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lipforcing_core.errors import BadInputError
+from lipforcing_core.faces.align import (
+    CROP_HEIGHT,
+    CROP_WIDTH,
+    align_points,
+    align_track,
+    invert_matrix,
+    square_matrix,
+    template_points,
+    template_size,
+    warp_face,
+)
+from lipforcing_core.faces.track import FaceState, FaceTrack
+
+
+def similarity(angle: float, scale: float, shift: tuple[float, float]) -> np.ndarray:
+    """Crop to frame: [2, 3]."""
+    c, s = np.cos(angle) * scale, np.sin(angle) * scale
+    return np.array([[c, -s, shift[0]], [s, c, shift[1]]])
+
+
+def placed(matrix: np.ndarray) -> np.ndarray:
+    """The template's points seen through a crop-to-frame map."""
+    return template_points() @ matrix[:, :2].T + matrix[:, 2]
+
+
+@given(
+    angle=st.floats(-3.1, 3.1),
+    scale=st.floats(0.05, 8.0),
+    x=st.floats(-500, 2000),
+    y=st.floats(-500, 2000),
+)
+def test_a_similarity_is_recovered(angle: float, scale: float, x: float, y: float) -> None:
+    to_frame = similarity(angle, scale, (x, y))
+    matrix = align_points(placed(to_frame)[None], nose_bias=False)[0][0]
+    np.testing.assert_allclose(matrix, invert_matrix(to_frame), rtol=1e-6, atol=1e-6 * (1 + 2500 / scale))
+
+
+def test_no_reflection_even_for_mirrored_points() -> None:
+    mirrored = template_points() * [-1, 1] + [600, 0]
+    matrix = align_points(mirrored[None], nose_bias=False)[0][0]
+    assert np.linalg.det(matrix[:, :2]) > 0
+
+
+def test_nose_bias_is_filtered_and_added_in_pixels() -> None:
+    points = np.stack([placed(similarity(0, 1, (0, 0)))] * 3)
+    points[1:, 2] += [0, 30]
+    plain, no_bias = align_points(points, nose_bias=False)
+    with_bias, bias = align_points(points)
+    assert (no_bias == 0).all()
+    raw = align_points(points[1:2])[1][0]
+    np.testing.assert_allclose(bias, [[0, 0], 0.8 * raw, (0.2 * 0.8 + 0.8) * raw], atol=1e-12)
+    np.testing.assert_allclose(with_bias[:, :, 2] - plain[:, :, 2], bias, atol=1e-12)
+
+
+@pytest.mark.parametrize("points", [np.full((1, 3, 2), 7.0), np.full((1, 3, 2), np.nan)])
+def test_points_that_place_nothing(points: np.ndarray) -> None:
+    with pytest.raises(BadInputError, match="three points"):
+        align_points(points)
+
+
+def track_of(points_F32: np.ndarray, absent: tuple[int, ...] = ()) -> FaceTrack:
+    states = [FaceState.DETECTED] * len(points_F32)
+    points_F32 = points_F32.copy()
+    for index in absent:
+        states[index] = FaceState.ABSENT
+        points_F32[index] = np.nan
+    return FaceTrack(anchors_F32=points_F32, boxes_F4=np.zeros((len(points_F32), 4)), states=states)
+
+
+def changing_points() -> np.ndarray:
+    points = np.stack([placed(similarity(0, 0.5, (10.0 * index, 0))) for index in range(8)])
+    points[:, 2, 1] += np.arange(8) * 3.0
+    return points
+
+
+def test_bias_starts_afresh_with_a_shot_and_after_a_gap() -> None:
+    points = changing_points()
+    alone = align_points(points[5:])[0]
+    by_shot = align_track(track_of(points), shot_starts=(0, 5))
+    after_gap = align_track(track_of(points, absent=(4,)))
+    np.testing.assert_array_equal(by_shot.matrices_F23[5:], alone)
+    np.testing.assert_array_equal(after_gap.matrices_F23[5:], alone)
+    assert not np.array_equal(align_track(track_of(points)).matrices_F23[5:], alone)
+
+
+def test_frames_without_a_face_repeat_the_nearest_alignment() -> None:
+    points = changing_points()
+    alignment = align_track(track_of(points, absent=(0, 3, 4, 5)))
+    assert alignment.usable_F.tolist() == [False, True, True, False, False, False, True, True]
+    m = alignment.matrices_F23
+    for frame, nearest in ((0, 1), (3, 2), (4, 2), (5, 6)):
+        np.testing.assert_array_equal(m[frame], m[nearest])
+
+
+def test_no_face_anywhere() -> None:
+    with pytest.raises(BadInputError, match="no face"):
+        align_track(track_of(changing_points(), absent=tuple(range(8))))
+
+
+def test_square_crop_covers_the_template_crop() -> None:
+    """The outer corners of the 420 x 560 crop are the outer corners of the square one."""
+    matrix = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+    corners = np.array([[-0.5, -0.5, 1], [CROP_WIDTH - 0.5, CROP_HEIGHT - 0.5, 1]])
+    np.testing.assert_allclose(
+        corners @ square_matrix(matrix, 128).T, [[-0.5, -0.5], [127.5, 127.5]], atol=1e-9
+    )
+    assert template_size() == (CROP_WIDTH, CROP_HEIGHT)
+
+
+@pytest.mark.parametrize(("scale", "size"), [(0.4, 512), (1.0, 512), (2.5, 512), (1.0, 128), (3.0, 128)])
+def test_crop_shows_the_right_place(scale: float, size: int) -> None:
+    """In a picture whose colours are its coordinates, every pixel of the crop says where it came from."""
+    rows, columns = np.mgrid[0:1400, 0:1600].astype(np.float64)
+    frame = np.stack([columns * 255 / 1600, rows * 255 / 1400, rows * 0], axis=2).round().astype(np.uint8)
+    to_frame = similarity(0.2, scale, (150, 20))
+    crop = warp_face(frame, invert_matrix(to_frame), size)
+    to_square = square_matrix(invert_matrix(to_frame), size)
+    for x, y in ((size // 2, size // 2), (size // 4, size // 2), (size // 2, size // 4)):
+        source = invert_matrix(to_square) @ [x, y, 1]
+        expected = [source[0] * 255 / 1600, source[1] * 255 / 1400]
+        np.testing.assert_allclose(crop[y, x, :2], expected, atol=1.6)
+
+
+def test_outside_the_frame_is_grey_127() -> None:
+    frame = np.full((100, 100, 3), 200, dtype=np.uint8)
+    crop = warp_face(frame, np.array([[1.0, 0, 200], [0, 1.0, 200]]), 512)
+    assert (crop[0, 0] == 127).all()
+    assert (crop[255, 300] == 200).all()
+
+
+def test_face_entirely_outside_the_frame_gives_a_grey_crop() -> None:
+    frame = np.full((100, 100, 3), 200, dtype=np.uint8)
+    for scale in (1.0, 0.2):
+        crop = warp_face(frame, np.array([[scale, 0, 5000.0], [0, scale, 5000]]), 64)
+        assert (crop == 127).all()
+
+
+def test_fine_texture_does_not_alias() -> None:
+    """A one-pixel checkerboard seen much smaller is an even grey, not a moire."""
+    board = (np.indices((1200, 1200)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    crop = warp_face(np.dstack([board] * 3), np.array([[0.35, 0, 0], [0, 0.4667, 0]]), 128)
+    inner = crop[10:-10, 10:-10].astype(float)
+    assert abs(inner.mean() - 127.5) < 2
+    assert inner.std() < 4

@@ -1,0 +1,113 @@
+"""Presets: the shipped ones load and agree with the method; what a user gets wrong is named in one sentence."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from lipforcing_core.errors import BadInputError
+from lipforcing_core.presets import load_preset, preset_names
+
+
+def _nano_text() -> str:
+    return files("lipforcing_core.presets").joinpath("nano.toml").read_text(encoding="utf-8")
+
+
+def _written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_names() -> None:
+    assert preset_names() == ["1.3b", "14b", "nano"]
+
+
+@pytest.mark.parametrize("name", ["nano", "1.3b", "14b"])
+def test_shipped_presets_agree_with_the_method(name: str) -> None:
+    preset = load_preset(name)
+    assert preset.name == name
+    assert preset.schedule.t_list == (0.999, 0.769, 0.0)
+    assert (preset.window.chunk_latents, preset.window.window_latents, preset.window.sink_latents) == (
+        3,
+        7,
+        1,
+    )
+    assert preset.distill.critic_per_student == 5
+    assert preset.model.in_channels == 4 * preset.model.out_channels + 1
+    assert (preset.base is None) == (name != "nano")
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("1.3b", (1536, 8960, 12, 30)), ("14b", (5120, 13824, 40, 40))])
+def test_published_sizes(name: str, sizes: tuple[int, ...]) -> None:
+    model = load_preset(name).model
+    assert (model.dim, model.ffn_dim, model.num_heads, model.num_layers) == sizes
+    assert model.audio_dim == 10752
+
+
+def test_sections_become_settings() -> None:
+    preset = load_preset("nano")
+    assert preset.model.config().dim == preset.model.dim
+    assert preset.window.config().past_budget == 4
+    assert preset.schedule.flow().tau(20) == pytest.approx(0.882353, abs=1e-6)
+    assert preset.schedule.sync_window().scale(0.7).item() == 4.5
+    assert preset.codec is not None
+    assert preset.codec.settings().num_channels == 16
+
+
+def test_a_file_is_a_preset_too(tmp_path: Path) -> None:
+    path = _written(tmp_path, _nano_text().replace('name = "nano"', 'name = "mine"'))
+    assert load_preset(path).name == "mine"
+    assert load_preset(str(path)) == load_preset(path)
+
+
+def test_presets_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        load_preset("nano").name = "other"  # type: ignore[misc]
+
+
+def test_unknown_name_lists_the_known() -> None:
+    with pytest.raises(BadInputError, match=r"unknown preset 'nanno'; known: 1\.3b, 14b, nano"):
+        load_preset("nanno")
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="cannot be read: No such file"):
+        load_preset(tmp_path / "none.toml")
+
+
+def test_malformed_toml_gives_the_line(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="not valid TOML.*line 2"):
+        load_preset(_written(tmp_path, 'name = "x"\nsummary = oops\n'))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("\nsize = 128", "\nsizes = 128", "missing key video.size; unknown key video.sizes"),
+        ("window_frames = 33", "window_frames = 32", "4T - 3"),
+        ("num_heads = ", "num_heads = 7 # ", "does not split"),
+        ("t_list = [0.999, 0.769, 0.0]", "t_list = [0.769, 0.999, 0.0]", "must fall"),
+        ("mouth_weight = ", "trepa_weight = 10\nmouth_weight = ", "not available in this version"),
+        ('reference = "random"', 'reference = "best"', "video.reference"),
+        ('codec = "block-pca"', 'codec = "wan-vae"', "belongs to backends.codec"),
+    ],
+)
+def test_bad_keys_and_values_are_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = _nano_text()
+    assert old in text
+    with pytest.raises(BadInputError, match=message) as caught:
+        load_preset(_written(tmp_path, text.replace(old, new, 1)))
+    assert "\n" not in str(caught.value)
+
+
+def test_presets_load_without_torch() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys; from lipforcing_core.presets import load_preset; load_preset('14b'); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,78 @@
+"""A world small enough to train in a second: tiny clips, a tiny network, the real stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lipforcing_core.models.audio import LogMelEncoder
+from lipforcing_core.models.codec import BlockCodec
+from lipforcing_core.models.text import HashTextEncoder
+from lipforcing_core.presets import Preset, load_preset
+from lipforcing_core.training.common import Prompts, encode_prompts
+from lipforcing_core.training.dataset import LatentWindows, encode_frames
+
+
+def tiny_preset() -> Preset:
+    """Nano with a network of a few thousand weights, 64 px, 21-frame windows, and four steps a stage."""
+    values = load_preset("nano").model_dump()
+    values["video"] |= {"size": 64, "window_frames": 21, "window_stride_frames": 12}
+    values["model"] |= {
+        "dim": 24, "ffn_dim": 32, "num_heads": 2, "num_layers": 4,
+        "freq_dim": 16, "text_dim": 8, "text_len": 4, "audio_hidden": 8,
+    }  # fmt: skip
+    short = {"steps": 4, "batch_size": 2, "checkpoint_every": 2}
+    for stage in ("base", "lora", "diffusion_forcing"):
+        values[stage] |= short
+    values["lora"]["rank"] = 2
+    values["distill"]["student"] |= short | {"steps": 2}
+    values["distill"]["critic_per_student"] = 2
+    return Preset.model_validate(values)
+
+
+def make_clip(seed: int, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """A grey field whose brightness beats with the loudness of a tone: frames and waveform."""
+    rng = np.random.default_rng(seed)
+    level = 0.5 + 0.5 * np.sin(np.arange(num_frames) * rng.uniform(0.3, 0.9))
+    y, x = np.mgrid[0:64, 0:64] / 64
+    picture = 60 + 60 * np.stack([x, y, (x + y) / 2], axis=-1)
+    frames = (picture[None] + 60 * level[:, None, None, None]).round().astype(np.uint8)
+    tone = np.sin(2 * np.pi * 300 * np.arange(num_frames * 640) / 16_000)
+    return frames, (0.5 * np.repeat(level, 640) * tone).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def preset() -> Preset:
+    return tiny_preset()
+
+
+@pytest.fixture(scope="session")
+def codec() -> BlockCodec:
+    return BlockCodec.fit(make_clip(seed, 48)[0] for seed in range(2))
+
+
+@pytest.fixture(scope="session")
+def clip_files(preset: Preset, codec: BlockCodec, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("latents")
+    paths = []
+    for seed in range(3):
+        frames, waveform = make_clip(seed, 57)
+        path = folder / f"clip{seed}.safetensors"
+        encode_frames(
+            frames, waveform, path, clip_id=f"clip{seed}", codec=codec, audio_encoder=LogMelEncoder(), video=preset.video
+        )  # fmt: skip
+        paths.append(path)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def data(preset: Preset, clip_files: list[Path]) -> LatentWindows:
+    return LatentWindows(clip_files, preset.video)
+
+
+@pytest.fixture(scope="session")
+def prompts(preset: Preset) -> Prompts:
+    encoder = HashTextEncoder(text_len=preset.model.text_len, text_dim=preset.model.text_dim)
+    return encode_prompts(encoder, preset.schedule.prompt)

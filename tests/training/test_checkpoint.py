@@ -1,0 +1,76 @@
+"""States on disk: atomic, the last two kept, refused when they belong to something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from lipforcing_core.errors import IncompatibleCheckpointError
+from lipforcing_core.training.checkpoint import TrainState, saved_states, step_generator
+
+
+def _state(key: str = "k", width: int = 3) -> TrainState:
+    model = nn.Linear(width, 2)
+    model.bias.requires_grad_(False)
+    return TrainState(key=key, modules={"m": model}, optimisers={"m": torch.optim.AdamW([model.weight])})
+
+
+def _train(state: TrainState, steps: int) -> None:
+    for _ in range(steps):
+        loss = state.modules["m"](torch.ones(1, 3)).square().sum()
+        loss.backward()
+        state.optimisers["m"].step()
+        state.optimisers["m"].zero_grad()
+        state.step += 1
+
+
+def test_continues_to_the_same_weights(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    undisturbed = _state()
+    _train(undisturbed, 3)
+    undisturbed.save(tmp_path)
+    _train(undisturbed, 4)
+    resumed = _state()
+    resumed.modules["m"].bias.data.copy_(undisturbed.modules["m"].bias)  # frozen: not part of the state
+    assert resumed.restore(tmp_path)
+    assert resumed.step == 3
+    _train(resumed, 4)
+    assert torch.equal(resumed.modules["m"].weight, undisturbed.modules["m"].weight)
+
+
+def test_keeps_the_last_two(tmp_path: Path) -> None:
+    state = _state()
+    for _ in range(4):
+        _train(state, 1)
+        state.save(tmp_path)
+    assert [path.name for path in saved_states(tmp_path)] == ["step-00000003.pt", "step-00000004.pt"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_nothing_to_restore(tmp_path: Path) -> None:
+    assert not _state().restore(tmp_path)
+
+
+def test_refuses_another_run(tmp_path: Path) -> None:
+    _state("one").save(tmp_path)
+    with pytest.raises(IncompatibleCheckpointError, match="other settings or data"):
+        _state("two").restore(tmp_path)
+
+
+def test_refuses_another_model(tmp_path: Path) -> None:
+    _state(width=3).save(tmp_path)
+    with pytest.raises(IncompatibleCheckpointError, match=r"weight has shape \(2, 3\)"):
+        _state(width=4).restore(tmp_path)
+
+
+def test_step_generators_are_a_function_of_their_arguments() -> None:
+    draw = [
+        torch.rand(3, generator=step_generator(*args))
+        for args in ((1, "a", 2), (1, "a", 2), (1, "a", 3), (1, "b", 2))
+    ]
+    assert torch.equal(draw[0], draw[1])
+    assert not torch.equal(draw[0], draw[2])
+    assert not torch.equal(draw[0], draw[3])

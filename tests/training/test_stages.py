@@ -1,0 +1,298 @@
+"""Every stage: a run that is killed and continued gives the bits of an undisturbed one, and the losses are those of
+the method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lipforcing_core.errors import IncompatibleCheckpointError
+from lipforcing_core.models.causal import CausalStudent
+from lipforcing_core.models.wan import WanTransformer
+from lipforcing_core.presets import Preset
+from lipforcing_core.training.checkpoint import step_generator
+from lipforcing_core.training.common import Prompts, save_model, weigh_mouth
+from lipforcing_core.training.dataset import LatentWindows
+from lipforcing_core.training.diffusion_forcing import draw_chunk_levels, pretrain_student
+from lipforcing_core.training.distill import (
+    Networks,
+    critic_loss,
+    distill_student,
+    guided_prediction,
+    matching_loss,
+)
+from lipforcing_core.training.loop import StageResult, StepMetrics, learning_rate_factor, read_metrics
+from lipforcing_core.training.reward import SyncReward, reward_loss
+from lipforcing_core.training.rollout import roll_out
+from lipforcing_core.training.teacher import timestep_weight, train_base, train_lora
+
+OnStep = Callable[[StepMetrics], None]
+Stage = Callable[[Path, OnStep | None], StageResult]
+
+
+class FakeReward:
+    """Prefers loud rollouts; stands for a sync expert."""
+
+    backend_id = "fake-reward"
+
+    def score(self, latents_BCTHW: Tensor, waveform_BS: Tensor) -> Tensor:
+        return latents_BCTHW.abs().mean(dim=(1, 2, 3, 4))
+
+
+@pytest.fixture(scope="session")
+def base_path(preset: Preset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that is not at its initial zero output."""
+    path = tmp_path_factory.mktemp("base") / "model.safetensors"
+    model = WanTransformer(preset.model.config()).init_weights(0)
+    torch.nn.init.normal_(model.head.head.weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    save_model(model, path)
+    return path
+
+
+@pytest.fixture(params=["base", "lora", "diffusion_forcing", "distill"])
+def stage(
+    request: pytest.FixtureRequest, preset: Preset, data: LatentWindows, prompts: Prompts, base_path: Path
+) -> Stage:
+    def run(out_dir: Path, on_step: OnStep | None = None) -> StageResult:
+        if request.param == "base":
+            return train_base(preset, data, prompts, out_dir, on_step=on_step)
+        if request.param == "lora":
+            return train_lora(preset, data, prompts, out_dir, init=base_path, on_step=on_step)
+        if request.param == "diffusion_forcing":
+            return pretrain_student(preset, data, prompts, out_dir, init=base_path, on_step=on_step)
+        return distill_student(
+            preset, data, prompts, out_dir,
+            student_init=base_path, teacher_init=base_path, reward=FakeReward(), on_step=on_step,
+        )  # fmt: skip
+
+    return run
+
+
+def test_a_killed_run_continues_exactly(stage: Stage, tmp_path: Path) -> None:
+    undisturbed = stage(tmp_path / "undisturbed", None)
+
+    def kill(metrics: StepMetrics) -> None:
+        if metrics.step == 3:  # one step after the last state
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stage(tmp_path / "killed", kill)
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    seen: list[int] = []
+    continued = stage(tmp_path / "killed", lambda metrics: seen.append(metrics.step))
+    assert seen == [3, 4]
+    assert read_metrics(continued.metrics_path) == read_metrics(undisturbed.metrics_path)
+    ours, theirs = load_file(continued.model_path), load_file(undisturbed.model_path)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_finished_run_is_not_repeated(
+    preset: Preset, data: LatentWindows, prompts: Prompts, base_path: Path, tmp_path: Path
+) -> None:
+    first = pretrain_student(preset, data, prompts, tmp_path, init=base_path)
+    rows = read_metrics(first.metrics_path)
+    assert {row["step"] for row in rows} == {1, 2, 3, 4}
+    pretrain_student(
+        preset, data, prompts, tmp_path, init=base_path, on_step=lambda _: pytest.fail("ran again")
+    )
+    assert read_metrics(first.metrics_path) == rows
+
+
+def test_a_run_of_other_settings_is_refused(
+    preset: Preset, data: LatentWindows, prompts: Prompts, tmp_path: Path
+) -> None:
+    train_base(preset, data, prompts, tmp_path)
+    assert preset.base is not None
+    other = preset.model_copy(update={"base": preset.base.model_copy(update={"learning_rate": 0.5})})
+    with pytest.raises(IncompatibleCheckpointError, match="other settings"):
+        train_base(other, data, prompts, tmp_path)
+
+
+def test_lora_keeps_frozen_weights_and_merges(
+    preset: Preset, data: LatentWindows, prompts: Prompts, base_path: Path, tmp_path: Path
+) -> None:
+    before = load_file(base_path)
+    after = load_file(train_lora(preset, data, prompts, tmp_path, init=base_path).model_path)
+    assert after.keys() == before.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert "blocks.0.self_attn.q.weight" in changed
+    assert "patch_embedding.weight" in changed
+    assert not any(
+        "norm" in name or "modulation" in name or name.startswith("head") for name in changed - _AUDIO
+    )
+    assert not any(name.endswith("attn.q.bias") for name in changed)
+
+
+_AUDIO = {"audio_proj.norm_out.weight", "audio_proj.norm_out.bias"}
+
+
+def test_accumulation_equals_a_larger_batch(preset: Preset) -> None:
+    """The mean of two halves of a batch is the mean of the batch, so the settings only trade memory for time."""
+    error = torch.rand(4, 16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(8, 8)
+    whole = weigh_mouth(error, mask, 2.0).mean()
+    halves = sum(weigh_mouth(part, mask, 2.0).mean() / 2 for part in error.split(2))
+    torch.testing.assert_close(whole, halves)
+
+
+def test_mouth_weight_counts_only_inside_the_mask() -> None:
+    mask = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    inside, outside = torch.zeros(1, 1, 1, 2, 2), torch.zeros(1, 1, 1, 2, 2)
+    inside[..., 0, 1] = 1
+    outside[..., 1, 1] = 1
+    assert weigh_mouth(inside, mask, 2.0).item() == pytest.approx(2 / 4)
+    assert weigh_mouth(outside, mask, 2.0).item() == pytest.approx(1 / 4)
+
+
+def test_gaussian_timestep_weights(preset: Preset) -> None:
+    assert preset.base is not None
+    settings = preset.base.model_copy(update={"timestep_weighting": "gaussian"})
+    weights = timestep_weight(torch.linspace(0.001, 1, 1000), settings)
+    assert weights.mean().item() == pytest.approx(1, rel=1e-5)
+    assert weights.argmax().item() == pytest.approx(499, abs=1)
+    assert weights[-1].item() == pytest.approx(0, abs=1e-4)
+
+
+def test_learning_rate_warms_up_and_falls(preset: Preset) -> None:
+    settings = preset.diffusion_forcing.model_copy(
+        update={"steps": 110, "warmup_steps": 10, "lr_schedule": "cosine"}
+    )
+    factors = [learning_rate_factor(settings, step) for step in range(110)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[9] == factors[10] == pytest.approx(1)
+    assert factors[60] == pytest.approx(0.55)
+    assert 0.1 < factors[-1] < 0.11
+
+
+def test_levels_are_shared_within_chunks_only(preset: Preset) -> None:
+    levels = draw_chunk_levels(200, 6, preset, torch.Generator().manual_seed(0))
+    assert levels.shape == (200, 6)
+    assert torch.equal(levels[:, 0], levels[:, 2])
+    assert torch.equal(levels[:, 3], levels[:, 5])
+    assert set(levels.unique().tolist()) == set(torch.tensor(preset.schedule.t_list).tolist())
+    assert (levels[:, 0] != levels[:, 3]).float().mean() == pytest.approx(2 / 3, abs=0.12)
+
+
+@pytest.fixture
+def networks(preset: Preset, base_path: Path) -> Networks:
+    weights = load_file(base_path)
+    student = CausalStudent(preset.model.config(), preset.window.config())
+    critic, teacher = WanTransformer(preset.model.config()), WanTransformer(preset.model.config())
+    for network in (student, critic, teacher):
+        network.load_state_dict(weights)
+    return Networks(student=student, critic=critic, teacher=teacher.requires_grad_(False))
+
+
+def test_rollout_stops_gradient_into_the_past(
+    preset: Preset, data: LatentWindows, prompts: Prompts, networks: Networks
+) -> None:
+    """With the second chunk alone in the loss, the first chunk's own noise input must not matter to the gradient."""
+    conditions = data.batch(1, seed=0, step=0).conditions(prompts.text_BLD)
+    rollout = roll_out(
+        networks.student, conditions, t_list=preset.schedule.t_list, generator=step_generator(0, "t", 0), with_grad=True
+    )  # fmt: skip
+    assert rollout.shape == (1, 16, 6, 8, 8)
+    assert rollout.requires_grad
+    first = torch.autograd.grad(rollout[:, :, :3].sum(), list(networks.student.parameters()), allow_unused=True, retain_graph=True)  # fmt: skip
+    second = torch.autograd.grad(
+        rollout[:, :, 3:].sum(), list(networks.student.parameters()), allow_unused=True
+    )
+    assert any(grad is not None and grad.abs().sum() > 0 for grad in first)
+    assert any(grad is not None and grad.abs().sum() > 0 for grad in second)
+    quiet = roll_out(
+        networks.student, conditions, t_list=preset.schedule.t_list, generator=step_generator(0, "t", 0), with_grad=False
+    )  # fmt: skip
+    assert not quiet.requires_grad
+    torch.testing.assert_close(quiet, rollout.detach())
+
+
+def test_matching_loss_is_zero_where_critic_equals_teacher(
+    preset: Preset, data: LatentWindows, prompts: Prompts, networks: Networks
+) -> None:
+    outside = preset.model_copy(
+        update={"schedule": preset.schedule.model_copy(update={"guidance_scale": 1.0})}
+    )
+    batch = data.batch(2, seed=0, step=0)
+    loss_B, _ = matching_loss(networks, batch, prompts, outside, step_generator(0, "x", 0))
+    torch.testing.assert_close(loss_B, torch.zeros(2), atol=1e-9, rtol=0)
+
+
+def test_matching_gradient_is_the_published_one(
+    preset: Preset, data: LatentWindows, prompts: Prompts, networks: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dL/dX = (critic - teacher) / (n numel), n = mean|X - teacher| per sample (golden value, method I)."""
+    import lipforcing_core.training.distill as distill
+
+    rollout = torch.randn(2, 16, 6, 8, 8, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    fake, real = rollout.detach() * 0.5 + 1, rollout.detach() * 0.9
+    monkeypatch.setattr(distill, "roll_out", lambda *args, **kwargs: rollout)
+    monkeypatch.setattr(distill, "_predict", lambda *args: fake)
+    monkeypatch.setattr(distill, "guided_prediction", lambda *args: real)
+    loss_B, _ = matching_loss(
+        networks, data.batch(2, seed=0, step=0), prompts, preset, step_generator(0, "x", 0)
+    )
+    loss_B.sum().backward()
+    for sample in range(2):
+        size = (rollout[sample] - real[sample]).abs().mean() + 1e-6
+        expected = (fake[sample] - real[sample]) / (size * rollout[sample].numel())
+        torch.testing.assert_close(rollout.grad[sample], expected.detach())
+
+
+def test_guidance_acts_inside_the_window_only(
+    preset: Preset, data: LatentWindows, prompts: Prompts, networks: Networks
+) -> None:
+    batch = data.batch(3, seed=0, step=0)
+    t_B = torch.tensor([0.95, 0.7, 0.3], dtype=torch.float64)
+    x_t = torch.randn(batch.latents_BCTHW.shape, generator=torch.Generator().manual_seed(1))
+    plain = preset.model_copy(update={"schedule": preset.schedule.model_copy(update={"guidance_scale": 1.0})})
+    with torch.no_grad():
+        guided = guided_prediction(networks.teacher, x_t, t_B, batch, prompts, preset)
+        conditional = guided_prediction(networks.teacher, x_t, t_B, batch, prompts, plain)
+    assert torch.equal(guided[[0, 2]], conditional[[0, 2]])
+    assert not torch.allclose(guided[1], conditional[1])
+
+
+def test_critic_loss_trains_the_critic_alone(
+    preset: Preset, data: LatentWindows, prompts: Prompts, networks: Networks
+) -> None:
+    critic_loss(
+        networks, data.batch(2, seed=0, step=0), prompts, preset, step_generator(0, "c", 0)
+    ).backward()
+    assert all(parameter.grad is None for parameter in networks.student.parameters())
+    assert all(parameter.grad is None for parameter in networks.teacher.parameters())
+    assert any(parameter.grad is not None for parameter in networks.critic.parameters())
+
+
+def test_reward_weightings() -> None:
+    loss, reward = torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0])
+    weight = torch.tensor(2.0).exp()
+    published = reward_loss(loss, reward, beta=2.0, weighting="per_sample")
+    torch.testing.assert_close(published, (1 + weight * 3) / 2)
+    normalised = reward_loss(loss, reward, beta=2.0, weighting="self_normalized")
+    torch.testing.assert_close(normalised, (1 + weight * 3) / (1 + weight))
+    assert torch.isfinite(reward_loss(loss, 100 * reward, beta=2.0, weighting="self_normalized"))
+
+
+def test_sync_reward_hands_over_pixels_and_fp32_sound(codec, data: LatentWindows) -> None:  # type: ignore[no-untyped-def]
+    class Expert:
+        backend_id = "expert-v1"
+
+        def reward_score(self, frames, waveform) -> float:  # type: ignore[no-untyped-def]
+            assert frames.shape == (21, 64, 64, 3)
+            assert frames.dtype == "uint8"
+            assert waveform.dtype == "float32"
+            return float(frames.mean())
+
+    batch = data.batch(2, seed=0, step=0)
+    reward = SyncReward(codec, Expert())
+    scores = reward.score(batch.latents_BCTHW, batch.waveform_BS)
+    expected = ((codec.decode(batch.latents_BCTHW) + 1) * 127.5).mean(dim=(1, 2, 3, 4))
+    torch.testing.assert_close(scores, expected, atol=0.5, rtol=0)
+    assert reward.backend_id.startswith("expert-v1+block-pca-v1@sha256:")
