@@ -142,6 +142,7 @@ def generate(
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 42,
 ) -> None:
     """Re-sync a video to a speech track, streaming, chunk by chunk."""
+    from lipforcing_core.metrics.speed import speed_values
     from tasks.generation import GenerationJob, generate_file
     from tasks.progress import step
 
@@ -157,10 +158,12 @@ def generate(
     )
     with step(f"generate {output.name}") as advance:
         report = generate_file(job, output, advance)
+    speed = speed_values(report.ledger)
     console.print(
-        f"{output}: {report['num_frames']} frames by {report['model_id']}\n"
-        f"model {report['fps']:.1f} frames/s, first frames after {report['ttff_s'] * 1000:.0f} ms, "
-        f"{report['wall_s']:.1f} s in all; {report['num_passed_through']} frames without a face passed through",
+        f"{output}: {report.num_frames} frames by {report.model_id}, "
+        f"{report.num_passed_through} of them without a face and passed through\n"
+        f"pipeline {speed['fps_pipeline']:.1f} frames/s, first frames after {speed['ttff_pipeline_s']:.3f} s; "
+        f"end to end {speed['fps_end_to_end']:.1f} frames/s",
         soft_wrap=True,
     )
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from prefect import flow
 from rich.console import Console
 
+from flows.environment import orchestration
 from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import discover_sources
 from lipforcing_core.products import content_key, file_sha256, write_json
 from tasks.curation import Source, curate_shard, shards
-from tasks.dispatch import disconnect
 from tasks.progress import step
 from tasks.warehousing import RunInfo, RunRows, latest_link, load_warehouse
 from tasks.workspace import Workspace
@@ -63,11 +63,8 @@ def run_curate(
     run = RunInfo(run_id=f"curate-{content_key(config)}", flow="curate", config=config)
     folder = workspace.run_folder("curate", run.run_id)
     write_json(folder / "config.json", config)
-    try:
-        sources = [Source(path=path, root=root) for path in paths]
-        report = curate(workspace, sources, settings, run, folder)
-    finally:
-        disconnect()
+    with orchestration():
+        report = curate(workspace, [Source(path=p, root=root) for p in paths], settings, run, folder)
     latest_link(folder)
     print_curation(report)
 

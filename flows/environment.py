@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 QUIET_AND_OFFLINE = {
@@ -31,3 +33,15 @@ def configure(workspace_root: Path) -> None:
     state = (workspace_root / "state").resolve()
     os.environ.setdefault("PREFECT_HOME", str(state / "prefect"))
     os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(state / "ray_token"))
+
+
+@contextmanager
+def orchestration() -> Iterator[None]:
+    """Make what Prefect needs before a flow, and stop a local Ray after it."""
+    from tasks.dispatch import disconnect
+
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        disconnect()

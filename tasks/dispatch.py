@@ -68,7 +68,11 @@ def fan_out(
     import ray
 
     connect()
-    remote = ray.remote(num_cpus=num_cpus, max_retries=1)(function)
+
+    def apply(item: T) -> R:  # Ray takes plain functions only, not partial objects
+        return function(item)
+
+    remote = ray.remote(num_cpus=num_cpus, max_retries=1)(apply)
     waiting = [remote.options(name=name).remote(item) for item in items]
     position = {reference: index for index, reference in enumerate(waiting)}
     results: list[Any] = [None] * len(items)

@@ -11,7 +11,9 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from lipforcing_core.metrics.speed import ChunkStages, Stage, StageLedger
 from lipforcing_core.products import StepStore, content_key, file_sha256
+from lipforcing_core.streaming.generate import GenerationReport, generate_video
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
 
@@ -35,11 +37,10 @@ class GenerationJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Generated:
-    """A finished output and the report of how it was made (``GenerationReport`` as a mapping)."""
+    """A finished output and the report of how it was made."""
 
     job: GenerationJob
-    path: Path
-    report: dict[str, Any]
+    report: GenerationReport
 
 
 @task(cache_policy=NO_CACHE)
@@ -50,14 +51,13 @@ def generate_all(
     return fan_out(partial(_generate_step, store=store), jobs, name="generate", advance=advance)
 
 
-def generate_file(job: GenerationJob, output: Path, advance: Advance | None = None) -> dict[str, Any]:
-    """Make one output in this process; returns the report."""
+def generate_file(job: GenerationJob, output: Path, advance: Advance | None = None) -> GenerationReport:
+    """Make one output in this process."""
     from lipforcing_core.faces.detect import load_detector
-    from lipforcing_core.streaming.generate import generate_video
     from lipforcing_core.streaming.generators import load_generator
 
     bundle = _bundle(job.bundle)
-    report = generate_video(
+    return generate_video(
         job.video,
         job.audio,
         output,
@@ -67,7 +67,6 @@ def generate_file(job: GenerationJob, output: Path, advance: Advance | None = No
         seed=job.seed,
         on_progress=advance,
     )
-    return asdict(report) | {"output": output.name}
 
 
 def _generate_step(job: GenerationJob, *, store: StepStore) -> Generated:
@@ -76,8 +75,19 @@ def _generate_step(job: GenerationJob, *, store: StepStore) -> Generated:
     torch.set_num_threads(NUM_THREADS)
     inputs = [file_sha256(path) for path in (job.video, job.audio, job.bundle / "model.safetensors")]
     key = content_key(VERSION, inputs, job.seed, job.detector, NUM_THREADS)
-    done = store.run("generate", key, lambda folder: generate_file(job, folder / OUTPUT))
-    return Generated(job=job, path=done.folder / OUTPUT, report=done.result)
+    done = store.run("generate", key, lambda folder: asdict(generate_file(job, folder / OUTPUT)))
+    return Generated(job=job, report=_report(done.result, done.folder / OUTPUT))
+
+
+def _report(stored: dict[str, Any], output: Path) -> GenerationReport:
+    ledger = stored["ledger"]
+    chunks = tuple(
+        ChunkStages(num_frames=c["num_frames"], stage_s={Stage(k): v for k, v in c["stage_s"].items()})
+        for c in ledger["chunks"]
+    )
+    return GenerationReport(
+        **stored | {"output": output, "ledger": StageLedger(**ledger | {"chunks": chunks})}
+    )
 
 
 @lru_cache(maxsize=2)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -48,3 +49,30 @@ def _occasional_lines(title: str) -> Advance:
             print(f"  {title}: {done}/{total}", file=sys.stderr, flush=True)
 
     return advance
+
+
+class Stopwatch:
+    """Wall time of the stages of a flow, for the table ``stage_timings``."""
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, object]] = []
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the block as stage ``name``."""
+        started_at, started = datetime.now(UTC), time.perf_counter()
+        yield
+        self._rows.append(
+            {
+                "stage": name,
+                "item": "all",
+                "position": len(self._rows),
+                "wall_s": time.perf_counter() - started,
+                "reused": False,
+                "started_at": started_at,
+            }
+        )
+
+    def rows(self) -> list[dict[str, object]]:
+        """One row a finished stage."""
+        return list(self._rows)

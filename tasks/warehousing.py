@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from lipforcing_core.curation.assemble import CurationReport
 from lipforcing_core.curation.manifest import read_decisions, read_manifest
 from lipforcing_core.curation.records import ClipRecord, Decision
 from lipforcing_core.media.clock import FPS
+from lipforcing_core.metrics.protocol import Protocol
+from lipforcing_core.metrics.registry import METRICS, MetricSpec
+from lipforcing_core.metrics.suite import Evaluation
 from lipforcing_core.products import as_json, content_key
 from tasks.workspace import Workspace
 from warehouse.inbox import write_rows
@@ -86,6 +89,52 @@ class RunRows:
         self.put("datasets", [dataset], unit=name)
         return dataset_id
 
+    def put_evaluation(self, evaluation: Evaluation, dataset: HeldOutSet, systems: Iterable[System]) -> None:
+        """Write values, paired differences, and what describes them: metrics, protocol, systems, data set."""
+        owner = {"dataset_id": dataset.dataset_id}
+        self.put("metric_values", (owner | asdict(value) for value in evaluation.values))
+        self.put("paired_differences", (owner | asdict(entry) for entry in evaluation.differences))
+        self.put("metrics", (_metric_row(spec) for spec in METRICS.values()))
+        self.put("protocols", [_protocol_row(evaluation.protocol)])
+        self.put("systems", (asdict(system) for system in systems))
+        described = {
+            "dataset_id": dataset.dataset_id,
+            "name": dataset.name,
+            "version": dataset.version,
+            "split": "test",
+            "num_clips": dataset.num_clips,
+            "description": dataset.description,
+        }
+        self.put("datasets", [described], unit=dataset.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """A system under test, as the table ``systems`` describes it."""
+
+    system: str
+    label: str
+    kind: str
+    description: str
+    variant: str | None = None
+    num_steps: int | None = None
+    checkpoint: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutSet:
+    """The clips of an evaluation, by content."""
+
+    name: str
+    version: str
+    num_clips: int
+    description: str
+
+    @property
+    def dataset_id(self) -> str:
+        """Name and version."""
+        return f"{self.name}@{self.version}"
+
 
 @task(cache_policy=NO_CACHE)
 def load_warehouse(workspace: Workspace) -> LoadResult:
@@ -145,6 +194,32 @@ def _clip_row(clip: ClipRecord, dataset_id: str) -> dict[str, Any]:
         "licence": clip.licence,
         "commercial_ok": clip.commercial_ok,
         "sha256": clip.clip_sha256,
+    }
+
+
+def _metric_row(spec: MetricSpec) -> dict[str, Any]:
+    return {
+        "metric": spec.name,
+        "label": spec.label,
+        "definition": spec.definition,
+        "unit": spec.unit,
+        "higher_is_better": spec.higher_is_better,
+        "published_name": spec.published_name,
+        "is_wall_clock": spec.is_wall_clock,
+    }
+
+
+def _protocol_row(protocol: Protocol) -> dict[str, Any]:
+    return {
+        "protocol_id": protocol.id,
+        "description": protocol.description,
+        "crop_mode": protocol.crop_mode.value,
+        "resize_filter": protocol.resize_filter,
+        "frame_window": protocol.frame_window,
+        "video_codec": protocol.scored_codec,
+        "audio_source": protocol.audio_source,
+        "reinsertion": protocol.reinsertion,
+        "settings_json": as_json(protocol),
     }
 
 

@@ -7,7 +7,8 @@ are sorted by the table's key, and equal rows give equal bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,9 @@ from warehouse.schema import Column, Relation, create_table, inbox_tables
 
 if TYPE_CHECKING:
     import pandas as pd
+    from _typeshed import DataclassInstance
 
-Rows = Sequence[Mapping[str, Any]] | Iterable[Mapping[str, Any]]
+Rows = Iterable[Mapping[str, Any]] | Iterable["DataclassInstance"]
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=@+-]*")
 
@@ -40,9 +42,9 @@ def write_rows(
 ) -> Path:
     """Write the rows of one unit of work as one Parquet file and return its path.
 
-    ``rows`` are mappings from column to value, or a data frame; a column that may be null may be left out.
-    ``run_id``, and the columns in ``fill``, are set on every row that lacks them. Writing the same unit again
-    replaces its file. None and, in columns that may be null, NaN mean null.
+    ``rows`` are mappings from column to value, dataclass instances, or a data frame; a column that may be null
+    may be left out. ``run_id``, and the columns in ``fill``, are set on every row that lacks them. None and, in
+    columns that may be null, NaN mean null. Writing the same unit again replaces its file.
 
     Raises BadInputError naming the table and row: unknown table, unknown or missing column, a value of the
     wrong type, NaN or null where a value is required, a broken check, or two rows with the same key.
@@ -122,7 +124,7 @@ def _records(rows: Rows | pd.DataFrame) -> list[dict[str, Any]]:
         return [
             {str(k): v for k, v in row.items()} for row in plain.where(rows.notna(), None).to_dict("records")
         ]
-    return [dict(row) for row in rows]
+    return [dict(row) if isinstance(row, Mapping) else asdict(row) for row in rows]
 
 
 def _to_arrow(relation: Relation, records: list[dict[str, Any]], constants: dict[str, Any]) -> pa.Table:

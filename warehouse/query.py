@@ -40,12 +40,11 @@ def fetch(warehouse_path: Path | str, sql: str) -> tuple[list[str], list[tuple[A
     with open_snapshot(warehouse_path) as connection:
         try:
             cursor = connection.execute(sql)
-            columns = [item[0] for item in cursor.description or []]
-            return columns, cursor.fetchall()
+            if cursor is None or cursor.description is None:
+                raise BadInputError(f"no statement to run in {sql!r}")
+            return [item[0] for item in cursor.description], cursor.fetchall()
         except duckdb.Error as error:
             raise BadInputError(f"the statement cannot be run. {str(error).strip()}") from error
-        except RuntimeError as error:
-            raise BadInputError(f"no statement to run in {sql!r}") from error
 
 
 def render(columns: Sequence[str], rows: Sequence[Sequence[Any]], output: OutputFormat = "table") -> str:

@@ -26,14 +26,15 @@ def judge_sound(dbfs: float, settings: CurationSettings) -> Verdict | None:
 
 
 def judge_face(result: dict[str, Any], settings: CurationSettings) -> Verdict | None:
-    """Reject clips without a face, with too many frames without one, or with a small one."""
+    """Reject clips without a face, with too many frames without one, or with a small one.
+
+    What is seen in only a few frames is a mistake of the detector and no face.
+    """
     fraction = result["detected_fraction"]
-    if not result["has_clip"]:
+    if not result["has_clip"] or fraction < settings.min_detected_fraction:
         return _verdict(RejectReason.NO_FACE, fraction, settings.min_detected_fraction)
     if result["absent_frames"] > settings.max_absent_frames:
         return _verdict(RejectReason.FACE_LOST, result["absent_frames"], settings.max_absent_frames)
-    if fraction < settings.min_detected_fraction:
-        return _verdict(RejectReason.FACE_LOST, fraction, settings.min_detected_fraction)
     if result["face_height_px"] < settings.min_face_height_px:
         return _verdict(RejectReason.FACE_TOO_SMALL, result["face_height_px"], settings.min_face_height_px)
     return None

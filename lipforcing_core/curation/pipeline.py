@@ -1,4 +1,4 @@
-"""Curation of one source: probe, normalise, shots, segments, face, sync, quality, decision."""
+"""Curation of one source: probe, normalise, shots, segments, face, quality, sync, decision."""
 
 from __future__ import annotations
 
@@ -164,6 +164,12 @@ class _Curator:
             return self._decide(segment, "segment", Status.REJECTED, verdict, scores)
 
         clip = face.folder / steps.CLIP
+        # Before sync: a blurred mouth cannot be read, so low quality is the cause and low confidence its effect.
+        quality = steps.rated(align_key, clip, segment.num_frames, self.backends.quality, store).result
+        scores |= {"quality": quality["value"], "quality_backend": quality["backend"]}
+        if verdict := judge_quality(quality, settings):
+            return self._decide(segment, "segment", Status.REJECTED, verdict, scores)
+
         expert = self.backends.sync_expert
         sync_key, sync = steps.synchronised(self.source, segment, align_key, clip, expert, store)
         scores |= {
@@ -175,11 +181,6 @@ class _Curator:
             "sync_backend": sync.result["backend"],
         }
         if verdict := judge_sync(sync.result, settings):
-            return self._decide(segment, "segment", Status.REJECTED, verdict, scores)
-
-        quality = steps.rated(align_key, clip, segment.num_frames, self.backends.quality, store).result
-        scores |= {"quality": quality["value"], "quality_backend": quality["backend"]}
-        if verdict := judge_quality(quality, settings):
             return self._decide(segment, "segment", Status.REJECTED, verdict, scores)
 
         clip_id = content_key("clip", align_key, sync_key)

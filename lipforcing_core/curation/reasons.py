@@ -13,8 +13,8 @@ class Stage(StrEnum):
     SOUND = "sound"
     LENGTH = "length"
     FACE = "face"
-    SYNC = "sync"
     QUALITY = "quality"
+    SYNC = "sync"
 
 
 class RejectReason(StrEnum):
@@ -71,11 +71,11 @@ _EXPLANATIONS = {
     RejectReason.AUDIO_MISSING: "the picture goes on after the sound has ended",
     RejectReason.SILENT_AUDIO: "the sound is silent (loudness in dBFS)",
     RejectReason.TOO_SHORT: "the shot is shorter than a clip may be (seconds)",
-    RejectReason.NO_FACE: "no face was found",
-    RejectReason.FACE_LOST: "the face is missing in too many frames",
+    RejectReason.NO_FACE: "no face was found, or in too few frames (share)",
+    RejectReason.FACE_LOST: "the face is missing for too long (frames)",
     RejectReason.FACE_TOO_SMALL: "the face is too small (height in pixels)",
     RejectReason.SYNC_CONFIDENCE_LOW: "lips and sound do not belong together (Sync-C)",
     RejectReason.AV_OFFSET_TOO_LARGE: "sound and picture are too far apart (frames)",
     RejectReason.AV_OFFSET_UNSTABLE: "an offset remains after the sound was shifted (frames)",
-    RejectReason.QUALITY_LOW: "the picture quality is too low",
+    RejectReason.QUALITY_LOW: "the picture quality is too low (scale of the scorer)",
 }

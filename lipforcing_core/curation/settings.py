@@ -39,11 +39,13 @@ class CurationSettings(BaseModel):
 
     silence_dbfs: float = Field(-50.0, le=0, description="Quieter sound (RMS) is silent.")
     max_absent_frames: int = Field(0, ge=0, description="Frames without a face that a clip may have.")
-    min_detected_fraction: float = Field(0.5, ge=0, le=1, description="Least share of detected frames.")
+    min_detected_fraction: float = Field(0.3, ge=0, le=1, description="Least share of detected frames.")
     min_face_height_px: float = Field(64.0, ge=0, description="Least median face height in the source.")
     sync_confidence_min: float = Field(3.0, description="Least Sync-C.")
     max_abs_offset_frames: int = Field(6, ge=0, le=15, description="Largest offset that is corrected.")
-    quality_threshold: float = Field(50.0, description="Worst accepted quality, in the scorer's own unit.")
+    quality_threshold: float = Field(
+        85.0, description="Worst accepted quality on the scorer's scale (PIQE: 0 is best; HyperIQA: use 40)."
+    )
 
     val_fraction: float = Field(0.05, ge=0, lt=1, description="Share of identities held out for validation.")
 

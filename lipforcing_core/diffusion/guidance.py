@@ -1,6 +1,4 @@
-"""Classifier-free guidance that runs the unconditional pass only for the samples that need it (method H.3
-#18).
-"""
+"""Classifier-free guidance, with an unconditional pass only for the samples that need it (H.3 #18)."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class FlowSchedule:
 
     def tau(self, step: float) -> float:
         """Noise level at (possibly fractional) step j: tau(0) = 1, tau(num_steps) = 0."""
-        return float(self._shifted(1.0 - step / self.num_steps))
+        return float(self._shifted(torch.tensor(1.0 - step / self.num_steps, dtype=torch.float64)))
 
     def step_of(self, t: Time) -> Tensor:
         """The inverse, j(t) float64: step_of(0.769) is about 30 with the defaults."""
@@ -85,7 +85,7 @@ class FlowSchedule:
         bell = bell - bell.min()
         return bell * (self.num_steps / bell.sum())
 
-    def _shifted(self, s):  # type: ignore[no-untyped-def]
+    def _shifted(self, s: Tensor) -> Tensor:
         return self.shift * s / (1.0 + (self.shift - 1.0) * s)
 
 

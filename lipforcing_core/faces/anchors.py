@@ -17,10 +17,11 @@ BROW_OUT = 0.05
 BROW_UP = 0.26
 NOSE_UP = 0.05
 
-# From a box of the LBP cascade, as fractions of its width and height from its top left corner.
-BOX_BROWS_X = (0.30, 0.70)
-BOX_BROWS_Y = 0.285
-BOX_NOSE = (0.50, 0.572)
+# From a box of the LBP cascade, as fractions of its width and height from its top left corner: the mean over a dozen
+# clips against the five-point rule, spread by 4 % so that the chin stays inside the mask on faces that differ from it.
+BOX_BROWS_X = (0.29, 0.71)
+BOX_BROWS_Y = 0.28
+BOX_NOSE = (0.50, 0.58)
 
 
 def anchors_of(face: Face) -> np.ndarray:

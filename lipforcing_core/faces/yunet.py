@@ -21,6 +21,7 @@ class YunetDetector:
     """
 
     def __init__(self, path: Path, *, sha256: str, face_filter: FaceFilter) -> None:
+        log_level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # it warns of a default
         try:
             self._model = cv2.FaceDetectorYN.create(
                 str(path), "", (320, 320), face_filter.min_score, OVERLAP_THRESHOLD
@@ -28,6 +29,8 @@ class YunetDetector:
             self._model.detect(np.zeros((320, 320, 3), dtype=np.uint8))
         except (cv2.error, SystemError) as error:
             raise BadInputError(f"{path} is not a usable YuNet model: {error}") from error
+        finally:
+            cv2.utils.logging.setLogLevel(log_level)
         self._filter = face_filter
         self.backend_id = f"yunet-{path.stem}@sha256:{sha256[:12]}"
 

@@ -110,12 +110,14 @@ class FrameReader:
 
         Raises BadInputError where the range is empty or leaves the file, MediaError where decoding fails.
         """
-        if not 0 <= start < stop <= self.num_frames:
-            raise BadInputError(
-                f"{self.path}: no frames {start} to {stop} in a file of {self.num_frames} frames"
-            )
+        return np.stack(list(self.frames(start, stop)))
+
+    def frames(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Frames ``start`` to ``stop`` one by one, for long ranges; errors as for ``read``."""
+        self._check_range(start, stop)
         with decoder_errors(self.path):
-            return np.stack([to_rgb(frame) for frame in self._decode(start, stop)])
+            for frame in self._decode(start, stop):
+                yield to_rgb(frame)
 
     def close(self) -> None:
         """Close the file."""
@@ -128,6 +130,12 @@ class FrameReader:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    def _check_range(self, start: int, stop: int) -> None:
+        if not 0 <= start < stop <= self.num_frames:
+            raise BadInputError(
+                f"{self.path}: no frames {start} to {stop} in a file of {self.num_frames} frames"
+            )
 
     def _decode(self, start: int, stop: int) -> Iterator[Any]:
         if self._container is None or self._next != start:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def detect_shots(
     from scenedetect import AdaptiveDetector, SceneManager, open_video
     from scenedetect.video_stream import VideoOpenFailure
 
+    logging.getLogger("pyscenedetect").setLevel(logging.WARNING)
     num_frames = len(presentation_times(path))
     manager = SceneManager()
     manager.add_detector(
@@ -39,7 +41,9 @@ def detect_shots(
     )
     with decoder_errors(path):
         try:
-            manager.detect_scenes(open_video(str(path), backend="pyav", suppress_output=True), show_progress=False)
+            manager.detect_scenes(
+                open_video(str(path), backend="pyav", suppress_output=True), show_progress=False
+            )
         except VideoOpenFailure as error:
             raise OSError(str(error)) from error
     starts = {start.frame_num for start, _ in manager.get_scene_list()}

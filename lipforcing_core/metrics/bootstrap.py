@@ -56,9 +56,7 @@ def bootstrap_mean(
     weights = resampling_weights(len(names), num_resamples, seed)
     means = (weights @ sums) / (weights @ counts)
     low, high = np.quantile(means, _tails(level))
-    return Interval(
-        value=value, low=float(low), high=float(high), n=data.size, num_identities=len(names)
-    )
+    return Interval(value=value, low=float(low), high=float(high), n=data.size, num_identities=len(names))
 
 
 def paired_difference(
@@ -126,5 +124,10 @@ def _tails(level: float) -> tuple[float, float]:
 
 def _no_interval(value: float, *, n: int) -> Interval:
     return Interval(
-        value=value, low=None, high=None, n=n, num_identities=1, why_no_interval="only one identity to resample"
+        value=value,
+        low=None,
+        high=None,
+        n=n,
+        num_identities=1,
+        why_no_interval="only one identity to resample",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -52,7 +53,9 @@ def find_window(truth_video: Path, protocol: Protocol, detector: FaceDetector | 
     """
     info = probe(truth_video)
     if info.frame_rate != FPS or info.is_variable_rate:
-        raise UnscorableClip(f"{truth_video.name} runs at {_rate(info.frame_rate)}, not at a constant 25 frames/s")
+        raise UnscorableClip(
+            f"{truth_video.name} runs at {_rate(info.frame_rate)}, not at a constant 25 frames/s"
+        )
     wanted = protocol.num_frames
     stop = None if wanted is None else protocol.start_frame + wanted
     frames = iter_frames(truth_video, protocol.start_frame, stop)
@@ -93,12 +96,16 @@ def cut_prediction(
         raise UnscorableClip(f"it runs at {_rate(info.frame_rate)}, not at a constant 25 frames/s")
     if (info.width, info.height) != window.frame_size:
         width, height = window.frame_size
-        raise UnscorableClip(f"its frames are {info.width} x {info.height}, those of the truth {width} x {height}")
+        raise UnscorableClip(
+            f"its frames are {info.width} x {info.height}, those of the truth {width} x {height}"
+        )
     matrices = window.matrices_F23
     if protocol.crop_mode is CropMode.INDEPENDENT_ALIGNED:
         matrices, usable_F = _align(iter_frames(video, window.start, window.stop), detector)
         if not usable_F.all():
-            raise UnscorableClip(f"no face was found in {int((~usable_F).sum())} of its {len(usable_F)} frames")
+            raise UnscorableClip(
+                f"no face was found in {int((~usable_F).sum())} of its {len(usable_F)} frames"
+            )
     return _cut(video, window, matrices, protocol.size)
 
 
@@ -109,7 +116,7 @@ def _cut(video: Path, window: CropWindow, matrices_F23: np.ndarray | None, size:
         if matrices_F23 is None:
             crops[index] = cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA)
         else:
-            crops[index] = warp_face(frame, matrices_F23[min(index, len(matrices_F23) - 1)], size)
+            crops[index] = warp_face(frame, matrices_F23[index], size)
         count = index + 1
     if count < window.num_frames:
         raise UnscorableClip(f"it ends at frame {window.start + count}, the scored window at {window.stop}")
@@ -137,5 +144,5 @@ def _longest_run(flags: np.ndarray) -> tuple[int, int]:
     return int(starts[best]), int(stops[best])
 
 
-def _rate(frame_rate: object) -> str:
-    return f"{float(frame_rate):g} frames/s"  # type: ignore[arg-type]
+def _rate(frame_rate: Fraction) -> str:
+    return f"{float(frame_rate):g} frames/s"

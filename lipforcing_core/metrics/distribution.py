@@ -10,6 +10,7 @@ fewer the vectors: values compare only at equal n, equal extractor and equal pro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,32 @@ def moments(features: np.ndarray) -> Moments:
     )
 
 
+class ClusteredFeatures:
+    """Features in clusters (one a person), whose moments for any resampling of the clusters come from stored sums.
+
+    ``clusters``: ``[n_i, d]`` arrays, at least one vector each. Sums are taken about ``origin``, a point near the
+    data, so that no digits are lost when the covariance is formed; sets that are compared must share it.
+    """
+
+    def __init__(self, clusters: Sequence[np.ndarray], origin: np.ndarray) -> None:
+        centred = [np.asarray(cluster, dtype=np.float64) - origin for cluster in clusters]
+        self._counts = np.array([len(cluster) for cluster in centred], dtype=np.float64)
+        self._sums = np.stack([cluster.sum(axis=0) for cluster in centred])
+        self._products = np.stack([cluster.T @ cluster for cluster in centred])
+
+    @property
+    def num_vectors(self) -> int:
+        """Vectors of all clusters."""
+        return int(self._counts.sum())
+
+    def moments(self, weights: np.ndarray) -> Moments:
+        """Moments (about ``origin``) with cluster i taken ``weights[i]`` times."""
+        n = float(weights @ self._counts)
+        mean = weights @ self._sums / n
+        products = np.tensordot(weights, self._products, axes=1)
+        return Moments(mean=mean, covariance=(products - n * np.outer(mean, mean)) / (n - 1.0), n=int(n))
+
+
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Squared Frechet distance between the Gaussians fitted to ``[n, d]`` and ``[m, d]`` features; never negative.
 
@@ -57,7 +84,9 @@ def frechet_from_moments(a: Moments, b: Moments) -> float:
 def _checked(features: np.ndarray) -> np.ndarray:
     features = np.asarray(features, dtype=np.float64)
     if features.ndim != 2 or len(features) < 2:
-        raise ValueError(f"a Frechet distance needs at least two vectors in each set, got shape {features.shape}")
+        raise ValueError(
+            f"a Frechet distance needs at least two vectors in each set, got shape {features.shape}"
+        )
     if not np.isfinite(features).all():
         raise ValueError("features hold values that are not finite")
     return features

@@ -19,6 +19,7 @@ from lipforcing_core.metrics.random_conv import RandomConvNet
 
 WINDOW_FRAMES = 16
 WINDOW_STRIDE = 8
+RANDOM_SCALE = 30.0  # puts Frechet distances of random features at a scale that tables can print
 
 
 class FeatureExtractor(Protocol):
@@ -41,7 +42,7 @@ class RandomImageFeatures:
     """Per-frame vectors of a random image network: ``[F, 64]``.
 
     Frames are resized to 128 x 128 (area) and scaled to [-1, 1]; of each layer's channels the mean and the standard
-    deviation over space are taken (224 numbers), and projected on 64 fixed random orthonormal directions.
+    deviation over space are taken (224 numbers), projected on 64 fixed random orthonormal directions and scaled.
     """
 
     SIZE = 128
@@ -58,14 +59,14 @@ class RandomImageFeatures:
         """``[F, H, W, 3] uint8 RGB`` to ``[F, 64] float32``."""
         video_FCHW = to_unit_range(frames, self.SIZE)
         parts = [_mean_and_spread(self._net(batch)) for batch in video_FCHW.split(16)]
-        return (torch.cat(parts) @ self._project).numpy()
+        return (RANDOM_SCALE * torch.cat(parts) @ self._project).numpy()
 
 
 class RandomVideoFeatures:
     """Vectors of a random space-time network, one per window of 16 frames every 8 frames: ``[n, 32]``.
 
-    Frames are resized to 64 x 64 (area) and scaled to [-1, 1]; pooling and a projection on 32 directions as in ``RandomImageFeatures``.
-    A clip of F frames gives ``(F - 16) // 8 + 1`` windows, none where F is below 16.
+    Frames are resized to 64 x 64 (area) and scaled to [-1, 1], then pooled as in ``RandomImageFeatures`` and projected
+    on 32 directions. A clip of F frames gives ``(F - 16) // 8 + 1`` windows, none where F is below 16.
     """
 
     SIZE = 64
@@ -85,9 +86,10 @@ class RandomVideoFeatures:
         video_FCHW = to_unit_range(frames, self.SIZE)
         windows_BFCHW = video_FCHW.unfold(0, WINDOW_FRAMES, WINDOW_STRIDE).permute(0, 4, 1, 2, 3)
         parts = [
-            _mean_and_spread(self._net(batch.transpose(1, 2).contiguous())) for batch in windows_BFCHW.split(2)
+            _mean_and_spread(self._net(batch.transpose(1, 2).contiguous()))
+            for batch in windows_BFCHW.split(2)
         ]
-        return (torch.cat(parts) @ self._project).numpy()
+        return (RANDOM_SCALE * torch.cat(parts) @ self._project).numpy()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +153,12 @@ def to_unit_range(frames: np.ndarray, size: int) -> Tensor:
 
 def _mean_and_spread(activations: list[Tensor]) -> Tensor:
     """Mean and standard deviation over all but batch and channel, of all layers side by side: ``[B, 2 sum(C)]``."""
-    flat = [layer.flatten(2) for layer in activations]
-    return torch.cat([part for x in flat for part in (x.mean(2), x.std(2, correction=0))], dim=1)
+    parts = []
+    for layer in activations:
+        x = layer.flatten(2)
+        mean = x.mean(2)
+        parts += [mean, (x - mean[..., None]).square().mean(2).sqrt()]
+    return torch.cat(parts, dim=1)
 
 
 def _orthonormal(rows: int, columns: int, seed: int) -> Tensor:

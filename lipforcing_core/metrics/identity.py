@@ -16,7 +16,7 @@ def csim(prediction: np.ndarray, truth: np.ndarray, extractor: FeatureExtractor)
 
 
 def mean_cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean over rows of the cosine between ``[n, d]`` vectors; raises ``ValueError`` for unequal shapes or zero vectors."""
+    """Mean cosine of the rows of two ``[n, d]`` arrays; ``ValueError`` for unequal shapes or a zero vector."""
     if a.shape != b.shape or a.ndim != 2 or len(a) == 0:
         raise ValueError(f"need as many vectors on both sides, got shapes {a.shape} and {b.shape}")
     a, b = a.astype(np.float64), b.astype(np.float64)

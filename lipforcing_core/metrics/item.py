@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from lipforcing_core.errors import BadInputError, LipForcingError, MediaError
+from lipforcing_core.errors import BadInputError, MediaError
 from lipforcing_core.media.clock import SAMPLES_PER_FRAME
 from lipforcing_core.media.decode import read_audio
 from lipforcing_core.metrics import aperture, pixel
@@ -17,73 +16,17 @@ from lipforcing_core.metrics.aperture import UndefinedMeasure
 from lipforcing_core.metrics.backends import Backends
 from lipforcing_core.metrics.crops import UnscorableClip, cut_prediction, cut_truth, find_window
 from lipforcing_core.metrics.identity import mean_cosine
+from lipforcing_core.metrics.item_result import IMAGE, VIDEO, ItemResult
 from lipforcing_core.metrics.manifest import DrivenBy, EvalItem, PredictionRecord, check_unique, verified_path
 from lipforcing_core.metrics.protocol import Protocol
 from lipforcing_core.metrics.regions import mouth_slices
 from lipforcing_core.metrics.registry import METRICS, Backend, MetricSpec, Scope
 from lipforcing_core.metrics.sync_metrics import sync_values
 from lipforcing_core.metrics.values import MetricValue, Unavailable
-from lipforcing_core.products import atomic_path, content_key, file_sha256, read_json, write_json
+from lipforcing_core.products import content_key, file_sha256
 
 FRAME_STRIDE = 4
 ITEM_VERSION = 1
-IMAGE, VIDEO = "image", "video"
-
-_VALUES_FILE, _FEATURES_FILE = "item.json", "features.npz"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ItemResult:
-    """Everything that one item contributes: its per-clip rows, and feature vectors for set-level metrics.
-
-    truth_features: ``image`` and ``video`` to ``[n, d] float32``; features: the same for each system.
-    """
-
-    clip_id: str
-    identity: str
-    values: tuple[MetricValue, ...]
-    unavailable: tuple[Unavailable, ...]
-    truth_features: dict[str, np.ndarray] = field(default_factory=dict)
-    features: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
-
-    def save(self, folder: Path) -> None:
-        """Write ``item.json`` and ``features.npz`` into a folder that exists."""
-        systems = sorted(self.features)
-        arrays = {f"truth-{kind}": array for kind, array in self.truth_features.items()}
-        for index, system in enumerate(systems):
-            arrays |= {f"{index}-{kind}": array for kind, array in self.features[system].items()}
-        with atomic_path(folder / _FEATURES_FILE) as temporary:
-            np.savez(temporary, **arrays)  # type: ignore[arg-type]
-        write_json(
-            folder / _VALUES_FILE,
-            {
-                "clip_id": self.clip_id,
-                "identity": self.identity,
-                "systems": systems,
-                "values": [asdict(value) for value in self.values],
-                "unavailable": [asdict(entry) for entry in self.unavailable],
-            },
-        )
-
-    @classmethod
-    def load(cls, folder: Path) -> ItemResult:
-        """Read what ``save`` wrote."""
-        stored = read_json(folder / _VALUES_FILE)
-        features: dict[str, dict[str, np.ndarray]] = {system: {} for system in stored["systems"]}
-        truth: dict[str, np.ndarray] = {}
-        with np.load(folder / _FEATURES_FILE) as arrays:
-            for name in arrays.files:
-                owner, kind = name.split("-", 1)
-                target = truth if owner == "truth" else features[stored["systems"][int(owner)]]
-                target[kind] = arrays[name]
-        return cls(
-            clip_id=stored["clip_id"],
-            identity=stored["identity"],
-            values=tuple(MetricValue(**value) for value in stored["values"]),
-            unavailable=tuple(Unavailable(**entry) for entry in stored["unavailable"]),
-            truth_features=truth,
-            features=features,
-        )
 
 
 def item_key(
@@ -95,8 +38,12 @@ def item_key(
         ITEM_VERSION,
         item.clip_id,
         item.identity,
-        [None if path is None else file_sha256(path) for path in files],
-        sorted((record.label, record.sha256) for record in predictions if record.clip_id == item.clip_id),
+        [file_sha256(path) if path is not None and path.is_file() else None for path in files],
+        sorted(
+            (record.label, record.sha256 if record.path.is_file() else "missing")
+            for record in predictions
+            if record.clip_id == item.clip_id
+        ),
         protocol,
         backends.ids,
         {name: spec.version for name, spec in METRICS.items()},
@@ -137,7 +84,7 @@ def evaluate_item(
             continue
         clip = _Clip(frames, reference, record, backends)
         for spec in _applicable(record, item):
-            writer.measure(record.label, spec, lambda spec=spec, clip=clip: _MEASURES[spec.name](clip), len(frames))
+            writer.measure(clip, spec)
         writer.features[record.label] = clip.features()
     return writer.result(item, reference.features())
 
@@ -199,6 +146,10 @@ class _Clip:
         return aperture.aperture_curve(self.frames)
 
     @cached_property
+    def similarity(self) -> tuple[float, float]:
+        return pixel.ssim_and_mouth_ssim(self.frames, self.truth)
+
+    @cached_property
     def aperture_sync(self) -> aperture.ApertureSync:
         return aperture.aperture_sync(self.aperture_F, self.reference.envelope_F)
 
@@ -236,13 +187,13 @@ class _Clip:
 
 
 _MEASURES: dict[str, Callable[[_Clip], float]] = {
-    "ssim": lambda c: pixel.ssim(c.frames, c.truth),
-    "mouth_ssim": lambda c: pixel.mouth_ssim(c.frames, c.truth),
+    "ssim": lambda c: c.similarity[0],
+    "mouth_ssim": lambda c: c.similarity[1],
     "psnr": lambda c: pixel.psnr(c.frames, c.truth),
     "mouth_psnr": lambda c: pixel.mouth_psnr(c.frames, c.truth),
     "mouth_sharpness": lambda c: pixel.mouth_sharpness_ratio(c.frames, c.truth),
     "lpips": lambda c: c.perceptual(),
-    "mouth_lpips": lambda c: c.perceptual(*mouth_slices(*c.truth.shape[1:3])),
+    "mouth_lpips": lambda c: c.perceptual(*mouth_slices(c.truth.shape[1:3])),
     "csim": lambda c: c.csim(),
     "sync_c": lambda c: c.sync["sync_c"],
     "sync_d": lambda c: c.sync["sync_d"],
@@ -267,14 +218,17 @@ class _RowWriter:
         self._unavailable: list[Unavailable] = []
         self.features: dict[str, dict[str, np.ndarray]] = {}
 
-    def measure(self, system: str, spec: MetricSpec, compute: Callable[[], float], num_frames: int) -> None:
+    def measure(self, clip: _Clip, spec: MetricSpec) -> None:
+        system = clip.record.label
         try:
-            value = compute()
-        except (UndefinedMeasure, LipForcingError) as problem:
+            value = _MEASURES[spec.name](clip)
+        except (UndefinedMeasure, BadInputError) as problem:
             self._missing(system, spec, str(problem))
             return
         if not np.isfinite(value):
-            self._missing(system, spec, f"its value is {value}: prediction and truth are equal, or one is flat")
+            self._missing(
+                system, spec, f"its value is {value}: prediction and truth are equal, or one is flat"
+            )
             return
         self._values.append(
             MetricValue(
@@ -282,7 +236,7 @@ class _RowWriter:
                 clip_id=self._clip_id,
                 metric=spec.name,
                 value=float(value),
-                n=num_frames,
+                n=len(clip.frames),
                 protocol_id=self._protocol_id,
                 backend=self._backends.id_of(spec.backend),
             )

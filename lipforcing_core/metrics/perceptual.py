@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipforcing_core.errors import IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
 from lipforcing_core.metrics.features import to_unit_range
 from lipforcing_core.metrics.random_conv import RandomConvNet
 from lipforcing_core.products import file_sha256
@@ -96,13 +96,15 @@ class LpipsAlex:
         return torch.cat([self._net(a, b).flatten() for a, b in batches]).double().numpy()
 
 
-def load_perceptual(name: str = "lpips-random-conv-v1", *, backbone: Path | None = None) -> PerceptualDistance:
+def load_perceptual(
+    name: str = "lpips-random-conv-v1", *, backbone: Path | None = None
+) -> PerceptualDistance:
     """The distance called ``name``: ``lpips-random-conv-v1`` or ``lpips-alex`` (needs ``backbone``)."""
     if name == "lpips-random-conv-v1":
         return RandomPerceptual()
     if name == "lpips-alex":
         return LpipsAlex(backbone)
-    raise ValueError(f"unknown perceptual distance {name!r}; known: lpips-random-conv-v1, lpips-alex")
+    raise BadInputError(f"unknown perceptual distance {name!r}; known: lpips-random-conv-v1, lpips-alex")
 
 
 def _lpips_network(backbone: dict[str, Tensor]) -> Any:
@@ -118,7 +120,9 @@ def _lpips_network(backbone: dict[str, Tensor]) -> Any:
         for part in ("weight", "bias"):
             source, target = f"features.{index}.{part}", f"slice{slice_number}.{index}.{part}"
             if source not in backbone or backbone[source].shape != wanted[target].shape:
-                raise IncompatibleCheckpointError(f"AlexNet backbone: key {source} is missing or of another shape")
+                raise IncompatibleCheckpointError(
+                    f"AlexNet backbone: key {source} is missing or of another shape"
+                )
             wanted[target] = backbone[source]
     network.net.load_state_dict(wanted)
     return network

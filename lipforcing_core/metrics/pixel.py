@@ -9,6 +9,7 @@ use_sample_covariance=False, data_range=255)``, whose rule of leaving out a bord
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -30,17 +31,20 @@ def luma(frames: np.ndarray) -> np.ndarray:
 
 def ssim(prediction: np.ndarray, truth: np.ndarray) -> float:
     """Mean over frames of the structural similarity of luma, in [-1, 1]; 1 for equal clips."""
-    _check_pair(prediction, truth)
-    border = SSIM_WINDOW // 2
-    inner = slice(border, -border)
-    return float(np.mean([_map[inner, inner].mean() for _map in _ssim_maps(prediction, truth)]))
+    return float(np.mean([_inner(similarity).mean() for similarity in _similarity_maps(prediction, truth)]))
 
 
 def mouth_ssim(prediction: np.ndarray, truth: np.ndarray) -> float:
     """SSIM averaged over the region that models redraw (mouth mask, method A.4) instead of the whole crop."""
-    _check_pair(prediction, truth)
+    return ssim_and_mouth_ssim(prediction, truth)[1]
+
+
+def ssim_and_mouth_ssim(prediction: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """``ssim`` and ``mouth_ssim`` from one pass over the frames."""
     mask = redrawn_mask(_square_side(truth))
-    return float(np.mean([_map[mask].mean() for _map in _ssim_maps(prediction, truth)]))
+    means = [(_inner(s).mean(), s[mask].mean()) for s in _similarity_maps(prediction, truth)]
+    whole, mouth = np.mean(means, axis=0)
+    return float(whole), float(mouth)
 
 
 def psnr(prediction: np.ndarray, truth: np.ndarray) -> float:
@@ -49,14 +53,14 @@ def psnr(prediction: np.ndarray, truth: np.ndarray) -> float:
     Pooling the error over frames (not averaging decibels) keeps a single equal frame from making the clip infinite.
     """
     _check_pair(prediction, truth)
-    return _decibels(float(np.mean(_squared_error(prediction, truth))))
+    return _decibels(float(np.mean([error.mean() for error in _squared_errors(prediction, truth)])))
 
 
 def mouth_psnr(prediction: np.ndarray, truth: np.ndarray) -> float:
     """``psnr`` over the region that models redraw (mouth mask, method A.4)."""
     _check_pair(prediction, truth)
     mask = redrawn_mask(_square_side(truth))
-    return _decibels(float(_squared_error(prediction, truth)[:, mask].mean()))
+    return _decibels(float(np.mean([error[mask].mean() for error in _squared_errors(prediction, truth)])))
 
 
 def mouth_sharpness_ratio(prediction: np.ndarray, truth: np.ndarray) -> float:
@@ -90,8 +94,15 @@ def _square_side(frames: np.ndarray) -> int:
     return height
 
 
-def _ssim_maps(prediction: np.ndarray, truth: np.ndarray) -> list[np.ndarray]:
-    return [_ssim_map(luma(x), luma(y)) for x, y in zip(prediction, truth, strict=True)]
+def _similarity_maps(prediction: np.ndarray, truth: np.ndarray) -> Iterator[np.ndarray]:
+    _check_pair(prediction, truth)
+    for x, y in zip(prediction, truth, strict=True):
+        yield _ssim_map(luma(x), luma(y))
+
+
+def _inner(similarity: np.ndarray) -> np.ndarray:
+    border = SSIM_WINDOW // 2
+    return similarity[border:-border, border:-border]
 
 
 def _ssim_map(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -108,8 +119,10 @@ def _window(image: np.ndarray) -> np.ndarray:
     return cv2.GaussianBlur(image, (SSIM_WINDOW, SSIM_WINDOW), SSIM_SIGMA, borderType=cv2.BORDER_REFLECT)
 
 
-def _squared_error(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    return (prediction.astype(np.float32) - truth.astype(np.float32)) ** 2
+def _squared_errors(prediction: np.ndarray, truth: np.ndarray) -> Iterator[np.ndarray]:
+    """Per frame ``[H, W, 3] float64``."""
+    for x, y in zip(prediction, truth, strict=True):
+        yield cv2.absdiff(x, y).astype(np.float64) ** 2
 
 
 def _decibels(mean_squared_error: float) -> float:
@@ -119,9 +132,7 @@ def _decibels(mean_squared_error: float) -> float:
 
 
 def _laplacian_energy(frames: np.ndarray) -> float:
-    rows, columns = mouth_slices(*frames.shape[1:3])
+    rows, columns = mouth_slices(frames.shape[1:3])
     inner = slice(1, -1)
-    energies = [
-        np.mean(cv2.Laplacian(luma(f[rows, columns]), cv2.CV_64F)[inner, inner] ** 2) for f in frames
-    ]
+    energies = [np.mean(cv2.Laplacian(luma(f[rows, columns]), cv2.CV_64F)[inner, inner] ** 2) for f in frames]
     return float(np.mean(energies))

@@ -15,8 +15,12 @@ class CropMode(StrEnum):
     """How the face is cut from the frames."""
 
     GT_ALIGNED = "gt_box_aligned"  # aligned once, on the truth; the same transforms cut truth and prediction
-    INDEPENDENT_ALIGNED = "independent_aligned"  # each aligned on its own: what a method does to detection counts
-    PRECROPPED = "precropped"  # the files are aligned crops already: nothing is detected, they are only resized
+    INDEPENDENT_ALIGNED = (
+        "independent_aligned"  # each aligned on its own: what a method does to detection counts
+    )
+    PRECROPPED = (
+        "precropped"  # the files are aligned crops already: nothing is detected, they are only resized
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +49,9 @@ class Protocol:
         if self.size not in SIZES:
             raise BadInputError(f"a protocol's crop size is 256 or 512, not {self.size}")
         if self.start_frame < 0 or (self.num_frames is not None and self.num_frames < 1):
-            raise BadInputError(f"protocol {self.name}: impossible window {self.start_frame}, {self.num_frames}")
+            raise BadInputError(
+                f"protocol {self.name}: impossible window {self.start_frame}, {self.num_frames}"
+            )
         if (self.crop_mode is CropMode.PRECROPPED) != (self.alignment == "none"):
             raise BadInputError(
                 f"protocol {self.name}: alignment {self.alignment!r} does not go with crop mode {self.crop_mode}"

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 NEGATIVE_SLOPE = 0.2
-PLAIN_SHARE = 4  # one filter in four keeps its mean and so sees brightness and colour; the others see contrast only
+PLAIN_SHARE = (
+    4  # one filter in four keeps its mean and so sees brightness and colour; the others see contrast only
+)
 
 
 class RandomConvNet(nn.Module):

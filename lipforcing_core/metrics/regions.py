@@ -12,15 +12,16 @@ import numpy as np
 from lipforcing_core.faces.mask import keep_mask
 
 # Left, top, right, bottom. The mouth box holds the whole mouth, with room since box-only detectors place the crop
-# coarsely; the inner one leaves out the corners, the jaw line and what is beside it.
+# coarsely; the inner one is narrower than the mouth, so that cheeks and jaw line stay out of it.
 MOUTH_BOX = (0.22, 0.54, 0.78, 0.84)
-INNER_MOUTH_BOX = (0.30, 0.56, 0.70, 0.80)
+INNER_MOUTH_BOX = (0.30, 0.52, 0.70, 0.84)
 
 Box = tuple[float, float, float, float]
 
 
-def mouth_slices(height: int, width: int, box: Box = MOUTH_BOX) -> tuple[slice, slice]:
-    """Rows and columns of a box in a crop of this size; raises ``ValueError`` if nothing is left of it."""
+def mouth_slices(shape: tuple[int, ...], box: Box = MOUTH_BOX) -> tuple[slice, slice]:
+    """Rows and columns of a box in a crop of ``(height, width)`` pixels; ``ValueError`` for a crop too small."""
+    height, width = shape
     left, top, right, bottom = box
     rows = slice(round(top * height), round(bottom * height))
     columns = slice(round(left * width), round(right * width))

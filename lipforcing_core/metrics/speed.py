@@ -75,7 +75,9 @@ class StageLedger:
         if any(part < 0 for part in parts) or self.num_frames < 1:
             raise ValueError("a stage ledger needs frames and no negative times")
         if self.unaccounted_s < -_SLACK_S:
-            raise ValueError(f"the stages take {sum(parts):.3f} s, more than the wall time of {self.wall_s:.3f} s")
+            raise ValueError(
+                f"the stages take {sum(parts):.3f} s, more than the wall time of {self.wall_s:.3f} s"
+            )
 
     @property
     def num_frames(self) -> int:

@@ -38,7 +38,7 @@ from lipforcing_core.models.config import DiTConfig
 from lipforcing_core.models.kv_cache import KVCache
 from lipforcing_core.models.layers import Block
 from lipforcing_core.models.rope import Rotation, rotate
-from lipforcing_core.models.wan import Time, WanTransformer
+from lipforcing_core.models.wan import LayerMixer, Time, WanTransformer
 from lipforcing_core.models.window import Positions, WindowConfig, plan_groups
 
 __all__ = ["CausalStudent", "WindowConfig"]
@@ -73,9 +73,7 @@ class CausalStudent(WanTransformer):
 
     @torch.no_grad()
     def store_chunk(self, x0_BCTHW: Tensor, encoded: EncodedConditions, cache: KVCache) -> None:
-        """Append the clean chunk to the cache (one pass at t = 0, without the parts whose output nobody
-        reads).
-        """
+        """Append the clean chunk to the cache: one pass at t = 0, without what only the output needs."""
         x_BTPD = self._embed(x0_BCTHW, encoded)
         _, time_BS6D = self._embed_time(0.0, x_BTPD)
         attend = self._attend_past(x0_BCTHW, cache)
@@ -105,13 +103,11 @@ class CausalStudent(WanTransformer):
         """Velocity of all chunks of a clip at once, each seeing only its window of the same ``x_BCTHW``.
 
         positions:
-          ``window``     as in generation: every chunk looks at its own rotated copy of its past. Equal to
-                         ``denoise_chunk`` on a cache filled with the same latents (for past chunks at t = 0).
-          ``absolute``   the latent's index in the clip: what the official Stage 1 trained with (B.4). At
-          most 1024.
-          ``own_window`` the reference implementation's full-sequence dynamic mode. It disagrees with its
-          own rollout
-                         and lets chunks collide on positions 3 4 5; only for comparing with it.
+          ``window``: as in generation, every chunk looks at its own rotated copy of its past. Equal to
+            ``denoise_chunk`` on a cache filled with the same latents (past chunks at t = 0).
+          ``absolute``: the latent's index in the clip, at most 1023; what the official Stage 1 used (B.4).
+          ``own_window``: the reference implementation's full-sequence dynamic mode. It disagrees with its
+            own rollout and lets chunks collide on positions 3 4 5; only for comparing with it.
         window: another window than the student's, for Stage 1's random windows (B.4).
         """
         window = window or self.window
@@ -128,7 +124,7 @@ class CausalStudent(WanTransformer):
         ]
         return self._denoise(x_BCTHW, t_BT, encoded, partial(_attend_windows, groups))
 
-    def _attend_past(self, x_BCTHW: Tensor, cache: KVCache):  # type: ignore[no-untyped-def]
+    def _attend_past(self, x_BCTHW: Tensor, cache: KVCache) -> LayerMixer:
         batch = cache.keys[0].shape[0]
         if x_BCTHW.shape[0] != batch:
             raise BadInputError(
@@ -156,9 +152,7 @@ def _attend_windows(
     k_BTPNE: Tensor,
     v_BTPNE: Tensor,
 ) -> Tensor:
-    """Every chunk sees its own copy of its window: chunks of a group become extra samples of one dense
-    attention.
-    """
+    """Every chunk sees its own copy of its window: a group's chunks are samples of one dense attention."""
     batch = q_BTPNE.shape[0]
     outputs = []
     for queries_GQ, keys_GK, query_rotation, key_rotation in groups:

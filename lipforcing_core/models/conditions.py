@@ -1,5 +1,4 @@
-"""What the video is generated from, before (``Conditions``) and after (``EncodedConditions``) the model's
-encoders.
+"""What a video is generated from: before (``Conditions``) and after (``EncodedConditions``) encoding.
 
 Letters: B batch, C latent channels, T latent frames, N video frames (N = 4T-3), H W latent height and width,
 L text tokens, D width, P audio projections.
@@ -7,8 +6,9 @@ L text tokens, D width, P audio projections.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -17,19 +17,20 @@ from lipforcing_core.errors import BadInputError
 
 KeyValue = tuple[Tensor, Tensor]
 
+V = TypeVar("V")
+R = TypeVar("R")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
     """Inputs of one batch of clips or chunks (method A.3); a field the model does not use stays ``None``.
 
     text_BLD: text features ``[B, text_len, text_dim]``, zero beyond the prompt (see ``pad_text``); batch 1
-    is shared
-        by all samples.
+        is shared by all samples.
     audio_BND: audio features per video frame.
     reference_BC1HW: one clean latent of the person.
     keep_mask_HW: ``[H, W]``, one per sample ``[B, H, W]``, or one per latent ``[B, T, H, W]``; file
-    convention,
-        1 = keep, 0 = generate.
+        convention, 1 = keep, 0 = generate.
     masked_video_BCTHW: latents of the video with the mouth blanked.
     reference_sequence_BCTHW: latents of the same person, elsewhere or unmasked (method D.2).
     """
@@ -58,9 +59,9 @@ class EncodedConditions:
     """Conditions after everything that does not depend on the noise level: computed once, used by every call.
 
     y_BCTHW: condition channels in input order, ``[B, 49, T, H, W]`` for the 65-channel model; ``None`` for
-    T2V.
+        text to video.
     context_BLD: text after the text MLP, ``[B, text_len, dim]``, or batch 1 for one text shared by all
-    samples.
+        samples.
     audio_BPTD: audio to add to every token of a latent, one slice per injected block; ``None`` without audio.
     text_kv: per block, keys and values of the text (``WanTransformer.cache_text``); ``None`` computes them
         in each call.
@@ -99,9 +100,7 @@ class EncodedConditions:
 
 
 def pad_text(text_BLD: Tensor, text_len: int) -> Tensor:
-    """Zero rows up to ``text_len``: attended to like any other row, since the model uses no key mask
-    (A.2.4).
-    """
+    """Zero rows up to ``text_len``, which the model attends to like any other (no key mask, A.2.4)."""
     missing = text_len - text_BLD.shape[1]
     if missing < 0:
         raise BadInputError(
@@ -154,5 +153,5 @@ def _pick(text: Tensor, index: Tensor) -> Tensor:
     return text if text.shape[0] == 1 else text[index]
 
 
-def _map(function, value):  # type: ignore[no-untyped-def]
+def _map(function: Callable[[V], R], value: V | None) -> R | None:
     return None if value is None else function(value)

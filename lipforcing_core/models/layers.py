@@ -41,9 +41,7 @@ class RMSNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Projections of one attention layer; queries and keys are normed over the full width, before the
-    heads.
-    """
+    """Projections of one attention layer; queries and keys are normed before the split into heads."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()

@@ -144,9 +144,7 @@ def load_adapter(model: nn.Module, state: Mapping[str, Tensor], *, alpha: float)
 
 
 def fold_lora(model: nn.Module) -> None:
-    """Add the adapters into the weights and bypass them; they stay for ``unfold_lora``. No effect when
-    folded.
-    """
+    """Add the adapters into the weights and bypass them, until ``unfold_lora``. No effect when folded."""
     for _, layer in lora_layers(model):
         if not layer.merged:
             layer.add_to_weight(1.0)

@@ -85,9 +85,7 @@ class RotaryTables(nn.Module):
 
 
 def rotary_tables(head_dim: int, num_positions: int = MAX_POSITIONS) -> dict[str, Tensor]:
-    """Cosines and sines per axis, ``{time,row,column}_{cos,sin}`` -> ``[num_positions, pairs]`` float64,
-    on the CPU.
-    """
+    """``{time,row,column}_{cos,sin}`` -> ``[num_positions, pairs]`` float64, on the CPU."""
     pairs = head_dim // 2
     split = {"time": pairs - 2 * (pairs // 3), "row": pairs // 3, "column": pairs // 3}
     position = torch.arange(num_positions, dtype=torch.float64, device="cpu")

@@ -26,9 +26,7 @@ from lipforcing_core.models.layers import AudioPack, Block, Head, time_sinusoid
 from lipforcing_core.models.rope import RotaryTables, Rotation, rotate
 
 Time = float | Tensor
-"""Noise level t in 0..1 (1 = noise): one number, one per sample ``[B]``, or one per latent frame ``[B,
-T]``.
-"""
+"""Noise level t in 0..1 (1 = noise): one number, one per sample ``[B]``, or one per latent ``[B, T]``."""
 
 LayerMixer = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """A ``layers.Mixer`` that is told the layer first."""
@@ -65,7 +63,7 @@ class WanTransformer(nn.Module):
         later chunk (4T frames). ``text_from``: reuse the encoded text of an earlier chunk instead of
         ``cond.text_BLD``. Raises ``BadInputError`` for missing or misshapen conditions.
         """
-        config = self.config
+        config, dtype = self.config, self.patch_embedding.weight.dtype
         y = condition_channels(
             cond, latent_channels=config.out_channels, num_channels=config.condition_channels
         )
@@ -75,7 +73,7 @@ class WanTransformer(nn.Module):
                     f"text_BLD is {list(cond.text_BLD.shape)}, expected [B, {config.text_len}, {config.text_dim}]: "
                     "pad it with conditions.pad_text"
                 )
-            context, text_kv = self.text_embedding(cond.text_BLD), None
+            context, text_kv = self.text_embedding(cond.text_BLD.to(dtype)), None
         else:
             context, text_kv = text_from.context_BLD, text_from.text_kv
         audio = None
@@ -83,7 +81,7 @@ class WanTransformer(nn.Module):
             if cond.audio_BND is None or cond.audio_BND.shape[-1] != config.audio_dim:
                 got = None if cond.audio_BND is None else list(cond.audio_BND.shape)
                 raise BadInputError(f"audio_BND is {got}, expected [B, frames, {config.audio_dim}]")
-            packed = self.audio_proj(cond.audio_BND, starts_clip=starts_clip)
+            packed = self.audio_proj(cond.audio_BND.to(dtype), starts_clip=starts_clip)
             audio = torch.stack([project(packed) for project in self.audio_cond_projs], dim=1)
         lengths = {v.shape[2] for v in (y, audio) if v is not None}
         if len(lengths) > 1:
@@ -91,9 +89,7 @@ class WanTransformer(nn.Module):
         return EncodedConditions(y_BCTHW=y, context_BLD=context, audio_BPTD=audio, text_kv=text_kv)
 
     def cache_text(self, encoded: EncodedConditions) -> EncodedConditions:
-        """The same conditions with the text's keys and values of every block: once per clip instead of per
-        call.
-        """
+        """The same conditions with the text's keys and values: once per clip instead of in every call."""
         return replace(
             encoded, text_kv=tuple(self._text_kv(layer, encoded) for layer in range(len(self.blocks)))
         )
@@ -106,11 +102,10 @@ class WanTransformer(nn.Module):
     def init_weights(self, generator: torch.Generator | int) -> WanTransformer:
         """Fresh weights for training from scratch; the same generator state (or seed) gives the same weights.
 
-        Linear layers Xavier-uniform with zero bias, norms at one, text and time embeddings normal(0.02),
-        modulation normal / sqrt(dim) and a zero output layer, as in Wan 2.1. Two departures help short
-        trainings
-        of small models: the learned base of both gates starts at one (ordinary residual blocks), and the time
-        embedding is Xavier-uniform, so that the noise level is visible from the first step.
+        Linear layers Xavier-uniform with zero bias, norms at one, text embedding normal(0.02), modulation
+        normal / sqrt(dim) and a zero output layer, as in Wan 2.1. Two departures: the learned base of both
+        gates is one, so that blocks begin as ordinary residual blocks, and the time embedding is
+        Xavier-uniform too, so that a small model tells noise levels apart from the first step.
         """
         if isinstance(generator, int):
             generator = torch.Generator().manual_seed(generator)
@@ -153,9 +148,7 @@ class WanTransformer(nn.Module):
         return self.config.token_grid(x_BCTHW.shape[-2], x_BCTHW.shape[-1])
 
     def _embed(self, x_BCTHW: Tensor, encoded: EncodedConditions) -> Tensor:
-        """Tokens ``[B, T, P, D]``: the patch embedding as one matrix product (a convolution whose stride
-        is its size).
-        """
+        """Tokens ``[B, T, P, D]``: a convolution whose stride is its size, as one matrix product."""
         if encoded.num_latents not in (None, x_BCTHW.shape[2]):
             raise BadInputError(
                 f"{x_BCTHW.shape[2]} noisy latents but conditions for {encoded.num_latents}: slice them with chunk()"
@@ -170,12 +163,15 @@ class WanTransformer(nn.Module):
         return F.linear(patches_BTPK, weight.flatten(1), self.patch_embedding.bias)
 
     def _embed_time(self, t: Time, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Time embedding ``[B or 1, S, D]`` and its projection to six modulation vectors ``[B or 1, S, 6,
-        D]``.
-        """
+        """Time embedding ``[B or 1, S, D]`` and its six modulation vectors ``[B or 1, S, 6, D]``."""
         if not isinstance(t, Tensor):
             t = torch.full((1,), t, dtype=torch.float64, device=like.device)
         t_BS = t.double() if t.ndim == 2 else t.double().reshape(-1, 1)
+        batch, num_latents = like.shape[:2]
+        if t_BS.shape[0] not in (1, batch) or t_BS.shape[1] not in (1, num_latents):
+            raise BadInputError(
+                f"t is {list(t.shape)}, expected a number, [{batch}] or [{batch}, {num_latents}]"
+            )
         sinusoid = time_sinusoid(1000.0 * t_BS, self.config.freq_dim)
         time_BSD = self.time_embedding(sinusoid.to(like.dtype))
         return time_BSD, self.time_projection(time_BSD).unflatten(-1, (6, -1))

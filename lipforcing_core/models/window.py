@@ -52,9 +52,7 @@ class WindowConfig:
         return list(zip(starts, [*starts[1:], num_latents], strict=True))
 
     def past(self, num_past: int) -> list[int]:
-        """The past latents seen by the chunk that starts at latent ``num_past``: all, or sink + most
-        recent (B.2).
-        """
+        """The past latents that the chunk starting at ``num_past`` sees: all, or sink and latest (B.2)."""
         budget = self.past_budget
         if budget is None or num_past <= budget:
             return list(range(num_past))
@@ -78,9 +76,7 @@ class ChunkGroup:
 
 @lru_cache(maxsize=64)
 def plan_groups(window: WindowConfig, num_latents: int, positions: Positions) -> tuple[ChunkGroup, ...]:
-    """All chunks of a clip, grouped by size; the number of groups does not grow with the clip for a finite
-    window.
-    """
+    """All chunks of a clip in order, grouped by size: few groups, however long the clip (finite window)."""
     by_size: dict[tuple[int, int], list[tuple[tuple[int, ...], tuple[int, ...]]]] = {}
     for start, stop in window.chunks(num_latents):
         queries = tuple(range(start, stop))

@@ -55,7 +55,7 @@ def defect_plans(seed: int, *, size: int = 320) -> dict[str, ClipPlan]:
         packaging=Packaging.VARIABLE_RATE,
     )
     plans["rotated"] = replace(_plain(seed, "rotated", size), packaging=Packaging.ROTATED)
-    plans["odd_size_größe_奇数"] = replace(
+    plans["odd_size_gr\u00f6\u00dfe_\u5947\u6570"] = replace(
         _plain(seed, "odd_size", size), packaging=Packaging.ODD_SIZE, sample_rate=44100
     )
     return plans

@@ -19,8 +19,9 @@ _UPPER_SHARE = 0.2
 _LIP_RIGID_DEPTH, _JAW_END_DEPTH = 0.35, 2.3
 _UPPER_RIGID, _UPPER_END = 0.15, 0.85
 _PLATEAU, _WIDTH_REACH = 1.0, 1.75
+_WIDTH_ABOVE, _WIDTH_BELOW = 3.5, 1.6  # the nose stays, the chin follows a little
 _REGION_U = 2.25
-_REGION_V = (-0.95, 2.75)
+_REGION_V = (-0.95, 2.9)
 _TEETH_RGB = np.array((214.0, 206.0, 192.0), dtype=np.float32)
 _CAVITY_RGB = np.array((38.0, 13.0, 14.0), dtype=np.float32)
 _TONGUE_RGB = np.array((128.0, 58.0, 56.0), dtype=np.float32)
@@ -101,7 +102,8 @@ class Mouth:
         self._x, self._y = x - columns.start, y - rows.start
         u, v = geometry.to_mouth(x, y)
         self._u, self._v = u.astype(np.float32), v.astype(np.float32)
-        radius = np.hypot(self._u, 1.6 * np.maximum(0, np.maximum(-0.15 - self._v, self._v - 0.25)))
+        above, below = np.maximum(-0.15 - self._v, 0), np.maximum(self._v - 0.25, 0)
+        radius = np.hypot(self._u, _WIDTH_ABOVE * above + _WIDTH_BELOW * below)
         self._width_weight = 1 - _smoothstep((radius - _PLATEAU) / (_WIDTH_REACH - _PLATEAU))
         self._rest = picture[rows, columns].copy()
         if np.abs(geometry.upper_edge - geometry.lower_edge).max() > 1e-6:

@@ -28,6 +28,8 @@ _FFT = 1024
 _PEAK = 0.7
 _NOISE_FLOOR = 4e-4
 _CLOSED_DB = -80.0
+_PHRASE_S = (0.6, 1.8)
+_PAUSE_S = (0.15, 0.5)
 
 TimedPhoneme = tuple[str, float, float]
 """``(symbol, start_s, stop_s)``; silence has the symbol ``sil``."""
@@ -157,12 +159,15 @@ def _plan(rng: np.random.Generator, length_s: float, tempo: float) -> tuple[list
     planned: list[tuple[str, float, float]] = [(SILENCE, float(rng.uniform(0.06, 0.25)), 0.0)]
     total_s = planned[0][1]
     while total_s < length_s:
-        phrase_s, budget_s = 0.0, float(rng.uniform(0.6, 1.6))
+        phrase_s, budget_s = 0.0, float(rng.uniform(*_PHRASE_S))
         while phrase_s < budget_s:
-            for symbol, seconds, stress in _word(rng, tempo):
-                planned.append((symbol, seconds, stress))
-                phrase_s += seconds
-        pause_s = float(rng.uniform(0.15, 0.5))
+            word = _word(rng, tempo)
+            word_s = sum(seconds for _, seconds, _ in word)
+            if phrase_s >= _PHRASE_S[0] and phrase_s + word_s > _PHRASE_S[1]:
+                break
+            planned += word
+            phrase_s += word_s
+        pause_s = float(rng.uniform(*_PAUSE_S))
         planned.append((SILENCE, pause_s, 0.0))
         total_s += phrase_s + pause_s
     timed: list[TimedPhoneme] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,12 +16,14 @@ from lipforcing_core.errors import BadInputError
 from lipforcing_core.faces.align import warp_face
 from lipforcing_core.faces.detect import FaceDetector
 from lipforcing_core.faces.paste import paste_back
-from lipforcing_core.media.clock import frames_for_samples
+from lipforcing_core.media.clock import SAMPLE_RATE, frames_for_samples
 from lipforcing_core.media.decode import read_audio
 from lipforcing_core.media.encode import VideoWriter, mux
 from lipforcing_core.media.normalise import normalise
+from lipforcing_core.metrics.speed import ChunkStages, Stage, StageLedger
 from lipforcing_core.models.audio import AudioEncoder
 from lipforcing_core.products import file_sha256, write_json
+from lipforcing_core.streaming.clock import ChunkClock
 from lipforcing_core.streaming.generators import ChunkGenerator, ChunkInput
 from lipforcing_core.streaming.source import SourceFace, SourceFrame
 
@@ -28,32 +31,14 @@ ALIGNED_SIZE = 512
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChunkTiming:
-    """Seconds spent on one chunk by stage, and the frames it gave."""
-
-    num_frames: int
-    read_s: float
-    model_s: float
-    paste_s: float
-    commit_s: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class GenerationReport:
-    """What was generated and how long it took.
-
-    ttff_s and fps follow the paper's clock (method E.4): from the first encode to the end of the first chunk's
-    decode, and frames over model time; face tracking, pasting and encoding are not in them. wall_s is all of it.
-    """
+    """What was generated, and the ledger of where the wall time went (``metrics.speed`` reads it)."""
 
     output: Path
     num_frames: int
     num_passed_through: int
     model_id: str
-    ttff_s: float
-    fps: float
-    wall_s: float
-    chunks: list[ChunkTiming]
+    ledger: StageLedger
 
 
 def generate_video(
@@ -78,71 +63,56 @@ def generate_video(
     waveform = read_audio(audio)
     num_frames = frames_for_samples(len(waveform))
     if num_frames < 1:
-        raise BadInputError(f"{audio}: {len(waveform) / 16000:.3f} s of audio is less than one video frame")
-    plan = generator.plan(num_frames)
+        raise BadInputError(
+            f"{audio}: {len(waveform) / SAMPLE_RATE:.3f} s of audio is less than one video frame"
+        )
     generator.reset(seed)
-    timings: list[ChunkTiming] = []
-    passed_through = 0
-    with TemporaryDirectory(prefix="lipforcing-") as scratch:
-        cfr = Path(scratch) / "source.mp4"
+    chunks: list[ChunkStages] = []
+    passed_through = position = 0
+    with TemporaryDirectory(prefix="lipforcing-") as scratch, ExitStack() as cleanup:
+        cfr, silent = Path(scratch) / "source.mp4", Path(scratch) / "video.mp4"
         info = normalise(source, cfr, None)
-        face = SourceFace(cfr, detector, max_frames=num_frames)
-        silent = Path(scratch) / "video.mp4"
-        position = 0
+        face = cleanup.enter_context(closing(SourceFace(cfr, detector, max_frames=num_frames)))
+        setup_s = {"normalise and track": time.perf_counter() - started}
         with VideoWriter(silent, width=info.width, height=info.height) as writer:
-            for chunk_frames in plan:
-                stop = position + chunk_frames
-                t0 = time.perf_counter()
-                frames = face.read(position, stop)
-                features_FD = audio_encoder.encode_range(waveform, position, stop)
-                chunk = ChunkInput(faces=aligned_faces(frames, generator.size), audio_FD=features_FD)
-                t1 = time.perf_counter()
-                redrawn = generator.generate(chunk)
-                t2 = time.perf_counter()
-                for source_frame, face_pixels in zip(frames[: num_frames - position], redrawn, strict=False):
-                    writer.write(_composite(source_frame, face_pixels))
+            for chunk_frames in generator.plan(num_frames):
+                clock, stop = ChunkClock(), position + chunk_frames
+                kept = min(stop, num_frames) - position
+                with clock.stage(Stage.READ):
+                    frames = face.read(position, stop)
+                with clock.stage(Stage.ALIGN):
+                    faces = aligned_faces(frames, generator.size)
+                with clock.stage(Stage.AUDIO):
+                    features_FD = audio_encoder.encode_range(waveform, position, stop)
+                redrawn = generator.generate(ChunkInput(faces=faces, audio_FD=features_FD), clock)
+                for source_frame, pixels in zip(frames[:kept], redrawn, strict=False):
+                    with clock.stage(Stage.COMPOSITE):
+                        picture = _composite(source_frame, pixels)
+                    with clock.stage(Stage.WRITE):
+                        writer.write(picture)
                     passed_through += not source_frame.has_face
-                t3 = time.perf_counter()
                 if stop < num_frames:
-                    generator.commit()
-                t4 = time.perf_counter()
-                timings.append(
-                    ChunkTiming(
-                        num_frames=min(stop, num_frames) - position,
-                        read_s=t1 - t0,
-                        model_s=t2 - t1,
-                        paste_s=t3 - t2,
-                        commit_s=t4 - t3,
-                    )
-                )
+                    generator.commit(clock)
+                chunks.append(clock.finished(kept))
                 position = stop
                 if on_progress:
                     on_progress(min(position, num_frames), num_frames)
-        face.close()
+        chunks_done = time.perf_counter()
         tag = f"Synthetic video: lips redrawn by Lip Forcing Factory, model {generator.model_id}"
         mux(silent, waveform, output, metadata={"comment": tag})
-    write_json(
-        output.with_suffix(output.suffix + ".provenance.json"),
-        {
-            "synthetic": True,
-            "statement": tag,
-            "model_id": generator.model_id,
-            "seed": seed,
-            "source_sha256": file_sha256(source),
-            "audio_sha256": file_sha256(audio),
-            "output_sha256": file_sha256(output),
-        },
-    )
-    model_s = sum(t.model_s + t.commit_s for t in timings)
+    _write_provenance(source, audio, output, generator.model_id, seed, tag)
+    ended = time.perf_counter()
     return GenerationReport(
         output=output,
         num_frames=num_frames,
         num_passed_through=passed_through,
         model_id=generator.model_id,
-        ttff_s=timings[0].model_s,
-        fps=num_frames / model_s,
-        wall_s=time.perf_counter() - started,
-        chunks=timings,
+        ledger=StageLedger(
+            chunks=tuple(chunks),
+            wall_s=ended - started,
+            setup_s=setup_s,
+            finish_s={"mux and provenance": ended - chunks_done},
+        ),
     )
 
 
@@ -152,6 +122,19 @@ def aligned_faces(frames: list[SourceFrame], size: int) -> np.ndarray:
     if size != ALIGNED_SIZE:
         crops = [cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) for crop in crops]
     return np.stack(crops)
+
+
+def _write_provenance(source: Path, audio: Path, output: Path, model_id: str, seed: int, tag: str) -> None:
+    facts = {
+        "synthetic": True,
+        "statement": tag,
+        "model_id": model_id,
+        "seed": seed,
+        "source_sha256": file_sha256(source),
+        "audio_sha256": file_sha256(audio),
+        "output_sha256": file_sha256(output),
+    }
+    write_json(output.with_name(output.name + ".provenance.json"), facts)
 
 
 def _composite(source: SourceFrame, face_pixels: np.ndarray) -> np.ndarray:

@@ -15,10 +15,13 @@ from torch import Tensor
 
 from lipforcing_core.diffusion.samplers import euler_sample, few_step_chunk
 from lipforcing_core.faces.mask import keep_mask, latent_keep_mask
+from lipforcing_core.metrics.speed import Stage
 from lipforcing_core.models.causal import CausalStudent
+from lipforcing_core.models.codec import SPACE_STRIDE
 from lipforcing_core.models.conditions import Conditions, EncodedConditions
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.streaming.bundle import Bundle
+from lipforcing_core.streaming.clock import ChunkClock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +50,11 @@ class ChunkGenerator(Protocol):
         """Forget the stream; the noise of chunk k depends on ``seed`` and k alone."""
         ...
 
-    def generate(self, chunk: ChunkInput) -> np.ndarray:
+    def generate(self, chunk: ChunkInput, clock: ChunkClock) -> np.ndarray:
         """The redrawn faces ``[f, S, S, 3] uint8 RGB`` of the next chunk."""
         ...
 
-    def commit(self) -> None:
+    def commit(self, clock: ChunkClock) -> None:
         """Work that must be done before the next chunk but need not delay the frames of this one."""
         ...
 
@@ -67,6 +70,8 @@ class StudentGenerator:
         self._bundle = bundle
         self._student = bundle.model
         self._keep = torch.tensor(keep_mask(self.size))
+        side = self.size // SPACE_STRIDE
+        self._latent_keep = torch.tensor(latent_keep_mask(side, side))
         self._t_list = bundle.preset.schedule.t_list
         self.reset(0)
 
@@ -84,39 +89,42 @@ class StudentGenerator:
         self._decoder = codec.stream_decoder()
         self._reference_BC1HW: Tensor | None = None
         self._pending: tuple[Tensor, EncodedConditions] | None = None
-        side = self.size // 8
-        self._cache = self._student.new_cache(1, side, side)
+        self._cache = self._student.new_cache(1, *self._latent_keep.shape)
 
     @torch.inference_mode()
-    def generate(self, chunk: ChunkInput) -> np.ndarray:
-        video_BCFHW = to_model_range(chunk.faces)
-        plain_BCTHW = self._encoder.push(video_BCFHW)
-        masked_BCTHW = self._masked_encoder.push(video_BCFHW * self._keep)
-        if self._reference_BC1HW is None:
-            self._reference_BC1HW = plain_BCTHW[:, :, :1]
-        encoded = self._student.encode_conditions(
-            Conditions(
-                text_BLD=self._bundle.text_BLD,
-                audio_BND=torch.from_numpy(chunk.audio_FD)[None],
-                reference_BC1HW=self._reference_BC1HW,
-                keep_mask_HW=torch.tensor(latent_keep_mask(*plain_BCTHW.shape[-2:])),
-                masked_video_BCTHW=masked_BCTHW,
-                reference_sequence_BCTHW=plain_BCTHW,
-            ),
-            starts_clip=self._chunk_index == 0,
-        )
-        rng = chunk_rng(self._seed, self._chunk_index)
-        noise = torch.randn(plain_BCTHW.shape, generator=rng)
-        x0 = few_step_chunk(
-            self._student, encoded, self._cache, t_list=self._t_list, noise=noise, generator=rng
-        )
+    def generate(self, chunk: ChunkInput, clock: ChunkClock) -> np.ndarray:
+        with clock.stage(Stage.ENCODE):
+            video_BCFHW = to_model_range(chunk.faces)
+            plain_BCTHW = self._encoder.push(video_BCFHW)
+            masked_BCTHW = self._masked_encoder.push(video_BCFHW * self._keep)
+            if self._reference_BC1HW is None:
+                self._reference_BC1HW = plain_BCTHW[:, :, :1]
+        with clock.stage(Stage.DENOISE):
+            encoded = self._student.encode_conditions(
+                Conditions(
+                    text_BLD=self._bundle.text_BLD,
+                    audio_BND=torch.from_numpy(chunk.audio_FD)[None],
+                    reference_BC1HW=self._reference_BC1HW,
+                    keep_mask_HW=self._latent_keep,
+                    masked_video_BCTHW=masked_BCTHW,
+                    reference_sequence_BCTHW=plain_BCTHW,
+                ),
+                starts_clip=self._chunk_index == 0,
+            )
+            rng = chunk_rng(self._seed, self._chunk_index)
+            noise = torch.randn(plain_BCTHW.shape, generator=rng)
+            x0 = few_step_chunk(
+                self._student, encoded, self._cache, t_list=self._t_list, noise=noise, generator=rng
+            )
         self._pending = (x0, encoded)
-        return to_pixels(self._decoder.push(x0))
+        with clock.stage(Stage.DECODE):
+            return to_pixels(self._decoder.push(x0))
 
     @torch.inference_mode()
-    def commit(self) -> None:
+    def commit(self, clock: ChunkClock) -> None:
         if self._pending is not None:
-            self._student.store_chunk(*self._pending, self._cache)
+            with clock.stage(Stage.STORE):
+                self._student.store_chunk(*self._pending, self._cache)
             self._pending = None
             self._chunk_index += 1
 
@@ -132,7 +140,8 @@ class TeacherGenerator:
         self._bundle = bundle
         self._teacher = bundle.model
         self._keep = torch.tensor(keep_mask(self.size))
-        self._schedule = bundle.preset.schedule.flow()
+        side = self.size // SPACE_STRIDE
+        self._latent_keep = torch.tensor(latent_keep_mask(side, side))
         self.reset(0)
 
     def plan(self, num_frames: int) -> list[int]:
@@ -143,34 +152,35 @@ class TeacherGenerator:
         self._seed, self._window_index = seed, 0
 
     @torch.inference_mode()
-    def generate(self, chunk: ChunkInput) -> np.ndarray:
+    def generate(self, chunk: ChunkInput, clock: ChunkClock) -> np.ndarray:
         codec, schedule = self._bundle.codec, self._bundle.preset.schedule
-        video_BCFHW = to_model_range(chunk.faces)
-        plain_BCTHW = codec.encode(video_BCFHW)
-        conditions = Conditions(
-            text_BLD=self._bundle.text_BLD,
-            audio_BND=torch.from_numpy(chunk.audio_FD)[None],
-            reference_BC1HW=plain_BCTHW[:, :, :1],
-            keep_mask_HW=torch.tensor(latent_keep_mask(*plain_BCTHW.shape[-2:])),
-            masked_video_BCTHW=codec.encode(video_BCFHW * self._keep),
-            reference_sequence_BCTHW=plain_BCTHW,
-        )
-        encoded = self._teacher.encode_conditions(conditions)
-        null = self._teacher.encode_conditions(conditions.null(self._bundle.negative_text_BLD))
-        rng = chunk_rng(self._seed, self._window_index)
-        x0 = euler_sample(
-            self._teacher,
-            encoded,
-            null,
-            schedule=self._schedule,
-            num_steps=schedule.num_steps,
-            guidance_scale=schedule.guidance_scale,
-            noise=torch.randn(plain_BCTHW.shape, generator=rng),
-        )
+        with clock.stage(Stage.ENCODE):
+            video_BCFHW = to_model_range(chunk.faces)
+            plain_BCTHW = codec.encode(video_BCFHW)
+            masked_BCTHW = codec.encode(video_BCFHW * self._keep)
+        with clock.stage(Stage.DENOISE):
+            conditions = Conditions(
+                text_BLD=self._bundle.text_BLD,
+                audio_BND=torch.from_numpy(chunk.audio_FD)[None],
+                reference_BC1HW=plain_BCTHW[:, :, :1],
+                keep_mask_HW=self._latent_keep,
+                masked_video_BCTHW=masked_BCTHW,
+                reference_sequence_BCTHW=plain_BCTHW,
+            )
+            rng = chunk_rng(self._seed, self._window_index)
+            x0 = euler_sample(
+                self._teacher,
+                self._teacher.encode_conditions(conditions),
+                self._teacher.encode_conditions(conditions.null(self._bundle.negative_text_BLD)),
+                schedule=schedule.flow(),
+                guidance_scale=schedule.guidance_scale,
+                noise=torch.randn(plain_BCTHW.shape, generator=rng),
+            )
         self._window_index += 1
-        return to_pixels(codec.decode(x0))
+        with clock.stage(Stage.DECODE):
+            return to_pixels(codec.decode(x0))
 
-    def commit(self) -> None:
+    def commit(self, clock: ChunkClock) -> None:
         """Windows are independent: nothing to keep."""
 
 

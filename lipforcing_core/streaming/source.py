@@ -54,7 +54,11 @@ class SourceFace:
         low, high = min(indices), max(indices) + 1
         frames = self._reader.read(low, high)
         return [
-            SourceFrame(frame=frames[i - low], matrix=self._alignment.matrices_F23[i], has_face=bool(self._alignment.usable_F[i]))
+            SourceFrame(
+                frame=frames[i - low],
+                matrix=self._alignment.matrices_F23[i],
+                has_face=bool(self._alignment.usable_F[i]),
+            )
             for i in indices
         ]
 
@@ -66,4 +70,3 @@ class SourceFace:
 def _in_runs(reader: FrameReader, num_frames: int, run: int = 32) -> Iterator[np.ndarray]:
     for start in range(0, num_frames, run):
         yield from reader.read(start, min(start + run, num_frames))
-

@@ -26,7 +26,8 @@ def augment(mouth_BFCHW: Tensor, generator: torch.Generator) -> Tensor:
 
 def reduce_mouth(mouth_FCHW: Tensor) -> Tensor:
     """Area-averaged to [F, 3, 40, 48], as ``nano.mouth_region`` does."""
-    return functional.adaptive_avg_pool2d(mouth_FCHW, (MOUTH_HEIGHT, MOUTH_WIDTH))
+    height, width = mouth_FCHW.shape[-2:]
+    return _area_weights(height, MOUTH_HEIGHT) @ mouth_FCHW @ _area_weights(width, MOUTH_WIDTH).T
 
 
 def block_codec(mouth_FCHW: Tensor, num_coefficients: int) -> Tensor:
@@ -105,6 +106,15 @@ def _cosines() -> Tensor:
     basis = torch.einsum("at,by,cx->abctyx", time, row, row).reshape(-1, _TIME * _BLOCK * _BLOCK)
     order = [4.0 * a * a + b * b + c * c for a in range(_TIME) for b in range(_BLOCK) for c in range(_BLOCK)]
     return basis[torch.argsort(torch.tensor(order), stable=True)].contiguous()
+
+
+@lru_cache(maxsize=2)
+def _area_weights(size: int, reduced: int) -> Tensor:
+    """How much of each pixel lies in each larger one, rows of sum 1: [reduced, size]."""
+    ratio = size / reduced
+    start, pixel = ratio * torch.arange(reduced)[:, None], torch.arange(size)
+    overlap = torch.minimum(start + ratio, pixel + 1.0) - torch.maximum(start, pixel.float())
+    return overlap.clamp(min=0) / ratio
 
 
 def _dct(size: int) -> Tensor:

@@ -47,6 +47,13 @@ class OffsetAccuracy:
     matched_distance: float
     foreign_distance: float
 
+    def __str__(self) -> str:
+        return (
+            f"{self.num_frames} frames, {self.pictures}: offset exact {self.exact:.0%}, within 1 frame "
+            f"{self.within_one:.0%} of {self.num_clips} clips; Sync-C own sound "
+            f"{_range(self.matched_confidence)}, foreign {_range(self.foreign_confidence)}"
+        )
+
 
 def offset_accuracy(
     expert: SyncExpert,
@@ -91,7 +98,7 @@ PICTURES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def _try(
     expert: SyncExpert, frames: np.ndarray, clip: PuppetClip, offset: int, foreign: np.ndarray
 ) -> _Trial:
-    sound = clip.sound(num_frames=len(frames), delay_samples=offset * SAMPLES_PER_FRAME)
+    sound = clip.sound(num_frames=len(frames), lead_samples=offset * SAMPLES_PER_FRAME)
     matched = expert.score(frames, sound)
     other = expert.score(frames, foreign[: len(frames) * SAMPLES_PER_FRAME])
     return _Trial(matched.offset_frames - offset, matched, other)
@@ -115,3 +122,8 @@ def _summary(pictures: str, num_frames: int, trials: list[_Trial]) -> OffsetAccu
 def _percentiles(values: list[float]) -> tuple[float, float, float]:
     low, middle, high = np.percentile(values, [5, 50, 95])
     return float(low), float(middle), float(high)
+
+
+def _range(percentiles: tuple[float, float, float]) -> str:
+    low, middle, high = percentiles
+    return f"{middle:.1f} ({low:.1f} to {high:.1f})"

@@ -30,6 +30,8 @@ from lipforcing_core.sync.state import fill_network
 
 EMBEDDING_WIDTH = 64
 EMBEDDING_SCALE = 10.0
+RECOMMENDED_MIN_CONFIDENCE = 3.5
+"""Sync-C that separates puppets in sync from foreign sound in clips of 81 frames and more (see MODEL_CARD.md)."""
 MOUTH_REGION = (0.1875, 0.4375, 0.8125, 0.875)
 """x0, y0, x1, y1 as shares of the aligned crop's side."""
 MOUTH_HEIGHT, MOUTH_WIDTH = 40, 48

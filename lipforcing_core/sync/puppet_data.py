@@ -43,18 +43,22 @@ class PuppetClip:
     waveform: np.ndarray
 
     def sound(
-        self, *, start_frame: int = 0, num_frames: int | None = None, delay_samples: int = 0
+        self, *, start_frame: int = 0, num_frames: int | None = None, lead_samples: int = 0
     ) -> np.ndarray:
-        """The sound of some frames, heard ``delay_samples`` too early (an offset of ``delay_samples / 640``)."""
+        """The sound of some frames, ``lead_samples`` ahead of the picture (an offset of ``lead_samples / 640``)."""
         num_frames = len(self.frames) if num_frames is None else num_frames
-        start = (LEAD_FRAMES + start_frame) * SAMPLES_PER_FRAME + delay_samples
+        start = (LEAD_FRAMES + start_frame) * SAMPLES_PER_FRAME + lead_samples
         return self.waveform[start : start + num_frames * SAMPLES_PER_FRAME]
 
 
 def puppet_clips(
     seed: int, num_clips: int, num_frames: int, *, size: int = CROP_SIZE, mouths_only: bool = False
 ) -> Iterator[PuppetClip]:
-    """Clips of new voices, words, framings and head motions; portraits take turns. Equal seeds give equal clips."""
+    """Clips of new voices, words, framings and head motions; portraits take turns. Equal seeds give equal clips.
+
+    ``mouths_only`` keeps ``cut_mouth`` of every crop, at the standard crop size only.
+    """
+    assert size == CROP_SIZE or not mouths_only
     names = portrait_names()
     for index in range(num_clips):
         clip_seed = int(np.random.SeedSequence([seed, index, 0x5F]).generate_state(1)[0])

@@ -37,7 +37,7 @@ from lipforcing_core.sync.puppet_data import PuppetClip, puppet_clips
 WEIGHTS_FILE, RESULT_FILE = "nano.safetensors", "result.json"
 _SHIFTS = 15
 _HELD_OUT = 1_000_003  # added to the seed for puppets that are not trained on
-_Progress = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +55,14 @@ class SyncTrainSettings:
     temperature: float = 0.1
     shift_temperature: float = 0.05
     shift_weight: float = 0.5
-    held_out_clips: int = 32
+    held_out_clips: int = 24
     num_threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.batch_frames < 2 * _SHIFTS + WINDOW_FRAMES or self.batch_frames > self.num_frames:
+        shortest = 2 * _SHIFTS + WINDOW_FRAMES + 1
+        if not shortest <= self.batch_frames <= self.num_frames:
             raise BadInputError(
-                f"batch_frames must be between {2 * _SHIFTS + WINDOW_FRAMES} and num_frames={self.num_frames}, "
-                f"not {self.batch_frames}"
+                f"batch_frames must be between {shortest} and num_frames={self.num_frames}, not {self.batch_frames}"
             )
         if not 1 <= self.batch_clips <= self.num_clips:
             raise BadInputError(
@@ -81,7 +81,7 @@ class SyncTrainResult:
 
 
 def train_sync_expert(
-    settings: SyncTrainSettings, out_dir: Path, on_progress: _Progress = lambda stage, done, total: None
+    settings: SyncTrainSettings, out_dir: Path, on_progress: Progress = lambda stage, done, total: None
 ) -> SyncTrainResult:
     """Render puppets, train, evaluate; leaves ``nano.safetensors`` and ``result.json`` in ``out_dir``.
 
@@ -94,7 +94,7 @@ def train_sync_expert(
         for clip in puppet_clips(settings.seed, settings.num_clips, settings.num_frames, mouths_only=True):
             clips.append(clip)
             on_progress("render", len(clips), settings.num_clips)
-        network, final_loss = _fit(settings, clips, on_progress)
+        network, final_loss = fit_network(settings, clips, on_progress)
         weights = Path(out_dir) / WEIGHTS_FILE
         with atomic_path(weights) as temporary:
             metadata = {"format": "pt", "settings": json.dumps(asdict(settings), sort_keys=True)}
@@ -115,9 +115,10 @@ def train_sync_expert(
     return result
 
 
-def _fit(
-    settings: SyncTrainSettings, clips: list[PuppetClip], on_progress: _Progress
+def fit_network(
+    settings: SyncTrainSettings, clips: list[PuppetClip], on_progress: Progress
 ) -> tuple[NanoSyncNet, float]:
+    """Train on clips of mouth regions; the network in evaluation mode and the running mean of its last losses."""
     generator = torch.Generator().manual_seed(settings.seed)
     rng = np.random.default_rng([settings.seed, 0xBA7C])
     with torch.random.fork_rng(devices=[]):
@@ -175,7 +176,7 @@ def _batch(
         start = int(rng.integers(0, len(clip.frames) - num_frames + 1))
         mouths.append(clip.frames[start : start + num_frames])
         sound = clip.sound(
-            start_frame=start, num_frames=num_frames, delay_samples=int(rng.integers(-128, 129))
+            start_frame=start, num_frames=num_frames, lead_samples=int(rng.integers(-128, 129))
         )
         gain, noise = 10 ** rng.uniform(-0.3, 0.3), 10 ** rng.uniform(-4, -2)
         noisy = gain * (sound + noise * rng.standard_normal(len(sound)))

@@ -19,7 +19,8 @@ from lipforcing_core.diffusion.guidance import guided_velocity
 from lipforcing_core.diffusion.schedule import add_noise, x0_from_velocity
 from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.wan import WanTransformer
-from lipforcing_core.presets.schema import Preset
+from lipforcing_core.presets.load import load_preset
+from lipforcing_core.presets.schema import ModelPreset, Preset
 from lipforcing_core.products import content_key, file_sha256
 from lipforcing_core.training.checkpoint import TrainState, step_generator
 from lipforcing_core.training.common import MODEL_FILE, Prompts, load_model, save_model
@@ -58,6 +59,7 @@ def distill_student(
     student_init: Path,
     teacher_init: Path,
     reward: RewardModel,
+    critic_init: Path | None = None,
     on_step: OnStep | None = None,
 ) -> StageResult:
     """Distil the teacher at ``teacher_init`` into the student at ``student_init``; the critic starts as the
@@ -67,13 +69,14 @@ def distill_student(
     student's ``model.safetensors`` and the metrics; a killed run continues exactly.
     """
     settings = preset.distill
+    critic_init = critic_init or teacher_init
     networks = Networks(
         student=CausalStudent(preset.model.config(), preset.window.config()),
         critic=WanTransformer(preset.model.config()),
-        teacher=WanTransformer(preset.model.config()).requires_grad_(False),
+        teacher=WanTransformer(_teacher_size(preset).config()).requires_grad_(False),
     )
     load_model(networks.student, student_init)
-    load_model(networks.critic, teacher_init)
+    load_model(networks.critic, critic_init)
     load_model(networks.teacher, teacher_init)
     optimisers = {
         "student": make_optimiser(networks.student, settings.student),
@@ -91,7 +94,7 @@ def distill_student(
 
     key = content_key(
         STAGE, preset.model, preset.window, preset.schedule, settings, data.key,
-        file_sha256(student_init), file_sha256(teacher_init), reward.backend_id,
+        file_sha256(student_init), file_sha256(teacher_init), file_sha256(critic_init), reward.backend_id,
     )  # fmt: skip
     num_iterations = settings.student.steps * settings.critic_per_student
     metrics_path = run_steps(
@@ -181,6 +184,11 @@ def _noised(rollout: Tensor, preset: Preset, generator: torch.Generator) -> tupl
     t_B = preset.schedule.flow().sample_t(len(rollout), generator)
     noise = torch.randn(rollout.shape, generator=generator)
     return t_B, add_noise(rollout.detach(), noise, t_B)
+
+
+def _teacher_size(preset: Preset) -> ModelPreset:
+    name = preset.distill.teacher_preset
+    return preset.model if name is None else load_preset(name).model
 
 
 def _critic_step(

@@ -26,7 +26,10 @@ class RewardModel(Protocol):
 class SyncScorer(Protocol):
     """The part of a sync expert that the reward uses."""
 
-    backend_id: str
+    @property
+    def backend_id(self) -> str:
+        """Name and content hash of the weights."""
+        ...
 
     def reward_score(self, frames: np.ndarray, waveform: np.ndarray) -> float:
         """Sync-C of ``[F, S, S, 3]`` uint8 RGB aligned crops, out-of-range shifts shortened (method D.5)."""

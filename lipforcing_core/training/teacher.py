@@ -26,6 +26,7 @@ from lipforcing_core.training.common import (
     weigh_mouth,
 )
 from lipforcing_core.training.dataset import Batch, LatentWindows
+from lipforcing_core.training.initial import start_at_reference
 from lipforcing_core.training.loop import (
     OnStep,
     StageResult,
@@ -49,7 +50,7 @@ def train_base(
     """
     settings = preset.base
     assert settings is not None, "the caller asks for a base stage only where the preset has one"
-    model = WanTransformer(preset.model.config()).init_weights(settings.seed)
+    model = start_at_reference(WanTransformer(preset.model.config()), settings.seed)
     key = content_key("base", preset.model, preset.schedule, settings, data.key)
     return _train("base", settings, preset, model, data, prompts, out_dir, key, on_step)
 

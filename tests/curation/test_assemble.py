@@ -88,8 +88,8 @@ def test_funnel_narrows_stage_by_stage(corpus: Corpus, tmp_path: Path) -> None:
         "sound": (1, 240),
         "length": (1, 240),
         "face": (1, 180),
-        "sync": (1, 180),
         "quality": (1, 120),
+        "sync": (1, 120),
     }
     reasons = {row.reason.value: row.seconds for row in report.reasons}
     assert reasons == {

@@ -113,13 +113,16 @@ def test_defects_have_reasons_of_their_own(
 
 
 def test_a_face_that_leaves_is_lost_and_a_gap_may_be_allowed(reel: Reel, curate: Curate) -> None:
-    # the two halves differ too little to be a cut once the detector is made less sensitive
     path = reel("half", ["half"], shot_frames=90)
-    outcome = curate(path, shot_min_content_change=200.0)
-    (decision,) = outcome.decisions
+    whole = {"shot_min_content_change": 200.0}  # so that the leaving is no cut
+    (decision,) = curate(path, **whole).decisions
     assert decision.reason is RejectReason.FACE_LOST
     assert decision.measured is not None
     assert 30 <= decision.measured <= 45
+    (allowed,) = curate(path, **whole, max_absent_frames=45).decisions
+    assert allowed.reason is not RejectReason.FACE_LOST
+    (unseen,) = curate(path, **whole, min_detected_fraction=0.6).decisions
+    assert unseen.reason is RejectReason.NO_FACE
 
 
 def test_unrelated_sound_has_low_confidence(
@@ -179,15 +182,16 @@ def test_sound_that_ends_early_costs_only_the_rest(reel: Reel, curate: Curate, t
 
 
 def test_second_run_repeats_nothing_and_thresholds_decide_anew(reel: Reel, curate_afresh: Curate) -> None:
-    curate, path = curate_afresh, reel("two", ["flat", "grey"])
+    curate, path = curate_afresh, reel("two", ["face", "grey"])
     first = curate(path)
     calls = (SquareDetector.calls, BlueExpert.calls, DetailQuality.calls)
     assert min(calls) > 0
     assert curate(path) == first
-    lenient = curate(path, quality_threshold=0.0)
+    poor = curate(path, quality_threshold=99.0)
     strict = curate(path, sync_confidence_min=99.0)
     assert (SquareDetector.calls, BlueExpert.calls, DetailQuality.calls) == calls
-    assert (len(first.clips), len(lenient.clips)) == (0, 1)
+    assert (len(first.clips), len(strict.clips)) == (1, 0)
+    assert {d.reason for d in poor.decisions} == {RejectReason.NO_FACE, RejectReason.QUALITY_LOW}
     assert {d.reason for d in strict.decisions} == {RejectReason.NO_FACE, RejectReason.SYNC_CONFIDENCE_LOW}
     assert strict.frames_in == first.frames_in
 
@@ -230,7 +234,7 @@ def test_outcome_travels_as_json_and_pickle(reel: Reel, curate: Curate) -> None:
 
 
 def test_intermediate_is_cleared_unless_wanted(reel: Reel, curate_afresh: Curate, store: StepStore) -> None:
-    curate, path = curate_afresh, reel("two", ["flat", "grey"])
+    curate, path = curate_afresh, reel("two", ["face", "grey"])
     curate(path)
     assert not list(store.root.glob("normalise/*/video.mp4"))
     curate(path, detect_stride=3, keep_normalised=True)  # needs the picture again

@@ -75,12 +75,12 @@ def test_unknown_name_lists_the_known() -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="cannot be read: No such file"):
+    with pytest.raises(BadInputError, match=r"cannot be read: No such file"):
         load_preset(tmp_path / "none.toml")
 
 
 def test_malformed_toml_gives_the_line(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="not valid TOML.*line 2"):
+    with pytest.raises(BadInputError, match=r"not valid TOML.*line 2"):
         load_preset(_written(tmp_path, 'name = "x"\nsummary = oops\n'))
 
 
@@ -108,6 +108,8 @@ def test_presets_load_without_torch() -> None:
     import subprocess
     import sys
 
-    code = "import sys; from lipforcing_core.presets import load_preset; load_preset('14b'); print('torch' in sys.modules)"
+    code = (
+        "import sys; import lipforcing_core.presets as p; p.load_preset('14b'); print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -38,7 +38,7 @@ def test_length_follows_the_audio(student: Bundle, tmp_path: Path, seconds: floa
     assert report.num_frames == frames
     assert len(read_frames(report.output)) == frames
     assert abs(len(read_audio(report.output)) / 640 - frames) < 1
-    assert sum(chunk.num_frames for chunk in report.chunks) == frames
+    assert sum(chunk.num_frames for chunk in report.ledger.chunks) == frames
 
 
 def test_only_the_mouth_region_changes(student: Bundle, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_same_seed_same_file_other_seed_other_file(student: Bundle, tmp_path: Pa
 def test_the_teacher_works_in_windows(teacher: Bundle, tmp_path: Path) -> None:
     video = write_video(tmp_path / "v.mp4", texture(40))
     report = _generate(teacher, tmp_path, video, write_speech(tmp_path / "a.wav", 1.6))
-    assert [chunk.num_frames for chunk in report.chunks] == [33, 7]
+    assert [chunk.num_frames for chunk in report.ledger.chunks] == [33, 7]
 
 
 def test_the_output_says_that_it_is_synthetic(student: Bundle, tmp_path: Path) -> None:

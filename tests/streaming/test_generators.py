@@ -15,6 +15,7 @@ from lipforcing_core.faces.mask import keep_mask, latent_keep_mask
 from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.conditions import Conditions
 from lipforcing_core.streaming.bundle import Bundle, load_bundle
+from lipforcing_core.streaming.clock import ChunkClock
 from lipforcing_core.streaming.generators import (
     ChunkInput,
     StudentGenerator,
@@ -38,13 +39,13 @@ def test_streaming_equals_a_rollout_over_the_whole_clip(student: Bundle) -> None
     audio_FD = np.random.default_rng(0).standard_normal((33, 320)).astype(np.float32)
     generator = StudentGenerator(student)
     generator.reset(7)
-    streamed, position = [], 0
+    streamed, position, clock = [], 0, ChunkClock()
     for size in generator.plan(33):
         chunk = ChunkInput(
             faces=faces[position : position + size], audio_FD=audio_FD[position : position + size]
         )
-        streamed.append(generator.generate(chunk))
-        generator.commit()
+        streamed.append(generator.generate(chunk, clock))
+        generator.commit(clock)
         position += size
     assert np.array_equal(np.concatenate(streamed), _whole_clip(student, faces, audio_FD, seed=7))
 

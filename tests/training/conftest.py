@@ -43,6 +43,21 @@ def make_clip(seed: int, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
     return frames, (0.5 * np.repeat(level, 640) * tone).astype(np.float32)
 
 
+def write_clip(
+    path: Path, frames: np.ndarray, waveform: np.ndarray, codec: BlockCodec, preset: Preset
+) -> int:
+    """Latent windows of a clip that is named after its file."""
+    return encode_frames(
+        frames,
+        waveform,
+        path,
+        clip_id=path.stem,
+        codec=codec,
+        audio_encoder=LogMelEncoder(),
+        video=preset.video,
+    )
+
+
 @pytest.fixture(scope="session")
 def preset() -> Preset:
     return tiny_preset()
@@ -58,11 +73,8 @@ def clip_files(preset: Preset, codec: BlockCodec, tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("latents")
     paths = []
     for seed in range(3):
-        frames, waveform = make_clip(seed, 57)
         path = folder / f"clip{seed}.safetensors"
-        encode_frames(
-            frames, waveform, path, clip_id=f"clip{seed}", codec=codec, audio_encoder=LogMelEncoder(), video=preset.video
-        )  # fmt: skip
+        write_clip(path, *make_clip(seed, 57), codec, preset)
         paths.append(path)
     return paths
 

@@ -10,12 +10,11 @@ import torch
 from safetensors.torch import load_file
 
 from lipforcing_core.errors import BadInputError
-from lipforcing_core.models.audio import LogMelEncoder
 from lipforcing_core.models.codec import BlockCodec
 from lipforcing_core.presets import Preset
-from lipforcing_core.training.dataset import Batch, LatentWindows, encode_frames
+from lipforcing_core.training.dataset import Batch, LatentWindows
 
-from .conftest import make_clip
+from .conftest import make_clip, write_clip
 
 
 def test_batch_shapes(data: LatentWindows) -> None:
@@ -68,7 +67,7 @@ def test_reference_sequence_never_overlaps_the_target(preset: Preset, tmp_path: 
     frames = np.broadcast_to(levels[:, None, None, None], (70, 64, 64, 3)).copy()
     codec = BlockCodec.fit([frames])
     path = tmp_path / "clip.safetensors"
-    encode_frames(frames, np.zeros(0), path, clip_id="numbers", codec=codec, audio_encoder=LogMelEncoder(), video=preset.video)  # fmt: skip
+    write_clip(path, frames, np.zeros(0), codec, preset)
     batch = LatentWindows([path], preset.video).batch(24, seed=0, step=0)
     target = codec.decode(batch.latents_BCTHW).mean(dim=(1, 3, 4))
     other = codec.decode(batch.reference_sequence_BCTHW).mean(dim=(1, 3, 4))
@@ -79,21 +78,16 @@ def test_reference_sequence_never_overlaps_the_target(preset: Preset, tmp_path: 
 def test_a_clip_too_short_for_a_reference_gets_zeros(
     preset: Preset, codec: BlockCodec, tmp_path: Path
 ) -> None:
-    frames, waveform = make_clip(5, 33)
     path = tmp_path / "clip.safetensors"
-    encode_frames(frames, waveform, path, clip_id="short", codec=codec, audio_encoder=LogMelEncoder(), video=preset.video)  # fmt: skip
+    write_clip(path, *make_clip(5, 33), codec, preset)
     batch = LatentWindows([path], preset.video).batch(4, seed=0, step=0)
     assert not batch.reference_sequence_BCTHW.any()
     assert batch.reference_BC1HW.any()
 
 
 def test_encoding_is_atomic_and_repeatable(preset: Preset, codec: BlockCodec, tmp_path: Path) -> None:
-    frames, waveform = make_clip(0, 57)
     paths = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
-    counts = [
-        encode_frames(frames, waveform, path, clip_id="x", codec=codec, audio_encoder=LogMelEncoder(), video=preset.video)
-        for path in paths
-    ]  # fmt: skip
+    counts = [write_clip(path, *make_clip(0, 57), codec, preset) for path in paths]
     assert counts == [4, 4]
     first, second = (load_file(path) for path in paths)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -109,13 +103,11 @@ def test_silenced_and_selected_samples(data: LatentWindows) -> None:
 
 
 def test_errors(preset: Preset, codec: BlockCodec, clip_files: list[Path], tmp_path: Path) -> None:
-    frames, waveform = make_clip(0, 20)
-    with pytest.raises(BadInputError, match="has 20 frames; a training window needs 21"):
-        encode_frames(frames, waveform, tmp_path / "x", clip_id="c", codec=codec, audio_encoder=LogMelEncoder(), video=preset.video)  # fmt: skip
+    with pytest.raises(BadInputError, match="clip x has 20 frames; a training window needs 21"):
+        write_clip(tmp_path / "x", *make_clip(0, 20), codec, preset)
     with pytest.raises(BadInputError, match="no training clips"):
         LatentWindows([], preset.video)
     frames, waveform = make_clip(9, 48)
-    other = tmp_path / "other.safetensors"
-    encode_frames(frames, waveform, other, clip_id="o", codec=BlockCodec.fit([frames]), audio_encoder=LogMelEncoder(), video=preset.video)  # fmt: skip
+    write_clip(tmp_path / "other", frames, waveform, BlockCodec.fit([frames]), preset)
     with pytest.raises(BadInputError, match="different backends"):
-        LatentWindows([*clip_files, other], preset.video)
+        LatentWindows([*clip_files, tmp_path / "other"], preset.video)

@@ -4,7 +4,9 @@ the method.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from torch import Tensor
 
 from lipforcing_core.errors import IncompatibleCheckpointError
 from lipforcing_core.models.causal import CausalStudent
+from lipforcing_core.models.conditions import EncodedConditions
+from lipforcing_core.models.kv_cache import KVCache
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets import Preset
 from lipforcing_core.training.checkpoint import step_generator
@@ -190,27 +194,36 @@ def networks(preset: Preset, base_path: Path) -> Networks:
     return Networks(student=student, critic=critic, teacher=teacher.requires_grad_(False))
 
 
-def test_rollout_stops_gradient_into_the_past(
-    preset: Preset, data: LatentWindows, prompts: Prompts, networks: Networks
+@pytest.mark.parametrize("with_grad", [True, False])
+def test_rollout_has_gradient_at_the_exit_only(
+    preset: Preset,
+    data: LatentWindows,
+    prompts: Prompts,
+    networks: Networks,
+    monkeypatch: pytest.MonkeyPatch,
+    with_grad: bool,
 ) -> None:
-    """With the second chunk alone in the loss, the first chunk's own noise input must not matter to the gradient."""
-    conditions = data.batch(1, seed=0, step=0).conditions(prompts.text_BLD)
-    rollout = roll_out(
-        networks.student, conditions, t_list=preset.schedule.t_list, generator=step_generator(0, "t", 0), with_grad=True
-    )  # fmt: skip
-    assert rollout.shape == (1, 16, 6, 8, 8)
-    assert rollout.requires_grad
-    first = torch.autograd.grad(rollout[:, :, :3].sum(), list(networks.student.parameters()), allow_unused=True, retain_graph=True)  # fmt: skip
-    second = torch.autograd.grad(
-        rollout[:, :, 3:].sum(), list(networks.student.parameters()), allow_unused=True
-    )
-    assert any(grad is not None and grad.abs().sum() > 0 for grad in first)
-    assert any(grad is not None and grad.abs().sum() > 0 for grad in second)
-    quiet = roll_out(
-        networks.student, conditions, t_list=preset.schedule.t_list, generator=step_generator(0, "t", 0), with_grad=False
-    )  # fmt: skip
-    assert not quiet.requires_grad
-    torch.testing.assert_close(quiet, rollout.detach())
+    student, calls = networks.student, []
+    denoise = student.denoise_chunk
+
+    def watched(x: Tensor, t: float, encoded: EncodedConditions, cache: KVCache) -> Tensor:
+        calls.append((t, torch.is_grad_enabled()))
+        assert not any(key.requires_grad for key in cache.keys)
+        return denoise(x, t, encoded, cache)
+
+    monkeypatch.setattr(student, "denoise_chunk", watched)
+    conditions, exits = data.batch(1, seed=0, step=0).conditions(prompts.text_BLD), set()
+    for step in range(8):
+        calls.clear()
+        generator = step_generator(0, "roll", step)
+        rollout = roll_out(
+            student, conditions, t_list=(0.9, 0.5, 0.0), generator=generator, with_grad=with_grad
+        )
+        assert rollout.shape == (1, 16, 6, 8, 8)
+        assert rollout.requires_grad == with_grad
+        assert calls in ([(0.9, with_grad)] * 2, [(0.9, False), (0.5, with_grad)] * 2)
+        exits.add(len(calls))
+    assert exits == {2, 4}
 
 
 def test_matching_loss_is_zero_where_critic_equals_teacher(
@@ -296,3 +309,36 @@ def test_sync_reward_hands_over_pixels_and_fp32_sound(codec, data: LatentWindows
     expected = ((codec.decode(batch.latents_BCTHW) + 1) * 127.5).mean(dim=(1, 2, 3, 4))
     torch.testing.assert_close(scores, expected, atol=0.5, rtol=0)
     assert reward.backend_id.startswith("expert-v1+block-pca-v1@sha256:")
+
+
+def test_a_larger_teacher_needs_a_critic_of_the_students_size(
+    preset: Preset, data: LatentWindows, prompts: Prompts, base_path: Path, tmp_path: Path
+) -> None:
+    teacher = preset.model_copy(update={"model": preset.model.model_copy(update={"dim": 36})})
+    (tmp_path / "larger.toml").write_text(_as_toml(teacher), encoding="utf-8")
+    larger = tmp_path / "larger.safetensors"
+    save_model(WanTransformer(teacher.model.config()).init_weights(0), larger)
+    distill = preset.distill.model_copy(update={"teacher_preset": str(tmp_path / "larger.toml")})
+    chosen = preset.model_copy(update={"distill": distill})
+    run = partial(
+        distill_student, chosen, data, prompts, tmp_path / "out",
+        student_init=base_path, teacher_init=larger, reward=FakeReward(),
+    )  # fmt: skip
+    with pytest.raises(IncompatibleCheckpointError, match=r"larger\.safetensors: .* has shape"):
+        run()
+    assert run(critic_init=base_path).model_path.is_file()
+
+
+def _as_toml(preset: Preset) -> str:
+    """A preset written back as TOML: plain values, then sections, then sections of sections."""
+
+    def write(values: dict[str, object], name: str) -> list[str]:
+        plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
+        lines = [f"[{name}]"] if name else []
+        lines += [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
+        for key, value in values.items():
+            if isinstance(value, dict):
+                lines += write(value, f"{name}.{key}".lstrip("."))
+        return lines
+
+    return "\n".join(write(preset.model_dump(mode="json", exclude_none=True), ""))

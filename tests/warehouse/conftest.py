@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,7 @@ METRICS = [
     # metric, label, unit, higher is better, published name, wall clock, backend, steps of quality by system
     ("sync_c", "Sync-C", None, True, "Sync-C", False, SYNC),
     ("sync_d", "Sync-D", None, False, "Sync-D", False, SYNC),
-    ("aperture_correlation", "Aperture-envelope r", None, True, None, False, "aperture-v1"),
+    ("aperture_corr", "Aperture-envelope r", None, True, None, False, "aperture-v1"),
     ("ssim", "SSIM", None, True, "SSIM", False, "skimage-0.26"),
     ("fid", "FID", None, False, "FID", False, IMAGE),
     ("fps", "FPS", "frames/s", True, "FPS", True, "clock"),
@@ -71,10 +72,16 @@ def fill_inbox(root: Path, run_id: str = "demo-0001", *, shift: float = 0.0, wal
     return root
 
 
+@pytest.fixture(scope="session")
+def shared_inbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An inbox with one run, for reading."""
+    return fill_inbox(tmp_path_factory.mktemp("shared") / "inbox")
+
+
 @pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    """An inbox with one run."""
-    return fill_inbox(tmp_path / "inbox")
+def inbox(shared_inbox: Path, tmp_path: Path) -> Path:
+    """An inbox with one run, of the test's own."""
+    return Path(shutil.copytree(shared_inbox, tmp_path / "inbox"))
 
 
 @pytest.fixture
@@ -83,10 +90,10 @@ def fill() -> Callable[..., Path]:
     return fill_inbox
 
 
-@pytest.fixture
-def snapshot(inbox: Path, tmp_path: Path) -> Path:
-    """A warehouse loaded from the inbox."""
-    return load(inbox, tmp_path / "warehouse.duckdb").path
+@pytest.fixture(scope="session")
+def snapshot(shared_inbox: Path) -> Path:
+    """A warehouse loaded from the inbox, for reading."""
+    return load(shared_inbox, shared_inbox.parent / "warehouse.duckdb").path
 
 
 def _run(wall: float) -> dict[str, object]:

@@ -47,7 +47,7 @@ class Question:
     copied: str = "source"
     unrelated: str = "distilled_unrelated"
     metric: str = "sync_c"
-    independent_metric: str = "aperture_correlation"
+    independent_metric: str = "aperture_corr"
     quality_metric: str = "sync_c"
 
 
@@ -66,3 +66,5 @@ class ReportContext:
     versions: Mapping[str, str] = field(default_factory=dict)
     commands: Sequence[Command] = ()
     next_steps: Sequence[Command] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Other products of the run: label to path relative to the report."""

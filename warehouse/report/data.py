@@ -43,6 +43,7 @@ class ReportData:
     timings: list[Row]
     metrics: list[Row]
     protocols: list[Row]
+    gaps: list[Row]
 
 
 def read_report_data(warehouse_path: Path | str, run_id: str) -> ReportData:
@@ -54,19 +55,27 @@ def read_report_data(warehouse_path: Path | str, run_id: str) -> ReportData:
 
         runs = rows("select * from runs where run_id = $run")
         if not runs:
-            raise WarehouseError(f"{warehouse_path}: no run {run_id!r} in the warehouse; load its inbox first")
+            raise WarehouseError(
+                f"{warehouse_path}: no run {run_id!r} in the warehouse; load its inbox first"
+            )
         return ReportData(
             run=runs[0],
             funnel=rows("from curation_funnel where run_id = $run order by dataset_id, position"),
-            losses=rows("from reject_reasons where run_id = $run order by dataset_id, num_segments desc, reason"),
+            losses=rows(
+                "from reject_reasons where run_id = $run order by dataset_id, num_segments desc, reason"
+            ),
             decisions=rows(
                 "select dataset_id, decision, count(*) as num, sum(seconds) as seconds from curation_decisions "
                 "where run_id = $run group by all order by all"
             ),
             curves=_series(rows("from training_curves where run_id = $run order by stage, name, step")),
-            scores=rows("from set_scores where run_id = $run order by dataset_id, protocol_id, metric, backend"),
+            scores=rows(
+                "from set_scores where run_id = $run order by dataset_id, protocol_id, metric, backend"
+            ),
             effects=rows("from stage_effects where run_id = $run"),
-            published=rows("from paper_main_hdtf where origin = 'published' and $run is not null"),
+            published=rows(
+                "from published_results where paper_table = 'main_hdtf' and $run is not null order by row_number"
+            ),
             pareto=rows("from pareto where run_id = $run or (origin = 'published' and $run is not null)"),
             timings=rows(
                 "from stage_timings where run_id = $run order by position nulls last, started_at, stage, item"
@@ -77,6 +86,11 @@ def read_report_data(warehouse_path: Path | str, run_id: str) -> ReportData:
             protocols=rows(
                 "from protocols where protocol_id in "
                 "(select protocol_id from metric_values where run_id = $run) order by protocol_id"
+            ),
+            gaps=rows(
+                "select system, coalesce(label, metric) as metric_label, because, count(*) as num "
+                "from unavailable_values left join metrics using (metric) where run_id = $run "
+                "group by all order by all"
             ),
         )
 

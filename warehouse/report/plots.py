@@ -6,7 +6,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from warehouse.report.data import Row, Series
 
@@ -20,10 +20,8 @@ _THEME = {
     "#010204": "var(--muted)",
     "#010205": "var(--line)",
     "#010206": "var(--series-1)",
-    "#010207": "var(--series-2)",
-    "#010208": "var(--card)",
 }
-_INK, _MUTED, _LINE, _FIRST, _SECOND, _CARD = _THEME
+_INK, _MUTED, _LINE, _FIRST = _THEME
 
 _MAX_POINTS = 400
 _REAL_TIME_FPS = 25
@@ -64,7 +62,7 @@ def interval_plot(rows: Sequence[Row], highlighted: str, name: str) -> str:
 
 def speed_quality(points: Sequence[Row], metric_label: str, name: str) -> str:
     """Frames per second against one quality metric; points nobody beats in both are joined."""
-    figure, axes = _canvas(4.4, 3.2)
+    figure, axes = _canvas(4.8, 3.4)
     axes.set_xscale("log")
     axes.axvline(_REAL_TIME_FPS, color=_MUTED, linewidth=0.9, linestyle=(0, (3, 3)))
     frontier = sorted((p for p in points if p["on_frontier"]), key=lambda p: (p["fps"], p["quality"]))
@@ -72,12 +70,18 @@ def speed_quality(points: Sequence[Row], metric_label: str, name: str) -> str:
     for point in points:
         color = _FIRST if point["on_frontier"] else _MUTED
         axes.plot([point["fps"]], [point["quality"]], "o", color=color, markersize=6)
-    axes.set_xlabel("frames per second (log scale; dashed: real time, 25)")
+    axes.set_xlabel("frames per second, log scale (dashed: real time)")
     higher = bool(points and points[0]["higher_is_better"])
     axes.set_ylabel(f"{metric_label} ({'higher' if higher else 'lower'} is better)")
     if not higher:
         axes.invert_yaxis()
     axes.margins(x=0.16, y=0.14)
+    low, high = axes.get_xlim()
+    subdivisions = (1, 2, 5) if high / low < 200 else (1,)
+    axes.set_xticks(
+        [v for v in (m * 10.0**e for e in range(-3, 6) for m in subdivisions) if low <= v <= high]
+    )
+    axes.set_xlim(low, high)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(lambda value, _: "")
     _place_labels(figure, axes, points)
@@ -86,13 +90,15 @@ def speed_quality(points: Sequence[Row], metric_label: str, name: str) -> str:
 
 def _place_labels(figure: Figure, axes: Axes, points: Sequence[Row]) -> None:
     """Write each label beside its point, on the first side where it covers nothing."""
-    figure.canvas.draw()
-    size, height, gap = 7.5, 10.0, 6.0
+    figure.draw_without_rendering()
+    size, height, gap = 8.0, 11.0, 7.0
     frame = axes.get_window_extent()
     spots = [tuple(axes.transData.transform((p["fps"], p["quality"]))) for p in points]
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in spots]
+    line = axes.transData.transform((_REAL_TIME_FPS, 1.0))[0]
+    taken.append((line - 1, frame.y0, line + 1, frame.y1))
     for point, (x, y) in zip(points, spots, strict=True):
-        width = 4.4 * len(point["label"])
+        width = 0.62 * size * len(point["label"])
         sides = [
             (x + gap, y - height / 2, "left"),
             (x - gap - width, y - height / 2, "right"),
@@ -105,7 +111,9 @@ def _place_labels(figure: Figure, axes: Axes, points: Sequence[Row]) -> None:
         ]
         boxes = [((left, low, left + width, low + height), side) for left, low, side in sides]
         inside = [
-            (b, s) for b, s in boxes if b[0] > frame.x0 and b[2] < frame.x1 and b[1] > frame.y0 and b[3] < frame.y1
+            (b, s)
+            for b, s in boxes
+            if b[0] > frame.x0 and b[2] < frame.x1 and b[1] > frame.y0 and b[3] < frame.y1
         ]
         box, side = min(inside or boxes, key=lambda item: sum(_overlap(item[0], other) for other in taken))
         taken.append(box)
@@ -140,9 +148,9 @@ def _canvas(width_in: float, height_in: float) -> tuple[Figure, Axes]:
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         axes.spines[side].set_color(_LINE)
-    axes.tick_params(colors=_MUTED, labelcolor=_INK, labelsize=8, length=3, which="both")
-    axes.xaxis.label.set(color=_MUTED, fontsize=8)
-    axes.yaxis.label.set(color=_MUTED, fontsize=8)
+    axes.tick_params(colors=_MUTED, labelcolor=_INK, labelsize=9, length=3, which="both")
+    axes.xaxis.label.set(color=_MUTED, fontsize=9)
+    axes.yaxis.label.set(color=_MUTED, fontsize=9)
     return figure, axes
 
 
@@ -152,8 +160,7 @@ def _svg(figure: Figure, name: str, description: str) -> str:
 
     name = re.sub(r"[^a-z0-9]+", "-", name.lower())
     stream = io.StringIO()
-    settings: dict[str, Any] = {"svg.fonttype": "none", "svg.hashsalt": name}
-    with rc_context(settings):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(stream, format="svg", metadata={"Date": None})
     text = stream.getvalue()
     text = text[text.index("<svg") :]
@@ -163,6 +170,5 @@ def _svg(figure: Figure, name: str, description: str) -> str:
     text = re.sub(r'href="#', f'href="#{name}-', text).replace("url(#", f"url(#{name}-")
     for color, variable in _THEME.items():
         text = text.replace(color, variable)
-    text = re.sub(r'<svg width="[^"]*" height="[^"]*"', "<svg", text)
     label = description.replace("&", "and").replace('"', "'").replace("<", " ")
     return re.sub(r"<svg[^>]*viewBox", f'<svg role="img" aria-label="{label}" viewBox', text, count=1)

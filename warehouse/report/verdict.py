@@ -79,7 +79,10 @@ def _headline(main: list[str], check: list[str]) -> tuple[Tone, str]:
             return Tone.GOOD, "The lips follow new audio, and a measure without any network agrees."
         if not check or "not measured" in check:
             return Tone.MIXED, "The lips follow new audio; no independent measure was taken to confirm it."
-        return Tone.MIXED, "The sync score says the lips follow new audio, but the independent measure does not agree."
+        return (
+            Tone.MIXED,
+            "The sync score says the lips follow new audio, but the independent measure does not agree.",
+        )
     if all(verdict == "worse" for verdict in main):
         return Tone.BAD, "The lips follow the new audio less than the baselines do."
     if "better" in main:

@@ -2,6 +2,9 @@ create table metrics (
     metric varchar not null,
     label varchar not null,
     definition varchar not null,
+    version integer,
+    scope varchar,
+    computed_by varchar,
     unit varchar,
     higher_is_better boolean,
     published_name varchar,
@@ -15,6 +18,9 @@ comment on table metrics is
 comment on column metrics.metric is 'Name used in every fact row.';
 comment on column metrics.label is 'Name for tables and plots.';
 comment on column metrics.definition is 'How it is computed, in one or two sentences.';
+comment on column metrics.version is 'Version of the definition.';
+comment on column metrics.scope is 'clip: per clip, a set has the mean; set: over a set only.';
+comment on column metrics.computed_by is 'The kind of backend it needs: pixels, sync expert, image features, clock, ...';
 comment on column metrics.unit is 'Unit; null for dimensionless.';
 comment on column metrics.higher_is_better is 'Direction; null where neither end is better.';
 comment on column metrics.published_name is 'The paper''s name of the same quantity; null where the paper has none.';

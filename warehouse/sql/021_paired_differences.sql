@@ -7,6 +7,7 @@ create table paired_differences (
     difference double not null,
     ci_low double,
     ci_high double,
+    no_interval_because varchar,
     n integer not null check (n > 0),
     num_identities integer,
     protocol_id varchar not null,
@@ -27,5 +28,6 @@ comment on column paired_differences.ci_low is 'Lower end of its 95 % bootstrap 
 comment on column paired_differences.ci_high is 'Upper end of its 95 % bootstrap interval.';
 comment on column paired_differences.n is 'Clips both systems were scored on.';
 comment on column paired_differences.num_identities is 'How many different people; the intervals resample these. Null where not counted.';
+comment on column paired_differences.no_interval_because is 'Why there is no interval, where there is none.';
 comment on column paired_differences.protocol_id is 'Protocol; joins protocols.';
 comment on column paired_differences.backend is 'The network or algorithm that produced the number, with its hash. Never compare two backends.';

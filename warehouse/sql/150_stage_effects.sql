@@ -16,6 +16,7 @@ select
     d.ci_high,
     d.n,
     d.num_identities,
+    d.no_interval_because,
     m.higher_is_better,
     coalesce(m.is_wall_clock, false) as is_wall_clock,
     case

@@ -1,0 +1,172 @@
+"""The demo's report: pictures of the same instants by every system, and words on what is embedded."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from flows.demo_evaluation import COPY, PAIRS, STUDENT, TRUE, WITH_UNRELATED, Judged
+from flows.demo_videos import UserVideo
+from lipforcing_core.errors import MediaError
+from lipforcing_core.media.decode import FrameReader
+from lipforcing_core.puppets.pairs import read_pair
+from tasks.progress import step
+from tasks.warehousing import RunInfo
+from tasks.workspace import Workspace
+from warehouse.report.build import build_report
+from warehouse.report.context import Command, EmbeddedNote, Question, ReportContext, SampleRow
+
+COLUMNS = {
+    COPY: "Source",
+    TRUE: "Truth",
+    "teacher": "Teacher",
+    "pretrained": "Student, pre-trained",
+    STUDENT: "Student, distilled",
+    WITH_UNRELATED: "Distilled, unrelated audio",
+}
+SAMPLE_CLIPS = 3
+SHOWN_SIDE = 200
+
+SUMMARY = (
+    "Two public-domain portraits were animated with synthetic speech, cut into raw reels with planted defects, "
+    "curated, and used to train a {parameters} M-parameter lip-sync model from nothing: a bidirectional teacher, "
+    "then a causal two-step student, then its distillation. This page says how well the student re-syncs puppets "
+    "that it has not seen, performing to speech that it has not heard. Both faces are known from training and "
+    "intervals resample performances, so nothing here speaks for new people."
+)
+
+EMBEDDED = (
+    ("model", "nano preset, 128 px, trained in this run", "1.3B and 14B students at 512 px"),
+    ("video codec", "linear PCA of 4x8x8 blocks, fitted in this run", "Wan 2.1 VAE, tiny autoencoder"),
+    ("audio features", "log-mel energies", "wav2vec2-base-960h"),
+    ("text", "hashed tokens", "UMT5-XXL"),
+    ("face detector", "LBP cascade of scikit-image", "InsightFace buffalo_l (or SCRFD, YuNet from a file)"),
+    ("sync expert", "small SyncNet trained on puppets; it filtered, rewarded and scored", "SyncNet-v2"),
+    ("image quality", "PIQE", "HyperIQA"),
+    ("FID, FVD, CSIM, LPIPS", "fixed random networks: an order of merit, not the published metrics",
+     "Inception-v3, I3D, ArcFace, AlexNet"),
+)  # fmt: skip
+
+
+def write_report(
+    workspace: Workspace,
+    run: RunInfo,
+    folder: Path,
+    judged: Judged,
+    videos: Sequence[UserVideo],
+    *,
+    parameters: float,
+) -> Path:
+    """Write ``report.html`` into the run folder."""
+    with step("write the report"):
+        context = ReportContext(
+            title="Lip Forcing Factory: demo",
+            run_id=run.run_id,
+            summary=SUMMARY.format(parameters=f"{parameters:.1f}"),
+            question=Question(
+                system=STUDENT,
+                copied=COPY,
+                unrelated=WITH_UNRELATED,
+                metric="sync_c",
+                independent_metric="aperture_corr_lag0",
+                quality_metric="mouth_ssim",
+            ),
+            stage_pairs=PAIRS,
+            sample_images=[*sample_rows(judged), *user_rows(videos)],
+            embedded_notes=[EmbeddedNote(part=p, embedded=e, full=f) for p, e, f in EMBEDDED],
+            versions=_versions(),
+            commands=[Command(purpose="Make this page again", command="make demo")],
+            next_steps=_next_steps(),
+            links={
+                "Curation contract and data docs": "curation/data_docs.html",
+                "Manifest of accepted clips": "curation/manifest.parquet",
+                "Configuration of the run": "config.json",
+            },
+        )
+        return build_report(workspace.warehouse, context, folder / "report.html")
+
+
+def sample_rows(judged: Judged) -> list[SampleRow]:
+    """For the first clips: the instants where the truth's lips are widest, half open and shut."""
+    rows = []
+    for item in judged.items[:SAMPLE_CLIPS]:
+        truth = read_pair(item.truth_video.parent).truth
+        assert truth.frames is not None, "a held-out puppet has a face"
+        aperture = np.array(truth.frames.aperture)
+        order = np.argsort(aperture, kind="stable")
+        for words, frame in (
+            ("widest", order[-1]),
+            ("half open", order[len(order) * 2 // 3]),
+            ("shut", order[0]),
+        ):
+            images = {
+                title: _png(judged.videos[system, item.clip_id], int(frame))
+                for system, title in COLUMNS.items()
+            }
+            caption = f"{item.clip_id}, frame {frame}: lips of the truth {words}"
+            rows.append(SampleRow(caption=caption, images=images))
+    return rows
+
+
+def user_rows(videos: Sequence[UserVideo]) -> list[SampleRow]:
+    """One row for each of the user's videos that was re-synced: four instants of the output."""
+    rows = []
+    for video in videos:
+        if video.output is None:
+            continue
+        with FrameReader(video.output) as reader:
+            frames = np.linspace(0, reader.num_frames - 1, 4).round().astype(int)
+        images = {f"frame {frame}": _png(video.output, int(frame)) for frame in frames}
+        rows.append(SampleRow(caption=f"your video {video.name}", images=images))
+    return rows
+
+
+def _png(path: Path, frame: int) -> bytes:
+    with FrameReader(path) as reader:
+        picture = reader.read(frame, frame + 1)[0]
+    height, width = picture.shape[:2]
+    scale = SHOWN_SIDE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    done, data = cv2.imencode(".png", small[..., ::-1])
+    if not done:
+        raise MediaError(path, f"frame {frame} cannot be shown")
+    return data.tobytes()
+
+
+def _versions() -> dict[str, str]:
+    names = (
+        "lipforcing-factory",
+        "torch",
+        "ray",
+        "prefect",
+        "duckdb",
+        "scenedetect",
+        "great-expectations",
+        "av",
+    )
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, no GPU used"
+    return {"machine": machine, "python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in names
+    }
+
+
+def _next_steps() -> list[Command]:
+    return [
+        Command(
+            purpose="Re-sync a video of yours with the student trained here",
+            command="lipforcing generate YOUR_VIDEO.mp4 YOUR_SPEECH.wav -o synced.mp4",
+        ),
+        Command(purpose="Curate a folder of videos", command="lipforcing curate YOUR_FOLDER"),
+        Command(
+            purpose="Ask the warehouse",
+            command="lipforcing sql \"select * from leaderboard where metric = 'sync_c'\"",
+        ),
+        Command(purpose="See what the full tier needs", command="lipforcing doctor"),
+    ]

@@ -1,0 +1,90 @@
+"""Evaluation as steps: one held-out item a step, then set-level rows with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from lipforcing_core.metrics.item_result import ItemResult
+from lipforcing_core.metrics.manifest import EvalItem, PredictionRecord
+from lipforcing_core.metrics.protocol import Protocol
+from lipforcing_core.metrics.suite import Evaluation, assemble, check_request
+from lipforcing_core.metrics.values import MetricValue
+from lipforcing_core.products import StepStore
+from tasks.dispatch import fan_out
+from tasks.progress import Advance
+
+if TYPE_CHECKING:
+    from lipforcing_core.metrics.backends import Backends
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorers:
+    """Names of the backends that score; each worker loads them once."""
+
+    detector: str = "lbp"
+    sync_expert: str = "nano"
+
+
+@task(cache_policy=NO_CACHE)
+def evaluate_all(
+    items: Sequence[EvalItem],
+    predictions: Sequence[PredictionRecord],
+    protocol: Protocol,
+    store: StepStore,
+    *,
+    scorers: Scorers = Scorers(),
+    pairs: Sequence[tuple[str, str]] = (),
+    speed: Sequence[MetricValue] = (),
+    seed: int = 0,
+    advance: Advance | None = None,
+) -> Evaluation:
+    """Score every prediction of every item; ``pairs`` of systems are compared on the clips both have."""
+    from lipforcing_core.metrics.aggregate import aggregate
+
+    check_request(items, predictions, pairs)
+    work = partial(
+        _evaluate_step, predictions=list(predictions), protocol=protocol, store=store, scorers=scorers
+    )
+    results = fan_out(work, items, name="evaluate-item", advance=advance)
+    whole = aggregate(results, protocol, load_scorers(scorers), pairs=pairs, speed=speed, seed=seed)
+    return assemble(items, predictions, protocol, results, whole)
+
+
+@lru_cache(maxsize=1)
+def load_scorers(scorers: Scorers) -> Backends:
+    """The models of this process, loaded once."""
+    import torch
+
+    from lipforcing_core.faces.detect import load_detector
+    from lipforcing_core.metrics.backends import embedded_backends
+    from lipforcing_core.sync.expert import load_sync_expert
+
+    torch.set_num_threads(1)
+    return embedded_backends(
+        detector=load_detector(scorers.detector), sync=load_sync_expert(scorers.sync_expert)
+    )
+
+
+def _evaluate_step(
+    item: EvalItem,
+    *,
+    predictions: list[PredictionRecord],
+    protocol: Protocol,
+    store: StepStore,
+    scorers: Scorers,
+) -> ItemResult:
+    from lipforcing_core.metrics.item import evaluate_item, item_key
+
+    backends = load_scorers(scorers)
+    own = [record for record in predictions if record.clip_id == item.clip_id]
+    key = item_key(item, own, protocol, backends)
+    done = store.run(
+        "evaluate", key, lambda folder: evaluate_item(item, own, protocol, backends).save(folder)
+    )
+    return ItemResult.load(done.folder)

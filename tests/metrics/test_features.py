@@ -1,0 +1,120 @@
+import cv2
+import numpy as np
+import pytest
+
+from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.metrics.distribution import frechet_distance
+from lipforcing_core.metrics.features import LEARNED_NETWORKS, load_extractor
+from lipforcing_core.metrics.identity import csim, mean_cosine
+from lipforcing_core.metrics.perceptual import ALEXNET_FILE, LpipsAlex, load_perceptual
+
+
+def clip(seed: int, num_frames: int = 8, size: int = 64) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    picture = cv2.resize(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8), (size, size))
+    return np.stack([np.roll(picture, k, axis=1) for k in range(num_frames)])
+
+
+def blurred(frames: np.ndarray, sigma: float) -> np.ndarray:
+    return np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in frames])
+
+
+def test_image_features_are_fixed_and_named():
+    extractor = load_extractor("random-conv-v1")
+    features = extractor.embed(clip(0))
+    assert extractor.backend_id == "random-conv-v1@seed0"
+    assert features.shape == (8, 64)
+    assert features.dtype == np.float32
+    np.testing.assert_array_equal(features, load_extractor("random-conv-v1").embed(clip(0)))
+    other = load_extractor("random-conv-v1", seed=1)
+    assert other.backend_id == "random-conv-v1@seed1"
+    assert not np.allclose(features, other.embed(clip(0)))
+
+
+def test_image_features_do_not_depend_on_the_rest_of_the_clip():
+    extractor, frames = load_extractor("random-conv-v1"), clip(0, num_frames=20)
+    np.testing.assert_allclose(
+        extractor.embed(frames)[17], extractor.embed(frames[17:18])[0], rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(("num_frames", "num_windows"), [(15, 0), (16, 1), (23, 1), (24, 2), (81, 9)])
+def test_video_features_have_one_vector_a_window(num_frames: int, num_windows: int):
+    extractor = load_extractor("random-conv3d-v1")
+    assert extractor.backend_id == "random-conv3d-v1@seed0"
+    assert extractor.embed(clip(0, num_frames, size=32)).shape == (num_windows, 32)
+
+
+def test_video_features_see_motion():
+    extractor = load_extractor("random-conv3d-v1")
+    moving = clip(0, 32)
+    frozen = np.repeat(moving[:1], 32, axis=0)
+    shuffled = moving[np.random.default_rng(0).permutation(32)]
+    assert np.linalg.norm(extractor.embed(moving) - extractor.embed(frozen)) > 0.1
+    assert np.linalg.norm(extractor.embed(moving) - extractor.embed(shuffled)) > 0.1
+
+
+@pytest.mark.parametrize("name", ["random-conv-v1", "random-conv3d-v1"])
+def test_frechet_distance_of_random_features_orders_blur(name: str):
+    extractor = load_extractor(name)
+    truth = np.concatenate([clip(k, 24) for k in range(3)])
+    distances = [
+        frechet_distance(extractor.embed(truth), extractor.embed(x))
+        for x in (truth, blurred(truth, 1.0), blurred(truth, 3.0))
+    ]
+    assert distances[0] == pytest.approx(0.0, abs=1e-6)
+    assert distances[0] < distances[1] < distances[2]
+
+
+@pytest.mark.parametrize("name", sorted(LEARNED_NETWORKS))
+def test_learned_networks_say_what_they_need(name: str):
+    with pytest.raises(MissingWeightsError) as error:
+        load_extractor(name)
+    for part in (name, LEARNED_NETWORKS[name].file, LEARNED_NETWORKS[name].licence, "random-conv"):
+        assert part in str(error.value)
+
+
+def test_unknown_extractor_is_refused():
+    with pytest.raises(BadInputError, match="random-conv3d-v1"):
+        load_extractor("resnet")
+
+
+def test_perceptual_identity_symmetry_and_order():
+    distance = load_perceptual()
+    truth = clip(3)
+    assert distance.backend_id == "lpips-random-conv-v1@seed0"
+    assert distance.distance(truth, truth).tolist() == [0.0] * 8
+    mild, strong = blurred(truth, 1.0), blurred(truth, 3.0)
+    np.testing.assert_allclose(distance.distance(mild, truth), distance.distance(truth, mild))
+    assert (distance.distance(mild, truth) < distance.distance(strong, truth)).all()
+    with pytest.raises(ValueError, match="shape"):
+        distance.distance(truth, truth[:1])
+
+
+def test_lpips_needs_its_backbone(tmp_path):
+    for path in (None, tmp_path / ALEXNET_FILE):
+        with pytest.raises(MissingWeightsError, match="BSD-3-Clause"):
+            LpipsAlex(path)
+    (tmp_path / ALEXNET_FILE).write_bytes(b"something else")
+    with pytest.raises(IncompatibleCheckpointError, match="7be5be79"):
+        load_perceptual("lpips-alex", backbone=tmp_path / ALEXNET_FILE)
+    with pytest.raises(BadInputError, match="lpips-alex"):
+        load_perceptual("vgg")
+
+
+def test_cosine_by_hand():
+    a = np.array([[1.0, 0.0], [3.0, 4.0]])
+    b = np.array([[0.0, 2.0], [6.0, 8.0]])
+    assert mean_cosine(a, b) == pytest.approx(0.5)
+    assert mean_cosine(a, -a) == pytest.approx(-1.0)
+    with pytest.raises(ValueError, match="zero"):
+        mean_cosine(a, np.zeros_like(a))
+    with pytest.raises(ValueError, match="shapes"):
+        mean_cosine(a, b[:1])
+
+
+def test_csim_of_the_same_and_of_another_clip():
+    extractor = load_extractor("random-conv-v1")
+    assert csim(clip(0), clip(0), extractor) == pytest.approx(1.0)
+    assert csim(clip(0), clip(1), extractor) == pytest.approx(csim(clip(1), clip(0), extractor))
+    assert csim(clip(0), clip(1), extractor) < csim(clip(0), blurred(clip(0), 0.5), extractor) < 1.0

@@ -1,0 +1,180 @@
+"""Build ``report.html``: rows of the warehouse and the words of the run, in one file that loads nothing."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from lipforcing_core.errors import BadInputError
+from lipforcing_core.products import atomic_path
+from warehouse.report import plots
+from warehouse.report.context import ReportContext
+from warehouse.report.data import ReportData, Row, Series, read_report_data
+from warehouse.report.tables import comparable_scores, metric_tables, pareto_points, stage_times
+from warehouse.report.verdict import Verdict, judge, setbacks, stage_effects
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_FOLDER = Path(__file__).parent
+_STAGE_ORDER = ["sync", "teacher", "diffusion_forcing", "pretrain", "distill"]
+
+
+def build_report(warehouse_path: Path | str, context: ReportContext, out_path: Path | str) -> Path:
+    """Write the report of a run and return its path.
+
+    Raises WarehouseError when the warehouse cannot be opened or does not know the run, BadInputError for a
+    sample image that is not PNG or a link that leaves the run's folder.
+    """
+    data = read_report_data(warehouse_path, context.run_id)
+    html = render_report(data, context)
+    with atomic_path(out_path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    return Path(out_path)
+
+
+def render_report(data: ReportData, context: ReportContext) -> str:
+    """The report as one HTML document."""
+    samples = [_sample(row.caption, row.images) for row in context.sample_images]
+    links = {label: _relative_link(target) for label, target in context.links.items()}
+    verdict = judge(data, context.question)
+    times = stage_times(data.timings)
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            context=context,
+            data=data,
+            css=Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),
+            verdict=verdict,
+            verdict_plots=_verdict_plots(data, verdict, context.question.system),
+            datasets=sorted({row["dataset_id"] for row in [*data.funnel, *data.decisions]}),
+            curves=_curves(data.curves),
+            tables=metric_tables(data),
+            scatters=_scatters(data, context.question.quality_metric),
+            samples=samples,
+            setbacks=setbacks(data.effects, context.stage_pairs),
+            effects=stage_effects(data.effects, context.stage_pairs),
+            times=times,
+            total_s=sum(time.wall_s for time in times),
+            longest_s=max([time.wall_s for time in times], default=0.0) or 1.0,
+            links=links,
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(num=number, signed=signed, span=interval, duration=duration, words=words)
+    return environment
+
+
+def number(value: float | None, *, like: float | None = None) -> str:
+    """A score with three to four significant digits, or as many decimals as ``like`` would get."""
+    if value is None:
+        return "-"
+    size = abs(value if like is None else like)
+    decimals = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 else 3
+    return f"{value:.{decimals}f}"
+
+
+def signed(value: float | None) -> str:
+    """A difference with its sign."""
+    return "-" if value is None else ("+" if value > 0 else "") + number(value)
+
+
+def interval(row: Row) -> str:
+    """``[low, high]`` with the decimals of the value it belongs to, or nothing where none was computed."""
+    if row.get("ci_low") is None or row.get("ci_high") is None:
+        return ""
+    middle = row["value"] if "value" in row else row["difference"]
+    return f"[{number(row['ci_low'], like=middle)}, {number(row['ci_high'], like=middle)}]"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest:02d} s"
+
+
+def words(name: str) -> str:
+    """A code name as words."""
+    return name.replace("_", " ")
+
+
+def _verdict_plots(data: ReportData, verdict: Verdict, system: str) -> list[Row]:
+    return [
+        {
+            "svg": Markup(plots.interval_plot(comparable_scores(data, f.score), system, f"interval-{place}")),
+            "label": f.metric_label,
+            "backend": f.backend,
+        }
+        for place, f in enumerate(verdict.findings)
+    ]
+
+
+def _curves(found: Sequence[Series]) -> list[dict[str, Any]]:
+    def place(series: Series) -> tuple[int, str]:
+        known = series.stage in _STAGE_ORDER
+        return (_STAGE_ORDER.index(series.stage) if known else len(_STAGE_ORDER), series.stage)
+
+    return [
+        {
+            "stage": series.stage,
+            "name": series.name,
+            "svg": Markup(plots.training_curve(series)),
+            "first": series.smoothed[0],
+            "last": series.smoothed[-1],
+            "steps": series.steps[-1],
+        }
+        for series in sorted(found, key=place)
+    ]
+
+
+def _scatters(data: ReportData, metric: str) -> list[dict[str, Any]]:
+    named = {row["metric"]: row for row in data.metrics}.get(metric)
+    if named is None:
+        return []
+    label = named["label"]
+    found = [
+        _scatter(points, label, f"measured-{place}", "Measured in this run", points[0]["quality_backend"])
+        for place, points in enumerate(pareto_points(data, origin="measured", metric=metric))
+    ]
+    for points in pareto_points(data, origin="published", metric=named["published_name"] or ""):
+        title = "Published (H100, HDTF), not comparable"
+        found.append(_scatter(points, named["published_name"], "published", title, "the paper's networks"))
+    return found
+
+
+def _scatter(points: Sequence[Row], label: str, name: str, title: str, backend: str) -> dict[str, Any]:
+    svg = Markup(plots.speed_quality(points, label, f"speed-{name}"))
+    return {"title": title, "svg": svg, "backend": backend, "dataset": points[0]["dataset_id"]}
+
+
+def _sample(caption: str, images: Any) -> dict[str, Any]:
+    encoded = []
+    for title, png in images.items():
+        if not png.startswith(_PNG_SIGNATURE):
+            raise BadInputError(f"sample image {title!r} of {caption!r} is not a PNG")
+        encoded.append((title, "data:image/png;base64," + base64.b64encode(png).decode("ascii")))
+    return {"caption": caption, "images": encoded}
+
+
+def _relative_link(target: str) -> str:
+    if ":" in target or target.startswith(("/", "\\")) or ".." in Path(target).parts:
+        raise BadInputError(f"link {target!r} must be a path below the report's folder")
+    return quote(target)
