@@ -53,7 +53,9 @@ def measure(preset: Preset, device: torch.device, repeats: int) -> dict[str, obj
         student = CausalStudent(preset.model.config(), preset.window.config()).eval()
         cache = student.new_cache(1, side, side)
         for start in range(3):
-            encoded = student.encode_conditions(_conditions(preset, chunk, start == 0), starts_clip=start == 0)
+            encoded = student.encode_conditions(
+                _conditions(preset, chunk, start == 0), starts_clip=start == 0
+            )
             x = torch.randn(1, 16, chunk, side, side)
             student.store_chunk(x, encoded, cache)
         rng = torch.Generator(device).manual_seed(0)

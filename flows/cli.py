@@ -112,6 +112,10 @@ def curate(
     settings: Annotated[Path | None, typer.Option(help="TOML file with a \\[curation] table.")] = None,
     detector: Annotated[str | None, typer.Option(help="Face detector: lbp, scrfd or yunet.")] = None,
     detector_model: Annotated[Path | None, typer.Option(help="Model file of scrfd or yunet.")] = None,
+    sync_filter: Annotated[
+        bool | None,
+        typer.Option(help="Reject and correct by sync scores. The embedded expert only knows puppets."),
+    ] = None,
 ) -> None:
     """Turn raw videos into aligned, synchronised, checked clips with a Parquet manifest.
 
@@ -125,6 +129,7 @@ def curate(
         settings_file=settings,
         detector=detector,
         detector_model=detector_model,
+        sync_filter=sync_filter,
     )
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from flows.environment import orchestration
 from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
+from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import discover_sources
 from lipforcing_core.products import content_key, file_sha256, write_json
@@ -51,10 +52,11 @@ def run_curate(
     settings_file: Path | None = None,
     detector: str | None = None,
     detector_model: Path | None = None,
+    sync_filter: bool | None = None,
 ) -> None:
     """Run the flow for the command line and print the funnel."""
     settings = CurationSettings() if settings_file is None else CurationSettings.from_toml(settings_file)
-    overrides = {"detector": detector, "detector_model": detector_model}
+    overrides = {"detector": detector, "detector_model": detector_model, "sync_filter": sync_filter}
     given = {key: value for key, value in overrides.items() if value is not None}
     settings = CurationSettings.from_mapping(settings.model_dump() | given)
     paths = discover_sources(source)
@@ -82,3 +84,9 @@ def print_curation(report: CurationReport) -> None:
     verdict = "holds" if report.contract.success else "is BROKEN"
     console.print(f"contract {verdict} ({report.contract.num_checks} checks): {report.data_docs}")
     console.print(f"manifest: {report.manifest}", soft_wrap=True)
+    if any(reason.reason is RejectReason.SYNC_CONFIDENCE_LOW for reason in report.reasons):
+        console.print(
+            "The embedded sync expert knows only puppets: for real people give syncnet-v2 in the settings, or "
+            "measure without acting on it with --no-sync-filter.",
+            soft_wrap=True,
+        )

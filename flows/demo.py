@@ -144,16 +144,23 @@ def place_models(models: Models, folder: Path) -> None:
         link.symlink_to(model.bundle.resolve(), target_is_directory=True)
 
 
-def run_demo(workspace: Workspace, *, seed: int = 0, videos: Path | None = None) -> None:
+def run_demo(
+    workspace: Workspace,
+    *,
+    seed: int = 0,
+    videos: Path | None = None,
+    corpus: CorpusSize = CORPUS,
+    preset: Preset | None = None,
+) -> DemoResult:
     """Run the flow for the command line; print a short table, the paths, and what to try next."""
     paths = discover_sources(videos) if videos else []
     root = videos if videos and videos.is_dir() else None
     user_sources = [Source(path=path, root=root or path.parent) for path in paths]
-    preset = load_preset(PRESET)
+    preset = preset or load_preset(PRESET)
     settings = DemoSettings(
         seed=seed,
         preset=preset,
-        corpus=CORPUS,
+        corpus=corpus,
         curation=CURATION,
         user_videos=tuple((path.name, file_sha256(path)) for path in paths),
     )
@@ -168,6 +175,7 @@ def run_demo(workspace: Workspace, *, seed: int = 0, videos: Path | None = None)
     latest_link(folder)
     print_curation(result.curation)
     print_result(result)
+    return result
 
 
 def print_result(result: DemoResult) -> None:

@@ -18,11 +18,10 @@ from lipforcing_core.curation.assemble import CurationReport
 from lipforcing_core.curation.manifest import read_decisions, read_manifest
 from lipforcing_core.curation.records import ClipRecord, Decision
 from lipforcing_core.media.clock import FPS
-from lipforcing_core.metrics.protocol import Protocol
-from lipforcing_core.metrics.registry import METRICS, MetricSpec
 from lipforcing_core.metrics.suite import Evaluation
 from lipforcing_core.products import as_json, content_key
 from tasks.workspace import Workspace
+from warehouse.dimensions import metric_rows, protocol_row
 from warehouse.inbox import write_rows
 from warehouse.loader import LoadResult, load
 
@@ -94,8 +93,9 @@ class RunRows:
         owner = {"dataset_id": dataset.dataset_id}
         self.put("metric_values", (owner | asdict(value) for value in evaluation.values))
         self.put("paired_differences", (owner | asdict(entry) for entry in evaluation.differences))
-        self.put("metrics", (_metric_row(spec) for spec in METRICS.values()))
-        self.put("protocols", [_protocol_row(evaluation.protocol)])
+        self.put("unavailable_values", (owner | asdict(entry) for entry in evaluation.unavailable))
+        self.put("metrics", metric_rows())
+        self.put("protocols", [protocol_row(evaluation.protocol)])
         self.put("systems", (asdict(system) for system in systems))
         described = {
             "dataset_id": dataset.dataset_id,
@@ -194,32 +194,6 @@ def _clip_row(clip: ClipRecord, dataset_id: str) -> dict[str, Any]:
         "licence": clip.licence,
         "commercial_ok": clip.commercial_ok,
         "sha256": clip.clip_sha256,
-    }
-
-
-def _metric_row(spec: MetricSpec) -> dict[str, Any]:
-    return {
-        "metric": spec.name,
-        "label": spec.label,
-        "definition": spec.definition,
-        "unit": spec.unit,
-        "higher_is_better": spec.higher_is_better,
-        "published_name": spec.published_name,
-        "is_wall_clock": spec.is_wall_clock,
-    }
-
-
-def _protocol_row(protocol: Protocol) -> dict[str, Any]:
-    return {
-        "protocol_id": protocol.id,
-        "description": protocol.description,
-        "crop_mode": protocol.crop_mode.value,
-        "resize_filter": protocol.resize_filter,
-        "frame_window": protocol.frame_window,
-        "video_codec": protocol.scored_codec,
-        "audio_source": protocol.audio_source,
-        "reinsertion": protocol.reinsertion,
-        "settings_json": as_json(protocol),
     }
 
 

@@ -106,11 +106,9 @@ def _manifest_expectations(settings: CurationSettings) -> list[Any]:
         between(column="detected_fraction", min_value=settings.min_detected_fraction, max_value=1),
         between(column="absent_frames", min_value=0, max_value=settings.max_absent_frames),
         between(column="face_height_px", min_value=settings.min_face_height_px),
-        between(column="sync_confidence", min_value=settings.sync_confidence_min),
         between(column="sync_distance", min_value=0),
-        between(column="av_offset_measured", min_value=-offset, max_value=offset),
-        among(column="av_offset_remaining", value_set=[0]),
         among(column="num_lossy_encodes", value_set=[1]),
+        *(in_sync if settings.sync_filter else []),
     ]
 
 

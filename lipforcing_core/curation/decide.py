@@ -42,6 +42,8 @@ def judge_face(result: dict[str, Any], settings: CurationSettings) -> Verdict | 
 
 def judge_sync(result: dict[str, Any], settings: CurationSettings) -> Verdict | None:
     """Reject clips whose lips and sound do not match, or match only far apart (method F.1, step 7)."""
+    if not settings.sync_filter:
+        return None
     if result["confidence"] < settings.sync_confidence_min:
         return _verdict(RejectReason.SYNC_CONFIDENCE_LOW, result["confidence"], settings.sync_confidence_min)
     if abs(result["offset_measured"]) > settings.max_abs_offset_frames:

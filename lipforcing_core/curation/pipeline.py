@@ -171,7 +171,9 @@ class _Curator:
             return self._decide(segment, "segment", Status.REJECTED, verdict, scores)
 
         expert = self.backends.sync_expert
-        sync_key, sync = steps.synchronised(self.source, segment, align_key, clip, expert, store)
+        sync_key, sync = steps.synchronised(
+            self.source, segment, align_key, clip, expert, store, correct=settings.sync_filter
+        )
         scores |= {
             "sync_confidence": sync.result["confidence"],
             "sync_distance": sync.result["distance"],

@@ -41,6 +41,9 @@ class CurationSettings(BaseModel):
     max_absent_frames: int = Field(0, ge=0, description="Frames without a face that a clip may have.")
     min_detected_fraction: float = Field(0.3, ge=0, le=1, description="Least share of detected frames.")
     min_face_height_px: float = Field(64.0, ge=0, description="Least median face height in the source.")
+    sync_filter: bool = Field(
+        True, description="Act on sync scores; off: measure only, shift and reject nothing."
+    )
     sync_confidence_min: float = Field(3.0, description="Least Sync-C.")
     max_abs_offset_frames: int = Field(6, ge=0, le=15, description="Largest offset that is corrected.")
     quality_threshold: float = Field(

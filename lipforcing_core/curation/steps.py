@@ -199,19 +199,22 @@ def synchronised(
     clip: Path,
     expert: SyncExpert,
     store: StepStore,
+    *,
+    correct: bool,
 ) -> tuple[str, StepResult]:
     """Step ``sync``: measure the offset, shift the samples, measure again, write the corrected sound.
 
-    The sound is cut from the whole source, so a shift brings in what really comes before or after.
+    The sound is cut from the whole source, so a shift brings in what really comes before or after. Without
+    ``correct`` nothing is shifted.
     """
-    key = content_key("sync", SYNC_VERSION, align_key, expert.backend_id, SYNC_FRAME_SIZE)
+    key = content_key("sync", SYNC_VERSION, align_key, expert.backend_id, SYNC_FRAME_SIZE, correct)
 
     def work(folder: Path) -> dict[str, Any]:
         frames = small_frames(clip, SYNC_FRAME_SIZE)
         applied = 0
         waveform = sound_under(source.audio, segment, applied)
         first = score = expert.score(frames, waveform)
-        for _ in range(MAX_CORRECTIONS):
+        for _ in range(MAX_CORRECTIONS if correct else 0):
             if score.offset_frames == 0 or abs(applied + score.offset_frames) > MAX_SHIFT_FRAMES:
                 break
             applied += score.offset_frames

@@ -105,7 +105,7 @@ def _aggregate_distances(
     seed: int,
 ) -> SetResult:
     values, unavailable, differences = [], [], []
-    for metric, kind in _SET_FEATURES.items():
+    for metric, kind in _SET_FEATURES.items() if systems else ():
         context = _Context(
             metric=metric, backend=backends.id_of(METRICS[metric].backend), protocol_id=protocol_id
         )

@@ -225,9 +225,12 @@ class _RowWriter:
         except (UndefinedMeasure, BadInputError) as problem:
             self._missing(system, spec, str(problem))
             return
-        if not np.isfinite(value):
+        if np.isnan(value):
+            self._missing(system, spec, "its value is not a number")
+            return
+        if np.isinf(value):
             self._missing(
-                system, spec, f"its value is {value}: prediction and truth are equal, or one is flat"
+                system, spec, "its value is infinite: prediction and truth are equal, or the truth is flat"
             )
             return
         self._values.append(

@@ -81,7 +81,7 @@ class CodecFit:
     """
 
     num_channels: int = 16
-    motion_weight: float = 3.0
+    motion_weight: float = 2.0
     whitening: float = 0.5
 
 

@@ -26,7 +26,7 @@ _EXPECTED = {
     "no_audio": (Outcome.REJECT, "no_audio"),
     "silent_audio": (Outcome.REJECT, "silent_audio"),
     "too_short": (Outcome.REJECT, "too_short"),
-    "truncated": (Outcome.QUARANTINE, "unreadable"),
+    "truncated": (Outcome.QUARANTINE, "truncated"),
 }
 
 

@@ -22,13 +22,15 @@ SHA = "a" * 64
 
 def test_manifest_survives_a_round_trip(tmp_path):
     (tmp_path / "videos").mkdir()
-    (tmp_path / "videos" / "é 1.mp4").write_bytes(b"video")
+    (tmp_path / "videos" / "\u00e9 1.mp4").write_bytes(b"video")
     records = [
-        record_prediction("c1", "student", tmp_path / "videos" / "é 1.mp4"),
-        record_prediction("c1", "student", tmp_path / "videos" / "é 1.mp4", driven_by=DrivenBy.UNRELATED),
+        record_prediction("c1", "student", tmp_path / "videos" / "\u00e9 1.mp4"),
+        record_prediction(
+            "c1", "student", tmp_path / "videos" / "\u00e9 1.mp4", driven_by=DrivenBy.UNRELATED
+        ),
     ]
     write_predictions(tmp_path / "predictions.json", records)
-    assert json.loads((tmp_path / "predictions.json").read_text())[0]["path"] == "videos/é 1.mp4"
+    assert json.loads((tmp_path / "predictions.json").read_text())[0]["path"] == "videos/\u00e9 1.mp4"
     assert read_predictions(tmp_path / "predictions.json") == records
     assert [record.label for record in records] == ["student", "student+unrelated_audio"]
 

@@ -1,0 +1,136 @@
+"""The command line as a user meets it: help, light start, clear errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from flows.cli import app
+
+COMMANDS = [
+    ["demo"],
+    ["doctor"],
+    ["curate"],
+    ["generate"],
+    ["evaluate"],
+    ["sql"],
+    ["train", "teacher"],
+    ["train", "student"],
+    ["train", "distill"],
+    ["train", "sync"],
+    ["warehouse", "rebuild"],
+    ["warehouse", "tables"],
+    ["warehouse", "digest"],
+    ["warehouse", "dictionary"],
+    ["weights", "list"],
+    ["weights", "verify"],
+    ["puppets", "render"],
+]
+HEAVY = {
+    "torch",
+    "prefect",
+    "ray",
+    "duckdb",
+    "pandas",
+    "numpy",
+    "pydantic",
+    "great_expectations",
+    "cv2",
+    "av",
+}
+
+
+def lipforcing(workspace: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flows.cli", "--workspace", str(workspace), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example(command: list[str]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert f"lipforcing {' '.join(command)}" in result.output
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = f"import sys, flows.cli; print(sorted({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_core_knows_no_orchestration_and_no_database() -> None:
+    code = (
+        "import importlib, pkgutil, sys, lipforcing_core\n"
+        "for module in pkgutil.walk_packages(lipforcing_core.__path__, 'lipforcing_core.'):\n"
+        "    importlib.import_module(module.name)\n"
+        "print(sorted({'prefect', 'ray', 'duckdb', 'flows', 'tasks', 'warehouse'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["curate", "no_such_folder"], "there is no such file or folder"),
+        (["generate", "none.mp4", "none.wav", "-o", "out.mp4"], "not a model bundle"),
+        (["sql", "select 1"], "warehouse"),
+        (["weights", "verify", "no-such-weights"], "unknown weights"),
+        (["weights", "verify", "wan2.1-vae"], "not usable: wan2.1-vae"),
+        (["train", "teacher", "manifest.parquet", "-o", "out", "--preset", "huge"], "nano"),
+        (["train", "teacher", "manifest.parquet", "-o", "out", "--preset", "14b"], "downloaded weights"),
+        (["train", "teacher", "manifest.parquet", "-o", "out"], "manifest.parquet"),
+        (["train", "student", "manifest.parquet", "--teacher", "none", "-o", "out"], "not a model bundle"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_a_failure(tmp_path: Path, arguments: list[str], words: str) -> None:
+    done = lipforcing(tmp_path, *arguments)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error:")
+    assert words in last
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_malformed_settings_name_the_file(tmp_path: Path) -> None:
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "clip.mp4").write_bytes(b"")
+    settings = tmp_path / "bad.toml"
+    settings.write_text("[curation\n")
+    done = lipforcing(tmp_path / "ws", "curate", str(tmp_path / "v"), "--settings", str(settings))
+    assert done.returncode == 2
+    assert "bad.toml" in done.stderr
+    settings.write_text("[curation]\nsync_confidence = 2\n")
+    done = lipforcing(tmp_path / "ws", "curate", str(tmp_path / "v"), "--settings", str(settings))
+    assert "unknown key 'sync_confidence'" in done.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = lipforcing(tmp_path, "--debug", "weights", "verify", "no-such-weights")
+    assert "Traceback" in done.stderr
+
+
+def test_an_analyst_can_ask_at_once(tmp_path: Path) -> None:
+    assert lipforcing(tmp_path, "warehouse", "rebuild").returncode == 0
+    done = lipforcing(
+        tmp_path, "sql", "-f", "json", "select count(*) as n from published_results where metric = 'TTFF'"
+    )
+    assert json.loads(done.stdout)[0]["n"] > 10
+    bad = lipforcing(tmp_path, "sql", "select * from nothing")
+    assert bad.returncode == 2
+    assert "nothing" in bad.stderr
+    write = lipforcing(tmp_path, "sql", "drop table runs")
+    assert write.returncode == 2
+
+
+def test_doctor_reports_and_succeeds_without_any_weights(tmp_path: Path) -> None:
+    done = lipforcing(tmp_path, "doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "missing" in done.stdout
+    assert "ffmpeg" in done.stdout
