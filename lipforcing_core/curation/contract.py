@@ -85,6 +85,11 @@ def _manifest_expectations(settings: CurationSettings) -> list[Any]:
     between, among = gxe.ExpectColumnValuesToBeBetween, gxe.ExpectColumnValuesToBeInSet
     offset = settings.max_abs_offset_frames
     required = [f.name for f in arrow_schema(ClipRecord) if not f.nullable]
+    in_sync = [
+        between(column="sync_confidence", min_value=settings.sync_confidence_min),
+        between(column="av_offset_measured", min_value=-offset, max_value=offset),
+        among(column="av_offset_remaining", value_set=[0]),
+    ]
     return [
         gxe.ExpectTableRowCountToBeBetween(min_value=1),
         gxe.ExpectTableColumnsToMatchOrderedList(column_list=arrow_schema(ClipRecord).names),

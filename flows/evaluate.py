@@ -1,0 +1,117 @@
+"""The evaluation flow: predictions of any system, listed in a manifest, scored under one protocol."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from prefect import flow
+from rich.console import Console
+from rich.table import Table
+
+from flows.environment import orchestration
+from lipforcing_core.errors import BadInputError
+from lipforcing_core.metrics.manifest import EvalItem, PredictionRecord, read_predictions
+from lipforcing_core.metrics.protocol import gt_box_aligned
+from lipforcing_core.metrics.registry import METRICS
+from lipforcing_core.metrics.suite import Evaluation
+from lipforcing_core.products import content_key, file_sha256, write_json
+from tasks.evaluation import Scorers, evaluate_all, load_scorers
+from tasks.progress import step
+from tasks.warehousing import HeldOutSet, RunInfo, RunRows, System, latest_link, load_warehouse
+from tasks.workspace import Workspace
+
+console = Console(highlight=False)
+
+REQUIRED = ("clip_id", "identity", "truth_video", "driving_audio")
+OPTIONAL = ("source_video", "unrelated_audio")
+
+
+@flow(name="evaluate", validate_parameters=False)
+def evaluate(
+    workspace: Workspace,
+    items: list[EvalItem],
+    predictions: list[PredictionRecord],
+    dataset: HeldOutSet,
+    run: RunInfo,
+) -> Evaluation:
+    """Score item by item, put the set together, load the warehouse."""
+    scorers = Scorers()
+    protocol = gt_box_aligned(detector_id=load_scorers(scorers).ids["detector"])
+    labels = sorted({record.label for record in predictions})
+    pairs = [(a, b) for i, a in enumerate(labels) for b in labels[i + 1 :]]
+    with step(f"score {len(predictions)} predictions on {len(items)} clips") as advance:
+        evaluation = evaluate_all(
+            items, predictions, protocol, workspace.store, scorers=scorers, pairs=pairs, advance=advance
+        )
+    rows = RunRows(workspace, run)
+    systems = [System(system=label, label=label, kind="peer", description="") for label in labels]
+    rows.put_evaluation(evaluation, dataset, systems)
+    rows.put_run()
+    load_warehouse(workspace)
+    return evaluation
+
+
+def run_evaluate(workspace: Workspace, predictions_file: Path, items_file: Path, *, name: str) -> None:
+    """Run the flow for the command line; print set-level scores and what is missing."""
+    items, predictions = read_items(items_file), read_predictions(predictions_file)
+    truths = [(item.clip_id, file_sha256(item.truth_video)) for item in items]
+    dataset = HeldOutSet(
+        name=items_file.stem,
+        version=content_key(truths),
+        num_clips=len(items),
+        description=f"items listed in {items_file.name}",
+    )
+    config = {"items": truths, "predictions": [(p.label, p.clip_id, p.sha256) for p in predictions]}
+    run = RunInfo(run_id=f"{name}-{content_key(config)}", flow="evaluate", config=config)
+    folder = workspace.run_folder("evaluate", run.run_id)
+    write_json(folder / "config.json", config)
+    with orchestration():
+        evaluation = evaluate(workspace, items, predictions, dataset, run)
+    latest_link(folder)
+    console.print(scores_table(evaluation))
+    for system, clip_id in evaluation.missing:
+        console.print(f"[yellow]missing[/yellow] {system} has no prediction for {clip_id}", soft_wrap=True)
+    console.print(
+        f"lipforcing sql \"select * from leaderboard where run_id = '{run.run_id}'\"", soft_wrap=True
+    )
+
+
+def scores_table(evaluation: Evaluation) -> Table:
+    """Set-level values: metrics down, systems across."""
+    whole = [value for value in evaluation.values if value.clip_id is None]
+    systems = sorted({value.system for value in whole})
+    scores = {(value.metric, value.system): value for value in whole}
+    table = Table("metric", "n", *systems)
+    for metric, spec in METRICS.items():
+        found = [scores.get((metric, system)) for system in systems]
+        if any(found):
+            n = next(value.n for value in found if value)
+            cells = ["-" if value is None else f"{value.value:.4g}" for value in found]
+            table.add_row(spec.label, str(n), *cells)
+    return table
+
+
+def read_items(path: Path) -> list[EvalItem]:
+    """Items from a CSV; paths are relative to its folder. Raises ``BadInputError`` naming the row."""
+    if not path.is_file():
+        raise BadInputError(f"items file {path} does not exist")
+    with open(path, newline="", encoding="utf-8-sig") as stream:
+        rows = list(csv.DictReader(stream))
+    if not rows:
+        raise BadInputError(f"{path} lists no items")
+    return [_item(row, path, number) for number, row in enumerate(rows, start=1)]
+
+
+def _item(row: dict[str, str], origin: Path, number: int) -> EvalItem:
+    if missing := [name for name in REQUIRED if not row.get(name)]:
+        raise BadInputError(f"{origin}, row {number}: {', '.join(missing)} missing")
+    paths = {
+        name: origin.parent / row[name]
+        for name in ("truth_video", "driving_audio", *OPTIONAL)
+        if row.get(name)
+    }
+    for name, path in paths.items():
+        if not path.is_file():
+            raise BadInputError(f"{origin}, row {number}: {name} {path} does not exist")
+    return EvalItem(clip_id=row["clip_id"], identity=row["identity"], **paths)
