@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from flows import cli_train, cli_warehouse
-from flows.environment import configure
+from flows.environment import configure, make_prefect_home
 from lipforcing_core import __version__
 from lipforcing_core.errors import BadInputError, LipForcingError
 from tasks.workspace import Workspace
@@ -79,6 +79,7 @@ def demo(
 
     At most 15 minutes on 2 cores; a second run reuses what is finished and ends in under a minute.
     """
+    make_prefect_home()
     from flows.demo import run_demo
 
     run_demo(context.obj.workspace, seed=seed, videos=videos)
@@ -121,6 +122,7 @@ def curate(
 
     Every source ends as accepted clips, rejection rows or a quarantine row; a killed run resumes.
     """
+    make_prefect_home()
     from flows.curate import run_curate
 
     run_curate(
@@ -185,6 +187,7 @@ def evaluate(
     name: Annotated[str, typer.Option(help="Name of the run in the warehouse.")] = "evaluation",
 ) -> None:
     """Score predictions of any lip-sync system with one protocol, into the warehouse."""
+    make_prefect_home()
     from flows.evaluate import run_evaluate
 
     run_evaluate(context.obj.workspace, predictions, items, name=name)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from flows.environment import make_prefect_home
+
 app = typer.Typer(help="Train the teacher, the student, the distilled student, or the embedded sync expert.")
 
 Manifest = Annotated[Path, typer.Argument(help="manifest.parquet written by `lipforcing curate`.")]
@@ -20,6 +22,7 @@ Teacher = Annotated[Path, typer.Option(help="Bundle of the trained teacher.")]
 )
 def teacher(context: typer.Context, manifest: Manifest, output: Output, preset: PresetName = "nano") -> None:
     """Train the bidirectional teacher: base weights where none are public, then LoRA (method D.3)."""
+    make_prefect_home()
     from flows.train import run_train_teacher
 
     run_train_teacher(context.obj.workspace, manifest, preset, output)
@@ -31,6 +34,7 @@ def teacher(context: typer.Context, manifest: Manifest, output: Output, preset: 
 )
 def student(context: typer.Context, manifest: Manifest, teacher: Teacher, output: Output) -> None:
     """Pre-train the causal student by Diffusion Forcing, from the teacher's weights (method D.4)."""
+    make_prefect_home()
     from flows.train import run_pretrain_student
 
     run_pretrain_student(context.obj.workspace, manifest, teacher, output)
@@ -48,6 +52,7 @@ def distill(
     output: Output,
 ) -> None:
     """Distil the student: Self-Forcing rollout, Sync-Window DMD, SyncNet reward (method D.5)."""
+    make_prefect_home()
     from flows.train import run_distill_student
 
     run_distill_student(context.obj.workspace, manifest, teacher, student, output)
@@ -59,6 +64,7 @@ def sync(
     seed: Annotated[int, typer.Option(help="Seed of data, initialisation and batches.")] = 0,
 ) -> None:
     """Train the small sync expert on synthetic puppets; the shipped weights come from this command."""
+    make_prefect_home()
     from flows.train import run_train_sync
 
     run_train_sync(output, seed)

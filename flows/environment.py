@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 QUIET_AND_OFFLINE = {
     "DO_NOT_TRACK": "1",
@@ -36,12 +38,32 @@ def configure(workspace_root: Path) -> None:
     os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(state / "ray_token"))
 
 
+def make_prefect_home() -> None:
+    """Create Prefect's folder; to be called before a flow module, and with it Prefect, is imported.
+
+    A flow that was killed leaves its private server behind as an orphan; those of this folder are stopped.
+    """
+    home = os.environ["PREFECT_HOME"]
+    Path(home).mkdir(parents=True, exist_ok=True)
+    for process in _orphaned_servers(home):
+        with suppress(psutil.Error):
+            process.terminate()
+
+
+def _orphaned_servers(prefect_home: str) -> Iterator[psutil.Process]:
+    for process in psutil.process_iter(["ppid", "cmdline"]):
+        command = " ".join(process.info["cmdline"] or [])
+        if process.info["ppid"] == 1 and "uvicorn" in command and "prefect" in command:
+            with suppress(psutil.Error):
+                if process.environ().get("PREFECT_HOME") == prefect_home:
+                    yield process
+
+
 @contextmanager
 def orchestration() -> Iterator[None]:
-    """Make what Prefect needs before a flow, and stop a local Ray after it."""
+    """Run a flow inside this, so that a local Ray is stopped after it."""
     from tasks.dispatch import disconnect
 
-    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
     try:
         yield
     finally:

@@ -95,6 +95,17 @@ def test_offset_beyond_the_limit_is_rejected_with_its_value(reel: Reel, curate: 
     assert (decision.measured, decision.threshold) == (9, 6)
 
 
+def test_without_the_sync_filter_sound_is_measured_and_left_alone(
+    reel: Reel, curate: Curate, shared_store: StepStore
+) -> None:
+    path = reel("offset9", ["face"], offset_frames=9, shot_frames=90)
+    (clip,) = curate(path, sync_filter=False).clips
+    assert (clip.record.av_offset_measured, clip.record.av_offset_applied) == (9, 0)
+    late = read_audio(shared_store.root / clip.audio)
+    inner = slice(15 * 640, 75 * 640)
+    assert np.corrcoef(late[inner], speech(90)[inner])[0, 1] < 0.5
+
+
 @pytest.mark.parametrize(
     ("name", "options", "reason"),
     [

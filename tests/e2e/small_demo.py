@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flows.environment import configure
+from flows.environment import configure, make_prefect_home
 
 
 def small_preset() -> Any:
@@ -23,6 +23,7 @@ def small_preset() -> Any:
 
 def main(workspace: Path, videos: Path | None = None) -> Any:
     configure(workspace)
+    make_prefect_home()
     from flows.demo import run_demo
     from tasks.corpus import CorpusSize
     from tasks.workspace import Workspace
