@@ -113,6 +113,7 @@ def curate(
     settings: Annotated[Path | None, typer.Option(help="TOML file with a \\[curation] table.")] = None,
     detector: Annotated[str | None, typer.Option(help="Face detector: lbp, scrfd or yunet.")] = None,
     detector_model: Annotated[Path | None, typer.Option(help="Model file of scrfd or yunet.")] = None,
+    min_seconds: Annotated[float | None, typer.Option(help="Shortest clip to keep (default 5).")] = None,
     sync_filter: Annotated[
         bool | None,
         typer.Option(help="Reject and correct by sync scores. The embedded expert only knows puppets."),
@@ -129,9 +130,12 @@ def curate(
         context.obj.workspace,
         source,
         settings_file=settings,
-        detector=detector,
-        detector_model=detector_model,
-        sync_filter=sync_filter,
+        overrides={
+            "detector": detector,
+            "detector_model": detector_model,
+            "min_segment_s": min_seconds,
+            "sync_filter": sync_filter,
+        },
     )
 
 

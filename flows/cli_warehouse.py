@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 app = typer.Typer(help="The DuckDB warehouse: rebuild, tables, digest, dictionary.")
 console = Console(highlight=False)
@@ -33,7 +34,7 @@ def tables() -> None:
     from warehouse.schema import relations
 
     for name, relation in sorted(relations().items()):
-        console.print(f"[bold]{name:<24}[/bold] {relation.comment}", soft_wrap=True)
+        console.print(f"[bold]{name:<24}[/bold] {escape(relation.comment)}", soft_wrap=True)
 
 
 @app.command(epilog="Example: [bold]lipforcing warehouse digest[/bold]")

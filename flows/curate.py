@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 from rich.console import Console
@@ -12,13 +14,21 @@ from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import discover_sources
+from lipforcing_core.errors import LipForcingError
 from lipforcing_core.products import content_key, file_sha256, write_json
+from lipforcing_core.weights.registry import require_weight
 from tasks.curation import Source, curate_shard, shards
 from tasks.progress import step
 from tasks.warehousing import RunInfo, RunRows, latest_link, load_warehouse
 from tasks.workspace import Workspace
 
 console = Console(highlight=False)
+
+DETECTOR_WEIGHTS = {"scrfd": "scrfd-500m", "yunet": "yunet"}
+
+
+class ContractError(LipForcingError):
+    """The curated manifest does not hold what it promises."""
 
 
 @flow(name="curate", validate_parameters=False)
@@ -50,15 +60,15 @@ def run_curate(
     source: Path,
     *,
     settings_file: Path | None = None,
-    detector: str | None = None,
-    detector_model: Path | None = None,
-    sync_filter: bool | None = None,
+    overrides: Mapping[str, Any],
 ) -> None:
-    """Run the flow for the command line and print the funnel."""
+    """Run the flow for the command line and print the funnel; an override of None leaves the setting alone.
+
+    Raises ``ContractError`` if the manifest breaks its contract, after everything has been written.
+    """
     settings = CurationSettings() if settings_file is None else CurationSettings.from_toml(settings_file)
-    overrides = {"detector": detector, "detector_model": detector_model, "sync_filter": sync_filter}
     given = {key: value for key, value in overrides.items() if value is not None}
-    settings = CurationSettings.from_mapping(settings.model_dump() | given)
+    settings = CurationSettings.from_mapping(with_registered_model(workspace, settings.model_dump() | given))
     paths = discover_sources(source)
     root = source if source.is_dir() else source.parent
     config = {"settings": settings, "sources": [(p.name, file_sha256(p)) for p in paths]}
@@ -69,6 +79,16 @@ def run_curate(
         report = curate(workspace, [Source(path=p, root=root) for p in paths], settings, run, folder)
     latest_link(folder)
     print_curation(report)
+    if not report.contract.success:
+        raise ContractError(f"the manifest breaks its contract; {report.data_docs} lists what and where")
+
+
+def with_registered_model(workspace: Workspace, values: dict[str, Any]) -> dict[str, Any]:
+    """Settings in which a detector that needs a model file and has none uses the one in the weights folder."""
+    weights = DETECTOR_WEIGHTS.get(values["detector"])
+    if weights is None or values["detector_model"] is not None:
+        return values
+    return values | {"detector_model": require_weight(weights, workspace.weights)}
 
 
 def print_curation(report: CurationReport) -> None:

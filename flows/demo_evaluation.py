@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from lipforcing_core.media.encode import mux
 from lipforcing_core.metrics.manifest import (
@@ -43,16 +43,15 @@ PAIRS = (
     ("pretrained", COPY),
     ("teacher", COPY),
 )
-HEADLINE = (
-    "sync_c",
-    "sync_d",
-    "aperture_corr_lag0",
-    "mouth_ssim",
-    "ssim",
-    "fid",
-    "fps_pipeline",
-    "ttff_pipeline_s",
-)
+HEADLINE = {
+    "sync_c": "Sync-C",
+    "sync_d": "Sync-D",
+    "aperture_corr_lag0": "lip-speech r",
+    "mouth_ssim": "mouth SSIM",
+    "fid": "FID*",
+    "fps_pipeline": "FPS",
+    "ttff_pipeline_s": "TTFF s",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +66,11 @@ class Judged:
 
     def table(self) -> Table:
         """Set-level values of the headline metrics, for the terminal."""
-        table = Table("system", *HEADLINE, title=f"{self.dataset.num_clips} held-out clips, new audio")
+        table = Table(
+            Column("system", no_wrap=True),
+            *(Column(title, justify="right", no_wrap=True) for title in HEADLINE.values()),
+            title=f"{self.dataset.num_clips} held-out clips, new audio (* embedded random features)",
+        )
         values = {(v.system, v.metric): v.value for v in self.evaluation.values if v.clip_id is None}
         for system in self.systems:
             cells = [values.get((system.system, metric)) for metric in HEADLINE]
@@ -170,13 +173,13 @@ def _systems(models: Mapping[str, TrainedModel], preset: Preset) -> list[System]
 
     return [
         system(TRUE, "Truth", "truth", None, "the puppet really driven by the new audio"),
-        system(COPY, "Source copied through", "control", None, "the untouched source under the new audio"),
+        system(COPY, "Source, copied", "control", None, "the untouched source under the new audio"),
         system(
             "teacher", "Teacher", "teacher", preset.schedule.num_steps, "bidirectional, guided at every step"
         ),
-        system("pretrained", "Student, pre-trained", "student", calls, "Diffusion Forcing only"),
-        system(STUDENT, "Student, distilled", "student", calls, "Self-Forcing, SW-DMD and reward"),
-        system(WITH_UNRELATED, "Distilled, unrelated audio", "control", calls, "given a third speech"),
+        system("pretrained", "Pre-trained student", "student", calls, "Diffusion Forcing only"),
+        system(STUDENT, "Distilled student", "student", calls, "Self-Forcing, SW-DMD and reward"),
+        system(WITH_UNRELATED, "Distilled, other audio", "control", calls, "given a third speech"),
     ]
 
 

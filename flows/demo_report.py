@@ -26,9 +26,9 @@ COLUMNS = {
     COPY: "Source",
     TRUE: "Truth",
     "teacher": "Teacher",
-    "pretrained": "Student, pre-trained",
-    STUDENT: "Student, distilled",
-    WITH_UNRELATED: "Distilled, unrelated audio",
+    "pretrained": "Pre-trained student",
+    STUDENT: "Distilled student",
+    WITH_UNRELATED: "Distilled, other audio",
 }
 SAMPLE_CLIPS = 3
 SHOWN_SIDE = 200

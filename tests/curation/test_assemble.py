@@ -119,9 +119,7 @@ def test_clips_no_longer_accepted_disappear(corpus: Corpus, tmp_path: Path) -> N
     report = assemble_manifest([o for o in outcomes if o.source == "a.mp4"], tmp_path, SETTINGS, store=store)
     assert list((tmp_path / "clips").iterdir()) == []
     assert read_manifest(report.manifest) == []
-    assert [check.expectation for check in report.contract.failures] == [
-        "expect_table_row_count_to_be_between"
-    ]
+    assert report.contract.success  # an empty manifest breaks no promise
 
 
 def test_contract_catches_bad_rows_and_lost_frames(corpus: Corpus) -> None:
