@@ -18,7 +18,7 @@ from flows.environment import orchestration
 from flows.train import training_clips
 from lipforcing_core.curation.assemble import CurationReport
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.curation.sources import discover_sources
+from lipforcing_core.curation.sources import discover_sources, source_name
 from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.products import content_key, file_sha256, write_json
 from lipforcing_core.puppets.corpus import CorpusIndex
@@ -37,7 +37,7 @@ from tasks.workspace import Workspace
 
 console = Console(highlight=False)
 
-CORPUS = CorpusSize(num_reels=12, num_pairs=10)
+CORPUS = CorpusSize(num_reels=9, num_pairs=8)
 CURATION = CurationSettings(max_abs_offset_frames=6)
 PRESET = "nano"
 
@@ -86,10 +86,10 @@ def demo(
     with watch.stage("render puppets"), step("render puppets") as advance:
         corpus = render_puppets(workspace.store, settings.seed, settings.corpus, advance)
     with watch.stage("curate"):
-        sources = puppet_sources(corpus) + user_sources
-        curation = curate_sources(workspace, sources, settings.curation, folder / "curation")
+        puppets = puppet_sources(corpus)
+        curation = curate_sources(workspace, puppets + user_sources, settings.curation, folder / "curation")
     with watch.stage("train"):
-        models = train(workspace, settings.preset, curation)
+        models = train(workspace, settings.preset, curation, puppets)
     with watch.stage("evaluate"):
         judged = judge(workspace, corpus, models.named(), settings.preset, settings.seed)
     with watch.stage("your videos"):
@@ -112,9 +112,12 @@ def puppet_sources(corpus: CorpusIndex) -> list[Source]:
     return [Source(path=path, root=corpus.out_dir) for path in (*corpus.reels, *corpus.defects)]
 
 
-def train(workspace: Workspace, preset: Preset, curation: CurationReport) -> Models:
-    """Teacher, pre-trained student, distilled student."""
-    store, clips = workspace.store, training_clips(curation.manifest)
+def train(
+    workspace: Workspace, preset: Preset, curation: CurationReport, puppets: Sequence[Source]
+) -> Models:
+    """Teacher, pre-trained student, distilled student; all of them on puppets alone."""
+    names = {source_name(source.path, source.root) for source in puppets}
+    store, clips = workspace.store, training_clips(curation.manifest, names)
     with step(f"encode {len(clips)} training clips") as advance:
         data = prepare_training_set(store, clips, preset, advance)
     with step("train the teacher (base, then LoRA)") as advance:

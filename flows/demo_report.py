@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from flows.contact_sheet import write_contact_sheet
 from flows.demo_evaluation import COPY, PAIRS, STUDENT, TRUE, WITH_UNRELATED, Judged
 from flows.demo_videos import UserVideo
 from lipforcing_core.errors import MediaError
@@ -32,6 +33,7 @@ COLUMNS = {
 }
 SAMPLE_CLIPS = 3
 SHOWN_SIDE = 200
+SHOWN_OF_EACH = 3  # instants of a clip; the contact sheet has the first, lips widest
 
 SUMMARY = (
     "Two public-domain portraits were animated with synthetic speech, cut into raw reels with planted defects, "
@@ -63,8 +65,10 @@ def write_report(
     *,
     parameters: float,
 ) -> Path:
-    """Write ``report.html`` into the run folder."""
+    """Write ``report.html`` and ``frames.png`` into the run folder; returns the report."""
     with step("write the report"):
+        samples = sample_rows(judged)
+        write_contact_sheet(samples[::SHOWN_OF_EACH], folder / "frames.png")
         context = ReportContext(
             title="Lip Forcing Factory: demo",
             run_id=run.run_id,
@@ -78,7 +82,7 @@ def write_report(
                 quality_metric="mouth_ssim",
             ),
             stage_pairs=PAIRS,
-            sample_images=[*sample_rows(judged), *user_rows(videos)],
+            sample_images=[*samples, *user_rows(videos)],
             embedded_notes=[EmbeddedNote(part=p, embedded=e, full=f) for p, e, f in EMBEDDED],
             versions=_versions(),
             commands=[Command(purpose="Make this page again", command="make demo")],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from prefect import flow
@@ -97,15 +97,15 @@ def run_train_sync(output: Path, seed: int) -> None:
         console.print(f"  held-out offsets: {accuracy}", soft_wrap=True)
 
 
-def training_clips(manifest: Path) -> list[ClipSource]:
-    """The clips of the training split. Raises ``BadInputError`` if there is none."""
+def training_clips(manifest: Path, sources: Collection[str] | None = None) -> list[ClipSource]:
+    """The clips of the training split, of all sources or of those named. Raises ``BadInputError`` if there is none."""
     folder = manifest.parent
     clips = [
         ClipSource(
             clip_id=clip.clip_id, clip_path=folder / clip.clip_path, audio_path=folder / clip.audio_path
         )
         for clip in read_manifest(manifest)
-        if clip.split == "train"
+        if clip.split == "train" and (sources is None or clip.source in sources)
     ]
     if not clips:
         raise BadInputError(
