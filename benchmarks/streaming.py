@@ -17,13 +17,12 @@ from pathlib import Path
 import torch
 
 from lipforcing_core.diffusion.samplers import euler_sample, few_step_chunk
+from lipforcing_core.media.clock import FRAMES_PER_LATENT, latents_for_frames
 from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.conditions import Conditions
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.products import write_json
-
-FRAMES_PER_CHUNK = 12
 
 
 def main() -> None:
@@ -45,7 +44,10 @@ def main() -> None:
 
 @torch.inference_mode()
 def measure(preset: Preset, device: torch.device, repeats: int) -> dict[str, object]:
-    """Seconds of a steady chunk (denoise, store) and of one teacher clip, with raw samples."""
+    """Seconds of a steady chunk and of one teacher clip, with raw samples.
+
+    A chunk is its denoising calls and one call more, which stands for storing it in the cache.
+    """
     side = preset.video.size // 8
     chunk = preset.window.chunk_latents
     torch.manual_seed(0)
@@ -68,7 +70,7 @@ def measure(preset: Preset, device: torch.device, repeats: int) -> dict[str, obj
         )
         call = _timed(lambda: student.denoise_chunk(x, 0.769, encoded, cache), repeats, device)
         teacher = WanTransformer(preset.model.config()).eval()
-        latents = (preset.video.window_frames + 3) // 4
+        latents = latents_for_frames(preset.video.window_frames)
         conditions = _conditions(preset, latents, True)
         full, null = teacher.encode_conditions(conditions), teacher.encode_conditions(conditions)
         clip = _timed(
@@ -84,7 +86,7 @@ def measure(preset: Preset, device: torch.device, repeats: int) -> dict[str, obj
             max(2, repeats // 10),
             device,
         )
-    per_frame_student = (statistics.median(denoise) + statistics.median(call)) / FRAMES_PER_CHUNK
+    per_frame_student = (statistics.median(denoise) + statistics.median(call)) / (FRAMES_PER_LATENT * chunk)
     per_frame_teacher = statistics.median(clip) / preset.video.window_frames
     return {
         "date": date.today().isoformat(),
@@ -116,15 +118,14 @@ def _conditions(preset: Preset, latents: int, starts_clip: bool) -> Conditions:
 
 
 def _timed(work: Callable[[], object], repeats: int, device: torch.device) -> list[float]:
-    work()
     samples = []
-    for _ in range(repeats):
+    for _ in range(1 + repeats):
         started = time.perf_counter()
         work()
         if device.type == "cuda":
             torch.cuda.synchronize()
         samples.append(time.perf_counter() - started)
-    return samples
+    return samples[1:]  # the first warms up
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ app.add_typer(puppets_app, name="puppets")
 
 console = Console(highlight=False)
 
+INTERRUPTED = 130
+
 
 class OutputFormat(StrEnum):
     """How rows are printed."""
@@ -51,7 +53,6 @@ class Options:
     """Options that come before the command."""
 
     workspace: Workspace
-    debug: bool
 
 
 @app.callback()
@@ -64,7 +65,7 @@ def options(
 ) -> None:
     """Remember the options and prepare the environment of the libraries."""
     configure(workspace)
-    context.obj = Options(workspace=Workspace(workspace), debug=debug)
+    context.obj = Options(workspace=Workspace(workspace))
 
 
 @app.command(epilog="Example: [bold]lipforcing demo --videos ~/my_clips[/bold]")
@@ -73,7 +74,9 @@ def demo(
     videos: Annotated[
         Path | None, typer.Option(help="A folder of your own videos, curated and re-synced as well.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the puppets and the bootstrap; that of training is in the preset.")
+    ] = 0,
 ) -> None:
     """Run the whole factory, small: curate, train, distil, generate, evaluate, report.
 
@@ -94,9 +97,10 @@ def doctor(context: typer.Context) -> None:
     broken = 0
     for finding in examine(context.obj.workspace):
         mark = marks.get(finding.health, "[red]broken  [/red]")
-        console.print(f"{mark} [bold]{finding.subject:<26}[/bold] {finding.detail}", soft_wrap=True)
+        detail = escape(finding.detail)
+        console.print(f"{mark} [bold]{finding.subject:<26}[/bold] {detail}", soft_wrap=True)
         if finding.remedy:
-            console.print(f"{'':9}{'':26} -> {finding.remedy}", soft_wrap=True)
+            console.print(f"{'':9}{'':26} -> {escape(finding.remedy)}", soft_wrap=True)
         broken += finding.health is Health.BROKEN
     if broken:
         raise typer.Exit(1)
@@ -171,7 +175,7 @@ def generate(
         report = generate_file(job, output, advance)
     speed = speed_values(report.ledger)
     console.print(
-        f"{output}: {report.num_frames} frames by {report.model_id}, "
+        f"{escape(str(output))}: {report.num_frames} frames by {report.model_id}, "
         f"{report.num_passed_through} of them without a face and passed through\n"
         f"pipeline {speed['fps_pipeline']:.1f} frames/s, first frames after {speed['ttff_pipeline_s']:.3f} s; "
         f"end to end {speed['fps_end_to_end']:.1f} frames/s",
@@ -226,7 +230,8 @@ def weights_list(context: typer.Context) -> None:
             spec.name, f"{spec.size_mb:g} MB", state.value, spec.licence, str(spec.file), spec.source
         )
     console.print(table)
-    console.print(f"Files are looked for under {context.obj.workspace.weights.absolute()}", soft_wrap=True)
+    folder = escape(str(context.obj.workspace.weights.absolute()))
+    console.print(f"Files are looked for under {folder}", soft_wrap=True)
 
 
 @weights_app.command("verify", epilog="Example: [bold]lipforcing weights verify scrfd-500m[/bold]")
@@ -268,7 +273,7 @@ def puppets_render(
         render_corpus(
             out, seed=seed, num_reels=reels, num_pairs=pairs, size=size, defects=defects, on_progress=advance
         )
-    console.print(f"Puppets and their truth are in {out}", soft_wrap=True)
+    console.print(f"Puppets and their truth are in {escape(str(out))}", soft_wrap=True)
 
 
 @app.command(hidden=True)
@@ -279,13 +284,15 @@ def version() -> None:
 
 def main() -> None:
     """Entry point: one clear sentence and a non-zero exit for every error a user can cause."""
-    debug = "--debug" in sys.argv
+    debug = "--debug" in sys.argv  # the parser may be what fails
     try:
         app(standalone_mode=True)
     except LipForcingError as error:
         _fail(str(error), error.exit_code, error if debug else None)
-    except KeyboardInterrupt:
-        _fail("interrupted; start the same command again to continue", 130, None)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # what typer makes of Ctrl-C
+            _fail("interrupted; start the same command again to continue", INTERRUPTED, None)
+        raise
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise

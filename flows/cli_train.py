@@ -1,4 +1,4 @@
-"""``lipforcing train``: the sync expert and the three stages of the paper, each as a Ray job that resumes."""
+"""``lipforcing train``: the three stages of the paper, each as a Ray job that resumes, and the sync expert."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def distill(
 
 @app.command(epilog="Example: [bold]lipforcing train sync --seed 0 -o sync_expert[/bold]")
 def sync(
-    output: Output,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the weights to.")],
     seed: Annotated[int, typer.Option(help="Seed of data, initialisation and batches.")] = 0,
 ) -> None:
     """Train the small sync expert on synthetic puppets; the shipped weights come from this command."""

@@ -24,8 +24,9 @@ def rebuild(context: typer.Context) -> None:
         if count:
             console.print(f"{name:<24} {count:>8} rows")
     for item in result.quarantined:
-        console.print(f"[yellow]left out[/yellow] {item.path}: {item.problem}", soft_wrap=True)
-    console.print(f"{result.path} from {result.num_files} inbox files", soft_wrap=True)
+        words = escape(f"{item.path}: {item.problem}")
+        console.print(f"[yellow]left out[/yellow] {words}", soft_wrap=True)
+    console.print(f"{escape(str(result.path))} from {result.num_files} inbox files", soft_wrap=True)
 
 
 @app.command(epilog="Example: [bold]lipforcing warehouse tables[/bold]")
@@ -54,4 +55,4 @@ def dictionary(
     from warehouse.dictionary import write_data_dictionary
 
     write_data_dictionary(output)
-    console.print(f"wrote {output}", soft_wrap=True)
+    console.print(f"wrote {escape(str(output))}", soft_wrap=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from prefect import flow
 from rich.console import Console
+from rich.markup import escape
 
 from flows.environment import orchestration
 from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
@@ -15,10 +16,12 @@ from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import discover_sources
 from lipforcing_core.errors import LipForcingError
+from lipforcing_core.media.clock import seconds
 from lipforcing_core.products import content_key, file_sha256, write_json
 from lipforcing_core.weights.registry import require_weight
+from tasks.artifacts import publish_curation
 from tasks.curation import Source, curate_shard, shards
-from tasks.progress import step
+from tasks.progress import run_log, step
 from tasks.warehousing import RunInfo, RunRows, latest_link, load_warehouse
 from tasks.workspace import Workspace
 
@@ -41,6 +44,7 @@ def curate(
     rows.put_curation(report, "curated")
     rows.put_run()
     load_warehouse(workspace)
+    publish_curation(report)
     return report
 
 
@@ -75,10 +79,15 @@ def run_curate(
     run = RunInfo(run_id=f"curate-{content_key(config)}", flow="curate", config=config)
     folder = workspace.run_folder("curate", run.run_id)
     write_json(folder / "config.json", config)
-    with orchestration():
+    with run_log(folder / "run.log"), orchestration():
         report = curate(workspace, [Source(path=p, root=root) for p in paths], settings, run, folder)
     latest_link(folder)
     print_curation(report)
+    require_contract(report)
+
+
+def require_contract(report: CurationReport) -> None:
+    """Raise ``ContractError`` if the manifest breaks its contract."""
     if not report.contract.success:
         raise ContractError(f"the manifest breaks its contract; {report.data_docs} lists what and where")
 
@@ -96,14 +105,15 @@ def print_curation(report: CurationReport) -> None:
     counts = report.balance
     console.print(
         f"{counts.sources_in} sources: {counts.sources_accepted} accepted ({counts.clips} clips, "
-        f"{counts.frames_accepted / 25:.1f} s), {counts.sources_rejected} rejected, "
+        f"{float(seconds(counts.frames_accepted)):.1f} s), {counts.sources_rejected} rejected, "
         f"{counts.sources_quarantined} quarantined"
     )
     for reason in report.reasons:
         console.print(f"  {reason.reason.value:<22} {reason.pieces:>4} pieces  {reason.seconds:>8.1f} s")
     verdict = "holds" if report.contract.success else "is BROKEN"
-    console.print(f"contract {verdict} ({report.contract.num_checks} checks): {report.data_docs}")
-    console.print(f"manifest: {report.manifest}", soft_wrap=True)
+    docs, manifest = escape(str(report.data_docs)), escape(str(report.manifest))
+    console.print(f"contract {verdict} ({report.contract.num_checks} checks): {docs}", soft_wrap=True)
+    console.print(f"manifest: {manifest}", soft_wrap=True)
     if any(reason.reason is RejectReason.SYNC_CONFIDENCE_LOW for reason in report.reasons):
         console.print(
             "The embedded sync expert knows only puppets: for real people give syncnet-v2 in the settings, or "

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from prefect import flow
 from rich.console import Console
+from rich.markup import escape
 
-from flows.curate import curate_sources, print_curation
+from flows.curate import curate_sources, print_curation, require_contract
 from flows.demo_evaluation import Judged, judge
 from flows.demo_report import write_report
 from flows.demo_videos import UserVideo, resync_user_videos
@@ -22,9 +23,10 @@ from lipforcing_core.curation.sources import discover_sources, source_name
 from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.products import content_key, file_sha256, write_json
 from lipforcing_core.puppets.corpus import CorpusIndex
+from tasks.artifacts import publish_curation, publish_report, publish_scores
 from tasks.corpus import CorpusSize, render_puppets
 from tasks.curation import Source
-from tasks.progress import Stopwatch, step
+from tasks.progress import Stopwatch, run_log, step
 from tasks.training import (
     TrainedModel,
     distill_student,
@@ -103,7 +105,10 @@ def demo(
         rows.put_run()
         load_warehouse(workspace)
     place_models(models, folder)
+    publish_curation(curation)
+    publish_scores(judged.evaluation)
     report = write_report(workspace, run, folder, judged, videos, parameters=num_parameters(models))
+    publish_report(report)
     return DemoResult(folder=folder, curation=curation, judged=judged, user_videos=videos, report=report)
 
 
@@ -173,11 +178,12 @@ def run_demo(
     folder = workspace.run_folder("demo", run.run_id)
     write_json(folder / "config.json", settings)
     console.print(f"lipforcing demo, run {run.run_id}: everything on the CPU, nothing downloaded")
-    with orchestration():
+    with run_log(folder / "run.log"), orchestration():
         result = demo(workspace, settings, run, folder, user_sources)
     latest_link(folder)
     print_curation(result.curation)
     print_result(result)
+    require_contract(result.curation)
     return result
 
 
@@ -185,9 +191,9 @@ def print_result(result: DemoResult) -> None:
     """The headline numbers and where to look next."""
     console.print(result.judged.table())
     for video in result.user_videos:
-        console.print(f"your video {video.name}: {video.outcome}", soft_wrap=True)
-    console.print(f"[bold]report[/bold]    {result.report}", soft_wrap=True)
-    console.print(f"[bold]models[/bold]    {result.folder / 'models'}", soft_wrap=True)
+        console.print(escape(f"your video {video.name}: {video.outcome}"), soft_wrap=True)
+    console.print(f"[bold]report[/bold]    {escape(str(result.report))}", soft_wrap=True)
+    console.print(f"[bold]models[/bold]    {escape(str(result.folder / 'models'))}", soft_wrap=True)
     console.print("[bold]try next[/bold]")
     console.print("  lipforcing generate YOUR_VIDEO.mp4 YOUR_SPEECH.wav -o synced.mp4")
     console.print("  lipforcing sql \"select * from leaderboard where metric = 'sync_c'\"")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.box import SIMPLE
 from rich.table import Column, Table
 
 from lipforcing_core.media.encode import mux
@@ -46,8 +47,8 @@ PAIRS = (
 HEADLINE = {
     "sync_c": "Sync-C",
     "sync_d": "Sync-D",
-    "aperture_corr_lag0": "lip-speech r",
-    "mouth_ssim": "mouth SSIM",
+    "aperture_corr_lag0": "lip r",
+    "mouth_ssim": "SSIM lips",
     "fid": "FID*",
     "fps_pipeline": "FPS",
     "ttff_pipeline_s": "TTFF s",
@@ -69,12 +70,17 @@ class Judged:
         table = Table(
             Column("system", no_wrap=True),
             *(Column(title, justify="right", no_wrap=True) for title in HEADLINE.values()),
-            title=f"{self.dataset.num_clips} held-out clips, new audio (* embedded random features)",
+            title=f"{self.dataset.num_clips} held-out clips, new audio (* random features, see the report)",
+            box=SIMPLE,
+            padding=(0, 1, 0, 0),
         )
         values = {(v.system, v.metric): v.value for v in self.evaluation.values if v.clip_id is None}
         for system in self.systems:
             cells = [values.get((system.system, metric)) for metric in HEADLINE]
-            table.add_row(system.label, *("-" if cell is None else f"{cell:.3g}" for cell in cells))
+            table.add_row(
+                system.label,
+                *("-" if cell is None else f"{cell:.{1 if cell >= 100 else 2}f}" for cell in cells),
+            )
         return table
 
 

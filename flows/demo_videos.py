@@ -36,8 +36,8 @@ def resync_user_videos(
     done = []
     with step(f"re-sync {len(sources)} of your videos") as advance:
         for index, source in enumerate(sources):
-            advance(index, len(sources))
             done.append(_resync(source.path, speech, bundle, out / f"{index:03d}_{source.path.stem}.mp4"))
+            advance(index + 1, len(sources))
     return done
 
 

@@ -57,7 +57,7 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
                 subject=subject,
                 health=Health.BROKEN,
                 detail=f"{type(error).__name__}: {error}",
-                remedy="make clean && rm -rf .venv && make test",
+                remedy="rm -rf .venv && make test",
             )
     for spec in all_weights():
         state = state_of(spec, workspace.weights)
@@ -84,8 +84,17 @@ def _python() -> Finding:
 def _decoder() -> Finding:
     import av
 
-    codecs = [name for name in ("h264", "hevc", "vp9", "aac") if name in av.codecs_available]
-    return Finding(subject="decoder", health=Health.OK, detail=f"PyAV {av.__version__}: {', '.join(codecs)}")
+    wanted = ("h264", "hevc", "vp9", "aac")
+    missing = [name for name in wanted if name not in av.codecs_available]
+    return Finding(
+        subject="decoder",
+        health=Health.BROKEN if missing else Health.OK,
+        detail=f"PyAV {av.__version__}: {', '.join(wanted)}"
+        + (f"; without {', '.join(missing)}" if missing else ""),
+        remedy="install the wheel of av: pip install --force-reinstall --only-binary av av"
+        if missing
+        else "",
+    )
 
 
 def _encoder() -> Finding:
@@ -144,12 +153,13 @@ def _memory() -> Finding:
 
 
 def _disk(workspace: Workspace) -> Finding:
-    folder = workspace.root if workspace.root.exists() else workspace.root.absolute().parent
+    root = workspace.root.resolve()
+    folder = next(path for path in (root, *root.parents) if path.exists())
     free_gb = shutil.disk_usage(folder).free / 2**30
     good = free_gb >= MIN_FREE_GB
     return Finding(
         subject="disk",
         health=Health.OK if good else Health.BROKEN,
-        detail=f"{free_gb:.0f} GiB free at {folder.resolve()}",
+        detail=f"{free_gb:.0f} GiB free at {folder}",
         remedy="" if good else "free some space, or pass --workspace with a folder on a larger disk",
     )

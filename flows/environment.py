@@ -20,7 +20,6 @@ QUIET_AND_OFFLINE = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TQDM_DISABLE": "1",
 }
@@ -35,13 +34,16 @@ def configure(workspace_root: Path) -> None:
         os.environ.setdefault(name, value)
     state = (workspace_root / "state").resolve()
     os.environ.setdefault("PREFECT_HOME", str(state / "prefect"))
-    os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(state / "ray_token"))
+    if "RAY_ADDRESS" not in os.environ:  # a cluster has its own rules; a local Ray is guarded by a secret
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(state / "ray_token"))
 
 
 def make_prefect_home() -> None:
     """Create Prefect's folder; to be called before a flow module, and with it Prefect, is imported.
 
     A flow that was killed leaves its private server behind as an orphan; those of this folder are stopped.
+    A server that somebody started on purpose is left alone.
     """
     home = os.environ["PREFECT_HOME"]
     Path(home).mkdir(parents=True, exist_ok=True)
@@ -55,7 +57,9 @@ def _orphaned_servers(prefect_home: str) -> Iterator[psutil.Process]:
         command = " ".join(process.info["cmdline"] or [])
         if process.info["ppid"] == 1 and "uvicorn" in command and "prefect" in command:
             with suppress(psutil.Error):
-                if process.environ().get("PREFECT_HOME") == prefect_home:
+                variables = process.environ()
+                private = variables.get("PREFECT__SERVER_EPHEMERAL") == "1"
+                if private and variables.get("PREFECT_HOME") == prefect_home:
                     yield process
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prefect import flow
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from flows.environment import orchestration
@@ -16,10 +17,12 @@ from lipforcing_core.metrics.protocol import gt_box_aligned
 from lipforcing_core.metrics.registry import METRICS
 from lipforcing_core.metrics.suite import Evaluation
 from lipforcing_core.products import content_key, file_sha256, write_json
+from tasks.artifacts import publish_scores
 from tasks.evaluation import Scorers, evaluate_all, load_scorers
-from tasks.progress import step
+from tasks.progress import run_log, step
 from tasks.warehousing import HeldOutSet, RunInfo, RunRows, System, latest_link, load_warehouse
 from tasks.workspace import Workspace
+from warehouse.inbox import check_name
 
 console = Console(highlight=False)
 
@@ -49,11 +52,13 @@ def evaluate(
     rows.put_evaluation(evaluation, dataset, systems)
     rows.put_run()
     load_warehouse(workspace)
+    publish_scores(evaluation)
     return evaluation
 
 
 def run_evaluate(workspace: Workspace, predictions_file: Path, items_file: Path, *, name: str) -> None:
     """Run the flow for the command line; print set-level scores and what is missing."""
+    check_name("the name of the run", name)
     items, predictions = read_items(items_file), read_predictions(predictions_file)
     truths = [(item.clip_id, file_sha256(item.truth_video)) for item in items]
     dataset = HeldOutSet(
@@ -66,12 +71,13 @@ def run_evaluate(workspace: Workspace, predictions_file: Path, items_file: Path,
     run = RunInfo(run_id=f"{name}-{content_key(config)}", flow="evaluate", config=config)
     folder = workspace.run_folder("evaluate", run.run_id)
     write_json(folder / "config.json", config)
-    with orchestration():
+    with run_log(folder / "run.log"), orchestration():
         evaluation = evaluate(workspace, items, predictions, dataset, run)
     latest_link(folder)
     console.print(scores_table(evaluation))
     for system, clip_id in evaluation.missing:
-        console.print(f"[yellow]missing[/yellow] {system} has no prediction for {clip_id}", soft_wrap=True)
+        words = escape(f"{system} has no prediction for {clip_id}")
+        console.print(f"[yellow]missing[/yellow] {words}", soft_wrap=True)
     console.print(
         f"lipforcing sql \"select * from leaderboard where run_id = '{run.run_id}'\"", soft_wrap=True
     )
@@ -93,11 +99,14 @@ def scores_table(evaluation: Evaluation) -> Table:
 
 
 def read_items(path: Path) -> list[EvalItem]:
-    """Items from a CSV; paths are relative to its folder. Raises ``BadInputError`` naming the row."""
+    """Items from a CSV; paths are relative to its folder and stay in it. Raises ``BadInputError`` naming the row."""
     if not path.is_file():
         raise BadInputError(f"items file {path} does not exist")
-    with open(path, newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream))
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.DictReader(stream))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadInputError(f"{path} is not a CSV file: {error}") from error
     if not rows:
         raise BadInputError(f"{path} lists no items")
     return [_item(row, path, number) for number, row in enumerate(rows, start=1)]
@@ -106,12 +115,12 @@ def read_items(path: Path) -> list[EvalItem]:
 def _item(row: dict[str, str], origin: Path, number: int) -> EvalItem:
     if missing := [name for name in REQUIRED if not row.get(name)]:
         raise BadInputError(f"{origin}, row {number}: {', '.join(missing)} missing")
-    paths = {
-        name: origin.parent / row[name]
-        for name in ("truth_video", "driving_audio", *OPTIONAL)
-        if row.get(name)
-    }
+    root = origin.parent.resolve()
+    named = ("truth_video", "driving_audio", *OPTIONAL)
+    paths = {name: (root / row[name]).resolve() for name in named if row.get(name)}
     for name, path in paths.items():
+        if not path.is_relative_to(root):
+            raise BadInputError(f"{origin}, row {number}: {name} {row[name]} leaves {root}")
         if not path.is_file():
             raise BadInputError(f"{origin}, row {number}: {name} {path} does not exist")
     return EvalItem(clip_id=row["clip_id"], identity=row["identity"], **paths)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from prefect import flow
@@ -13,7 +15,8 @@ from flows.environment import orchestration
 from lipforcing_core.curation.manifest import read_manifest
 from lipforcing_core.errors import BadInputError
 from lipforcing_core.presets import Preset, load_preset
-from lipforcing_core.products import atomic_path, content_key, file_sha256, read_json
+from lipforcing_core.products import atomic_path, content_key, file_sha256, write_json
+from lipforcing_core.streaming.bundle import BundleKind, describe_bundle
 from lipforcing_core.training.dataset import ClipSource
 from tasks.progress import step
 from tasks.training import (
@@ -62,26 +65,29 @@ def distill_flow(
 
 def run_train_teacher(workspace: Workspace, manifest: Path, preset_name: str, output: Path) -> None:
     """`lipforcing train teacher`."""
+    check_output(output)
     preset, clips = trainable_preset(preset_name), training_clips(manifest)
-    model = _dispatched(lambda: teacher_flow(workspace, clips, preset))
-    _finish(workspace, "train_teacher", model, preset, output)
+    _run(workspace, "train_teacher", partial(teacher_flow, workspace, clips, preset), preset, output)
 
 
 def run_pretrain_student(workspace: Workspace, manifest: Path, teacher: Path, output: Path) -> None:
     """`lipforcing train student`."""
-    preset, clips = bundle_preset(teacher), training_clips(manifest)
-    model = _dispatched(lambda: pretrain_flow(workspace, clips, preset, teacher))
-    _finish(workspace, "pretrain_student", model, preset, output)
+    check_output(output)
+    preset, clips = bundle_preset(teacher, BundleKind.TEACHER), training_clips(manifest)
+    work = partial(pretrain_flow, workspace, clips, preset, teacher)
+    _run(workspace, "pretrain_student", work, preset, output)
 
 
 def run_distill_student(
     workspace: Workspace, manifest: Path, teacher: Path, student: Path, output: Path
 ) -> None:
     """`lipforcing train distill`."""
-    preset, clips = bundle_preset(teacher), training_clips(manifest)
-    bundle_preset(student)
-    model = _dispatched(lambda: distill_flow(workspace, clips, preset, teacher, student))
-    _finish(workspace, "distill_student", model, preset, output)
+    check_output(output)
+    preset = bundle_preset(teacher, BundleKind.TEACHER)
+    bundle_preset(student, BundleKind.STUDENT)
+    clips = training_clips(manifest)
+    work = partial(distill_flow, workspace, clips, preset, teacher, student)
+    _run(workspace, "distill_student", work, preset, output)
 
 
 def run_train_sync(output: Path, seed: int) -> None:
@@ -125,24 +131,37 @@ def trainable_preset(name: str) -> Preset:
     return preset
 
 
-def bundle_preset(bundle: Path) -> Preset:
-    """The preset that a bundle was trained with."""
-    if not (bundle / "bundle.json").is_file():
-        raise BadInputError(f"{bundle} is not a model bundle; `lipforcing train teacher` writes one")
-    return Preset.model_validate(read_json(bundle / "preset.json"))
+def bundle_preset(bundle: Path, kind: BundleKind) -> Preset:
+    """The preset that a bundle was trained with. Raises ``BadInputError`` if it holds another kind of model."""
+    about = describe_bundle(bundle)
+    if about.kind is not kind:
+        raise BadInputError(f"{bundle} holds a {about.kind.value}, not a {kind.value}")
+    return about.preset
 
 
-def _dispatched(work: Callable[[], TrainedModel]) -> TrainedModel:
+def check_output(output: Path) -> None:
+    """Raise ``BadInputError`` if a model cannot be written there without destroying something else."""
+    replaceable = output.is_dir() and ((output / "bundle.json").is_file() or not any(output.iterdir()))
+    if output.exists() and not replaceable:
+        raise BadInputError(f"{output} exists and is not a model bundle; give a new name")
+
+
+def _run(
+    workspace: Workspace, flow_name: str, work: Callable[[], TrainedModel], preset: Preset, output: Path
+) -> None:
+    """Train, write the rows of the run, and copy the bundle to where the user wants it."""
+    started_at = datetime.now(UTC)
     with orchestration():
-        return work()
-
-
-def _finish(workspace: Workspace, flow_name: str, model: TrainedModel, preset: Preset, output: Path) -> None:
-    weights = file_sha256(model.bundle / "model.safetensors")
-    config = {"preset": preset, "weights": weights}
+        model = work()
+    config = {"preset": preset, "weights": file_sha256(model.bundle / "model.safetensors")}
     run = RunInfo(
-        run_id=f"{flow_name}-{content_key(config)}", flow=flow_name, config=config, preset=preset.name
+        run_id=f"{flow_name}-{content_key(config)}",
+        flow=flow_name,
+        config=config,
+        preset=preset.name,
+        started_at=started_at,
     )
+    write_json(workspace.run_folder(flow_name, run.run_id) / "config.json", config)
     rows = RunRows(workspace, run)
     rows.put("training_steps", model.metrics)
     rows.put_run()

@@ -6,6 +6,7 @@ version. A product appears under its final name only when it is complete. A fini
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -68,15 +69,18 @@ def atomic_path(final: Path | str) -> Iterator[Path]:
     """
     final = Path(final)
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f".{final.stem}.{uuid.uuid4().hex[:8]}.tmp{final.suffix}")
+    unique = f".{final.stem}.{uuid.uuid4().hex[:8]}"
+    temporary = final.with_name(f"{unique}.tmp{final.suffix}")
+    superseded = final.with_name(f"{unique}.old{final.suffix}")
     try:
         yield temporary
         if temporary.is_file():
             with open(temporary, "rb") as stream:
                 os.fsync(stream.fileno())
-        elif final.is_dir():
-            shutil.rmtree(final)
+        elif temporary.is_dir() and final.is_dir():  # moved aside: a kill amid removal would leave half of it
+            os.replace(final, superseded)
         os.replace(temporary, final)
+        shutil.rmtree(superseded, ignore_errors=True)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
@@ -140,16 +144,29 @@ class StepStore:
             return found
         final = self.folder(step, key)
         if resumable:
-            partial = final.with_name(f".{key}.partial")
-            partial.mkdir(parents=True, exist_ok=True)
-            write_json(partial / self.RESULT, _plain(work(partial)))
-            os.replace(partial, final)
-            return self._done(step, key)
-        with atomic_path(final) as temporary:
-            temporary.mkdir(parents=True)
-            write_json(temporary / self.RESULT, _plain(work(temporary)))
-        return self._done(step, key)
+            with one_process(final.with_name(f".{key}.lock")):
+                if found := self.find(step, key):  # another process finished it while this one waited
+                    return found
+                partial = final.with_name(f".{key}.partial")
+                partial.mkdir(exist_ok=True)
+                write_json(partial / self.RESULT, work(partial))
+                os.replace(partial, final)
+        else:
+            with atomic_path(final) as temporary:
+                temporary.mkdir()
+                write_json(temporary / self.RESULT, work(temporary))
+        return StepResult(folder=final, result=read_json(final / self.RESULT), reused=False)
 
-    def _done(self, step: str, key: str) -> StepResult:
-        folder = self.folder(step, key)
-        return StepResult(folder=folder, result=read_json(folder / self.RESULT), reused=False)
+    def forget(self, step: str, key: str) -> None:
+        """Remove a finished step. The result goes first, so that a kill leaves nothing that looks finished."""
+        (self.folder(step, key) / self.RESULT).unlink(missing_ok=True)
+        shutil.rmtree(self.folder(step, key), ignore_errors=True)
+
+
+@contextmanager
+def one_process(lock: Path) -> Iterator[None]:
+    """Hold a lock file; the kernel frees it when the process ends, however that happens."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

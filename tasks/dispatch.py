@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lipforcing_core.errors import BadInputError
+from lipforcing_core.products import atomic_path
 from tasks.progress import Advance
 
 T = TypeVar("T")
@@ -31,7 +33,12 @@ def connect() -> None:
     if ray.is_initialized():
         return
     if address := os.environ.get("RAY_ADDRESS"):
-        ray.init(address=address, log_to_driver=False)
+        try:
+            ray.init(address=address, log_to_driver=False)
+        except ConnectionError as error:
+            raise BadInputError(
+                f"RAY_ADDRESS={address}: no Ray cluster answers there; start it, or unset the variable for a local one"
+            ) from error
         return
     _ensure_token()
     ray.init(
@@ -68,11 +75,7 @@ def fan_out(
     import ray
 
     connect()
-
-    def apply(item: T) -> R:  # Ray takes plain functions only, not partial objects
-        return function(item)
-
-    remote = ray.remote(num_cpus=num_cpus, max_retries=1)(apply)
+    remote = ray.remote(num_cpus=num_cpus, max_retries=1)(_here(function))
     waiting = [remote.options(name=name).remote(item) for item in items]
     position = {reference: index for index, reference in enumerate(waiting)}
     results: list[Any] = [None] * len(items)
@@ -104,7 +107,7 @@ def run_job(
     import ray
 
     connect()
-    reference = ray.remote(num_cpus=num_cpus, max_retries=2)(function).options(name=name).remote(*args)
+    reference = ray.remote(num_cpus=num_cpus, max_retries=2)(_here(function)).options(name=name).remote(*args)
     try:
         while not ray.wait([reference], timeout=POLL_S)[0]:
             if watch:
@@ -121,13 +124,27 @@ def run_job(
         raise
 
 
+def _here(function: Callable[..., R]) -> Callable[..., R]:
+    """``function`` in the folder this process runs in, so that relative paths mean the same on a worker.
+
+    A plain function whatever ``function`` is, since Ray takes no partial objects.
+    """
+    folder = os.getcwd()
+
+    def run(*args: Any) -> R:
+        os.chdir(folder)
+        return function(*args)
+
+    return run
+
+
 def _ensure_token() -> None:
     """Make the secret that guards a local Ray, whose ports listen on every network interface."""
     path = os.environ.get("RAY_AUTH_TOKEN_PATH")
     if path and not Path(path).exists():
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as stream:
-            stream.write(secrets.token_hex(32))
+        with atomic_path(path) as temporary:
+            temporary.touch(mode=0o600)
+            temporary.write_text(secrets.token_hex(32))
 
 
 def _user_error(error: Any) -> BaseException:

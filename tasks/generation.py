@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -16,6 +16,9 @@ from lipforcing_core.products import StepStore, content_key, file_sha256
 from lipforcing_core.streaming.generate import GenerationReport, generate_video
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
+
+if TYPE_CHECKING:
+    from lipforcing_core.streaming.bundle import Bundle
 
 VERSION = 1
 NUM_THREADS = 1
@@ -73,9 +76,13 @@ def _generate_step(job: GenerationJob, *, store: StepStore) -> Generated:
     import torch
 
     torch.set_num_threads(NUM_THREADS)
-    inputs = [file_sha256(path) for path in (job.video, job.audio, job.bundle / "model.safetensors")]
-    key = content_key(VERSION, inputs, job.seed, job.detector, NUM_THREADS)
-    done = store.run("generate", key, lambda folder: asdict(generate_file(job, folder / OUTPUT)))
+    files = [job.video, job.audio, job.bundle / "model.safetensors"]
+    if job.detector_model is not None:
+        files.append(job.detector_model)
+    key = content_key(VERSION, [file_sha256(path) for path in files], job.seed, job.detector, NUM_THREADS)
+    done = store.run(
+        "generate", key, lambda folder: asdict(generate_file(job, folder / OUTPUT)) | {"output": OUTPUT}
+    )
     return Generated(job=job, report=_report(done.result, done.folder / OUTPUT))
 
 
@@ -91,7 +98,7 @@ def _report(stored: dict[str, Any], output: Path) -> GenerationReport:
 
 
 @lru_cache(maxsize=2)
-def _bundle(folder: Path) -> Any:
+def _bundle(folder: Path) -> Bundle:
     from lipforcing_core.streaming.bundle import load_bundle
 
     return load_bundle(folder)

@@ -12,6 +12,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from lipforcing_core.errors import BadInputError
 from lipforcing_core.presets import Preset
 from lipforcing_core.products import StepStore, content_key, file_sha256
 from lipforcing_core.training.dataset import ClipSource
@@ -119,6 +120,9 @@ def _train(
     advance: Advance | None,
 ) -> TrainedModel:
     """Run ``job`` as a resumable step; it trains ``stages`` (name to steps) in folders of those names."""
+    from lipforcing_core.training.loop import METRICS_FILE, read_metrics
+
+    _check_codec(data, parents)
     inputs = [file_sha256(path) for path in data.windows]
     parent_weights = [file_sha256(parent / "model.safetensors") for parent in parents]
     key = content_key(STAGE_VERSION, name, preset, inputs, parent_weights, NUM_THREADS)
@@ -126,15 +130,25 @@ def _train(
     def work(folder: Path) -> dict[str, Any]:
         def watch() -> None:
             if advance:
-                done = sum(_steps_done(folder / stage / "metrics.jsonl") for stage in stages)
+                done = sum(_steps_done(folder / stage / METRICS_FILE) for stage in stages)
                 advance(done, sum(stages.values()))
 
         run_job(job, preset, data, parents, folder, name=f"train-{name}-{key}", watch=watch)
         return {"stages": stages}
 
     finished = store.run(f"train-{name}", key, work, resumable=True)
-    metrics = [row for stage in stages for row in _rows(finished.folder / stage / "metrics.jsonl")]
+    metrics = [row for stage in stages for row in read_metrics(finished.folder / stage / METRICS_FILE)]
     return TrainedModel(bundle=finished.folder / BUNDLE, metrics=metrics, reused=finished.reused)
+
+
+def _check_codec(data: TrainingSet, parents: list[Path]) -> None:
+    """Latents of another codec mean something else to a model: raises ``BadInputError`` for such a parent."""
+    for parent in parents:
+        if file_sha256(parent / "codec.safetensors") != file_sha256(data.codec_file):
+            raise BadInputError(
+                f"{parent} was trained on latents of another codec, fitted on other clips; "
+                "give the manifest that it was trained on"
+            )
 
 
 def _teacher_job(preset: Preset, data: TrainingSet, _parents: list[Path], folder: Path) -> None:
@@ -236,8 +250,3 @@ def _steps_done(metrics: Path) -> int:
         return 0
     complete = [line for line in lines[1:-1] if line]
     return int(json.loads(complete[-1])["step"]) if complete else 0
-
-
-def _rows(metrics: Path) -> list[dict[str, Any]]:
-    with open(metrics, encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,25 +16,27 @@ from prefect.cache_policies import NO_CACHE
 from lipforcing_core import __version__
 from lipforcing_core.curation.assemble import CurationReport
 from lipforcing_core.curation.manifest import read_decisions, read_manifest
+from lipforcing_core.curation.reasons import Stage
 from lipforcing_core.curation.records import ClipRecord, Decision
 from lipforcing_core.media.clock import FPS
 from lipforcing_core.metrics.suite import Evaluation
 from lipforcing_core.products import as_json, content_key
 from tasks.workspace import Workspace
 from warehouse.dimensions import metric_rows, protocol_row
-from warehouse.inbox import write_rows
+from warehouse.inbox import remove_rows, write_rows
 from warehouse.loader import LoadResult, load
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo:
-    """What identifies a run. ``config`` is the whole resolved configuration."""
+    """What identifies a run. ``config`` is the whole resolved configuration; make it before the work starts."""
 
     run_id: str
     flow: str
     config: Any
     seed: int | None = None
     preset: str | None = None
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 class RunRows:
@@ -43,24 +45,25 @@ class RunRows:
     def __init__(self, workspace: Workspace, run: RunInfo) -> None:
         self._inbox = workspace.inbox
         self._run = run
-        self._started = datetime.now(UTC)
 
     def put(self, table: str, rows: Iterable[Mapping[str, Any]], *, unit: str = "rows") -> None:
         """Write rows of one table; a table without rows is left out."""
         if rows := list(rows):
             write_rows(self._inbox, table, self._run.run_id, unit, rows)
+        else:
+            remove_rows(self._inbox, table, self._run.run_id, unit)
 
-    def put_run(self, status: str = "completed") -> None:
-        """Write the row of the run itself."""
+    def put_run(self) -> None:
+        """Write the row of the run itself, which has come to its end."""
         row = {
             "run_id": self._run.run_id,
             "flow": self._run.flow,
-            "status": status,
+            "status": "completed",
             "preset": self._run.preset,
             "seed": self._run.seed,
             "code_version": __version__,
             "config_json": as_json(self._run.config),
-            "started_at": self._started,
+            "started_at": self._run.started_at,
             "finished_at": datetime.now(UTC),
             "host": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         }
@@ -105,7 +108,7 @@ class RunRows:
             "num_clips": dataset.num_clips,
             "description": dataset.description,
         }
-        self.put("datasets", [described], unit=dataset.name)
+        self.put("datasets", [described], unit="heldout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,10 +158,20 @@ def _decision_row(decision: Decision, dataset_id: str) -> dict[str, Any]:
         "stage": "all" if decision.reason is None else decision.reason.stage.value,
         "measured_value": decision.measured,
         "threshold": decision.threshold,
-        "backend": None,
+        "backend": _measured_by(decision),
         "seconds": decision.seconds,
         "message": decision.message or None,
     }
+
+
+def _measured_by(decision: Decision) -> str | None:
+    """The backend whose score decided; None where no model did."""
+    backends = {
+        Stage.FACE: decision.detector_backend,
+        Stage.QUALITY: decision.quality_backend,
+        Stage.SYNC: decision.sync_backend,
+    }
+    return None if decision.reason is None else backends.get(decision.reason.stage)
 
 
 def _funnel_rows(report: CurationReport, dataset_id: str) -> Iterable[dict[str, Any]]:

@@ -11,7 +11,11 @@ from lipforcing_core.products import StepStore
 
 @dataclass(frozen=True)
 class Workspace:
-    """A working folder. Everything below ``state/`` can be deleted; it is made again when needed."""
+    """A working folder.
+
+    Steps and weights can be deleted and are made or fetched again; the inbox below ``state/`` is the record of all
+    runs, which only running them again brings back.
+    """
 
     root: Path
 

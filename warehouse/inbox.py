@@ -50,9 +50,7 @@ def write_rows(
     wrong type, NaN or null where a value is required, a broken check, or two rows with the same key.
     """
     relation = _relation(table)
-    for what, name in (("run id", run_id), ("unit", unit)):
-        if not _SAFE_NAME.fullmatch(name):
-            raise BadInputError(f"{what} {name!r} cannot be a file name: use letters, digits and . _ = @ + -")
+    path = _unit_path(inbox_root, table, run_id, unit)
     constants = dict(fill or {})
     if "run_id" in relation.arrow_schema.names:
         constants.setdefault("run_id", run_id)
@@ -60,10 +58,20 @@ def write_rows(
     check_run(relation, data, run_id)
     check_constraints(relation, data)
     data = data.sort_by([(name, "ascending") for name in relation.key])
-    path = Path(inbox_root) / table / run_id / f"{unit}.parquet"
     with atomic_path(path) as temporary:
         pq.write_table(data, temporary, compression="zstd", version="2.6", store_schema=False)
     return path
+
+
+def remove_rows(inbox_root: Path | str, table: str, run_id: str, unit: str) -> None:
+    """Remove the file of a unit of work that turned out to have no rows, if there is one."""
+    _unit_path(inbox_root, table, run_id, unit).unlink(missing_ok=True)
+
+
+def check_name(what: str, name: str) -> None:
+    """Raise BadInputError unless ``name`` can be part of a path in the inbox; ``what`` says whose name it is."""
+    if not _SAFE_NAME.fullmatch(name):
+        raise BadInputError(f"{what} {name!r} cannot be a file name: use letters, digits and . _ = @ + -")
 
 
 def read_rows(relation: Relation, path: Path) -> pa.Table:
@@ -107,6 +115,12 @@ def check_constraints(relation: Relation, data: pa.Table) -> None:
         except duckdb.ConstraintException as error:
             raise BadInputError(f"table {relation.name}: {first_line(error)}") from error
     _check_unique_with_nulls(relation, data)
+
+
+def _unit_path(inbox_root: Path | str, table: str, run_id: str, unit: str) -> Path:
+    check_name("run id", run_id)
+    check_name("unit", unit)
+    return Path(inbox_root) / table / run_id / f"{unit}.parquet"
 
 
 def _relation(table: str) -> Relation:

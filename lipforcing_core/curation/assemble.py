@@ -90,11 +90,11 @@ def assemble_manifest(
 
 def mark_duplicates(outcomes: Iterable[SourceOutcome]) -> list[SourceOutcome]:
     """Outcomes sorted by source name, with every repeat of the same bytes turned into a ``duplicate`` rejection."""
-    first: dict[str, str] = {}
+    first: dict[str, SourceOutcome] = {}
     marked = []
     for outcome in sorted(outcomes, key=lambda o: o.source):
-        original = first.setdefault(outcome.sha256, outcome.source)
-        marked.append(outcome if original == outcome.source else _duplicate(outcome, original))
+        original = first.setdefault(outcome.sha256, outcome)
+        marked.append(outcome if original is outcome else _duplicate(outcome, original.source))
     return marked
 
 

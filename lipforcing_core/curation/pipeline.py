@@ -49,8 +49,9 @@ def curate_source(
     path = Path(path)
     if not path.is_file():
         raise BadInputError(f"{path}: there is no such file")
-    with steps.one_at_a_time(store, file_sha256(path)):
-        return _Curator(path, settings, backends, store, root).run().check_balance()
+    sha256 = file_sha256(path)
+    with steps.one_at_a_time(store, sha256):
+        return _Curator(path, sha256, settings, backends, store, root).run().check_balance()
 
 
 def split_of(identity: str | None, source_id: str, val_fraction: float) -> str:
@@ -69,6 +70,7 @@ class _Curator:
     def __init__(
         self,
         path: Path,
+        sha256: str,
         settings: CurationSettings,
         backends: CurationBackends,
         store: StepStore,
@@ -77,9 +79,8 @@ class _Curator:
         self.settings, self.backends, self.store = settings, backends, store
         self.name = source_name(path, root)
         self.facts: SourceFacts = read_facts(path, root)
-        self.sha256 = file_sha256(path)
-        self.source_id = self.sha256[:16]
-        self.source = steps.normalised(path, steps.normalise_key(self.sha256), store)
+        self.sha256, self.source_id = sha256, sha256[:16]
+        self.source = steps.normalised(path, steps.normalise_key(sha256), store)
         self.clips: list[StoredClip] = []
         self.decisions: list[Decision] = []
 

@@ -145,11 +145,6 @@ class SourceOutcome(BaseModel):
         return Status.QUARANTINED if quarantined else Status.REJECTED
 
     @property
-    def rejections(self) -> tuple[Decision, ...]:
-        """Decisions with status rejected."""
-        return tuple(d for d in self.decisions if d.status is Status.REJECTED)
-
-    @property
     def quarantine(self) -> tuple[Decision, ...]:
         """Decisions with status quarantined."""
         return tuple(d for d in self.decisions if d.status is Status.QUARANTINED)

@@ -5,8 +5,6 @@ A step measures and never decides: thresholds are no part of its key.
 
 from __future__ import annotations
 
-import fcntl
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,7 +23,7 @@ from lipforcing_core.media.normalise import normalise
 from lipforcing_core.media.probe import probe
 from lipforcing_core.media.segments import Segment
 from lipforcing_core.media.shots import detect_shots
-from lipforcing_core.products import KEY_LENGTH, StepResult, StepStore, content_key, file_sha256
+from lipforcing_core.products import KEY_LENGTH, StepResult, StepStore, content_key, file_sha256, one_process
 
 if TYPE_CHECKING:
     from lipforcing_core.faces.detect import FaceDetector
@@ -73,7 +71,7 @@ class NormalisedSource:
     def video(self) -> Path:
         """The lossless picture."""
         if not (self.folder / VIDEO).is_file():
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.store.forget("normalise", self.key)
             normalised(self.path, self.key, self.store)
         return self.folder / VIDEO
 
@@ -84,14 +82,8 @@ class NormalisedSource:
 
 @contextmanager
 def one_at_a_time(store: StepStore, sha256: str) -> Iterator[None]:
-    """Hold the lock of one source content, so that copies of a file are not worked on side by side.
-
-    The lock goes with its process, however that ends.
-    """
-    path = store.root / "locks" / f"{sha256[:KEY_LENGTH]}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    """Hold the lock of one source content, so that copies of a file are not worked on side by side."""
+    with one_process(store.root / "locks" / f"{sha256[:KEY_LENGTH]}.lock"):
         yield
 
 

@@ -51,6 +51,16 @@ class Bundle:
     negative_text_BLD: Tensor
 
 
+@dataclass(frozen=True, kw_only=True)
+class BundleDescription:
+    """What a bundle folder says of itself. ``sha256`` is that of the weights when they were written."""
+
+    kind: BundleKind
+    stage: str
+    sha256: str
+    preset: Preset
+
+
 def save_bundle(
     folder: Path, *, kind: BundleKind, stage: str, preset: Preset, model_file: Path, codec_file: Path
 ) -> None:
@@ -67,27 +77,40 @@ def save_bundle(
         )
 
 
-def load_bundle(folder: Path) -> Bundle:
-    """Load a bundle folder strictly: a missing, foreign or damaged part is an error that names it."""
+def describe_bundle(folder: Path) -> BundleDescription:
+    """Read what a bundle is without loading its weights; errors as for ``load_bundle``."""
     if not (folder / "bundle.json").is_file():
         raise BadInputError(
             f"{folder} is not a model bundle (no bundle.json); `lipforcing demo` and `lipforcing train` write them"
         )
-    info = read_json(folder / "bundle.json")
-    if info.get("format") != FORMAT:
-        raise IncompatibleCheckpointError(f"{folder}: bundle format {info.get('format')}, expected {FORMAT}")
+    try:
+        facts = read_json(folder / "bundle.json")
+        if facts["format"] != FORMAT:
+            raise IncompatibleCheckpointError(f"{folder}: bundle format {facts['format']}, expected {FORMAT}")
+        preset = Preset.model_validate(read_json(folder / "preset.json"))
+        kind, stage, sha256 = BundleKind(facts["kind"]), str(facts["stage"]), str(facts["sha256"])
+    except IncompatibleCheckpointError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = str(error).splitlines()[0]
+        raise IncompatibleCheckpointError(f"{folder}: its description is damaged ({problem})") from error
+    return BundleDescription(kind=kind, stage=stage, sha256=sha256, preset=preset)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Load a bundle folder strictly: a missing, foreign or damaged part is an error that names it."""
+    about = describe_bundle(folder)
     weights = folder / "model.safetensors"
-    if not weights.is_file() or file_sha256(weights) != info["sha256"]:
+    if not weights.is_file() or file_sha256(weights) != about.sha256:
         raise IncompatibleCheckpointError(f"{weights}: missing, truncated or changed since it was written")
-    preset = Preset.model_validate(read_json(folder / "preset.json"))
-    kind = BundleKind(info["kind"])
-    model = build_model(kind, preset)
+    preset = about.preset
+    model = build_model(about.kind, preset)
     load_model(model, weights)
     text_encoder = text_encoder_for(preset)
     return Bundle(
-        kind=kind,
-        stage=info["stage"],
-        model_id=f"{kind.value}-{info['stage']}@sha256:{info['sha256'][:12]}",
+        kind=about.kind,
+        stage=about.stage,
+        model_id=f"{about.kind.value}-{about.stage}@sha256:{about.sha256[:12]}",
         preset=preset,
         model=model.eval().requires_grad_(False),
         codec=BlockCodec.load(folder / "codec.safetensors"),

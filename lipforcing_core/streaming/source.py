@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,14 +39,19 @@ class SourceFace:
 
     def __init__(self, cfr_video: Path, detector: FaceDetector, *, max_frames: int | None = None) -> None:
         self._reader = FrameReader(cfr_video)
-        self.num_frames = self._reader.num_frames
-        tracked = self.num_frames if max_frames is None else min(self.num_frames, max_frames)
-        cuts = [start for start, _ in detect_shots(cfr_video)]
-        track = track_face(_in_runs(self._reader, tracked), detector, shot_starts=cuts)
-        if not track.usable.any():
-            raise BadInputError(f"no face was found in any of the {tracked} frames of the source video")
-        self._alignment = align_track(track, shot_starts=cuts)
-        self._span = tracked
+        self._span = self._reader.num_frames
+        if max_frames is not None:
+            self._span = min(self._span, max_frames)
+        with ExitStack() as on_failure:
+            on_failure.callback(self.close)
+            cuts = [start for start, _ in detect_shots(cfr_video)]
+            track = track_face(self._reader.frames(0, self._span), detector, shot_starts=cuts)
+            if not track.usable.any():
+                raise BadInputError(
+                    f"no face was found in any of the {self._span} frames of the source video"
+                )
+            self._alignment = align_track(track, shot_starts=cuts)
+            on_failure.pop_all()
 
     def read(self, start: int, stop: int) -> list[SourceFrame]:
         """Frames for the output positions ``[start, stop)``."""
@@ -65,8 +70,3 @@ class SourceFace:
     def close(self) -> None:
         """Release the decoder."""
         self._reader.close()
-
-
-def _in_runs(reader: FrameReader, num_frames: int, run: int = 32) -> Iterator[np.ndarray]:
-    for start in range(0, num_frames, run):
-        yield from reader.read(start, min(start + run, num_frames))

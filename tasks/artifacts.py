@@ -1,0 +1,53 @@
+"""What a flow run shows on its page in Prefect: tables and links beside the run folder and the warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import create_link_artifact, create_table_artifact
+
+from lipforcing_core.curation.assemble import CurationReport
+from lipforcing_core.metrics.registry import METRICS
+from lipforcing_core.metrics.suite import Evaluation
+
+
+def publish_curation(report: CurationReport) -> None:
+    """The funnel, the reasons, and a link to the data docs."""
+    _table("curation-funnel", "What is left after each stage", [asdict(row) for row in report.funnel])
+    reasons = [asdict(row) | {"reason": row.reason.value} for row in report.reasons]
+    _table("reject-reasons", "Why footage was turned away", reasons)
+    _link("data-docs", report.data_docs)
+
+
+def publish_scores(evaluation: Evaluation) -> None:
+    """Set-level scores, one row a system and metric."""
+    rows = [
+        {
+            "system": value.system,
+            "metric": METRICS[value.metric].label,
+            "value": value.value,
+            "low": value.ci_low,
+            "high": value.ci_high,
+            "n": value.n,
+            "backend": value.backend,
+        }
+        for value in evaluation.values
+        if value.clip_id is None
+    ]
+    _table("scores", "Scores over the whole set", rows)
+
+
+def publish_report(report: Path) -> None:
+    """A link to the HTML report."""
+    _link("report", report)
+
+
+def _table(key: str, description: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    create_table_artifact(key=key, table=[dict(row) for row in rows], description=description)
+
+
+def _link(key: str, path: Path) -> None:
+    create_link_artifact(key=key, link=path.resolve().as_uri(), link_text=path.name)
