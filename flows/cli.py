@@ -169,7 +169,7 @@ def generate(
         bundle=bundle,
         seed=seed,
         detector=detector,
-        detector_model=detector_model,
+        detector_model=context.obj.workspace.detector_model(detector, detector_model),
     )
     with step(f"generate {output.name}") as advance:
         report = generate_file(job, output, advance)
@@ -193,12 +193,19 @@ def evaluate(
         Path, typer.Option(help="CSV: clip_id, identity, truth_video, source_video, driving_audio.")
     ],
     name: Annotated[str, typer.Option(help="Name of the run in the warehouse.")] = "evaluation",
+    frames: Annotated[
+        int | None, typer.Option(min=16, help="Score the first N frames; default: the whole truth.")
+    ] = None,
+    detector: Annotated[str, typer.Option(help="Face detector: lbp, scrfd or yunet.")] = "lbp",
+    detector_model: Annotated[Path | None, typer.Option(help="Model file of scrfd or yunet.")] = None,
 ) -> None:
     """Score predictions of any lip-sync system with one protocol, into the warehouse."""
     make_prefect_home()
     from flows.evaluate import run_evaluate
+    from tasks.evaluation import Scorers
 
-    run_evaluate(context.obj.workspace, predictions, items, name=name)
+    scorers = Scorers(detector=detector, detector_model=detector_model)
+    run_evaluate(context.obj.workspace, predictions, items, name=name, scorers=scorers, num_frames=frames)
 
 
 @app.command(epilog='Example: [bold]lipforcing sql "select * from leaderboard"[/bold]')

@@ -18,7 +18,6 @@ from lipforcing_core.curation.sources import discover_sources
 from lipforcing_core.errors import LipForcingError
 from lipforcing_core.media.clock import seconds
 from lipforcing_core.products import content_key, file_sha256, write_json
-from lipforcing_core.weights.registry import require_weight
 from tasks.artifacts import publish_curation
 from tasks.curation import Source, curate_shard, shards
 from tasks.progress import run_log, step
@@ -26,8 +25,6 @@ from tasks.warehousing import RunInfo, RunRows, latest_link, load_warehouse
 from tasks.workspace import Workspace
 
 console = Console(highlight=False)
-
-DETECTOR_WEIGHTS = {"scrfd": "scrfd-500m", "yunet": "yunet"}
 
 
 class ContractError(LipForcingError):
@@ -71,8 +68,9 @@ def run_curate(
     Raises ``ContractError`` if the manifest breaks its contract, after everything has been written.
     """
     settings = CurationSettings() if settings_file is None else CurationSettings.from_toml(settings_file)
-    given = {key: value for key, value in overrides.items() if value is not None}
-    settings = CurationSettings.from_mapping(with_registered_model(workspace, settings.model_dump() | given))
+    values = settings.model_dump() | {key: value for key, value in overrides.items() if value is not None}
+    values["detector_model"] = workspace.detector_model(values["detector"], values["detector_model"])
+    settings = CurationSettings.from_mapping(values)
     paths = discover_sources(source)
     root = source if source.is_dir() else source.parent
     config = {"settings": settings, "sources": [(p.name, file_sha256(p)) for p in paths]}
@@ -90,14 +88,6 @@ def require_contract(report: CurationReport) -> None:
     """Raise ``ContractError`` if the manifest breaks its contract."""
     if not report.contract.success:
         raise ContractError(f"the manifest breaks its contract; {report.data_docs} lists what and where")
-
-
-def with_registered_model(workspace: Workspace, values: dict[str, Any]) -> dict[str, Any]:
-    """Settings in which a detector that needs a model file and has none uses the one in the weights folder."""
-    weights = DETECTOR_WEIGHTS.get(values["detector"])
-    if weights is None or values["detector_model"] is not None:
-        return values
-    return values | {"detector_model": require_weight(weights, workspace.weights)}
 
 
 def print_curation(report: CurationReport) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 from prefect import flow
@@ -13,7 +14,7 @@ from rich.table import Table
 from flows.environment import orchestration
 from lipforcing_core.errors import BadInputError
 from lipforcing_core.metrics.manifest import EvalItem, PredictionRecord, read_predictions
-from lipforcing_core.metrics.protocol import gt_box_aligned
+from lipforcing_core.metrics.protocol import Protocol, gt_box_aligned
 from lipforcing_core.metrics.registry import METRICS
 from lipforcing_core.metrics.suite import Evaluation
 from lipforcing_core.products import content_key, file_sha256, write_json
@@ -35,12 +36,12 @@ def evaluate(
     workspace: Workspace,
     items: list[EvalItem],
     predictions: list[PredictionRecord],
+    protocol: Protocol,
+    scorers: Scorers,
     dataset: HeldOutSet,
     run: RunInfo,
 ) -> Evaluation:
     """Score item by item, put the set together, load the warehouse."""
-    scorers = Scorers()
-    protocol = gt_box_aligned(detector_id=load_scorers(scorers).ids["detector"])
     labels = sorted({record.label for record in predictions})
     pairs = [(a, b) for i, a in enumerate(labels) for b in labels[i + 1 :]]
     with step(f"score {len(predictions)} predictions on {len(items)} clips") as advance:
@@ -56,8 +57,16 @@ def evaluate(
     return evaluation
 
 
-def run_evaluate(workspace: Workspace, predictions_file: Path, items_file: Path, *, name: str) -> None:
-    """Run the flow for the command line; print set-level scores and what is missing."""
+def run_evaluate(
+    workspace: Workspace,
+    predictions_file: Path,
+    items_file: Path,
+    *,
+    name: str,
+    scorers: Scorers,
+    num_frames: int | None,
+) -> None:
+    """Run the flow for the command line; print set-level scores and what is missing or could not be measured."""
     check_name("the name of the run", name)
     items, predictions = read_items(items_file), read_predictions(predictions_file)
     truths = [(item.clip_id, file_sha256(item.truth_video)) for item in items]
@@ -67,14 +76,25 @@ def run_evaluate(workspace: Workspace, predictions_file: Path, items_file: Path,
         num_clips=len(items),
         description=f"items listed in {items_file.name}",
     )
-    config = {"items": truths, "predictions": [(p.label, p.clip_id, p.sha256) for p in predictions]}
+    protocol = gt_box_aligned(detector_id=load_scorers(scorers).ids["detector"], num_frames=num_frames)
+    config = {
+        "protocol": protocol,
+        "items": truths,
+        "predictions": [(p.label, p.clip_id, p.sha256) for p in predictions],
+    }
     run = RunInfo(run_id=f"{name}-{content_key(config)}", flow="evaluate", config=config)
     folder = workspace.run_folder("evaluate", run.run_id)
     write_json(folder / "config.json", config)
     with run_log(folder / "run.log"), orchestration():
-        evaluation = evaluate(workspace, items, predictions, dataset, run)
+        evaluation = evaluate(workspace, items, predictions, protocol, scorers, dataset, run)
     latest_link(folder)
     console.print(scores_table(evaluation))
+    for reason, count in Counter((u.system, u.clip_id, u.because) for u in evaluation.unavailable).items():
+        system, clip_id, because = reason
+        where = "the set" if clip_id is None else clip_id
+        console.print(
+            f"[yellow]unavailable[/yellow] {count} metrics of {system} on {where}: {because}", soft_wrap=True
+        )
     for system, clip_id in evaluation.missing:
         words = escape(f"{system} has no prediction for {clip_id}")
         console.print(f"[yellow]missing[/yellow] {words}", soft_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect import task
@@ -28,6 +29,7 @@ class Scorers:
     """Names of the backends that score; each worker loads them once."""
 
     detector: str = "lbp"
+    detector_model: Path | None = None
     sync_expert: str = "nano"
 
 
@@ -67,7 +69,8 @@ def load_scorers(scorers: Scorers) -> Backends:
 
     torch.set_num_threads(1)
     return embedded_backends(
-        detector=load_detector(scorers.detector), sync=load_sync_expert(scorers.sync_expert)
+        detector=load_detector(scorers.detector, scorers.detector_model),
+        sync=load_sync_expert(scorers.sync_expert),
     )
 
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from lipforcing_core.errors import BadInputError
 from lipforcing_core.products import StepStore
+from lipforcing_core.weights.registry import require_weight
+
+DETECTOR_WEIGHTS = {"scrfd": "scrfd-500m", "yunet": "yunet"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,14 @@ class Workspace:
     def weights(self) -> Path:
         """Downloaded checkpoints, laid out as in ``lipforcing weights list``."""
         return self.root / "weights"
+
+    def detector_model(self, detector: str, given: Path | None) -> Path | None:
+        """The model file of a face detector: the one given, else the one among the weights where it needs one.
+
+        Raises ``MissingWeightsError`` saying how to get a file that is needed and nowhere.
+        """
+        weights = DETECTOR_WEIGHTS.get(detector)
+        return given if given or weights is None else require_weight(weights, self.weights)
 
     def run_folder(self, flow: str, run_id: str) -> Path:
         """The folder of one flow run, created."""

@@ -15,7 +15,6 @@ import numpy as np
 
 from lipforcing_core.errors import (
     BadInputError,
-    IncompatibleCheckpointError,
     LipForcingError,
     MissingWeightsError,
 )
@@ -79,24 +78,15 @@ def _load(model: Any, path: Path) -> None:
     """Load ``{"params": state dict}`` or a bare state dict, without executing pickled code."""
     import torch
 
+    from lipforcing_core.models.state import fill_network
+
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise whatever the unpickler met first, KeyError included
         raise BadInputError(f"{path} is not a PyTorch weight file: {error}") from error
     if not isinstance(content, dict):
         raise BadInputError(f"{path} holds no state dict")
-    state = content.get("params", content)
-    expected = model.state_dict()
-    for key in sorted(expected.keys() ^ state.keys()):
-        where = "missing from" if key in expected else "unexpected in"
-        raise IncompatibleCheckpointError(f"{path} is no HyperIQA checkpoint: {key} is {where} it")
-    for key, tensor in expected.items():
-        if tensor.shape != state[key].shape:
-            raise IncompatibleCheckpointError(
-                f"{path} is no HyperIQA checkpoint: {key} has shape {list(state[key].shape)}, "
-                f"expected {list(tensor.shape)}"
-            )
-    model.load_state_dict(state)
+    fill_network(model, content.get("params", content), path)
 
 
 def _missing(weights: Path | None) -> str:

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lipforcing_core.errors import IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.models.state import fill_network
 from lipforcing_core.products import file_sha256
 from lipforcing_core.sync.expert import check_crops, num_windows
 from lipforcing_core.sync.mfcc import NUM_FILTERS, filterbank
 from lipforcing_core.sync.offset import Edges, SyncScore, offset_search
-from lipforcing_core.sync.state import fill_network
 
 EMBEDDING_WIDTH = 64
 EMBEDDING_SCALE = 10.0

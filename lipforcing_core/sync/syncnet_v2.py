@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from lipforcing_core.errors import IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.models.state import fill_network
 from lipforcing_core.products import file_sha256
 from lipforcing_core.sync.expert import WINDOW_FRAMES, check_crops, num_windows
 from lipforcing_core.sync.mfcc import mfcc
 from lipforcing_core.sync.offset import Edges, SyncScore, offset_search
-from lipforcing_core.sync.state import fill_network
 from lipforcing_core.weights.registry import find_weight
 
 INPUT_SIZE = 224

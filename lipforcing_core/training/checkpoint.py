@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lipforcing_core.errors import IncompatibleCheckpointError
+from lipforcing_core.models.state import check_state
 from lipforcing_core.products import atomic_path
 
 CHECKPOINTS_KEPT = 2
@@ -89,13 +90,6 @@ def _trainable(module: nn.Module) -> dict[str, Tensor]:
 
 def _load_trainable(module: nn.Module, stored: Mapping[str, Tensor], where: str) -> None:
     own = _trainable(module)
-    if different := sorted(own.keys() ^ stored.keys()):
-        raise IncompatibleCheckpointError(
-            f"{where} does not fit the model: {different[0]} is on one side only"
-        )
+    check_state(own, stored, where)
     for name, value in own.items():
-        if value.shape != stored[name].shape:
-            raise IncompatibleCheckpointError(
-                f"{where}: {name} has shape {tuple(stored[name].shape)}, the model needs {tuple(value.shape)}"
-            )
         value.copy_(stored[name])

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lipforcing_core.errors import IncompatibleCheckpointError
+from lipforcing_core.models.state import fill_network
 from lipforcing_core.models.text import TextEncoder
 from lipforcing_core.products import atomic_path
 
@@ -51,14 +52,4 @@ def load_model(module: nn.Module, path: Path) -> None:
         stored = load_file(path)
     except (OSError, SafetensorError) as error:
         raise IncompatibleCheckpointError(f"{path}: cannot be read as safetensors ({error})") from error
-    own = module.state_dict()
-    if different := sorted(own.keys() ^ stored.keys()):
-        raise IncompatibleCheckpointError(
-            f"{path} does not fit the model: {different[0]} is on one side only"
-        )
-    for name, value in own.items():
-        if value.shape != stored[name].shape:
-            raise IncompatibleCheckpointError(
-                f"{path}: {name} has shape {tuple(stored[name].shape)}, the model needs {tuple(value.shape)}"
-            )
-    module.load_state_dict(stored)
+    fill_network(module, stored, path)

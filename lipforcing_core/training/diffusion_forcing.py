@@ -22,10 +22,9 @@ from lipforcing_core.training.loop import (
     OnStep,
     StageResult,
     compute_precision,
-    learning_rate_factor,
     make_optimiser,
     run_steps,
-    update,
+    train_step,
 )
 
 STAGE = "diffusion_forcing"
@@ -47,18 +46,10 @@ def pretrain_student(
     student.train()
     optimiser = make_optimiser(student, settings)
 
-    def step(index: int) -> dict[str, float]:
-        total = 0.0
-        for part in range(settings.accumulation):
-            micro = index * settings.accumulation + part
-            batch = data.batch(settings.batch_size, settings.seed, micro)
-            generator = step_generator(settings.seed, STAGE, micro)
-            loss = forcing_loss(student, batch, prompts, preset, settings, generator) / settings.accumulation
-            loss.backward()
-            total += loss.item()
-        rate = settings.learning_rate * learning_rate_factor(settings, index)
-        norm = update(optimiser, student, learning_rate=rate, clip_norm=settings.clip_norm)
-        return {"loss": total, "grad_norm": norm, "learning_rate": rate}
+    def loss_of(micro: int) -> Tensor:
+        batch = data.batch(settings.batch_size, settings.seed, micro)
+        generator = step_generator(settings.seed, STAGE, micro)
+        return forcing_loss(student, batch, prompts, preset, settings, generator)
 
     key = content_key(
         STAGE, preset.model, preset.window, preset.schedule, settings, data.key, file_sha256(init)
@@ -67,7 +58,7 @@ def pretrain_student(
         STAGE,
         settings.steps,
         TrainState(key=key, modules={"student": student}, optimisers={"student": optimiser}),
-        step,
+        lambda index: train_step(student, optimiser, settings, index, loss_of),
         out_dir,
         checkpoint_every=settings.checkpoint_every,
         on_step=on_step,

@@ -28,6 +28,7 @@ from lipforcing_core.training.dataset import Batch, LatentWindows
 from lipforcing_core.training.loop import (
     OnStep,
     StageResult,
+    accumulate,
     compute_precision,
     learning_rate_factor,
     make_optimiser,
@@ -199,17 +200,17 @@ def _critic_step(
     optimiser: torch.optim.Optimizer,
     index: int,
 ) -> dict[str, float]:
-    settings, total = preset.distill.student, 0.0
-    for part in range(settings.accumulation):
-        micro = index * settings.accumulation + part
+    settings = preset.distill.student
+
+    def loss_of(micro: int) -> Tensor:
         batch = data.batch(settings.batch_size, settings.seed, micro)
         generator = step_generator(settings.seed, f"{STAGE}/critic", micro)
-        loss = critic_loss(networks, batch, prompts, preset, generator) / settings.accumulation
-        loss.backward()
-        total += loss.item()
+        return critic_loss(networks, batch, prompts, preset, generator)
+
+    loss = accumulate(settings, index, loss_of)
     rate = preset.distill.critic_learning_rate
     norm = update(optimiser, networks.critic, learning_rate=rate, clip_norm=settings.clip_norm)
-    return {"critic_loss": total, "critic_grad_norm": norm}
+    return {"critic_loss": loss, "critic_grad_norm": norm}
 
 
 def _student_step(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from lipforcing_core.presets.schema import StageSettings
@@ -103,6 +103,30 @@ def learning_rate_factor(settings: StageSettings, step: int) -> float:
         return 1.0
     done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
     return 0.1 + 0.45 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def accumulate(settings: StageSettings, index: int, loss_of: Callable[[int], Tensor]) -> float:
+    """Add up the gradients of the micro-batches of step ``index``; returns the mean of their losses."""
+    total = 0.0
+    for part in range(settings.accumulation):
+        loss = loss_of(index * settings.accumulation + part) / settings.accumulation
+        loss.backward()
+        total += loss.item()
+    return total
+
+
+def train_step(
+    module: nn.Module,
+    optimiser: Optimizer,
+    settings: StageSettings,
+    index: int,
+    loss_of: Callable[[int], Tensor],
+) -> dict[str, float]:
+    """Step ``index`` of a module that is trained alone; ``loss_of`` gives the loss of a micro-batch by its number."""
+    loss = accumulate(settings, index, loss_of)
+    rate = settings.learning_rate * learning_rate_factor(settings, index)
+    norm = update(optimiser, module, learning_rate=rate, clip_norm=settings.clip_norm)
+    return {"loss": loss, "grad_norm": norm, "learning_rate": rate}
 
 
 def update(optimiser: Optimizer, module: nn.Module, *, learning_rate: float, clip_norm: float) -> float:

@@ -31,10 +31,9 @@ from lipforcing_core.training.loop import (
     OnStep,
     StageResult,
     compute_precision,
-    learning_rate_factor,
     make_optimiser,
     run_steps,
-    update,
+    train_step,
 )
 
 FULLY_TRAINED = ("audio_proj", "audio_cond_projs", "patch_embedding")
@@ -132,25 +131,17 @@ def _train(
     model.train()
     optimiser = make_optimiser(model, settings)
 
-    def step(index: int) -> dict[str, float]:
-        total = 0.0
-        for part in range(settings.accumulation):
-            micro = index * settings.accumulation + part
-            batch = data.batch(settings.batch_size, settings.seed, micro)
-            generator = step_generator(settings.seed, stage, micro)
-            loss = flow_loss(model, batch, prompts, preset, settings, generator) / settings.accumulation
-            loss.backward()
-            total += loss.item()
-        rate = settings.learning_rate * learning_rate_factor(settings, index)
-        norm = update(optimiser, model, learning_rate=rate, clip_norm=settings.clip_norm)
-        return {"loss": total, "grad_norm": norm, "learning_rate": rate}
+    def loss_of(micro: int) -> Tensor:
+        batch = data.batch(settings.batch_size, settings.seed, micro)
+        generator = step_generator(settings.seed, stage, micro)
+        return flow_loss(model, batch, prompts, preset, settings, generator)
 
     state = TrainState(key=key, modules={"model": model}, optimisers={"model": optimiser})
     metrics_path = run_steps(
         stage,
         settings.steps,
         state,
-        step,
+        lambda index: train_step(model, optimiser, settings, index, loss_of),
         out_dir,
         checkpoint_every=settings.checkpoint_every,
         on_step=on_step,

@@ -130,5 +130,5 @@ def test_hyperiqa_with_a_wrong_file(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=r"junk\.pth"):
         load_quality("hyperiqa", tmp_path / "junk.pth")
     torch.save({"params": {"weight": torch.zeros(2)}}, tmp_path / "other.pth")
-    with pytest.raises(IncompatibleCheckpointError, match="missing from it"):
+    with pytest.raises(IncompatibleCheckpointError, match="is missing"):
         load_quality("hyperiqa", tmp_path / "other.pth")

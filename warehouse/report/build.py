@@ -21,7 +21,7 @@ from warehouse.report.verdict import Verdict, judge, setbacks, stage_effects
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _FOLDER = Path(__file__).parent
-_STAGE_ORDER = ["sync", "teacher", "diffusion_forcing", "pretrain", "distill"]
+_STAGE_ORDER = ["base", "lora", "diffusion_forcing", "distill"]
 
 
 def build_report(warehouse_path: Path | str, context: ReportContext, out_path: Path | str) -> Path:
