@@ -204,7 +204,8 @@ def evaluate(
     from flows.evaluate import run_evaluate
     from tasks.evaluation import Scorers
 
-    scorers = Scorers(detector=detector, detector_model=detector_model)
+    model = context.obj.workspace.detector_model(detector, detector_model)
+    scorers = Scorers(detector=detector, detector_model=model)
     run_evaluate(context.obj.workspace, predictions, items, name=name, scorers=scorers, num_frames=frames)
 
 

@@ -77,7 +77,7 @@ def run_curate(
     run = RunInfo(run_id=f"curate-{content_key(config)}", flow="curate", config=config)
     folder = workspace.run_folder("curate", run.run_id)
     write_json(folder / "config.json", config)
-    with run_log(folder / "run.log"), orchestration():
+    with run_log(folder / "run.log"), orchestration(workspace):
         report = curate(workspace, [Source(path=p, root=root) for p in paths], settings, run, folder)
     latest_link(folder)
     print_curation(report)

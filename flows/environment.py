@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 
+from tasks.workspace import Workspace
+
 QUIET_AND_OFFLINE = {
     "DO_NOT_TRACK": "1",
     "GX_ANALYTICS_ENABLED": "false",
@@ -64,10 +66,11 @@ def _orphaned_servers(prefect_home: str) -> Iterator[psutil.Process]:
 
 
 @contextmanager
-def orchestration() -> Iterator[None]:
-    """Run a flow inside this, so that a local Ray is stopped after it."""
+def orchestration(workspace: Workspace) -> Iterator[None]:
+    """Run a flow inside this: it clears away what killed runs left, and stops a local Ray afterwards."""
     from tasks.dispatch import disconnect
 
+    workspace.store.sweep()
     try:
         yield
     finally:

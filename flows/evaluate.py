@@ -85,16 +85,15 @@ def run_evaluate(
     run = RunInfo(run_id=f"{name}-{content_key(config)}", flow="evaluate", config=config)
     folder = workspace.run_folder("evaluate", run.run_id)
     write_json(folder / "config.json", config)
-    with run_log(folder / "run.log"), orchestration():
+    with run_log(folder / "run.log"), orchestration(workspace):
         evaluation = evaluate(workspace, items, predictions, protocol, scorers, dataset, run)
     latest_link(folder)
     console.print(scores_table(evaluation))
     for reason, count in Counter((u.system, u.clip_id, u.because) for u in evaluation.unavailable).items():
         system, clip_id, because = reason
         where = "the set" if clip_id is None else clip_id
-        console.print(
-            f"[yellow]unavailable[/yellow] {count} metrics of {system} on {where}: {because}", soft_wrap=True
-        )
+        words = escape(f"{count} metrics of {system} on {where}: {because}")
+        console.print(f"[yellow]unavailable[/yellow] {words}", soft_wrap=True)
     for system, clip_id in evaluation.missing:
         words = escape(f"{system} has no prediction for {clip_id}")
         console.print(f"[yellow]missing[/yellow] {words}", soft_wrap=True)

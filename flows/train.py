@@ -151,7 +151,7 @@ def _run(
 ) -> None:
     """Train, write the rows of the run, and copy the bundle to where the user wants it."""
     started_at = datetime.now(UTC)
-    with orchestration():
+    with orchestration(workspace):
         model = work()
     config = {"preset": preset, "weights": file_sha256(model.bundle / "model.safetensors")}
     run = RunInfo(

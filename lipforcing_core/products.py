@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -156,6 +157,13 @@ class StepStore:
                 temporary.mkdir()
                 write_json(temporary / self.RESULT, work(temporary))
         return StepResult(folder=final, result=read_json(final / self.RESULT), reused=False)
+
+    def sweep(self, *, unused_s: float = 86_400) -> int:
+        """Remove temporary folders of killed steps that nobody has touched for ``unused_s``; returns how many."""
+        stale = [f for f in self.root.glob("*/.*.tmp") if time.time() - f.stat().st_mtime > unused_s]
+        for folder in stale:
+            shutil.rmtree(folder, ignore_errors=True)
+        return len(stale)
 
     def forget(self, step: str, key: str) -> None:
         """Remove a finished step. The result goes first, so that a kill leaves nothing that looks finished."""

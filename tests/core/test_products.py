@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -82,6 +84,23 @@ def test_a_killed_step_leaves_no_product_and_is_repeated(tmp_path: Path) -> None
     assert not store.run("render", "k1", lambda folder: "ok").reused
 
 
+def test_a_forgotten_step_is_done_again(tmp_path: Path) -> None:
+    store = StepStore(tmp_path)
+    store.run("render", "k1", lambda folder: "old")
+    store.forget("render", "k1")
+    assert store.find("render", "k1") is None
+    assert store.run("render", "k1", lambda folder: "new").result == "new"
+
+
+def test_a_folder_is_kept_when_its_successor_was_not_made(tmp_path: Path) -> None:
+    target = tmp_path / "bundle"
+    target.mkdir()
+    (target / "old").touch()
+    with pytest.raises(FileNotFoundError), atomic_path(target):
+        pass
+    assert [p.name for p in target.iterdir()] == ["old"]
+
+
 def test_a_resumable_step_gets_its_folder_back(tmp_path: Path) -> None:
     store = StepStore(tmp_path)
 
@@ -102,3 +121,14 @@ def test_a_resumable_step_gets_its_folder_back(tmp_path: Path) -> None:
 def test_file_hash_is_sha256(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"abc")
     assert file_sha256(tmp_path / "f").startswith("ba7816bf8f01cfea")
+
+
+def test_sweep_removes_only_what_was_abandoned(tmp_path: Path) -> None:
+    store = StepStore(tmp_path)
+    store.run("render", "done", lambda folder: "ok")
+    for name, age_s in (("old", 90_000), ("new", 10)):
+        folder = tmp_path / "render" / f".{name}.0123.tmp"
+        folder.mkdir()
+        os.utime(folder, (time.time() - age_s,) * 2)
+    assert store.sweep() == 1
+    assert sorted(p.name for p in (tmp_path / "render").iterdir()) == [".new.0123.tmp", "done"]

@@ -85,6 +85,8 @@ def test_core_knows_no_orchestration_and_no_database() -> None:
         (["train", "teacher", "manifest.parquet", "-o", "out", "--preset", "huge"], "nano"),
         (["train", "teacher", "manifest.parquet", "-o", "out", "--preset", "14b"], "downloaded weights"),
         (["train", "teacher", "manifest.parquet", "-o", "out"], "manifest.parquet"),
+        (["train", "teacher", "manifest.parquet", "-o", "tests"], "exists and is not a model bundle"),
+        (["evaluate", "p.csv", "--items", "i.csv", "--name", "../up"], "cannot be a file name"),
         (["train", "student", "manifest.parquet", "--teacher", "none", "-o", "out"], "not a model bundle"),
     ],
 )

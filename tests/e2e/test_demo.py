@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +25,7 @@ from warehouse.query import fetch
 pytestmark = [pytest.mark.flow, pytest.mark.ray, pytest.mark.xdist_group("flow"), pytest.mark.timeout(900)]
 
 SMALL_DEMO = [sys.executable, "-m", "tests.e2e.small_demo"]
+REPOSITORY = Path(__file__).resolve().parents[2]
 KILLED_AFTER_S = (10, 60)
 
 
@@ -138,6 +141,25 @@ def test_a_second_run_repeats_nothing(workspace: Path, videos: Path) -> None:
     assert sorted(workspace.glob("state/steps/*/*/result.json")) == steps
     assert [path.stat().st_mtime_ns for path in steps] == times
     assert digest(workspace / "state" / "warehouse" / "warehouse.duckdb") == before
+
+
+def test_any_system_can_be_scored_from_a_manifest(workspace: Path, tmp_path: Path) -> None:
+    (corpus,) = (workspace / "state" / "steps" / "puppets").glob("[!.]*")
+    items, predictions = ["clip_id,identity,truth_video,driving_audio"], ["clip_id,system,path,sha256"]
+    for pair in sorted((corpus / "heldout").glob("pair_*")):
+        shutil.copytree(pair, tmp_path / pair.name)
+        items.append(f"{pair.name},{pair.name},{pair.name}/truth.mp4,{pair.name}/driving.wav")
+        predictions.append(f"{pair.name},still,{pair.name}/source.mp4,{file_sha256(pair / 'source.mp4')}")
+    (tmp_path / "items.csv").write_text("\n".join(items))
+    (tmp_path / "predictions.csv").write_text("\n".join(predictions))
+    arguments = ["evaluate", "predictions.csv", "--items", "items.csv", "--name", "mine", "--frames", "40"]
+    command = [sys.executable, "-m", "flows.cli", "--workspace", str(tmp_path / "ws"), *arguments]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    snapshot = tmp_path / "ws" / "state" / "warehouse" / "warehouse.duckdb"
+    _, rows = fetch(snapshot, "select system, n from leaderboard where metric = 'sync_c'")
+    assert rows == [("still", 2)]
 
 
 @pytest.mark.slow

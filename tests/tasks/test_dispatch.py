@@ -52,5 +52,11 @@ def test_a_job_whose_worker_is_killed_runs_again(tmp_path: Path) -> None:
     assert watched
 
 
+def test_relative_paths_mean_the_same_on_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "clip.txt").write_text("here")
+    monkeypatch.chdir(tmp_path)
+    assert fan_out(lambda name: Path(name).read_text(), ["clip.txt"], name="read") == ["here"]
+
+
 def test_nothing_to_do_starts_nothing() -> None:
     assert fan_out(lambda x: x, [], name="nothing") == []
