@@ -23,7 +23,7 @@ demo: $(READY)  ## curate, train, distil, generate, evaluate and report, small (
 	$(BIN)/lipforcing demo
 
 test: $(READY)  ## the test suite (under 15 minutes on 2 cores)
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 test-all: $(READY)  ## everything, the slow tests too
 	$(BIN)/python -m pytest -m "not gpu and not weights"

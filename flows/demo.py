@@ -19,7 +19,7 @@ from flows.environment import orchestration
 from flows.train import training_clips
 from lipforcing_core.curation.assemble import CurationReport
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.curation.sources import discover_sources, source_name
+from lipforcing_core.curation.sources import discover_sources
 from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.products import content_key, file_sha256, write_json
 from lipforcing_core.puppets.corpus import CorpusIndex
@@ -121,8 +121,8 @@ def train(
     workspace: Workspace, preset: Preset, curation: CurationReport, puppets: Sequence[Source]
 ) -> Models:
     """Teacher, pre-trained student, distilled student; all of them on puppets alone."""
-    names = {source_name(source.path, source.root) for source in puppets}
-    store, clips = workspace.store, training_clips(curation.manifest, names)
+    hashes = {file_sha256(source.path) for source in puppets}
+    store, clips = workspace.store, training_clips(curation.manifest, hashes)
     with step(f"encode {len(clips)} training clips") as advance:
         data = prepare_training_set(store, clips, preset, advance)
     with step("train the teacher (base, then LoRA)") as advance:

@@ -104,14 +104,17 @@ def run_train_sync(output: Path, seed: int) -> None:
 
 
 def training_clips(manifest: Path, sources: Collection[str] | None = None) -> list[ClipSource]:
-    """The clips of the training split, of all sources or of those named. Raises ``BadInputError`` if there is none."""
+    """The clips of the training split, of all sources or of those with these SHA-256 hashes.
+
+    Raises ``BadInputError`` if there is none.
+    """
     folder = manifest.parent
     clips = [
         ClipSource(
             clip_id=clip.clip_id, clip_path=folder / clip.clip_path, audio_path=folder / clip.audio_path
         )
         for clip in read_manifest(manifest)
-        if clip.split == "train" and (sources is None or clip.source in sources)
+        if clip.split == "train" and (sources is None or clip.source_sha256 in sources)
     ]
     if not clips:
         raise BadInputError(

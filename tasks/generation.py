@@ -20,9 +20,10 @@ from tasks.progress import Advance
 if TYPE_CHECKING:
     from lipforcing_core.streaming.bundle import Bundle
 
-VERSION = 1
+VERSION = 2
 NUM_THREADS = 1
 OUTPUT = "output.mp4"
+BUNDLE_PARTS = ("model.safetensors", "codec.safetensors", "preset.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ def _generate_step(job: GenerationJob, *, store: StepStore) -> Generated:
     import torch
 
     torch.set_num_threads(NUM_THREADS)
-    files = [job.video, job.audio, job.bundle / "model.safetensors"]
+    files = [job.video, job.audio, *(job.bundle / part for part in BUNDLE_PARTS)]
     if job.detector_model is not None:
         files.append(job.detector_model)
     key = content_key(VERSION, [file_sha256(path) for path in files], job.seed, job.detector, NUM_THREADS)

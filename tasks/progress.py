@@ -100,7 +100,6 @@ class Stopwatch:
                 "item": "all",
                 "position": len(self._rows),
                 "wall_s": time.perf_counter() - started,
-                "reused": False,
                 "started_at": started_at,
             }
         )

@@ -102,8 +102,13 @@ def distill_student(
     advance: Advance | None = None,
 ) -> TrainedModel:
     """The student by Self-Forcing rollout with Sync-Window DMD and SyncNet reward."""
+    from lipforcing_core.sync.expert import load_sync_expert
+
     stages = {"distill": preset.distill.student.steps * preset.distill.critic_per_student}
-    return _train(store, "distilled", preset, data, [teacher, student], stages, _distill_job, advance)
+    reward = load_sync_expert(preset.backends.sync).backend_id
+    return _train(
+        store, "distilled", preset, data, [teacher, student], stages, _distill_job, advance, reward=reward
+    )
 
 
 Job = Callable[[Preset, TrainingSet, list[Path], Path], None]
@@ -118,14 +123,19 @@ def _train(
     stages: dict[str, int],
     job: Job,
     advance: Advance | None,
+    *,
+    reward: str | None = None,
 ) -> TrainedModel:
-    """Run ``job`` as a resumable step; it trains ``stages`` (name to steps) in folders of those names."""
+    """Run ``job`` as a resumable step; it trains ``stages`` (name to steps) in folders of those names.
+
+    ``reward`` is the backend id of the sync expert, where one takes part.
+    """
     from lipforcing_core.training.loop import METRICS_FILE, read_metrics
 
     _check_codec(data, parents)
     inputs = [file_sha256(path) for path in data.windows]
     parent_weights = [file_sha256(parent / "model.safetensors") for parent in parents]
-    key = content_key(STAGE_VERSION, name, preset, inputs, parent_weights, NUM_THREADS)
+    key = content_key(STAGE_VERSION, name, preset, inputs, parent_weights, reward, NUM_THREADS)
 
     def work(folder: Path) -> dict[str, Any]:
         def watch() -> None:

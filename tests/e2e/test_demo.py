@@ -22,7 +22,7 @@ from lipforcing_core.streaming.bundle import load_bundle
 from warehouse.digest import digest
 from warehouse.query import fetch
 
-pytestmark = [pytest.mark.flow, pytest.mark.ray, pytest.mark.xdist_group("flow"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.flow, pytest.mark.ray, pytest.mark.timeout(900)]
 
 SMALL_DEMO = [sys.executable, "-m", "tests.e2e.small_demo"]
 REPOSITORY = Path(__file__).resolve().parents[2]

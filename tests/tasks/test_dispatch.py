@@ -12,7 +12,7 @@ import pytest
 from lipforcing_core.errors import BadInputError
 from tasks.dispatch import connect, disconnect, fan_out, run_job
 
-pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -4,7 +4,7 @@ create table stage_timings (
     item varchar not null,
     position integer,
     wall_s double not null check (wall_s >= 0),
-    reused boolean not null,
+    reused boolean,
     started_at timestamp,
     primary key (run_id, stage, item)
 );
@@ -17,5 +17,5 @@ comment on column stage_timings.stage is 'Stage of the flow.';
 comment on column stage_timings.item is 'Unit of work within the stage; ''all'' for the stage as a whole.';
 comment on column stage_timings.position is 'Order of the stages, from 0.';
 comment on column stage_timings.wall_s is 'Wall-clock seconds.';
-comment on column stage_timings.reused is 'Finished by an earlier run and taken from its store.';
+comment on column stage_timings.reused is 'Finished by an earlier run and taken from its store; null where a stage mixes both or is not tracked.';
 comment on column stage_timings.started_at is 'Start, UTC.';
