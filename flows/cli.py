@@ -39,6 +39,11 @@ console = Console(highlight=False)
 INTERRUPTED = 130
 
 
+USER_ERRNOS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST
+}  # fmt: skip
+
+
 class OutputFormat(StrEnum):
     """How rows are printed."""
 
@@ -158,10 +163,16 @@ def generate(
 ) -> None:
     """Re-sync a video to a speech track, streaming, chunk by chunk."""
     from lipforcing_core.metrics.speed import speed_values
+    from lipforcing_core.streaming.files import check_files
     from tasks.generation import GenerationJob, generate_file
     from tasks.progress import step
 
     bundle = model or context.obj.workspace.runs / "demo" / "latest" / "models" / "distilled"
+    if model is None and not bundle.exists():
+        raise BadInputError(
+            "no demo has run in this workspace: run `lipforcing demo`, or give a bundle with --model"
+        )
+    check_files(video, audio, output)
     job = GenerationJob(
         name=output.name,
         video=video,
@@ -178,7 +189,8 @@ def generate(
         f"{escape(str(output))}: {report.num_frames} frames by {report.model_id}, "
         f"{report.num_passed_through} of them without a face and passed through\n"
         f"pipeline {speed['fps_pipeline']:.1f} frames/s, first frames after {speed['ttff_pipeline_s']:.3f} s; "
-        f"end to end {speed['fps_end_to_end']:.1f} frames/s",
+        f"end to end {speed['fps_end_to_end']:.1f} frames/s\n"
+        "A nano model knows only the puppets it was trained on: on real people expect moving, blurred lips.",
         soft_wrap=True,
     )
 
@@ -188,9 +200,12 @@ def generate(
 )
 def evaluate(
     context: typer.Context,
-    predictions: Annotated[Path, typer.Argument(help="CSV: clip_id, system, path, sha256, driven_by.")],
+    predictions: Annotated[Path, typer.Argument(help="CSV: clip_id, system, path, sha256[, driven_by].")],
     items: Annotated[
-        Path, typer.Option(help="CSV: clip_id, identity, truth_video, source_video, driving_audio.")
+        Path,
+        typer.Option(
+            help="CSV: clip_id, identity, truth_video, driving_audio[, source_video, unrelated_audio]."
+        ),
     ],
     name: Annotated[str, typer.Option(help="Name of the run in the warehouse.")] = "evaluation",
     frames: Annotated[
@@ -302,7 +317,7 @@ def main() -> None:
             _fail("interrupted; start the same command again to continue", INTERRUPTED, None)
         raise
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in USER_ERRNOS:
             raise
         where = f" ({error.filename})" if error.filename else ""
         _fail(f"{error.strerror}{where}; nothing was left half-written", 5, error if debug else None)

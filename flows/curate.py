@@ -99,7 +99,8 @@ def print_curation(report: CurationReport) -> None:
         f"{counts.sources_quarantined} quarantined"
     )
     for reason in report.reasons:
-        console.print(f"  {reason.reason.value:<22} {reason.pieces:>4} pieces  {reason.seconds:>8.1f} s")
+        unit = "piece " if reason.pieces == 1 else "pieces"
+        console.print(f"  {reason.reason.value:<22} {reason.pieces:>4} {unit}  {reason.seconds:>8.1f} s")
     verdict = "holds" if report.contract.success else "is BROKEN"
     docs, manifest = escape(str(report.data_docs)), escape(str(report.manifest))
     console.print(f"contract {verdict} ({report.contract.num_checks} checks): {docs}", soft_wrap=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,7 +58,7 @@ def render(columns: Sequence[str], rows: Sequence[Sequence[Any]], output: Output
         writer.writerows(rows)
         return stream.getvalue()
     if output == "json":
-        records = [dict(zip(columns, row, strict=True)) for row in rows]
+        records = [dict(zip(columns, map(_json_cell, row), strict=True)) for row in rows]
         return json.dumps(records, indent=2, ensure_ascii=False, default=_json_value) + "\n"
     cells = [[_cell(value) for value in row] for row in rows]
     if output == "markdown":
@@ -94,6 +96,13 @@ def _cut(text: str) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _json_cell(value: Any) -> Any:
+    """JSON has no NaN or infinity, and a DECIMAL is a number."""
+    if isinstance(value, Decimal):
+        return float(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _json_value(value: Any) -> Any:

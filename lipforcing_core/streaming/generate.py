@@ -24,6 +24,7 @@ from lipforcing_core.metrics.speed import ChunkStages, Stage, StageLedger
 from lipforcing_core.models.audio import AudioEncoder
 from lipforcing_core.products import file_sha256, write_json
 from lipforcing_core.streaming.clock import ChunkClock
+from lipforcing_core.streaming.files import check_files
 from lipforcing_core.streaming.generators import ChunkGenerator, ChunkInput
 from lipforcing_core.streaming.source import SourceFace, SourceFrame
 
@@ -59,7 +60,7 @@ def generate_video(
     from which source. Raises ``BadInputError`` for unusable inputs; nothing is left half-written.
     """
     started = time.perf_counter()
-    _refuse_overwriting(source, audio, output)
+    check_files(source, audio, output)
     waveform = read_audio(audio)
     num_frames = frames_for_samples(len(waveform))
     if num_frames < 1:
@@ -139,15 +140,3 @@ def _write_provenance(source: Path, audio: Path, output: Path, model_id: str, se
 
 def _composite(source: SourceFrame, face_pixels: np.ndarray) -> np.ndarray:
     return paste_back(source.frame, face_pixels, source.matrix) if source.has_face else source.frame
-
-
-def _refuse_overwriting(source: Path, audio: Path, output: Path) -> None:
-    for path in (source, audio):
-        if not path.is_file():
-            raise BadInputError(f"{path} does not exist")
-        if output.exists() and output.samefile(path):
-            raise BadInputError(f"{output}: the output would overwrite an input")
-    if output.suffix.lower() != ".mp4":
-        raise BadInputError(f"{output}: the output must be an .mp4 file")
-    if not output.parent.is_dir():
-        raise BadInputError(f"{output.parent} is not a folder")

@@ -78,7 +78,7 @@ def test_core_knows_no_orchestration_and_no_database() -> None:
     ("arguments", "words"),
     [
         (["curate", "no_such_folder"], "there is no such file or folder"),
-        (["generate", "none.mp4", "none.wav", "-o", "out.mp4"], "not a model bundle"),
+        (["generate", "none.mp4", "none.wav", "-o", "out.mp4"], "no demo has run"),
         (["sql", "select 1"], "warehouse"),
         (["weights", "verify", "no-such-weights"], "unknown weights"),
         (["weights", "verify", "wan2.1-vae"], "not usable: wan2.1-vae"),
