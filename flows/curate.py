@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from lipforcing_core.products import content_key, file_sha256, write_json
 from tasks.artifacts import publish_curation
 from tasks.curation import Source, curate_shard, shards
 from tasks.progress import run_log, step
-from tasks.warehousing import RunInfo, RunRows, latest_link, load_warehouse
-from tasks.workspace import Workspace
+from tasks.warehousing import RunInfo, RunRows, load_warehouse
+from tasks.workspace import Workspace, latest_link
 
 console = Console(highlight=False)
 
@@ -73,7 +74,9 @@ def run_curate(
     settings = CurationSettings.from_mapping(values)
     paths = discover_sources(source)
     root = source if source.is_dir() else source.parent
-    config = {"settings": settings, "sources": [(p.name, file_sha256(p)) for p in paths]}
+    with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter lock alone
+        hashes = pool.map(file_sha256, paths)
+        config = {"settings": settings, "sources": list(zip((p.name for p in paths), hashes, strict=True))}
     run = RunInfo(run_id=f"curate-{content_key(config)}", flow="curate", config=config)
     folder = workspace.run_folder("curate", run.run_id)
     write_json(folder / "config.json", config)

@@ -34,8 +34,8 @@ from tasks.training import (
     pretrain_student,
     train_teacher,
 )
-from tasks.warehousing import RunInfo, RunRows, latest_link, load_warehouse
-from tasks.workspace import Workspace
+from tasks.warehousing import RunInfo, RunRows, load_warehouse
+from tasks.workspace import Workspace, latest_link
 
 console = Console(highlight=False)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from lipforcing_core.errors import LipForcingError
+from lipforcing_core.products import StepStore, link_or_copy
 from lipforcing_core.puppets.corpus import CorpusIndex
 from lipforcing_core.puppets.pairs import DRIVING
 from tasks.curation import Source
-from tasks.generation import GenerationJob, generate_file
+from tasks.dispatch import fan_out
+from tasks.generation import GenerationJob, generate_step
 from tasks.progress import step
 from tasks.workspace import Workspace
 
@@ -31,20 +34,28 @@ def resync_user_videos(
     if not sources:
         return []
     speech = corpus.pairs[0] / DRIVING
+    work = partial(_resync, speech=speech, bundle=bundle, store=workspace.store)
+    with step(f"re-sync {len(sources)} of your videos") as advance:
+        done = fan_out(work, [source.path for source in sources], name="re-sync", advance=advance)
     out = folder / "your_videos"
     out.mkdir(exist_ok=True)
-    done = []
-    with step(f"re-sync {len(sources)} of your videos") as advance:
-        for index, source in enumerate(sources):
-            done.append(_resync(source.path, speech, bundle, out / f"{index:03d}_{source.path.stem}.mp4"))
-            advance(index + 1, len(sources))
-    return done
+    return [
+        _place(video, out / f"{index:03d}_{Path(video.name).stem}.mp4") for index, video in enumerate(done)
+    ]
 
 
-def _resync(video: Path, speech: Path, bundle: Path, output: Path) -> UserVideo:
+def _resync(video: Path, *, speech: Path, bundle: Path, store: StepStore) -> UserVideo:
     job = GenerationJob(name=video.name, video=video, audio=speech, bundle=bundle)
     try:
-        report = generate_file(job, output)
+        report = generate_step(job, store=store).report
     except LipForcingError as error:
         return UserVideo(name=video.name, outcome=f"not re-synced: {error}", output=None)
-    return UserVideo(name=video.name, outcome=f"{report.num_frames} frames in {output}", output=output)
+    return UserVideo(name=video.name, outcome=f"{report.num_frames} frames", output=report.output)
+
+
+def _place(video: UserVideo, final: Path) -> UserVideo:
+    """The same with its output among the products of the run."""
+    if video.output is None:
+        return video
+    link_or_copy(video.output, final)
+    return replace(video, outcome=f"{video.outcome} in {final}", output=final)

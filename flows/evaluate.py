@@ -21,8 +21,8 @@ from lipforcing_core.products import content_key, file_sha256, write_json
 from tasks.artifacts import publish_scores
 from tasks.evaluation import Scorers, evaluate_all, load_scorers
 from tasks.progress import run_log, step
-from tasks.warehousing import HeldOutSet, RunInfo, RunRows, System, latest_link, load_warehouse
-from tasks.workspace import Workspace
+from tasks.warehousing import HeldOutSet, RunInfo, RunRows, System, load_warehouse
+from tasks.workspace import Workspace, latest_link
 from warehouse.inbox import check_name
 
 console = Console(highlight=False)

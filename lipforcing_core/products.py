@@ -89,6 +89,15 @@ def atomic_path(final: Path | str) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def link_or_copy(origin: Path, final: Path) -> None:
+    """Give a finished file a second name, atomically: a hard link, or a copy where links are impossible."""
+    with atomic_path(final) as temporary:
+        try:
+            os.link(origin, temporary)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(origin, temporary)
+
+
 def write_json(path: Path | str, value: Any) -> None:
     """Write a JSON file atomically: sorted keys, UTF-8, newline at the end."""
     with atomic_path(path) as temporary:
@@ -159,8 +168,9 @@ class StepStore:
         return StepResult(folder=final, result=read_json(final / self.RESULT), reused=False)
 
     def sweep(self, *, unused_s: float = 86_400) -> int:
-        """Remove temporary folders of killed steps that nobody has touched for ``unused_s``; returns how many."""
-        stale = [f for f in self.root.glob("*/.*.tmp") if time.time() - f.stat().st_mtime > unused_s]
+        """Remove what killed steps left half-done and nobody has touched for ``unused_s``; returns how many."""
+        left = [f for pattern in ("*/.*.tmp", "*/.*.old") for f in self.root.glob(pattern)]
+        stale = [f for f in left if time.time() - f.stat().st_mtime > unused_s]
         for folder in stale:
             shutil.rmtree(folder, ignore_errors=True)
         return len(stale)

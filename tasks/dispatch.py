@@ -14,14 +14,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.errors import BadInputError, LipForcingError
 from lipforcing_core.products import atomic_path
 from tasks.progress import Advance
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-LOCAL_CPUS = 2
+JOB_CPUS = 2
 OBJECT_STORE_BYTES = 128 * 2**20
 POLL_S = 0.5
 
@@ -42,7 +42,7 @@ def connect() -> None:
         return
     _ensure_token()
     ray.init(
-        num_cpus=LOCAL_CPUS,
+        num_cpus=max(JOB_CPUS, os.cpu_count() or 1),
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
         log_to_driver=False,
@@ -68,7 +68,7 @@ def fan_out(
 ) -> list[R]:
     """``[function(item) for item in items]`` on Ray workers; results in the order of the items.
 
-    Raises the first error of an item, after cancelling the rest.
+    Raises the first error of an item, after cancelling the rest; ``LipForcingError`` where a worker died.
     """
     if not items:
         return []
@@ -79,17 +79,18 @@ def fan_out(
     waiting = [remote.options(name=name).remote(item) for item in items]
     position = {reference: index for index, reference in enumerate(waiting)}
     results: list[Any] = [None] * len(items)
-    while waiting:
-        ready, waiting = ray.wait(waiting, num_returns=1)
-        for reference in ready:
-            try:
+    try:
+        while waiting:
+            ready, waiting = ray.wait(waiting, num_returns=1)
+            for reference in ready:
                 results[position[reference]] = ray.get(reference)
-            except ray.exceptions.RayTaskError as error:
-                for other in waiting:
-                    ray.cancel(other, force=True)
-                raise _user_error(error) from error
-        if advance:
-            advance(len(items) - len(waiting), len(items))
+            if advance:
+                advance(len(items) - len(waiting), len(items))
+    except ray.exceptions.RayError as error:
+        raise _user_error(error, name) from error
+    finally:  # after an error or an interrupt; nothing is left otherwise
+        for reference in waiting:
+            ray.cancel(reference, force=True)
     return results
 
 
@@ -97,7 +98,7 @@ def run_job(
     function: Callable[..., R],
     *args: Any,
     name: str,
-    num_cpus: float = LOCAL_CPUS,
+    num_cpus: float = JOB_CPUS,
     watch: Callable[[], None] | None = None,
 ) -> R:
     """Run one long job on Ray, calling ``watch`` now and then and once more at the end.
@@ -116,8 +117,8 @@ def run_job(
         if watch:
             watch()
         return result
-    except ray.exceptions.RayTaskError as error:
-        raise _user_error(error) from error
+    except ray.exceptions.RayError as error:
+        raise _user_error(error, name) from error
     except KeyboardInterrupt:
         ray.cancel(reference, force=True)
         time.sleep(POLL_S)
@@ -147,7 +148,15 @@ def _ensure_token() -> None:
             temporary.write_text(secrets.token_hex(32))
 
 
-def _user_error(error: Any) -> BaseException:
-    """The error that the function raised, without Ray's wrapping."""
-    cause: BaseException = getattr(error, "cause", None) or error
-    return cause
+def _user_error(error: Any, name: str) -> BaseException:
+    """The error that the function raised, without Ray's wrapping; one sentence where its worker died."""
+    import ray
+
+    if isinstance(error, ray.exceptions.RayTaskError):
+        cause: BaseException = error.cause or error
+        return cause
+    reason = str(error).strip().split("\n", 1)[0]
+    return LipForcingError(
+        f"a worker of {name} died ({type(error).__name__}: {reason}). Finished steps are kept: free some memory "
+        "and run the command again to go on"
+    )

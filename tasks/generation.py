@@ -52,7 +52,7 @@ def generate_all(
     jobs: Sequence[GenerationJob], store: StepStore, advance: Advance | None = None
 ) -> list[Generated]:
     """Make every output that has not been made yet."""
-    return fan_out(partial(_generate_step, store=store), jobs, name="generate", advance=advance)
+    return fan_out(partial(generate_step, store=store), jobs, name="generate", advance=advance)
 
 
 def generate_file(job: GenerationJob, output: Path, advance: Advance | None = None) -> GenerationReport:
@@ -73,7 +73,8 @@ def generate_file(job: GenerationJob, output: Path, advance: Advance | None = No
     )
 
 
-def _generate_step(job: GenerationJob, *, store: StepStore) -> Generated:
+def generate_step(job: GenerationJob, *, store: StepStore) -> Generated:
+    """Make one output in this process unless it has been made, with these bytes as input, before."""
     import torch
 
     torch.set_num_threads(NUM_THREADS)

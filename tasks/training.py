@@ -61,10 +61,7 @@ def prepare_training_set(
     ordered = sorted(clips, key=lambda clip: clip.clip_id)
 
     def work(folder: Path) -> dict[str, int]:
-        from lipforcing_core.training.dataset import fit_codec
-
-        assert preset.codec is not None, "presets with a downloaded codec do not fit one"
-        fit_codec(ordered, preset.video, preset.codec.settings()).save(folder / "codec.safetensors")
+        run_job(_fit_codec, ordered, preset, folder, name="fit-codec", num_cpus=1)
         encode = partial(_encode_one, preset=preset, folder=folder)
         counts = fan_out(encode, ordered, name="encode-clip", advance=advance)
         return {"clips": len(ordered), "windows": sum(counts)}
@@ -162,43 +159,26 @@ def _check_codec(data: TrainingSet, parents: list[Path]) -> None:
 
 
 def _teacher_job(preset: Preset, data: TrainingSet, _parents: list[Path], folder: Path) -> None:
-    from lipforcing_core.streaming.bundle import BundleKind, save_bundle
     from lipforcing_core.training.teacher import train_base, train_lora
 
     windows, prompts = _prepare(preset, data)
     assert preset.base is not None, "presets with a public base start from its checkpoint"
     base = train_base(preset, windows, prompts, folder / "base")
     lora = train_lora(preset, windows, prompts, folder / "lora", init=base.model_path)
-    save_bundle(
-        folder / BUNDLE,
-        kind=BundleKind.TEACHER,
-        stage="teacher",
-        preset=preset,
-        model_file=lora.model_path,
-        codec_file=data.codec_file,
-    )
+    _save(folder, "teacher", "teacher", preset, lora.model_path, data)
 
 
 def _pretrain_job(preset: Preset, data: TrainingSet, parents: list[Path], folder: Path) -> None:
-    from lipforcing_core.streaming.bundle import BundleKind, save_bundle
     from lipforcing_core.training.diffusion_forcing import pretrain_student as train
 
     windows, prompts = _prepare(preset, data)
     init = parents[0] / "model.safetensors"
     result = train(preset, windows, prompts, folder / "diffusion_forcing", init=init)
-    save_bundle(
-        folder / BUNDLE,
-        kind=BundleKind.STUDENT,
-        stage="pretrained",
-        preset=preset,
-        model_file=result.model_path,
-        codec_file=data.codec_file,
-    )
+    _save(folder, "student", "pretrained", preset, result.model_path, data)
 
 
 def _distill_job(preset: Preset, data: TrainingSet, parents: list[Path], folder: Path) -> None:
     from lipforcing_core.models.codec import BlockCodec
-    from lipforcing_core.streaming.bundle import BundleKind, save_bundle
     from lipforcing_core.sync.expert import load_sync_expert
     from lipforcing_core.training.distill import distill_student as train
     from lipforcing_core.training.reward import SyncReward
@@ -214,12 +194,19 @@ def _distill_job(preset: Preset, data: TrainingSet, parents: list[Path], folder:
         teacher_init=teacher,
         reward=SyncReward(BlockCodec.load(data.codec_file), load_sync_expert(preset.backends.sync)),
     )
+    _save(folder, "student", "distilled", preset, result.model_path, data)
+
+
+def _save(folder: Path, kind: str, stage: str, preset: Preset, model_file: Path, data: TrainingSet) -> None:
+    """Leave the stage's bundle in its folder."""
+    from lipforcing_core.streaming.bundle import BundleKind, save_bundle
+
     save_bundle(
         folder / BUNDLE,
-        kind=BundleKind.STUDENT,
-        stage="distilled",
+        kind=BundleKind(kind),
+        stage=stage,
         preset=preset,
-        model_file=result.model_path,
+        model_file=model_file,
         codec_file=data.codec_file,
     )
 
@@ -234,6 +221,14 @@ def _prepare(preset: Preset, data: TrainingSet) -> tuple[Any, Any]:
     torch.set_num_threads(NUM_THREADS)
     prompts = encode_prompts(text_encoder_for(preset), preset.schedule.prompt)
     return LatentWindows(data.windows, preset.video), prompts
+
+
+def _fit_codec(clips: list[ClipSource], preset: Preset, folder: Path) -> None:
+    """A job of one CPU, hence of one thread: the bits do not depend on how many cores a machine has."""
+    from lipforcing_core.training.dataset import fit_codec
+
+    assert preset.codec is not None, "presets with a downloaded codec do not fit one"
+    fit_codec(clips, preset.video, preset.codec.settings()).save(folder / "codec.safetensors")
 
 
 def _encode_one(source: ClipSource, *, preset: Preset, folder: Path) -> int:

@@ -7,7 +7,6 @@ import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -208,12 +207,3 @@ def _clip_row(clip: ClipRecord, dataset_id: str) -> dict[str, Any]:
         "commercial_ok": clip.commercial_ok,
         "sha256": clip.clip_sha256,
     }
-
-
-def latest_link(folder: Path) -> None:
-    """Point ``latest`` beside a run folder at it."""
-    link = folder.parent / "latest"
-    temporary = folder.parent / ".latest.tmp"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(folder.name, target_is_directory=True)
-    temporary.replace(link)

@@ -68,3 +68,12 @@ class Workspace:
         except OSError as error:
             raise BadInputError(f"cannot write to {folder}: {error.strerror}") from error
         return folder
+
+
+def latest_link(folder: Path) -> None:
+    """Point ``latest`` beside a run folder at it."""
+    link = folder.parent / "latest"
+    temporary = folder.parent / ".latest.tmp"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(folder.name, target_is_directory=True)
+    temporary.replace(link)

@@ -41,9 +41,10 @@ def fetch(warehouse_path: Path | str, sql: str) -> tuple[list[str], list[tuple[A
     """As ``run_sql``, but column names and rows as plain Python values; null is None. Needs no pandas."""
     with open_snapshot(warehouse_path) as connection:
         try:
-            cursor = connection.execute(sql)
-            if cursor is None or cursor.description is None:
-                raise BadInputError(f"no statement to run in {sql!r}")
+            statements = connection.extract_statements(sql)
+            if len(statements) != 1:
+                raise BadInputError(f"give one statement; there are {len(statements)} in {sql!r}")
+            cursor = connection.execute(statements[0])
             return [item[0] for item in cursor.description], cursor.fetchall()
         except duckdb.Error as error:
             raise BadInputError(f"the statement cannot be run. {str(error).strip()}") from error

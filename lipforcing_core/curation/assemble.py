@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +21,7 @@ from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import Decision, SourceOutcome, Status, StoredClip
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.media.clock import seconds
-from lipforcing_core.products import StepStore, atomic_path, write_json
+from lipforcing_core.products import StepStore, link_or_copy, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,12 +124,4 @@ def _place_clips(stored: Sequence[StoredClip], out_dir: Path, store: StepStore) 
             path.unlink()
     for path, origin in wanted.items():
         if not (path.is_file() and path.stat().st_size == origin.stat().st_size):
-            _link(origin, path)
-
-
-def _link(origin: Path, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        try:
-            os.link(origin, temporary)
-        except OSError:  # another file system, or one without links
-            shutil.copyfile(origin, temporary)
+            link_or_copy(origin, path)

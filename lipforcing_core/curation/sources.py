@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,14 @@ def discover_sources(folder_or_file: Path | str) -> list[Path]:
 
 
 def source_name(path: Path | str, root: Path | str) -> str:
-    """The path relative to the root of the corpus, with forward slashes; raises BadInputError if outside it."""
-    path, root = Path(path).absolute(), Path(root).absolute()
-    if not path.resolve().is_relative_to(root.resolve()):
+    """The path relative to the root of the corpus, with forward slashes; raises BadInputError if outside it.
+
+    A link counts where it stands: corpora are often folders of links to a store elsewhere.
+    """
+    path, root = Path(os.path.abspath(path)), Path(os.path.abspath(root))
+    if not path.is_relative_to(root):
         raise BadInputError(f"{path}: lies outside the corpus folder {root}")
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+    return path.relative_to(root).as_posix()
 
 
 def read_facts(path: Path | str, root: Path | str) -> SourceFacts:

@@ -93,7 +93,18 @@ def test_a_source_outside_the_root_is_refused(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     with pytest.raises(BadInputError, match="outside"):
         source_name(tmp_path / "a.mp4", tmp_path / "corpus")
+    with pytest.raises(BadInputError, match="outside"):
+        source_name(tmp_path / "corpus" / ".." / "a.mp4", tmp_path / "corpus")
     assert source_name(tmp_path / "corpus" / "é" / "a.mp4", tmp_path / "corpus") == "é/a.mp4"
+
+
+def test_a_link_to_a_file_elsewhere_is_a_source_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "store.mp4").touch()
+    link = tmp_path / "corpus" / "a.mp4"
+    link.symlink_to(tmp_path / "store.mp4")
+    assert discover_sources(tmp_path / "corpus") == [link]
+    assert source_name(link, tmp_path / "corpus") == "a.mp4"
 
 
 def test_every_reason_has_a_stage_and_an_explanation() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.errors import BadInputError, LipForcingError
 from tasks.dispatch import connect, disconnect, fan_out, run_job
 
 pytestmark = pytest.mark.ray
@@ -50,6 +50,17 @@ def test_a_job_whose_worker_is_killed_runs_again(tmp_path: Path) -> None:
     watched = []
     assert run_job(job, tmp_path, name="job", num_cpus=1, watch=lambda: watched.append(1)) == 2
     assert watched
+
+
+def test_an_item_that_kills_every_worker_is_one_sentence() -> None:
+    """As the kernel does where memory ends."""
+
+    def die(_item: int) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(LipForcingError, match="a worker of hungry died .* run the command again"):
+        fan_out(die, [1], name="hungry")
+    assert fan_out(str, [1], name="next") == ["1"]
 
 
 def test_relative_paths_mean_the_same_on_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

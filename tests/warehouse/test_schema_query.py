@@ -202,7 +202,7 @@ def test_run_sql_gives_a_frame(snapshot: Path) -> None:
         ("copy runs to 'out.csv'", "file system operations are disabled"),
         ("attach 'other.duckdb'", "file system operations are disabled"),
         ("set enable_external_access = true", "Cannot enable external access"),
-        ("", "no statement"),
+        ("", "give one statement"),
     ],
 )
 def test_bad_statements_are_explained(snapshot: Path, sql: str, message: str) -> None:
