@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
+from lipforcing_core.errors import LipForcingError
 from tasks.workspace import Workspace
+
+MIN_FREE_BYTES = 32 * 10**6
 
 QUIET_AND_OFFLINE = {
     "DO_NOT_TRACK": "1",
@@ -17,7 +21,9 @@ QUIET_AND_OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin starve each other on a busy machine
     "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
-    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # of an error the command line says one sentence, once
+    "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
@@ -67,11 +73,32 @@ def _orphaned_servers(prefect_home: str) -> Iterator[psutil.Process]:
 
 @contextmanager
 def orchestration(workspace: Workspace) -> Iterator[None]:
-    """Run a flow inside this: it clears away what killed runs left, and stops a local Ray afterwards."""
+    """Run a flow inside this: it clears away what killed runs left, and stops a local Ray afterwards.
+
+    Raises ``LipForcingError`` where the disk is full, at the start or when anything fails for it: Prefect, Ray, codecs
+    and databases each have words of their own for that.
+    """
     from tasks.dispatch import disconnect
 
+    require_space(workspace)
     workspace.store.sweep()
     try:
         yield
+    except LipForcingError:
+        raise
+    except Exception:
+        require_space(workspace)
+        raise
     finally:
         disconnect()
+
+
+def require_space(workspace: Workspace) -> None:
+    """Raise ``LipForcingError`` if next to nothing can be written into the workspace any more."""
+    root = workspace.root.absolute()
+    free = shutil.disk_usage(root).free
+    if free < MIN_FREE_BYTES:
+        raise LipForcingError(
+            f"the disk of {root} is full ({free / 1e6:.1f} MB free); finished steps are kept, and nothing "
+            "half-written counts: free some space and run the command again to go on"
+        )

@@ -40,7 +40,7 @@ def run_ffmpeg(output: Any, subject: Path | str, *, stdin: bytes | None = None) 
         text = error.stderr.decode("utf-8", "replace")
         if "No space left on device" in text:
             raise LipForcingError(
-                f"the disk is full (while working on {subject}); free some space"
+                f"the disk is full (ffmpeg was working on {subject}); free some space and try again"
             ) from error
         raise MediaError(subject, "cannot be processed", first_line(text) or "no message") from error
     return out, message.decode("utf-8", "replace").strip()

@@ -1,0 +1,38 @@
+"""What surrounds a flow: a full disk ends it in one sentence, whichever library notices first."""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from flows.environment import orchestration
+from lipforcing_core.errors import BadInputError, LipForcingError
+from tasks.workspace import Workspace
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def test_a_full_disk_is_said_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**9, 10**9, 3_100_000))
+    with (
+        pytest.raises(LipForcingError, match=r"is full \(3\.1 MB free\)"),
+        orchestration(Workspace(tmp_path)),
+    ):
+        pytest.fail("the flow must not start")
+
+
+def test_a_disk_that_fills_up_is_blamed_and_not_the_library_that_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(LipForcingError, match="is full"), orchestration(Workspace(tmp_path)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**9, 10**9, 0))
+        raise RuntimeError("database or disk is full")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a defect"), BadInputError("a mistake")])
+def test_other_errors_stay_what_they_are(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error), match=str(error)), orchestration(Workspace(tmp_path)):
+        raise error
