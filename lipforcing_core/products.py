@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from fractions import Fraction
@@ -159,7 +159,9 @@ class StepStore:
                     return found
                 partial = final.with_name(f".{key}.partial")
                 partial.mkdir(exist_ok=True)
-                write_json(partial / self.RESULT, work(partial))
+                result = work(partial)
+                _remove_all(partial.rglob(".*.tmp*"))  # what earlier, killed attempts were writing
+                write_json(partial / self.RESULT, result)
                 os.replace(partial, final)
         else:
             with atomic_path(final) as temporary:
@@ -171,14 +173,21 @@ class StepStore:
         """Remove what killed steps left half-done and nobody has touched for ``unused_s``; returns how many."""
         left = [f for pattern in ("*/.*.tmp", "*/.*.old") for f in self.root.glob(pattern)]
         stale = [f for f in left if time.time() - f.stat().st_mtime > unused_s]
-        for folder in stale:
-            shutil.rmtree(folder, ignore_errors=True)
+        _remove_all(stale)
         return len(stale)
 
     def forget(self, step: str, key: str) -> None:
         """Remove a finished step. The result goes first, so that a kill leaves nothing that looks finished."""
         (self.folder(step, key) / self.RESULT).unlink(missing_ok=True)
         shutil.rmtree(self.folder(step, key), ignore_errors=True)
+
+
+def _remove_all(paths: Iterable[Path]) -> None:
+    for path in list(paths):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,20 +36,22 @@ def connect() -> None:
         return
     if address := os.environ.get("RAY_ADDRESS"):
         try:
-            ray.init(address=address, log_to_driver=False)
+            with _neutral_folder():
+                ray.init(address=address, log_to_driver=False)
         except ConnectionError as error:
             raise BadInputError(
                 f"RAY_ADDRESS={address}: no Ray cluster answers there; start it, or unset the variable for a local one"
             ) from error
         return
     _ensure_token()
-    ray.init(
-        num_cpus=max(JOB_CPUS, os.cpu_count() or 1),
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    with _neutral_folder():
+        ray.init(
+            num_cpus=max(JOB_CPUS, os.cpu_count() or 1),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
 
 
 def disconnect() -> None:
@@ -137,6 +141,17 @@ def _here(function: Callable[..., R]) -> Callable[..., R]:
         return function(*args)
 
     return run
+
+
+@contextmanager
+def _neutral_folder() -> Iterator[None]:
+    """Be in an empty folder while Ray starts.
+
+    It puts the folder of that moment first on its workers' import path, where a user's own ``tasks/`` or ``flows/``
+    would hide ours.
+    """
+    with tempfile.TemporaryDirectory(prefix="lipforcing-") as folder, chdir(folder):
+        yield
 
 
 def _ensure_token() -> None:

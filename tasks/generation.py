@@ -20,7 +20,7 @@ from tasks.progress import Advance
 if TYPE_CHECKING:
     from lipforcing_core.streaming.bundle import Bundle
 
-VERSION = 2
+VERSION = 3
 NUM_THREADS = 1
 OUTPUT = "output.mp4"
 BUNDLE_PARTS = ("model.safetensors", "codec.safetensors", "preset.json")

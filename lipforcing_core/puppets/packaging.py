@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lipforcing_core.media.encode import REPRODUCIBLE
 from lipforcing_core.products import atomic_path
 
 _ODD_CUT = (1, 3)
@@ -63,7 +64,14 @@ def package(clip: Path, out: Path, packaging: Packaging) -> None:
             _convert(clip, temporary, {}, {"vf": select, "fps_mode": "vfr", **_ENCODER})
 
 
-_ENCODER = {"c:a": "copy", "c:v": "libx264", "crf": "12", "preset": "veryfast", "threads": "1"}
+_ENCODER = {
+    "c:a": "copy",
+    "c:v": "libx264",
+    "crf": "12",
+    "preset": "veryfast",
+    "threads": "1",
+    **REPRODUCIBLE,
+}
 
 
 def _convert(source: Path, out: Path, reading: dict[str, str], writing: dict[str, str]) -> None:

@@ -30,7 +30,7 @@ from lipforcing_core.puppets.truth import (
     write_truth,
 )
 
-RENDER_VERSION = 1
+RENDER_VERSION = 2
 """Part of every recipe; raised when the same plan gives other frames or samples."""
 MAX_OFFSET_FRAMES = 10
 CLIP_CRF = 16
@@ -106,7 +106,7 @@ def render_clip(path: Path | str, plan: ClipPlan) -> ClipTruth:
     if (finished := _finished(path, plan)) is not None:
         return finished
     recording = Recording(plan)
-    with tempfile.TemporaryDirectory(prefix=".puppet-", dir=_made(path.parent)) as folder:
+    with tempfile.TemporaryDirectory(prefix=".puppet-", suffix=".tmp", dir=_made(path.parent)) as folder:
         picture = Path(folder) / "picture.mp4"
         with VideoWriter(
             picture,

@@ -123,6 +123,19 @@ def test_file_hash_is_sha256(tmp_path: Path) -> None:
     assert file_sha256(tmp_path / "f").startswith("ba7816bf8f01cfea")
 
 
+def test_what_killed_attempts_were_writing_is_no_product(tmp_path: Path) -> None:
+    store = StepStore(tmp_path)
+
+    def draw(folder: Path) -> None:
+        (folder / "reels" / ".clip.1f.tmp").mkdir(parents=True, exist_ok=True)
+        (folder / "reels" / ".clip.1f.tmp" / "half.mp4").touch()
+        (folder / "reels" / ".a.2e.tmp.mp4").touch()
+        (folder / "reels" / "a.mp4").touch()
+
+    folder = store.run("puppets", "k1", draw, resumable=True).folder
+    assert [path.name for path in (folder / "reels").iterdir()] == ["a.mp4"]
+
+
 def test_sweep_removes_only_what_was_abandoned(tmp_path: Path) -> None:
     store = StepStore(tmp_path)
     store.run("render", "done", lambda folder: "ok")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,7 +60,7 @@ def test_an_item_that_kills_every_worker_is_one_sentence() -> None:
     def die(_item: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    with pytest.raises(LipForcingError, match="a worker of hungry died .* run the command again"):
+    with pytest.raises(LipForcingError, match=r"a worker of hungry died .* run the command again"):
         fan_out(die, [1], name="hungry")
     assert fan_out(str, [1], name="next") == ["1"]
 
@@ -67,6 +69,24 @@ def test_relative_paths_mean_the_same_on_a_worker(tmp_path: Path, monkeypatch: p
     (tmp_path / "clip.txt").write_text("here")
     monkeypatch.chdir(tmp_path)
     assert fan_out(lambda name: Path(name).read_text(), ["clip.txt"], name="read") == ["here"]
+
+
+def test_folders_of_the_user_do_not_hide_ours(tmp_path: Path) -> None:
+    """The command line may be run in a project that has a package named ``tasks`` too."""
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "__init__.py").write_text("raise ImportError('the wrong package')")
+    script = (
+        "from tasks.dispatch import connect, disconnect, fan_out; from tasks.curation import shards; import os\n"
+        "connect(); os.chdir(os.environ['HERE'])\n"
+        "assert fan_out(shards, [[1, 2]], name='shards') == [[[1, 2]]]; disconnect()"
+    )
+    # as an installed console script: the current folder is not on the import path
+    subprocess.run(
+        [sys.executable, "-P", "-c", script],
+        cwd=tmp_path,
+        env=os.environ | {"HERE": str(tmp_path)},
+        check=True,
+    )
 
 
 def test_nothing_to_do_starts_nothing() -> None:
