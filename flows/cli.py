@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from flows import cli_train, cli_warehouse
+from flows import cli_train, cli_warehouse, cli_weights
 from flows.environment import configure, make_prefect_home
 from lipforcing_core import __version__
 from lipforcing_core.errors import BadInputError, LipForcingError
@@ -27,11 +27,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-weights_app = typer.Typer(help="External checkpoints: what they are and whether they are here.")
 puppets_app = typer.Typer(help="The synthetic talking-head corpus with known truth.")
 app.add_typer(cli_train.app, name="train")
 app.add_typer(cli_warehouse.app, name="warehouse")
-app.add_typer(weights_app, name="weights")
+app.add_typer(cli_weights.app, name="weights")
 app.add_typer(puppets_app, name="puppets")
 
 console = Console(highlight=False)
@@ -237,44 +236,6 @@ def sql(
 
     columns, rows = fetch(context.obj.workspace.warehouse, query)
     typer.echo(render(columns, rows, output_format.value), nl=output_format is OutputFormat.TABLE)
-
-
-@weights_app.command("list", epilog="Example: [bold]lipforcing weights list[/bold]")
-def weights_list(context: typer.Context) -> None:
-    """List every external checkpoint: size, licence, where it comes from, whether it is here."""
-    from rich.table import Table
-
-    from lipforcing_core.weights.registry import all_weights, state_of
-
-    table = Table("name", "size", "state", "licence", "file", "from")
-    for spec in all_weights():
-        state = state_of(spec, context.obj.workspace.weights)
-        table.add_row(
-            spec.name, f"{spec.size_mb:g} MB", state.value, spec.licence, str(spec.file), spec.source
-        )
-    console.print(table)
-    folder = escape(str(context.obj.workspace.weights.absolute()))
-    console.print(f"Files are looked for under {folder}", soft_wrap=True)
-
-
-@weights_app.command("verify", epilog="Example: [bold]lipforcing weights verify scrfd-500m[/bold]")
-def weights_verify(
-    context: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(help="Names; default: all that are here.")] = None,
-) -> None:
-    """Check the hash of checkpoints. Fails if one that is asked for is missing or any has a wrong hash."""
-    from lipforcing_core.weights.registry import WeightState, all_weights, find_weight, state_of
-
-    specs = [find_weight(name) for name in names] if names else all_weights()
-    states = {spec.name: state_of(spec, context.obj.workspace.weights) for spec in specs}
-    shown = {n: s for n, s in states.items() if names or s is not WeightState.MISSING}
-    for name, state in shown.items():
-        console.print(f"{name:<22} {state.value}")
-    if not shown:
-        console.print("No weights are here; `lipforcing weights list` says what there is.")
-    bad = [n for n, s in shown.items() if s in (WeightState.WRONG_HASH, WeightState.MISSING)]
-    if bad:
-        raise BadInputError(f"not usable: {', '.join(bad)}")
 
 
 @puppets_app.command(

@@ -61,12 +61,12 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
             )
     for spec in all_weights():
         state = state_of(spec, workspace.weights)
-        missing = state in (WeightState.MISSING, WeightState.WRONG_HASH)
+        usable = state is WeightState.PRESENT
         yield Finding(
             subject=f"weights {spec.name}",
-            health=Health.OPTIONAL if missing else Health.OK,
+            health=Health.OK if usable else Health.OPTIONAL,
             detail=f"{state.value}; {spec.used_by}; licence: {spec.licence}",
-            remedy=f"get it from {spec.url} and put it at {spec.path(workspace.weights)}" if missing else "",
+            remedy="" if usable else spec.how_to_get(workspace.weights),
         )
 
 

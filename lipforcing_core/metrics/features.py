@@ -1,12 +1,11 @@
 """Feature extractors for FID, FVD and CSIM behind one protocol.
 
-Embedded: fixed-seed random networks, named as such. Inception-v3, I3D and ArcFace have their names here; asking for
-one says which file it needs.
+Embedded: fixed-seed random networks, named as such. Inception-v3, I3D and ArcFace (``learned``) need a file each.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import cv2
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipforcing_core.errors import BadInputError, MissingWeightsError
+from lipforcing_core.errors import BadInputError
 from lipforcing_core.metrics.random_conv import RandomConvNet
 
 WINDOW_FRAMES = 16
@@ -92,61 +91,44 @@ class RandomVideoFeatures:
         return (RANDOM_SCALE * torch.cat(parts) @ self._project).numpy()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _LearnedNetwork:
-    """What has to be known of a network that is not shipped."""
-
-    file: str
-    source: str
-    licence: str
-    instead: str
-
-
-LEARNED_NETWORKS = {
-    "inception-v3": _LearnedNetwork(
-        file="pt_inception-2015-12-05-6726825d.pth",
-        source="https://github.com/mseitzer/pytorch-fid/releases",
-        licence="Apache-2.0",
-        instead="random-conv-v1",
-    ),
-    "i3d": _LearnedNetwork(
-        file="i3d_torchscript.pt",
-        source="https://github.com/JunyaoHu/common_metrics_on_video_quality (400-class Kinetics I3D)",
-        licence="Apache-2.0 (network); the Kinetics terms apply to its training data",
-        instead="random-conv3d-v1",
-    ),
-    "arcface-r100": _LearnedNetwork(
-        file="glintr100.onnx",
-        source="https://github.com/deepinsight/insightface (model pack antelopev2)",
-        licence="InsightFace model licence: non-commercial research only",
-        instead="random-conv-v1",
-    ),
+LEARNED_EXTRACTORS = {
+    "inception-v3-fid": "random-conv-v1",
+    "i3d-400": "random-conv3d-v1",
+    "arcface-r100": "random-conv-v1",
 }
+"""Names of learned extractors, as in the registry of weights, and what stands in for each without its file."""
 
 
-def load_extractor(name: str, *, seed: int = 0) -> FeatureExtractor:
-    """The extractor called ``name``: ``random-conv-v1`` (images) or ``random-conv3d-v1`` (video).
+def load_extractor(name: str, *, seed: int = 0, weights: Path | None = None) -> FeatureExtractor:
+    """The extractor called ``name``.
 
-    Raises ``MissingWeightsError`` for ``inception-v3``, ``i3d`` and ``arcface-r100``, whose weights this version
-    cannot load yet, and ``BadInputError`` for any other name.
+    Random, from ``seed``: ``random-conv-v1`` (images), ``random-conv3d-v1`` (video). Learned, from the file
+    ``weights``: ``inception-v3-fid`` (images), ``i3d-400`` (video), ``arcface-r100`` (faces).
+
+    Raises ``MissingWeightsError`` where a learned one has no file, ``IncompatibleCheckpointError`` where the file does
+    not fit it, and ``BadInputError`` for any other name.
     """
     if name == "random-conv-v1":
         return RandomImageFeatures(seed)
     if name == "random-conv3d-v1":
         return RandomVideoFeatures(seed)
-    if network := LEARNED_NETWORKS.get(name):
-        raise MissingWeightsError(
-            f"feature extractor {name} needs {network.file} from {network.source} (licence: {network.licence}), "
-            f"and this version cannot load it yet; use {network.instead!r}, whose scores carry its own name."
-        )
-    known = ", ".join(["random-conv-v1", "random-conv3d-v1", *LEARNED_NETWORKS])
+    if name in LEARNED_EXTRACTORS:
+        from lipforcing_core.metrics.learned import load_learned  # it imports the protocol from here
+
+        return load_learned(name, weights)
+    known = ", ".join(["random-conv-v1", "random-conv3d-v1", *LEARNED_EXTRACTORS])
     raise BadInputError(f"unknown feature extractor {name!r}; known: {known}")
+
+
+def check_frames(frames: np.ndarray) -> None:
+    """Raise ``ValueError`` for anything but ``[F, H, W, 3] uint8``."""
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
+        raise ValueError(f"expected [F, H, W, 3] uint8 frames, got {frames.dtype} {frames.shape}")
 
 
 def to_unit_range(frames: np.ndarray, size: int) -> Tensor:
     """``[F, H, W, 3] uint8`` resized to size x size (area) as ``[F, 3, size, size] float32`` in [-1, 1]."""
-    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
-        raise ValueError(f"expected [F, H, W, 3] uint8 frames, got {frames.dtype} {frames.shape}")
+    check_frames(frames)
     resized = np.stack([cv2.resize(f, (size, size), interpolation=cv2.INTER_AREA) for f in frames])
     return torch.from_numpy(resized).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 

@@ -7,24 +7,25 @@ differences are weighted per channel, averaged over space and summed over layers
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.errors import BadInputError
 from lipforcing_core.metrics.features import to_unit_range
+from lipforcing_core.metrics.learned import weight_file
 from lipforcing_core.metrics.random_conv import RandomConvNet
 from lipforcing_core.products import file_sha256
+from lipforcing_core.weights.load import load_network
+from lipforcing_core.weights.registry import find_weight
 
 BATCH_FRAMES = 16
-ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
-ALEXNET_SHA256_PREFIX = "7be5be79"
-ALEXNET_URL = f"https://download.pytorch.org/models/{ALEXNET_FILE}"
+LPIPS_BACKBONES = {"lpips-alex": "alex", "lpips-vgg": "vgg"}
+"""Names, as in the registry of weights, and what the package lpips calls the backbone."""
 
 _EPSILON = 1e-10
-_ALEX_SLICES = {0: 1, 3: 2, 6: 3, 8: 4, 10: 5}
 
 
 class PerceptualDistance(Protocol):
@@ -64,67 +65,62 @@ class RandomPerceptual:
         return torch.cat(parts).double().numpy()
 
 
-class LpipsAlex:
-    """LPIPS 0.1 with the AlexNet backbone at 256 x 256 (area), from a local torchvision backbone file.
-
-    Raises ``MissingWeightsError`` where the file is absent and ``IncompatibleCheckpointError`` where its hash is not
-    the one in its name.
-    """
+class Lpips:
+    """LPIPS 0.1 at 256 x 256 (area). ``network`` comes from ``lpips_network``."""
 
     SIZE = 256
 
-    def __init__(self, backbone: Path | None) -> None:
-        if backbone is None or not backbone.is_file():
-            problem = "no backbone file was given" if backbone is None else f"{backbone} does not exist"
-            raise MissingWeightsError(
-                f"LPIPS needs {ALEXNET_FILE}: {problem}. Get it from torchvision, {ALEXNET_URL} (233 MB; licence: "
-                "BSD-3-Clause), and give its path; or use 'lpips-random-conv-v1', whose scores carry its own name."
-            )
-        digest = file_sha256(backbone)
-        if not digest.startswith(ALEXNET_SHA256_PREFIX):
-            raise IncompatibleCheckpointError(
-                f"{backbone}: sha256 starts with {digest[:8]}, expected {ALEXNET_SHA256_PREFIX}; get {ALEXNET_URL}"
-            )
-        self.backend_id = f"lpips0.1.4-alex@sha256:{digest[:12]}"
-        self._net = _lpips_network(torch.load(backbone, map_location="cpu", weights_only=True))
+    def __init__(self, network: nn.Module, backend_id: str) -> None:
+        self.backend_id = backend_id
+        self._network = network.eval()
 
     @torch.inference_mode()
     def distance(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
         """See ``PerceptualDistance.distance``."""
         a_FCHW, b_FCHW = _pair(prediction, truth, self.SIZE)
         batches = zip(a_FCHW.split(BATCH_FRAMES), b_FCHW.split(BATCH_FRAMES), strict=True)
-        return torch.cat([self._net(a, b).flatten() for a, b in batches]).double().numpy()
+        return torch.cat([self._network(a, b).flatten() for a, b in batches]).double().numpy()
 
 
 def load_perceptual(
     name: str = "lpips-random-conv-v1", *, backbone: Path | None = None
 ) -> PerceptualDistance:
-    """The distance called ``name``: ``lpips-random-conv-v1`` or ``lpips-alex`` (needs ``backbone``)."""
+    """The distance called ``name``: ``lpips-random-conv-v1``, or ``lpips-alex`` or ``lpips-vgg`` on ``backbone``.
+
+    ``backbone`` is torchvision's file of that network. Raises ``MissingWeightsError`` where it is absent,
+    ``IncompatibleCheckpointError`` where it is another file, since the heads of LPIPS were fitted to that very one,
+    and ``BadInputError`` for any other name.
+    """
     if name == "lpips-random-conv-v1":
         return RandomPerceptual()
-    if name == "lpips-alex":
-        return LpipsAlex(backbone)
-    raise BadInputError(f"unknown perceptual distance {name!r}; known: lpips-random-conv-v1, lpips-alex")
+    if name not in LPIPS_BACKBONES:
+        known = ", ".join(["lpips-random-conv-v1", *LPIPS_BACKBONES])
+        raise BadInputError(f"unknown perceptual distance {name!r}; known: {known}")
+    path = weight_file(name, backbone, instead="lpips-random-conv-v1")
+    find_weight(name).files[0].check_content(path)
+    network = lpips_network(LPIPS_BACKBONES[name], path)
+    return Lpips(network, f"lpips0.1.4-{LPIPS_BACKBONES[name]}@sha256:{file_sha256(path)[:12]}")
 
 
-def _lpips_network(backbone: dict[str, Tensor]) -> Any:
-    """LPIPS with its own bundled heads and the given AlexNet weights; raises on a key that does not fit."""
+def lpips_network(backbone: str, path: Path) -> nn.Module:
+    """LPIPS with its own bundled heads and the backbone (``alex`` or ``vgg``) of a torchvision file, frozen.
+
+    Maps two batches ``[B, 3, H, W]`` in [-1, 1] to distances ``[B, 1, 1, 1]``. Raises ``IncompatibleCheckpointError``
+    where the file does not fit; its classifier is not used.
+    """
     from lipforcing_core.torchvision_shim import ensure_torchvision
 
     ensure_torchvision()
     import lpips
 
-    network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval().requires_grad_(False)
-    wanted = network.net.state_dict()
-    for index, slice_number in _ALEX_SLICES.items():
-        for part in ("weight", "bias"):
-            source, target = f"features.{index}.{part}", f"slice{slice_number}.{index}.{part}"
-            if source not in backbone or backbone[source].shape != wanted[target].shape:
-                raise IncompatibleCheckpointError(
-                    f"AlexNet backbone: key {source} is missing or of another shape"
-                )
-            wanted[target] = backbone[source]
-    network.net.load_state_dict(wanted)
+    network = lpips.LPIPS(net=backbone, pnet_rand=True, verbose=False).eval().requires_grad_(False)
+    # layer I of torchvision's `features` is `sliceK.I` there
+    names = {f"features.{key.partition('.')[2]}": key for key in network.net.state_dict()}
+
+    def name_in_lpips(name: str) -> str | None:
+        return None if name.startswith("classifier.") else names.get(name, name)
+
+    load_network(network.net, path, key_map=name_in_lpips)
     return network
 
 

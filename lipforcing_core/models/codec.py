@@ -209,23 +209,15 @@ class _BlockEncoder:
         self._started = False
 
     def push(self, video_BCFHW: Tensor) -> Tensor:
-        _, channels, frames, height, width = video_BCFHW.shape
-        extra = frames if self._started else frames - 1
-        if channels != 3 or extra % TIME_STRIDE or extra < 0 or height % SPACE_STRIDE or width % SPACE_STRIDE:
-            expected = "4k" if self._started else "4k + 1"
-            raise BadInputError(
-                f"the codec takes {expected} RGB frames with sides that are multiples of {SPACE_STRIDE}; "
-                f"got {channels} channels, {frames} frames of {width}x{height}"
-            )
+        check_video(video_BCFHW, starts_clip=not self._started)
         latents = []
         if not self._started:
             first = video_BCFHW[:, :, :1].expand(-1, -1, TIME_STRIDE, -1, -1)
             latents.append(self._codec._encode_block(first))
             video_BCFHW = video_BCFHW[:, :, 1:]
             self._started = True
-        latents += [
-            self._codec._encode_block(part) for part in video_BCFHW.split(TIME_STRIDE, dim=2) if extra
-        ]
+        groups = video_BCFHW.split(TIME_STRIDE, dim=2) if video_BCFHW.shape[2] else ()
+        latents += [self._codec._encode_block(group) for group in groups]
         return torch.cat(latents, dim=2)
 
 
@@ -267,3 +259,31 @@ def _motion_metric(weight: float) -> tuple[np.ndarray, np.ndarray]:
     weigh = np.kron(colour, np.kron(average + weight * change, pixels))
     unweigh = np.kron(colour, np.kron(average + change / weight, pixels))
     return weigh, unweigh
+
+
+def check_video(
+    video_BCFHW: Tensor,
+    *,
+    starts_clip: bool,
+    time_stride: int = TIME_STRIDE,
+    space_stride: int = SPACE_STRIDE,
+) -> None:
+    """Raise ``BadInputError`` unless the video is RGB, its sides are multiples of ``space_stride`` and it has
+    1 + k ``time_stride`` frames at the start of a clip, k ``time_stride`` later (k > 0).
+    """
+    _, channels, frames, height, width = video_BCFHW.shape
+    whole_groups = frames > 0 and frames % time_stride == (1 % time_stride if starts_clip else 0)
+    if channels != 3 or not whole_groups or height % space_stride or width % space_stride:
+        expected = f"{time_stride}k + 1 RGB frames" if starts_clip else f"{time_stride}k further RGB frames"
+        raise BadInputError(
+            f"the codec takes {expected} with sides that are multiples of {space_stride}; "
+            f"got {channels} channels, {frames} frames of {width}x{height}"
+        )
+
+
+def check_latent(latent_BCTHW: Tensor, channels: int) -> None:
+    """Raise ``BadInputError`` unless there are latents, with ``channels`` channels."""
+    if latent_BCTHW.shape[1] != channels or latent_BCTHW.shape[2] == 0:
+        raise BadInputError(
+            f"the codec takes latents [B, {channels}, T, h, w], T > 0; got {tuple(latent_BCTHW.shape)}"
+        )

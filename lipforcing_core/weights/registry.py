@@ -1,4 +1,4 @@
-"""The registry of external checkpoints and the state of each on this machine."""
+"""The registry of external checkpoints: what each is, where it comes from, and whether it is here."""
 
 from __future__ import annotations
 
@@ -8,44 +8,116 @@ from enum import StrEnum
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from lipforcing_core.errors import BadInputError, MissingWeightsError
+from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
 from lipforcing_core.products import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
+class WeightFile:
+    """One file of a checkpoint; ``path`` is relative to the weights folder, ``size`` in bytes.
+
+    ``sha256`` or its first digits ``sha256_prefix`` are given where they are known for certain. ``tensors`` is
+    False for a file that holds none of the network's (a tokenizer, an ONNX graph, an index).
+    """
+
+    path: str
+    url: str | None = None
+    sha256: str | None = None
+    sha256_prefix: str | None = None
+    size: int | None = None
+    tensors: bool = True
+
+    @property
+    def expected_hash(self) -> str | None:
+        """The hash or its first digits, None where neither is known."""
+        return self.sha256 or self.sha256_prefix
+
+    def check_content(self, path: Path) -> None:
+        """Raise ``IncompatibleCheckpointError`` if the file at ``path`` has not the registered size and hash."""
+        size = path.stat().st_size
+        if self.size is not None and size != self.size:
+            raise IncompatibleCheckpointError(f"{path}: {size} bytes, expected {self.size}")
+        if self.expected_hash is not None:
+            digest = file_sha256(path)
+            if not digest.startswith(self.expected_hash):
+                raise IncompatibleCheckpointError(
+                    f"{path}: sha256 is {digest}, expected {self.expected_hash}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
 class WeightSpec:
-    """One checkpoint: name, file relative to the weights folder, origin, licence and use."""
+    """One checkpoint: name, files, origin, licence and use; see the head of ``registry.toml``."""
 
     name: str
-    file: str
+    files: tuple[WeightFile, ...]
     source: str
-    url: str
+    page: str
     size_mb: float
     licence: str
     commercial_ok: bool
     used_by: str
-    sha256: str | None = None
+    archive: str | None = None
+    network: str | None = None
+    key_map: str | None = None
+    root: str | None = None
+    lora_alpha: float | None = None
+
+    @property
+    def file(self) -> str:
+        """The first file, relative to the weights folder."""
+        return self.files[0].path
+
+    @property
+    def url(self) -> str:
+        """Where to get it: the address of the one file, or the page of several."""
+        return (self.files[0].url if len(self.files) == 1 else None) or self.archive or self.page
+
+    @property
+    def fetchable(self) -> bool:
+        """Whether every file has a direct address."""
+        return self.archive is not None or all(file.url for file in self.files)
 
     def path(self, weights_dir: Path) -> Path:
-        """Where the file is expected under ``weights_dir``."""
+        """Where the first file is expected under ``weights_dir``."""
         return weights_dir / self.file
+
+    def paths(self, weights_dir: Path) -> list[Path]:
+        """Where all files are expected."""
+        return [weights_dir / file.path for file in self.files]
+
+    def tensor_files(self, weights_dir: Path) -> list[Path]:
+        """The files that hold tensors of the network, as ``load_network`` takes them."""
+        return [weights_dir / file.path for file in self.files if file.tensors]
+
+    def how_to_get(self, weights_dir: Path) -> str:
+        """One sentence: the command or the page, size, licence and place."""
+        what = ", ".join(Path(file.path).name for file in self.files[:2])
+        more = f" and {len(self.files) - 2} more" if len(self.files) > 2 else ""
+        accept = "" if self.commercial_ok else " --accept-licence"
+        command = f"with `lipforcing weights fetch {self.name}{accept}` or " if self.fetchable else ""
+        return (
+            f"get {what}{more} ({self.size_mb:g} MB; licence: {self.licence}) {command}by hand from {self.url} "
+            f"({self.source}), and put it into {self.path(weights_dir).parent}"
+        )
 
 
 class WeightState(StrEnum):
-    """What is known of a checkpoint on this machine."""
+    """What a look at the folder tells of a checkpoint."""
 
     MISSING = "missing"
-    PRESENT = "present, no public hash to check"
-    VERIFIED = "verified"
-    WRONG_HASH = "wrong hash"
+    PARTIAL = "partly here"
+    PRESENT = "present"
+    WRONG_SIZE = "wrong size"
 
 
 @lru_cache(maxsize=1)
 def all_weights() -> tuple[WeightSpec, ...]:
     """Every registered checkpoint, in the order of the registry file."""
     text = files(__package__).joinpath("registry.toml").read_text(encoding="utf-8")
-    return tuple(WeightSpec(**entry) for entry in tomllib.loads(text)["weight"])
+    return tuple(_spec(entry) for entry in tomllib.loads(text)["weight"])
 
 
 def find_weight(name: str) -> WeightSpec:
@@ -58,22 +130,32 @@ def find_weight(name: str) -> WeightSpec:
 
 
 def state_of(spec: WeightSpec, weights_dir: Path) -> WeightState:
-    """Whether the file is there and, where a hash is registered, whether it is the right one."""
-    path = spec.path(weights_dir)
-    if not path.is_file():
+    """Whether the files are there, with the sizes that are registered. Contents are not read (see ``verify``)."""
+    here = [
+        (file, path) for file, path in zip(spec.files, spec.paths(weights_dir), strict=True) if path.is_file()
+    ]
+    if not here:
         return WeightState.MISSING
-    if spec.sha256 is None:
-        return WeightState.PRESENT
-    return WeightState.VERIFIED if file_sha256(path) == spec.sha256 else WeightState.WRONG_HASH
+    if any(file.size not in (None, path.stat().st_size) for file, path in here):
+        return WeightState.WRONG_SIZE
+    return WeightState.PRESENT if len(here) == len(spec.files) else WeightState.PARTIAL
 
 
 def require_weight(name: str, weights_dir: Path) -> Path:
-    """Path of a checkpoint that is here; raises ``MissingWeightsError`` saying how to get it otherwise."""
+    """First file of a checkpoint that is here; raises ``MissingWeightsError`` saying how to get it otherwise."""
+    return require_weights(name, weights_dir)[0]
+
+
+def require_weights(name: str, weights_dir: Path) -> list[Path]:
+    """All files of a checkpoint that is here; raises ``MissingWeightsError`` saying how to get them otherwise."""
     spec = find_weight(name)
-    path = spec.path(weights_dir)
-    if not path.is_file():
-        raise MissingWeightsError(
-            f"{spec.name} is needed ({spec.used_by}) and {path} does not exist. Get it from {spec.source}, "
-            f"{spec.url} ({spec.size_mb:g} MB; licence: {spec.licence}), and put it there."
-        )
-    return path
+    for path in spec.paths(weights_dir):
+        if not path.is_file():
+            raise MissingWeightsError(
+                f"{spec.name} is needed ({spec.used_by}) and {path} does not exist: {spec.how_to_get(weights_dir)}"
+            )
+    return spec.paths(weights_dir)
+
+
+def _spec(entry: dict[str, Any]) -> WeightSpec:
+    return WeightSpec(**(entry | {"files": tuple(WeightFile(**file) for file in entry["files"])}))

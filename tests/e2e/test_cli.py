@@ -27,8 +27,7 @@ COMMANDS = [
     ["warehouse", "tables"],
     ["warehouse", "digest"],
     ["warehouse", "dictionary"],
-    ["weights", "list"],
-    ["weights", "verify"],
+    *(["weights", command] for command in ("list", "show", "fetch", "verify", "convert", "export")),
     ["puppets", "render"],
 ]
 HEAVY = {
@@ -82,6 +81,16 @@ def test_core_knows_no_orchestration_and_no_database() -> None:
         (["sql", "select 1"], "warehouse"),
         (["weights", "verify", "no-such-weights"], "unknown weights"),
         (["weights", "verify", "wan2.1-vae"], "not usable: wan2.1-vae"),
+        (["weights", "fetch", "arcface-r100"], "--accept-licence"),
+        (["weights", "fetch", "yunet"], "no direct address"),
+        (
+            ["weights", "convert", "none.pth", "-o", "out.safetensors"],
+            "neither a file or folder nor registered",
+        ),
+        (
+            ["weights", "export", "wan2.1-t2v-1.3b", "omniavatar-1.3b", "-o", "o.safetensors"],
+            "does not exist",
+        ),
         (["train", "teacher", "manifest.parquet", "-o", "out", "--preset", "huge"], "nano"),
         (["train", "teacher", "manifest.parquet", "-o", "out", "--preset", "14b"], "downloaded weights"),
         (["train", "teacher", "manifest.parquet", "-o", "out"], "manifest.parquet"),

@@ -127,7 +127,7 @@ def test_refuses_sizes_it_cannot_code(codec: BlockCodec, shape: tuple[int, ...])
 def test_a_started_stream_takes_whole_groups_only(codec: BlockCodec) -> None:
     encoder = codec.stream_encoder()
     encoder.push(torch.zeros(1, 3, 1, 64, 64))
-    with pytest.raises(BadInputError, match="4k RGB"):
+    with pytest.raises(BadInputError, match="4k further RGB"):
         encoder.push(torch.zeros(1, 3, 3, 64, 64))
 
 

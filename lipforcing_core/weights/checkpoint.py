@@ -1,0 +1,117 @@
+"""A checkpoint of one file or many: names, shapes and types at once, values one tensor at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from lipforcing_core.errors import IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.weights.formats import StoredTensor, read_header
+
+INDEX_SUFFIX = ".safetensors.index.json"
+
+
+class Checkpoint:
+    """Named tensors on disk, as their headers describe them.
+
+    ``tensors`` maps every name to its shape, type and place. ``label`` names the files in messages.
+    """
+
+    def __init__(self, tensors: Mapping[str, StoredTensor], label: str) -> None:
+        self.tensors = dict(tensors)
+        self.label = label
+
+    @classmethod
+    def open(cls, files: Path | Sequence[Path], *, root: str | None = None) -> Checkpoint:
+        """Read the headers of a file, of several shards, or of those that a ``*.safetensors.index.json`` lists.
+
+        ``root`` is the key of the container that holds the tensors (``params``; ``model/net`` for nested
+        ones), None where they lie at the top. Raises ``MissingWeightsError`` for a file that is not there and
+        ``IncompatibleCheckpointError`` for one that is truncated, damaged, foreign, or without that root.
+        """
+        paths = [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files]
+        if not paths:
+            raise IncompatibleCheckpointError("a checkpoint of no files")
+        shards = [shard for path in paths for shard in _shards(path)]
+        tensors: dict[str, StoredTensor] = {}
+        for shard in shards:
+            for name, tensor in _below_root(read_header(shard), root, shard).items():
+                if name in tensors:
+                    raise IncompatibleCheckpointError(f"{shard}: {name} is in {tensors[name].file} as well")
+                tensors[name] = tensor
+        label = str(paths[0]) if len(paths) == 1 else f"{paths[0]} (first of {len(paths)} files)"
+        return cls(tensors, label)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all values."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
+    def values(self, names: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
+        """Names and values, of all tensors or of ``names``: in the order of the files, one file open at a time."""
+        wanted = self.tensors.keys() if names is None else names
+        by_file: dict[Path, list[str]] = {}
+        for name in wanted:
+            by_file.setdefault(self.tensors[name].file, []).append(name)
+        for file, members in by_file.items():
+            with open(file, "rb") as stream:
+                for name in sorted(members, key=lambda name: self.tensors[name].start or 0):
+                    yield name, self.tensors[name].read(stream)
+
+    def renamed(self, key_map: Callable[[str], str | None]) -> Checkpoint:
+        """The same tensors under other names; None leaves one out. ``IncompatibleCheckpointError`` for a clash."""
+        tensors: dict[str, StoredTensor] = {}
+        for name, tensor in self.tensors.items():
+            target = key_map(name)
+            if target is None:
+                continue
+            if target in tensors:
+                raise IncompatibleCheckpointError(
+                    f"{tensor.file}: {name} and another tensor are both {target}"
+                )
+            tensors[target] = tensor
+        return Checkpoint(tensors, self.label)
+
+    def value(self, name: str) -> Tensor:
+        """The values of one tensor."""
+        with open(self.tensors[name].file, "rb") as stream:
+            return self.tensors[name].read(stream)
+
+
+def _shards(path: Path) -> list[Path]:
+    if not path.is_file():
+        raise MissingWeightsError(f"{path} does not exist")
+    if not path.name.endswith(INDEX_SUFFIX):
+        return [path]
+    try:
+        names = sorted({str(name) for name in json.loads(path.read_text())["weight_map"].values()})
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise IncompatibleCheckpointError(f"{path}: not an index of safetensors shards ({error})") from error
+    shards = [path.parent / Path(name).name for name in names]
+    for shard in shards:
+        if not shard.is_file():
+            raise MissingWeightsError(f"{shard} does not exist, and {path.name} lists it")
+    return shards
+
+
+def _below_root(content: Mapping[str, Any], root: str | None, file: Path) -> dict[str, StoredTensor]:
+    for key in root.split("/") if root else ():
+        inner = content.get(key)
+        if not isinstance(inner, Mapping):
+            raise IncompatibleCheckpointError(
+                f"{file}: has no {key!r} that holds the tensors ({_inside(content)})"
+            )
+        content = inner
+    foreign = sorted(name for name, value in content.items() if not isinstance(value, StoredTensor))
+    if foreign:
+        raise IncompatibleCheckpointError(f"{file}: {foreign[0]} is not a tensor ({_inside(content)})")
+    return dict(content)
+
+
+def _inside(content: Mapping[str, Any]) -> str:
+    names = sorted(content)
+    return "it holds " + ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

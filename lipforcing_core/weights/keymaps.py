@@ -1,0 +1,96 @@
+"""Named key maps: from the names in a released file to the names in this project's networks (method A.9)."""
+
+from __future__ import annotations
+
+import re
+
+from lipforcing_core.errors import BadInputError
+from lipforcing_core.weights.load import KeyMap
+
+_DIFFUSERS_TOP = {
+    "condition_embedder.time_embedder.linear_1": "time_embedding.0",
+    "condition_embedder.time_embedder.linear_2": "time_embedding.2",
+    "condition_embedder.text_embedder.linear_1": "text_embedding.0",
+    "condition_embedder.text_embedder.linear_2": "text_embedding.2",
+    "condition_embedder.time_proj": "time_projection.1",
+    "proj_out": "head.head",
+}
+_DIFFUSERS_BLOCK = {
+    "attn1": "self_attn",
+    "attn2": "cross_attn",
+    "ffn.net.0.proj": "ffn.0",
+    "ffn.net.2": "ffn.2",
+    "norm2": "norm3",  # the affine one, before cross-attention
+}
+_DIFFUSERS_ATTENTION = {"to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "o"}
+
+
+def find_key_map(name: str) -> KeyMap:
+    """The map called ``name``; raises ``BadInputError`` that lists the known names."""
+    if name == "wav2vec2":
+        from lipforcing_core.models.wav2vec2 import wav2vec2_key
+
+        return wav2vec2_key
+    if name == "umt5":
+        from lipforcing_core.models.umt5 import umt5_key
+
+        return umt5_key
+    if name not in _MAPS:
+        raise BadInputError(f"unknown key map {name!r}; known: {', '.join(key_map_names())}")
+    return _MAPS[name]
+
+
+def key_map_names() -> list[str]:
+    """All names that ``find_key_map`` knows."""
+    return sorted([*_MAPS, "wav2vec2", "umt5"])
+
+
+def strip_model(name: str) -> str:
+    """Without the ``model.`` that some loaders put before every name."""
+    return name.removeprefix("model.")
+
+
+def student_key(name: str) -> str:
+    """Names of the official student: in memory it prefixes ``_core.`` (causal) or ``model.``, its release neither."""
+    return name.removeprefix("module.").removeprefix("_core.").removeprefix("model.")
+
+
+def adapter_key(name: str) -> str:
+    """Names of adapters as peft, trainers and the official code write them, to ``LAYER.lora_A.weight``.
+
+    ``get_peft_model_state_dict`` writes that already; ``save_pretrained`` prefixes ``base_model.model.``, and a
+    training state inserts the adapter's name (``.default``) and ``.base_layer``.
+    """
+    name = student_key(name.removeprefix("base_model.model."))
+    name = re.sub(r"\.(lora_[AB])\.default\.weight$", r".\1.weight", name)
+    return name.replace(".base_layer.", ".")
+
+
+def wan_diffusers_key(name: str) -> str | None:
+    """Names of the transformer of Wan 2.1 in diffusers to the original ones; its rotary tables are computed here."""
+    name = name.removeprefix("transformer.")
+    if name.startswith("rope."):
+        return None
+    if name == "scale_shift_table":
+        return "head.modulation"
+    layer, _, leaf = name.rpartition(".")
+    block = re.fullmatch(r"(blocks\.\d+)\.(.+)", name)
+    if block is None:
+        return f"{_DIFFUSERS_TOP[layer]}.{leaf}" if layer in _DIFFUSERS_TOP else name
+    prefix, inner = block.groups()
+    if inner == "scale_shift_table":
+        return f"{prefix}.modulation"
+    attention = re.fullmatch(r"(attn[12])\.(.+)\.(weight|bias)", inner)
+    if attention:
+        part, linear, leaf = attention.groups()
+        return f"{prefix}.{_DIFFUSERS_BLOCK[part]}.{_DIFFUSERS_ATTENTION.get(linear, linear)}.{leaf}"
+    inner = inner.removesuffix(f".{leaf}")
+    return f"{prefix}.{_DIFFUSERS_BLOCK.get(inner, inner)}.{leaf}"
+
+
+_MAPS: dict[str, KeyMap] = {
+    "strip-model": strip_model,
+    "student": student_key,
+    "adapter": adapter_key,
+    "wan-diffusers": wan_diffusers_key,
+}

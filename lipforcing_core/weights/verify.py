@@ -1,0 +1,35 @@
+"""Checking checkpoints that are here: sizes, hashes, and the names and shapes of all tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lipforcing_core.errors import MissingWeightsError
+from lipforcing_core.weights.networks import wanted_by
+from lipforcing_core.weights.registry import WeightSpec
+
+
+def verify_weights(spec: WeightSpec, weights_dir: Path, *, hashes: bool = True) -> str:
+    """Check the files of a checkpoint; returns in words what was checked.
+
+    Names and shapes come from the headers, so they take no memory and seconds at most; ``hashes`` reads whole files.
+    Raises ``MissingWeightsError`` saying how to get a file that is not here, and ``IncompatibleCheckpointError``
+    naming the file and its first key, size or hash that differs.
+    """
+    for path in spec.paths(weights_dir):
+        if not path.is_file():
+            raise MissingWeightsError(f"{path} does not exist: {spec.how_to_get(weights_dir)}")
+    said = []
+    wanted = wanted_by(spec)
+    if wanted is not None:
+        checkpoint = wanted.check(spec.tensor_files(weights_dir))
+        said.append(f"{len(checkpoint.tensors)} tensors fit {spec.network}")
+    if hashes:
+        known = 0
+        for file, path in zip(spec.files, spec.paths(weights_dir), strict=True):
+            file.check_content(path)
+            known += file.expected_hash is not None
+        said.append(
+            f"hash of {known} of {len(spec.files)} files known and right" if known else "no public hash"
+        )
+    return "; ".join(said) or "present, nothing to check without hashes"

@@ -1,0 +1,70 @@
+"""ArcFace on a tiny ONNX graph of the same signature, whose embedding is known: a projection of the mean colour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from lipforcing_core.errors import IncompatibleCheckpointError
+from lipforcing_core.metrics.features import load_extractor
+from lipforcing_core.metrics.identity import csim
+from lipforcing_core.products import file_sha256
+
+PROJECTION = np.random.default_rng(0).standard_normal((3, 512)).astype(np.float32)
+
+
+def write_graph(
+    path: Path, *, batch: int | str = "N", size: int = 112, width: int = 512, kind: int = 1
+) -> Path:
+    nodes = [
+        helper.make_node("Cast", ["image"], ["number"], to=TensorProto.FLOAT),
+        helper.make_node("GlobalAveragePool", ["number"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["colour"]),
+        helper.make_node("MatMul", ["colour", "projection"], ["embedding"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "arcface",
+        [helper.make_tensor_value_info("image", kind, [batch, 3, size, size])],
+        [
+            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, width])
+        ],  # 1, as the public file has it
+        [numpy_helper.from_array(PROJECTION[:, :width], "projection")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("batch", ["N", 1])
+def test_embedding_of_flat_frames(batch: int | str, tmp_path: Path) -> None:
+    path = write_graph(tmp_path / "glintr100.onnx", batch=batch)
+    extractor = load_extractor("arcface-r100", weights=path)
+    assert extractor.backend_id == f"arcface-r100@sha256:{file_sha256(path)[:12]}"
+    colours = np.random.default_rng(1).integers(0, 256, (19, 3), dtype=np.uint8)
+    frames = np.broadcast_to(colours[:, None, None], (19, 40, 30, 3))
+    features = extractor.embed(frames)
+    assert features.shape == (19, 512)
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features, (colours - 127.5) / 127.5 @ PROJECTION, rtol=1e-4, atol=1e-4)
+    assert csim(frames, frames, extractor) == pytest.approx(1.0)
+    assert csim(frames, 255 - frames, extractor) == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize(
+    "difference", [{"size": 128}, {"width": 256}, {"batch": 4}, {"kind": TensorProto.UINT8}]
+)
+def test_another_signature_is_refused(difference: dict[str, int], tmp_path: Path) -> None:
+    path = write_graph(tmp_path / "other.onnx", **difference)
+    with pytest.raises(IncompatibleCheckpointError, match=r"other\.onnx.*112, 112.*512"):
+        load_extractor("arcface-r100", weights=path)
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "page.onnx").write_text("<html>")
+    with pytest.raises(IncompatibleCheckpointError, match=r"page\.onnx"):
+        load_extractor("arcface-r100", weights=tmp_path / "page.onnx")

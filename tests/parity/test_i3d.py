@@ -1,0 +1,64 @@
+"""I3D, the preparation of its input and the Frechet distance against the golden vectors of the reference."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lipforcing_core.metrics.distribution import frechet_distance, frechet_from_moments, moments
+from lipforcing_core.metrics.i3d import I3D, preprocess
+from tests.parity.filler import Vectors, assert_close, fill_module, load_vectors
+
+
+@pytest.fixture(scope="module")
+def vectors(parity_dir: Path) -> Vectors:
+    return load_vectors(parity_dir, "i3d_fvd")
+
+
+@torch.inference_mode()
+def test_every_clip(vectors: Vectors) -> None:
+    fillers = sorted({case["filler"] for case in vectors.cases() if "filler" in case})
+    assert fillers
+    network = I3D(vectors.meta["config"]["num_classes"]).eval()
+    for filler in fillers:
+        fill_module(network, vectors.meta["state_dict"], filler)
+        for case in vectors.cases(filler=filler):
+            check_clip(network, case, vectors.of(case["name"]))
+
+
+def check_clip(network: I3D, case: dict[str, Any], data: dict[str, Tensor]) -> None:
+    name, atol = case["name"], case["atol"]
+    prepared = preprocess((data["in.video_uint8"].float() / 255).permute(0, 4, 1, 2, 3))
+    assert list(prepared.shape) == case["preprocessed_shape"]
+    sampled = prepared[:, :, ::3, ::16, ::16]
+    assert_close(sampled, data["mid.preprocessed_every16"], atol["preprocessed"], f"{name} preprocessed")
+    features = network.features(prepared)
+    assert_close(features, data["out.features_pooled"], atol["features_pooled"], f"{name} features")
+    assert_close(network.logits(features), data["out.logits"], atol["logits"], f"{name} logits")
+
+
+def test_every_frechet_distance(vectors: Vectors) -> None:
+    cases = vectors.cases(kind="frechet")
+    assert cases
+    for case in cases:
+        data = vectors.of(case["name"])
+        a, b = data["in.a"].numpy(), data["in.b"].numpy()
+        assert frechet_distance(a, b) == pytest.approx(case["float64"], abs=case["atol"]), case["name"]
+        by_moments = frechet_from_moments(moments(a), moments(b))
+        assert by_moments == pytest.approx(case["float64"], abs=case["atol"]), case["name"]
+
+
+def test_official_names_and_shapes(parity_dir: Path) -> None:
+    path = parity_dir / "keys" / "i3d_400.json.gz"
+    if not path.is_file():
+        pytest.skip("no key list i3d_400")
+    with torch.device("meta"):
+        network = I3D()
+    shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
+    assert shapes == json.loads(gzip.decompress(path.read_bytes()))

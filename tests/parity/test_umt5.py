@@ -1,0 +1,38 @@
+"""The text encoder against Wan 2.1's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lipforcing_core.models.umt5 import UMT5Config, UMT5Network, relative_bucket
+from tests.parity.filler import Vectors, assert_close, fill_module, load_vectors
+
+
+@pytest.fixture(scope="module")
+def vectors(parity_dir: Path) -> Vectors:
+    return load_vectors(parity_dir, "umt5")
+
+
+@torch.no_grad()
+def test_every_case(vectors: Vectors) -> None:
+    assert vectors.cases()
+    for case in vectors.cases():
+        network = UMT5Network(UMT5Config(**case["config"])).eval()
+        fill_module(network, vectors.meta["state_dict"][case["name"]], case["filler"])
+        data = vectors.of(case["name"])
+        valid = data["in.mask"].bool()
+        assert valid.sum(dim=1).tolist() == case["lengths"]
+        got = network(data["in.ids"], data["in.mask"])
+        assert_close(got, data["out.prompt_emb"], case["atol"], case["name"])
+        assert_close(got[valid], data["out.hidden"][valid], case["atol"], f"{case['name']} hidden")
+
+
+def test_buckets_of_relative_positions(vectors: Vectors) -> None:
+    want = vectors.tensors["rel_bucket"]
+    reach = len(want) // 2
+    config = UMT5Config(**vectors.cases()[0]["config"])
+    offsets = torch.arange(-reach, reach + 1)
+    assert torch.equal(relative_bucket(offsets, config.num_buckets, config.max_distance), want)

@@ -1,0 +1,70 @@
+"""The Wan VAE against the original: in one pass, and streamed in the groups of the reference."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lipforcing_core.models.causal_codec import FeatureCache
+from lipforcing_core.models.wan_vae import WanVAE, WanVAEConfig
+from tests.parity.filler import Vectors, assert_close, filled_state, load_vectors
+
+
+@pytest.fixture(scope="module")
+def vectors(parity_dir: Path) -> Vectors:
+    return load_vectors(parity_dir, "wan_vae")
+
+
+@torch.no_grad()
+def test_every_case(vectors: Vectors) -> None:
+    assert vectors.cases()
+    networks = cache(lambda dim, filler: build(vectors, dim, filler))
+    for case in vectors.cases():
+        network, data = networks(case["dim"], case["filler"]), vectors.of(case["name"])
+        stride = network.config.time_stride
+        # The reference takes frames beyond 1 + 4k and ignores them; this network refuses them.
+        video = data["in.video"][:, :, : 1 + (case["frames"] - 1) // stride * stride]
+        want = data["out.latent"]
+        assert want.shape[2] == case["latent_frames"]
+        check(case, "latent", network.encode(video), want)
+        check(case, "latent", encode_streamed(network, video), want, "streamed")
+        for given, name in ((data.get("in.z"), "decoded_unclamped"), (want, "recon_unclamped")):
+            if f"out.{name}" in data:
+                assert given is not None
+                check(case, "decoded", network.decode(given), data[f"out.{name}"], name)
+                streamed = decode_streamed(network, given)
+                counts = case["checks"].get("frames_emitted_per_latent")
+                assert counts in (None, [part.shape[2] for part in streamed])
+                check(case, "decoded", torch.cat(streamed, dim=2), data[f"out.{name}"], f"{name} streamed")
+
+
+def check(case: dict[str, Any], quantity: str, got: Tensor, want: Tensor, how: str = "whole") -> None:
+    assert_close(got, want, case["atol"][quantity], f"{case['name']} {quantity} ({how})")
+
+
+def encode_streamed(network: WanVAE, video_BCFHW: Tensor) -> Tensor:
+    stream: FeatureCache = {}
+    stride = network.config.time_stride
+    sizes = [1] + [stride] * (video_BCFHW.shape[2] // stride)
+    return torch.cat([network.encode(part, stream) for part in video_BCFHW.split(sizes, dim=2)], dim=2)
+
+
+def decode_streamed(network: WanVAE, latent_BCTHW: Tensor) -> list[Tensor]:
+    stream: FeatureCache = {}
+    return [network.decode(part, stream) for part in latent_BCTHW.split(1, dim=2)]
+
+
+def build(vectors: Vectors, dim: int, filler: str) -> WanVAE:
+    settings = dict(vectors.meta["config"])
+    settings.pop("real_dim")
+    lists = {name: tuple(value) for name, value in settings.items() if isinstance(value, list)}
+    with torch.device("meta"):  # the full-width network has 127 million weights to leave uninitialised
+        network = WanVAE(WanVAEConfig(dim=dim, **(settings | lists)))
+    state = filled_state(vectors.meta["state_dict"][f"dim{dim}"], filler)
+    network.load_state_dict(state, strict=True, assign=True)
+    return network.eval()

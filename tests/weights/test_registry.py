@@ -1,0 +1,124 @@
+"""The registry is complete and honest, and its states tell what is in the folder."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.weights.keymaps import find_key_map, wan_diffusers_key
+from lipforcing_core.weights.registry import (
+    WeightFile,
+    WeightState,
+    all_weights,
+    find_weight,
+    require_weight,
+    require_weights,
+    state_of,
+)
+from lipforcing_core.weights.verify import verify_weights
+
+SPECS = [pytest.param(spec, id=spec.name) for spec in all_weights()]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_entries_are_well_formed(spec) -> None:  # type: ignore[no-untyped-def]
+    assert spec.page.startswith("https://")
+    assert spec.licence
+    assert spec.source
+    assert spec.used_by
+    assert spec.size_mb > 0
+    assert (spec.network is None) == (not any(file.tensors for file in spec.files))
+    if spec.key_map:
+        assert callable(find_key_map(spec.key_map))
+    known = [file.size for file in spec.files]
+    if None not in known:
+        assert sum(known) == pytest.approx(spec.size_mb * 1e6, rel=0.01)
+    for file in spec.files:
+        assert not Path(file.path).is_absolute()
+        assert file.url is None or file.url.startswith("https://")
+        assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)
+        if file.sha256_prefix:
+            assert file.sha256_prefix in Path(file.path).name  # torch.hub puts it into the name
+
+
+def test_names_and_paths_are_unique() -> None:
+    names = [spec.name for spec in all_weights()]
+    paths = [file.path for spec in all_weights() for file in spec.files]
+    assert len(set(names)) == len(names)
+    assert len(set(paths)) == len(paths)
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    with pytest.raises(BadInputError, match=r"unknown weights 'x'; known: .*wan2\.1-vae"):
+        find_weight("x")
+    with pytest.raises(BadInputError, match=r"unknown key map 'x'; known: .*adapter.*wav2vec2"):
+        find_key_map("x")
+
+
+def test_states(tmp_path: Path) -> None:
+    spec = find_weight("insightface-buffalo-l")
+    assert state_of(spec, tmp_path) is WeightState.MISSING
+    first, *others = spec.files
+    (tmp_path / first.path).parent.mkdir(parents=True)
+    (tmp_path / first.path).write_bytes(b"\0" * first.size)
+    assert state_of(spec, tmp_path) is WeightState.PARTIAL
+    with pytest.raises(MissingWeightsError, match=re.escape(others[0].path)):
+        require_weights(spec.name, tmp_path)
+    for file in others:
+        (tmp_path / file.path).touch()
+        with open(tmp_path / file.path, "wb") as stream:
+            stream.truncate(file.size)
+    assert state_of(spec, tmp_path) is WeightState.PRESENT
+    assert require_weights(spec.name, tmp_path) == spec.paths(tmp_path)
+    with pytest.raises(IncompatibleCheckpointError, match=r"det_10g\.onnx: sha256 is"):
+        verify_weights(spec, tmp_path)
+    (tmp_path / first.path).write_bytes(b"short")
+    assert state_of(spec, tmp_path) is WeightState.WRONG_SIZE
+    with pytest.raises(IncompatibleCheckpointError, match=r"5 bytes, expected 16923827"):
+        verify_weights(spec, tmp_path)
+
+
+def test_a_missing_file_says_where_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(MissingWeightsError) as caught:
+        require_weight("scrfd-500m", tmp_path)
+    spec = find_weight("scrfd-500m")
+    for part in (spec.source, spec.url, spec.licence, "2.5 MB", str(spec.path(tmp_path))):
+        assert part in str(caught.value)
+
+
+def test_hashes_and_their_prefixes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    digest = hashlib.sha256(b"content").hexdigest()
+    for right in ({"sha256": digest}, {"sha256_prefix": digest[:8]}, {"size": 7}, {}):
+        WeightFile(path="a", **right).check_content(tmp_path / "a")
+    for wrong in ({"sha256": "0" * 64}, {"sha256_prefix": "00000000"}, {"size": 8}):
+        with pytest.raises(IncompatibleCheckpointError):
+            WeightFile(path="a", **wrong).check_content(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("condition_embedder.time_embedder.linear_1.weight", "time_embedding.0.weight"),
+        ("condition_embedder.text_embedder.linear_2.bias", "text_embedding.2.bias"),
+        ("condition_embedder.time_proj.weight", "time_projection.1.weight"),
+        ("patch_embedding.bias", "patch_embedding.bias"),
+        ("blocks.7.attn1.to_q.weight", "blocks.7.self_attn.q.weight"),
+        ("blocks.7.attn2.to_out.0.bias", "blocks.7.cross_attn.o.bias"),
+        ("blocks.7.attn1.norm_k.weight", "blocks.7.self_attn.norm_k.weight"),
+        ("blocks.39.ffn.net.0.proj.weight", "blocks.39.ffn.0.weight"),
+        ("blocks.39.ffn.net.2.bias", "blocks.39.ffn.2.bias"),
+        ("blocks.0.norm2.weight", "blocks.0.norm3.weight"),
+        ("blocks.0.scale_shift_table", "blocks.0.modulation"),
+        ("transformer.scale_shift_table", "head.modulation"),
+        ("proj_out.weight", "head.head.weight"),
+        ("rope.freqs", None),
+        ("unknown.weight", "unknown.weight"),
+    ],
+)
+def test_names_of_diffusers(theirs: str, ours: str | None) -> None:
+    assert wan_diffusers_key(theirs) == ours
