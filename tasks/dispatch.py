@@ -9,10 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import chdir, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +25,9 @@ R = TypeVar("R")
 JOB_CPUS = 2
 OBJECT_STORE_BYTES = 128 * 2**20
 POLL_S = 0.5
+OUR_FOLDER = Path(__file__).parents[1]
+"""Ray puts the folder in which it is started first on the import path of its workers: with any other folder, a user's
+own ``tasks/`` or ``flows/`` there would hide ours."""
 
 
 def connect() -> None:
@@ -36,7 +38,7 @@ def connect() -> None:
         return
     if address := os.environ.get("RAY_ADDRESS"):
         try:
-            with _neutral_folder():
+            with chdir(OUR_FOLDER):
                 ray.init(address=address, log_to_driver=False)
         except ConnectionError as error:
             raise BadInputError(
@@ -44,7 +46,7 @@ def connect() -> None:
             ) from error
         return
     _ensure_token()
-    with _neutral_folder():
+    with chdir(OUR_FOLDER):
         ray.init(
             num_cpus=max(JOB_CPUS, os.cpu_count() or 1),
             include_dashboard=False,
@@ -141,17 +143,6 @@ def _here(function: Callable[..., R]) -> Callable[..., R]:
         return function(*args)
 
     return run
-
-
-@contextmanager
-def _neutral_folder() -> Iterator[None]:
-    """Be in an empty folder while Ray starts.
-
-    It puts the folder of that moment first on its workers' import path, where a user's own ``tasks/`` or ``flows/``
-    would hide ours.
-    """
-    with tempfile.TemporaryDirectory(prefix="lipforcing-") as folder, chdir(folder):
-        yield
 
 
 def _ensure_token() -> None:
