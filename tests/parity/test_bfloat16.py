@@ -1,4 +1,4 @@
-"""The transformers in bfloat16, as the full-size models run, against the float32 vectors of the references.
+"""Transformers and codecs in bfloat16, as full-size models run, against the float32 vectors of the references.
 
 docs/numerics.md states the bound; it is relative, since bfloat16 keeps 8 bits whatever the size of a number.
 """
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lipforcing_core.diffusion.schedule import add_noise, x0_from_velocity
-from tests.parity import test_causal_student, test_omniavatar
+from tests.parity import test_causal_student, test_omniavatar, test_wan_vae
 from tests.parity.filler import load_vectors
 
 BOUND = 0.02  # of the root mean square of the reference
@@ -56,3 +56,15 @@ def test_teacher(parity_dir: Path) -> None:
         got = test_omniavatar.run(model, data, model.encode_conditions(cond))
         error = relative_error(got, data["out.y"])
         assert error < BOUND, f"{case['name']}: {error:.4f}"
+
+
+@torch.no_grad()
+def test_codecs(parity_dir: Path) -> None:
+    """The Wan VAE encodes in bfloat16 in official use; decoding is held to the same bound."""
+    vectors = load_vectors(parity_dir, "wan_vae")
+    for case in vectors.cases(filler="chirp"):
+        data, network = vectors.of(case["name"]), test_wan_vae.build(vectors, case).to(torch.bfloat16)
+        whole = 1 + 4 * ((case["frames"] - 1) // 4)
+        assert relative_error(network.encode(data["in.video"][:, :, :whole]), data["out.latent"]) < BOUND
+        decoded = network.decode(data["in.z"]).float()
+        assert relative_error(decoded, data["out.decoded_unclamped"]) < BOUND
