@@ -212,14 +212,29 @@ def evaluate(
     ] = None,
     detector: Annotated[str, typer.Option(help="Face detector: lbp, scrfd or yunet.")] = "lbp",
     detector_model: Annotated[Path | None, typer.Option(help="Model file of scrfd or yunet.")] = None,
+    networks: Annotated[
+        str, typer.Option(help="Networks that score: embedded (no files) or learned (weights you fetch).")
+    ] = "embedded",
+    sync_expert: Annotated[
+        str | None, typer.Option(help="nano or syncnet-v2, instead of the one of the networks.")
+    ] = None,
 ) -> None:
-    """Score predictions of any lip-sync system with one protocol, into the warehouse."""
+    """Score predictions of any lip-sync system with one protocol, into the warehouse.
+
+    With learned networks FID, FVD, CSIM, LPIPS and sync scores are of Inception-v3, I3D, ArcFace, AlexNet and
+    SyncNet-v2, from the weights folder. Scores of different networks are never compared.
+    """
     make_prefect_home()
     from flows.evaluate import run_evaluate
     from tasks.evaluation import Scorers
 
-    model = context.obj.workspace.detector_model(detector, detector_model)
-    scorers = Scorers(detector=detector, detector_model=model)
+    scorers = Scorers(
+        detector=detector,
+        detector_model=detector_model,
+        networks=networks,
+        sync_expert=sync_expert,
+        weights=context.obj.workspace.weights,
+    )
     run_evaluate(context.obj.workspace, predictions, items, name=name, scorers=scorers, num_frames=frames)
 
 

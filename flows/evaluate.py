@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 from rich.console import Console
@@ -19,7 +20,7 @@ from lipforcing_core.metrics.registry import METRICS
 from lipforcing_core.metrics.suite import Evaluation
 from lipforcing_core.products import content_key, file_sha256, write_json
 from tasks.artifacts import publish_scores
-from tasks.evaluation import Scorers, evaluate_all, load_scorers
+from tasks.evaluation import Scorers, evaluate_all, find_files, load_scorers
 from tasks.progress import run_log, step
 from tasks.warehousing import HeldOutSet, RunInfo, RunRows, System, load_warehouse
 from tasks.workspace import Workspace, latest_link
@@ -68,6 +69,7 @@ def run_evaluate(
 ) -> None:
     """Run the flow for the command line; print set-level scores and what is missing or could not be measured."""
     check_name("the name of the run", name)
+    find_files(scorers)
     items, predictions = read_items(items_file), read_predictions(predictions_file)
     truths = [(item.clip_id, file_sha256(item.truth_video)) for item in items]
     dataset = HeldOutSet(
@@ -76,12 +78,15 @@ def run_evaluate(
         num_clips=len(items),
         description=f"items listed in {items_file.name}",
     )
-    protocol = gt_box_aligned(detector_id=load_scorers(scorers).ids["detector"], num_frames=num_frames)
-    config = {
+    backends = load_scorers(scorers)
+    protocol = gt_box_aligned(detector_id=backends.ids["detector"], num_frames=num_frames)
+    config: dict[str, Any] = {
         "protocol": protocol,
         "items": truths,
         "predictions": [(p.label, p.clip_id, p.sha256) for p in predictions],
     }
+    if scorers.networks != "embedded" or scorers.sync_expert:  # runs of the embedded set keep their ids
+        config["backends"] = backends.ids
     run = RunInfo(run_id=f"{name}-{content_key(config)}", flow="evaluate", config=config)
     folder = workspace.run_folder("evaluate", run.run_id)
     write_json(folder / "config.json", config)

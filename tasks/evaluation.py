@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from lipforcing_core.errors import MissingWeightsError
 from lipforcing_core.metrics.item_result import ItemResult
 from lipforcing_core.metrics.manifest import EvalItem, PredictionRecord
 from lipforcing_core.metrics.protocol import Protocol
 from lipforcing_core.metrics.suite import Evaluation, assemble, check_request
 from lipforcing_core.metrics.values import MetricValue
 from lipforcing_core.products import StepStore
+from lipforcing_core.weights.registry import require_weight
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
+from tasks.workspace import DETECTOR_WEIGHTS
 
 if TYPE_CHECKING:
     from lipforcing_core.metrics.backends import Backends
@@ -26,11 +29,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Scorers:
-    """Names of the backends that score; each worker loads them once."""
+    """Names of the backends that score; each worker loads them once.
+
+    networks: a set of ``metrics.backends``. sync_expert: one to use instead of that set's. weights: the folder of
+    registered weights, where files are looked for that no other path is given for.
+    """
 
     detector: str = "lbp"
     detector_model: Path | None = None
-    sync_expert: str = "nano"
+    networks: str = "embedded"
+    sync_expert: str | None = None
+    weights: Path = Path("weights")
 
 
 @task(cache_policy=NO_CACHE)
@@ -58,19 +67,44 @@ def evaluate_all(
     return assemble(items, predictions, protocol, results, whole)
 
 
+def find_files(scorers: Scorers) -> dict[str, Path]:
+    """The files that the scorers need, by registered name.
+
+    Raises one ``MissingWeightsError`` with a sentence, how to get it included, for every file that is not there, and
+    ``BadInputError`` for an unknown set of networks.
+    """
+    from lipforcing_core.metrics.backends import needed_weights
+
+    names = needed_weights(scorers.networks, scorers.sync_expert)
+    if scorers.detector_model is None and scorers.detector in DETECTOR_WEIGHTS:
+        names.append(DETECTOR_WEIGHTS[scorers.detector])
+    files, missing = {}, []
+    for name in names:
+        try:
+            files[name] = require_weight(name, scorers.weights)
+        except MissingWeightsError as error:
+            missing.append(str(error))
+    if missing:
+        raise MissingWeightsError(". ".join(missing))
+    return files
+
+
 @lru_cache(maxsize=1)
 def load_scorers(scorers: Scorers) -> Backends:
-    """The models of this process, loaded once."""
+    """The models of this process, loaded once; raises as ``find_files`` and ``metrics.backends.load_backends`` do."""
     import torch
 
     from lipforcing_core.faces.detect import load_detector
-    from lipforcing_core.metrics.backends import embedded_backends
-    from lipforcing_core.sync.expert import load_sync_expert
+    from lipforcing_core.metrics.backends import load_backends
 
     torch.set_num_threads(1)
-    return embedded_backends(
-        detector=load_detector(scorers.detector, scorers.detector_model),
-        sync=load_sync_expert(scorers.sync_expert),
+    files = find_files(scorers)
+    detector_model = scorers.detector_model or files.get(DETECTOR_WEIGHTS.get(scorers.detector, ""))
+    return load_backends(
+        scorers.networks,
+        files,
+        detector=load_detector(scorers.detector, detector_model),
+        sync_expert=scorers.sync_expert,
     )
 
 

@@ -1,5 +1,7 @@
 """Codecs over causal networks: one group of frames at a time, with the few frames that each layer remembers.
 
+Pictures and latents have to be on the device of the network; results stay there.
+
 Letters: B batch, C channels, T latent frames, F pixel frames, H W size (pixels or latents, as named).
 """
 
@@ -10,10 +12,12 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from lipforcing_core.errors import BadInputError
 from lipforcing_core.models.codec import (
     TIME_STRIDE,
     StreamDecoder,
     StreamEncoder,
+    VideoCodec,
     check_latent,
     check_video,
 )
@@ -56,6 +60,39 @@ class CausalCodec(ABC):
     def stream_decoder(self) -> StreamDecoder:
         """A new, independent decoding stream."""
         return _Decoding(self)
+
+
+class PairedCodec:
+    """Encodes with one codec and decodes with another of the same latents: the Wan VAE's exact latents, and the
+    tiny decoder's speed. The ``backend_id`` names both, joined by ``+``.
+    """
+
+    def __init__(self, encoding: VideoCodec, decoding: VideoCodec) -> None:
+        """Raises ``BadInputError`` if the latents have different numbers of channels."""
+        if encoding.latent_channels != decoding.latent_channels:
+            raise BadInputError(
+                f"{encoding.backend_id} makes latents of {encoding.latent_channels} channels, "
+                f"{decoding.backend_id} takes {decoding.latent_channels}: they cannot be paired"
+            )
+        self._encoding, self._decoding = encoding, decoding
+        self.backend_id = f"{encoding.backend_id}+{decoding.backend_id}"
+        self.latent_channels = encoding.latent_channels
+
+    def encode(self, video_BCFHW: Tensor) -> Tensor:
+        """``[B, 3, 4T-3, H, W]`` in [-1, 1] to normalised latents ``[B, C, T, H/8, W/8]``."""
+        return self._encoding.encode(video_BCFHW)
+
+    def decode(self, latent_BCTHW: Tensor) -> Tensor:
+        """Normalised latents to ``[B, 3, 4T-3, H, W]``, clamped to [-1, 1]."""
+        return self._decoding.decode(latent_BCTHW)
+
+    def stream_encoder(self) -> StreamEncoder:
+        """A new, independent encoding stream."""
+        return self._encoding.stream_encoder()
+
+    def stream_decoder(self) -> StreamDecoder:
+        """A new, independent decoding stream."""
+        return self._decoding.stream_decoder()
 
 
 class _Encoding:

@@ -13,11 +13,7 @@ from unittest import mock
 
 import numpy as np
 
-from lipforcing_core.errors import (
-    BadInputError,
-    LipForcingError,
-    MissingWeightsError,
-)
+from lipforcing_core.errors import BadInputError, LipForcingError, MissingWeightsError
 from lipforcing_core.products import file_sha256
 from lipforcing_core.quality.score import CROP_SIZE, QualityScore, centre_crop, sample_frames
 from lipforcing_core.torchvision_shim import ensure_torchvision
@@ -32,8 +28,7 @@ class HyperIqaScorer:
     def __init__(self, weights: Path | None) -> None:
         if weights is None or not Path(weights).is_file():
             raise MissingWeightsError(_missing(weights))
-        self._model = build_hyperiqa()
-        _load(self._model, Path(weights))
+        self._model = _load(Path(weights))
         self.backend_id = f"hyperiqa-pyiqa{version('pyiqa')}@sha256:{file_sha256(weights)[:12]}"
 
     def score(self, frames: np.ndarray) -> QualityScore:
@@ -74,19 +69,16 @@ def build_hyperiqa() -> Any:
         return HyperNet(pretrained=False).eval()
 
 
-def _load(model: Any, path: Path) -> None:
-    """Load ``{"params": state dict}`` or a bare state dict, without executing pickled code."""
+def _load(path: Path) -> Any:
+    """The network with the weights of a file that holds them under ``params``, as pyiqa publishes it."""
     import torch
 
-    from lipforcing_core.models.state import fill_network
+    from lipforcing_core.weights.load import load_network
 
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged files raise whatever the unpickler met first, KeyError included
-        raise BadInputError(f"{path} is not a PyTorch weight file: {error}") from error
-    if not isinstance(content, dict):
-        raise BadInputError(f"{path} holds no state dict")
-    fill_network(model, content.get("params", content), path)
+    with torch.device("meta"):
+        network = build_hyperiqa()
+    load_network(network, path, root="params", dtype=torch.float32)
+    return network
 
 
 def _missing(weights: Path | None) -> str:

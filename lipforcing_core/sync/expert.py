@@ -48,7 +48,8 @@ def load_sync_expert(name: str = "nano", weights: Path | None = None) -> SyncExp
     """The expert called ``name``.
 
     ``nano`` uses the shipped weights unless a file is given. ``syncnet-v2`` needs the file of the public network;
-    raises ``MissingWeightsError`` saying where it comes from otherwise. Raises ``BadInputError`` for another name.
+    raises ``MissingWeightsError`` saying where it comes from otherwise, ``IncompatibleCheckpointError`` where the file
+    does not fit, and ``BadInputError`` for another name.
     """
     if name == "nano":
         from lipforcing_core.sync.nano import NanoExpert

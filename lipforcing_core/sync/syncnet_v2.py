@@ -6,7 +6,6 @@ Embeddings are not normalised. Legend: N windows, F frames, C channels, T column
 
 from __future__ import annotations
 
-import pickle
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lipforcing_core.errors import IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.models.state import fill_network
+from lipforcing_core.errors import MissingWeightsError
 from lipforcing_core.products import file_sha256
 from lipforcing_core.sync.expert import WINDOW_FRAMES, check_crops, num_windows
 from lipforcing_core.sync.mfcc import mfcc
 from lipforcing_core.sync.offset import Edges, SyncScore, offset_search
+from lipforcing_core.weights.load import load_network
 from lipforcing_core.weights.registry import find_weight
 
 INPUT_SIZE = 224
@@ -86,15 +85,20 @@ class SyncNetV2Expert:
 
     @classmethod
     def load(cls, weights: Path | None) -> SyncNetV2Expert:
-        """From the public ``syncnet_v2.model`` file (a state dict, read without running code in it)."""
+        """From the public ``syncnet_v2.model`` file.
+
+        Raises ``MissingWeightsError`` saying where to get it, and ``IncompatibleCheckpointError`` for a file that
+        does not fit the network.
+        """
         if weights is None or not Path(weights).is_file():
             spec = find_weight("syncnet-v2")
             raise MissingWeightsError(
                 f"sync expert syncnet-v2 needs its weights and {weights or 'no file'} was given. Get {spec.file} "
                 f"from {spec.source}, {spec.url} ({spec.size_mb:g} MB; licence: {spec.licence}), and name its path."
             )
-        network = SyncNetV2()
-        fill_network(network, _read_state(Path(weights)), Path(weights))
+        with torch.device("meta"):
+            network = SyncNetV2()
+        load_network(network, Path(weights), dtype=torch.float32)
         return cls(network, f"syncnet-v2@sha256:{file_sha256(weights)[:12]}")
 
     @property
@@ -141,13 +145,6 @@ def mfcc_windows(waveform: np.ndarray, count: int) -> Tensor:
     """The first ``count`` sound windows [count, 1, 13, 20] float32: columns 4i to 4i + 19."""
     cepstra_CT = torch.from_numpy(mfcc(waveform).T.astype(np.float32))
     return cepstra_CT.unfold(1, MFCC_WINDOW, MFCC_STEP)[:, :count].permute(1, 0, 2)[:, None]
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise IncompatibleCheckpointError(f"{path}: not a state dict of tensors ({error})") from error
 
 
 def _conv2d(

@@ -127,8 +127,11 @@ def test_hyperiqa_with_a_wrong_file(tmp_path: Path) -> None:
     import torch
 
     (tmp_path / "junk.pth").write_bytes(b"junk" * 100)
-    with pytest.raises(BadInputError, match=r"junk\.pth"):
+    with pytest.raises(IncompatibleCheckpointError, match=r"junk\.pth"):
         load_quality("hyperiqa", tmp_path / "junk.pth")
     torch.save({"params": {"weight": torch.zeros(2)}}, tmp_path / "other.pth")
     with pytest.raises(IncompatibleCheckpointError, match="is missing"):
         load_quality("hyperiqa", tmp_path / "other.pth")
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "bare.pth")
+    with pytest.raises(IncompatibleCheckpointError, match="has no 'params'"):
+        load_quality("hyperiqa", tmp_path / "bare.pth")

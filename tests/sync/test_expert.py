@@ -127,7 +127,7 @@ def test_syncnet_checkpoint_errors_name_the_key(tmp_path: Path) -> None:
     with pytest.raises(IncompatibleCheckpointError, match=r"netcnnlip\.0\.bias is missing"):
         load_sync_expert("syncnet-v2", path)
     path.write_bytes(b"not a checkpoint")
-    with pytest.raises(IncompatibleCheckpointError, match="not a state dict"):
+    with pytest.raises(IncompatibleCheckpointError, match="no weight file|damaged"):
         load_sync_expert("syncnet-v2", path)
 
 
