@@ -25,6 +25,7 @@ R = TypeVar("R")
 JOB_CPUS = 2
 OBJECT_STORE_BYTES = 128 * 2**20
 POLL_S = 0.5
+LOCAL_LOGS = "/tmp/ray/session_latest/logs/worker-*.err"
 OUR_FOLDER = Path(__file__).parents[1]
 """Ray puts the folder in which it is started first on the import path of its workers: with any other folder, a user's
 own ``tasks/`` or ``flows/`` there would hide ours."""
@@ -163,6 +164,6 @@ def _user_error(error: Any, name: str) -> BaseException:
         return cause
     reason = str(error).strip().split("\n", 1)[0]
     return LipForcingError(
-        f"a worker of {name} died ({type(error).__name__}: {reason}). Finished steps are kept: free some memory "
-        "and run the command again to go on"
+        f"a worker of {name} died ({type(error).__name__}: {reason}). Its last words are in Ray's logs (of a "
+        f"local Ray: {LOCAL_LOGS}). Finished steps are kept: free memory if that ran out, and run the command again to go on"
     )
