@@ -164,6 +164,7 @@ def _user_error(error: Any, name: str) -> BaseException:
         return cause
     reason = str(error).strip().split("\n", 1)[0]
     return LipForcingError(
-        f"a worker of {name} died ({type(error).__name__}: {reason}). Its last words are in Ray's logs (of a "
-        f"local Ray: {LOCAL_LOGS}). Finished steps are kept: free memory if that ran out, and run the command again to go on"
+        f"a worker of {name} died ({type(error).__name__}: {reason}). Its last words are in Ray's logs "
+        f"(of a local Ray: {LOCAL_LOGS}). Finished steps are kept: free memory if that ran out, and run the command "
+        "again to go on"
     )

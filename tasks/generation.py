@@ -18,7 +18,7 @@ from tasks.dispatch import fan_out
 from tasks.progress import Advance
 
 if TYPE_CHECKING:
-    from lipforcing_core.streaming.bundle import Bundle
+    from lipforcing_core.streaming.bundle import Bundle, ModelSource
 
 VERSION = 3
 NUM_THREADS = 1
@@ -28,15 +28,21 @@ BUNDLE_PARTS = ("model.safetensors", "codec.safetensors", "preset.json")
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationJob:
-    """One video to make. ``name`` is for people; the content decides whether it has to be made."""
+    """One video to make. ``name`` is for people; the content decides whether it has to be made.
+
+    bundle: a bundle folder, or the name of a released student. weights: the folder of registered weights, for backends
+    that are not embedded. device: ``cpu`` or ``cuda``.
+    """
 
     name: str
     video: Path
     audio: Path
-    bundle: Path
+    bundle: ModelSource
     seed: int = 42
     detector: str = "lbp"
     detector_model: Path | None = None
+    weights: Path = Path("weights")
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,22 +61,38 @@ def generate_all(
     return fan_out(partial(generate_step, store=store), jobs, name="generate", advance=advance)
 
 
-def generate_file(job: GenerationJob, output: Path, advance: Advance | None = None) -> GenerationReport:
-    """Make one output in this process."""
+def load_model(model: ModelSource, weights: Path, device: str, advance: Advance | None = None) -> Bundle:
+    """Load a model onto a device; ``advance`` follows the bytes that are read of it.
+
+    Raises ``BadInputError`` where the device has too little memory, and as ``streaming.bundle.load_any`` does.
+    """
+    from lipforcing_core.streaming.backends import memory_in_words
+    from lipforcing_core.streaming.bundle import load_any
+
+    with memory_in_words(device):
+        return load_any(model, weights_dir=weights, device=device, on_progress=advance)
+
+
+def generate_file(
+    job: GenerationJob, output: Path, advance: Advance | None = None, *, bundle: Bundle | None = None
+) -> GenerationReport:
+    """Make one output in this process, with the job's model if it is loaded already."""
     from lipforcing_core.faces.detect import load_detector
+    from lipforcing_core.streaming.backends import memory_in_words
     from lipforcing_core.streaming.generators import load_generator
 
-    bundle = _bundle(job.bundle)
-    return generate_video(
-        job.video,
-        job.audio,
-        output,
-        generator=load_generator(bundle),
-        audio_encoder=bundle.audio_encoder,
-        detector=load_detector(job.detector, job.detector_model),
-        seed=job.seed,
-        on_progress=advance,
-    )
+    bundle = bundle or _bundle(job.bundle, job.weights, job.device)
+    with memory_in_words(job.device):
+        return generate_video(
+            job.video,
+            job.audio,
+            output,
+            generator=load_generator(bundle),
+            audio_encoder=bundle.audio_encoder,
+            detector=load_detector(job.detector, job.detector_model),
+            seed=job.seed,
+            on_progress=advance,
+        )
 
 
 def generate_step(job: GenerationJob, *, store: StepStore) -> Generated:
@@ -78,10 +100,12 @@ def generate_step(job: GenerationJob, *, store: StepStore) -> Generated:
     import torch
 
     torch.set_num_threads(NUM_THREADS)
-    files = [job.video, job.audio, *(job.bundle / part for part in BUNDLE_PARTS)]
+    hashes = [file_sha256(job.video), file_sha256(job.audio), *_model_hashes(job)]
     if job.detector_model is not None:
-        files.append(job.detector_model)
-    key = content_key(VERSION, [file_sha256(path) for path in files], job.seed, job.detector, NUM_THREADS)
+        hashes.append(file_sha256(job.detector_model))
+    if job.device != "cpu":
+        hashes.append(job.device)
+    key = content_key(VERSION, hashes, job.seed, job.detector, NUM_THREADS)
     done = store.run(
         "generate", key, lambda folder: asdict(generate_file(job, folder / OUTPUT)) | {"output": OUTPUT}
     )
@@ -99,8 +123,19 @@ def _report(stored: dict[str, Any], output: Path) -> GenerationReport:
     )
 
 
-@lru_cache(maxsize=2)
-def _bundle(folder: Path) -> Bundle:
-    from lipforcing_core.streaming.bundle import load_bundle
+def _model_hashes(job: GenerationJob) -> list[str]:
+    """Hashes of everything the model consists of: its own files, and those that its backends read."""
+    from lipforcing_core.streaming.backends import backend_digests
+    from lipforcing_core.streaming.bundle import model_preset, official_file
+    from lipforcing_core.weights.digest import remembered_sha256
 
-    return load_bundle(folder)
+    if isinstance(job.bundle, Path):
+        own = [file_sha256(path) for part in BUNDLE_PARTS if (path := job.bundle / part).is_file()]
+    else:
+        own = [job.bundle, remembered_sha256(official_file(job.bundle, job.weights))]
+    return own + backend_digests(model_preset(job.bundle), job.weights)
+
+
+@lru_cache(maxsize=2)
+def _bundle(model: ModelSource, weights: Path, device: str) -> Bundle:
+    return load_model(model, weights, device)

@@ -214,12 +214,12 @@ def _save(folder: Path, kind: str, stage: str, preset: Preset, model_file: Path,
 def _prepare(preset: Preset, data: TrainingSet) -> tuple[Any, Any]:
     import torch
 
-    from lipforcing_core.streaming.bundle import text_encoder_for
+    from lipforcing_core.streaming.backends import load_text_encoder
     from lipforcing_core.training.common import encode_prompts
     from lipforcing_core.training.dataset import LatentWindows
 
     torch.set_num_threads(NUM_THREADS)
-    prompts = encode_prompts(text_encoder_for(preset), preset.schedule.prompt)
+    prompts = encode_prompts(load_text_encoder(preset), preset.schedule.prompt)
     return LatentWindows(data.windows, preset.video), prompts
 
 
@@ -233,14 +233,14 @@ def _fit_codec(clips: list[ClipSource], preset: Preset, folder: Path) -> None:
 
 def _encode_one(source: ClipSource, *, preset: Preset, folder: Path) -> int:
     from lipforcing_core.models.codec import BlockCodec
-    from lipforcing_core.streaming.bundle import audio_encoder_for
+    from lipforcing_core.streaming.backends import load_audio_encoder
     from lipforcing_core.training.dataset import encode_clip
 
     return encode_clip(
         source,
         folder / "windows" / f"{source.clip_id}.safetensors",
         codec=BlockCodec.load(folder / "codec.safetensors"),
-        audio_encoder=audio_encoder_for(preset),
+        audio_encoder=load_audio_encoder(preset),
         video=preset.video,
     )
 
