@@ -25,7 +25,7 @@ from lipforcing_core.diffusion.samplers import few_step_chunk
 from lipforcing_core.errors import BadInputError
 from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.codec import SPACE_STRIDE
-from lipforcing_core.models.conditions import Conditions
+from lipforcing_core.models.conditions import Conditions, EncodedConditions
 from lipforcing_core.models.taehv import TaehvCodec, TaehvConfig, TinyAutoencoder
 from lipforcing_core.models.wan_vae import WanVAE, WanVAECodec, WanVAEConfig
 from lipforcing_core.presets import Preset, load_preset
@@ -156,6 +156,7 @@ class Stream:
         self._keep_HW = torch.ones(side, side, device=device)
         self._rng = torch.Generator(device).manual_seed(0)
         self._reference_BC1HW: Tensor | None = None
+        self._encoded: EncodedConditions | None = None
 
     def chunk(self, timer: Timer) -> Tensor:
         """Frames ``[1, 3, F, S, S]`` of the next chunk."""
@@ -168,7 +169,7 @@ class Stream:
         if self._reference_BC1HW is None:
             self._reference_BC1HW = plain_BCTHW[:, :, :1]
         with timer.part("conditions"):
-            self._encoded = self._student.encode_conditions(
+            encoded = self._student.encode_conditions(
                 Conditions(
                     text_BLD=self._text_BLD,
                     audio_BND=torch.randn(1, frames, self._preset.model.audio_dim, device=self._device),
@@ -178,10 +179,9 @@ class Stream:
                     reference_sequence_BCTHW=plain_BCTHW,
                 ),
                 starts_clip=first,
-                text_from=None if first else self._encoded,
+                text_from=self._encoded,
             )
-            if first:
-                self._encoded = self._student.cache_text(self._encoded)
+            self._encoded = self._student.cache_text(encoded) if first else encoded
         self._noise = torch.randn_like(plain_BCTHW)
         with timer.part("denoise"):
             x0_BCTHW = few_step_chunk(
@@ -199,7 +199,8 @@ class Stream:
         return pixels_BCFHW
 
     def denoising_call(self, repeats: int) -> list[float]:
-        """Milliseconds of single denoising calls of a steady chunk."""
+        """Milliseconds of single denoising calls of the chunk that came last."""
+        assert self._encoded is not None, "call chunk() first"
         samples = []
         for _ in range(repeats):
             timer = Timer(self._device)

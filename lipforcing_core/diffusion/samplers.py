@@ -94,9 +94,11 @@ def few_step_chunk(
     if last > 0 and generator is None:
         raise BadInputError("more than one call needs a generator for the fresh noise between calls")
     x = noise
+    # a tensor: a compiled student would specialise on every number
+    times = torch.tensor(t_list, dtype=torch.float64).to(noise.device)
     for call in range(last + 1):
         with torch.set_grad_enabled(grad and call == last):
-            velocity = student.denoise_chunk(x, t_list[call], encoded_chunk, cache)
+            velocity = student.denoise_chunk(x, times[call], encoded_chunk, cache)
             x0 = x0_from_velocity(x, velocity, t_list[call])
             if call < last:
                 x = add_noise(x0, draw_noise(x0, generator), t_list[call + 1])

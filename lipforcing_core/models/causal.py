@@ -39,7 +39,7 @@ from lipforcing_core.models.kv_cache import KVCache
 from lipforcing_core.models.layers import Block
 from lipforcing_core.models.rope import Rotation, rotate
 from lipforcing_core.models.wan import LayerMixer, Time, WanTransformer
-from lipforcing_core.models.window import Positions, WindowConfig, plan_groups
+from lipforcing_core.models.window import Positions, RolloutPositions, WindowConfig, plan_groups
 
 __all__ = ["CausalStudent", "WindowConfig"]
 
@@ -67,16 +67,35 @@ class CausalStudent(WanTransformer):
             device=weight.device,
         )
 
-    def denoise_chunk(self, x_BCTHW: Tensor, t: Time, encoded: EncodedConditions, cache: KVCache) -> Tensor:
-        """Velocity ``[B, C, T, H, W]`` of the chunk that follows what the cache holds. No side effects."""
-        return self._denoise(x_BCTHW, t, encoded, self._attend_past(x_BCTHW, cache))
+    def denoise_chunk(
+        self,
+        x_BCTHW: Tensor,
+        t: Time,
+        encoded: EncodedConditions,
+        cache: KVCache,
+        *,
+        positions: RolloutPositions = "window",
+    ) -> Tensor:
+        """Velocity ``[B, C, T, H, W]`` of the chunk that follows what the cache holds. No side effects.
+
+        ``positions``: as for ``forward_full``. Released students use ``window``; ``absolute`` (at most 1024 latents)
+        is for models that have seen no other, such as one fresh from the official Stage 1.
+        """
+        return self._denoise(x_BCTHW, t, encoded, self._attend_past(x_BCTHW, cache, positions))
 
     @torch.no_grad()
-    def store_chunk(self, x0_BCTHW: Tensor, encoded: EncodedConditions, cache: KVCache) -> None:
+    def store_chunk(
+        self,
+        x0_BCTHW: Tensor,
+        encoded: EncodedConditions,
+        cache: KVCache,
+        *,
+        positions: RolloutPositions = "window",
+    ) -> None:
         """Append the clean chunk to the cache: one pass at t = 0, without what only the output needs."""
         x_BTPD = self._embed(x0_BCTHW, encoded)
         _, time_BS6D = self._embed_time(0.0, x_BTPD)
-        attend = self._attend_past(x0_BCTHW, cache)
+        attend = self._attend_past(x0_BCTHW, cache, positions)
 
         def attend_and_write(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             seen = attend(layer, q, k, v)
@@ -113,6 +132,7 @@ class CausalStudent(WanTransformer):
         window = window or self.window
         grid = self._grid(x_BCTHW)
         device = x_BCTHW.device
+        plan = plan_groups(window, x_BCTHW.shape[2], positions)
         groups = [
             (
                 torch.tensor(group.queries, device=device),
@@ -120,17 +140,26 @@ class CausalStudent(WanTransformer):
                 self.rope(group.query_positions, *grid),
                 self.rope(group.key_positions, *grid),
             )
-            for group in plan_groups(window, x_BCTHW.shape[2], positions)
+            for group in plan
         ]
-        return self._denoise(x_BCTHW, t_BT, encoded, partial(_attend_windows, groups))
+        planned = [latent for group in plan for queries in group.queries for latent in queries]
+        in_order = planned == sorted(planned)
+        order = None if in_order else torch.tensor(planned, device=device).argsort()
+        return self._denoise(x_BCTHW, t_BT, encoded, partial(_attend_windows, groups, order))
 
-    def _attend_past(self, x_BCTHW: Tensor, cache: KVCache) -> LayerMixer:
+    def _attend_past(self, x_BCTHW: Tensor, cache: KVCache, positions: RolloutPositions) -> LayerMixer:
         batch = cache.keys[0].shape[0]
         if x_BCTHW.shape[0] != batch:
             raise BadInputError(
                 f"the cache was made for batch {batch}, the chunk has batch {x_BCTHW.shape[0]}"
             )
-        rotation = self.rope(range(cache.num_past + x_BCTHW.shape[2]), *self._grid(x_BCTHW))
+        num_new, grid = x_BCTHW.shape[2], self._grid(x_BCTHW)
+        if positions == "window":
+            rotation = self.rope(range(cache.num_past + num_new), *grid)
+        else:
+            first = cache.num_latents
+            indices = (*cache.window.past(first), *range(first, first + num_new))
+            rotation = self.rope((indices,), *grid)
         return partial(_attend_cache, cache, rotation)
 
 
@@ -147,12 +176,16 @@ def _attend_cache(
 
 def _attend_windows(
     groups: list[tuple[Tensor, Tensor, Rotation, Rotation]],
+    order: Tensor | None,
     _layer: int,
     q_BTPNE: Tensor,
     k_BTPNE: Tensor,
     v_BTPNE: Tensor,
 ) -> Tensor:
-    """Every chunk sees its own copy of its window: a group's chunks are samples of one dense attention."""
+    """Every chunk sees its own copy of its window: a group's chunks are samples of one dense attention.
+
+    ``order`` puts the latents back in order where the groups have them in another.
+    """
     batch = q_BTPNE.shape[0]
     outputs = []
     for queries_GQ, keys_GK, query_rotation, key_rotation in groups:
@@ -162,7 +195,8 @@ def _attend_windows(
         # (B G) (Q P) N E
         out = attention(*(part.flatten(2, 3).flatten(0, 1) for part in (q, k, v)))
         outputs.append(out.reshape(batch, -1, *q_BTPNE.shape[2:]))
-    return torch.cat(outputs, dim=1)
+    out_BTPNE = torch.cat(outputs, dim=1)
+    return out_BTPNE if order is None else out_BTPNE.index_select(1, order)
 
 
 def _gather(x_BTPNE: Tensor, index_GK: Tensor) -> Tensor:

@@ -11,9 +11,7 @@ from lipforcing_core.errors import BadInputError
 class DiTConfig:
     """Hyper-parameters of the Wan 2.1 transformer with OmniAvatar's audio branch (method A.1, A.3, A.6).
 
-    ``in_channels`` is one of the layouts C (text to video), 3C+1 (+ reference, mask and masked video) and
-    4C+1 (+ reference sequence), with C = ``out_channels`` latent channels; the 2C+1 of image-to-video
-    OmniAvatar is no lip-sync model. ``audio_dim`` is the feature width per video frame; ``None`` builds a
+    ``in_channels`` is one of ``channel_layouts(out_channels)``. ``audio_dim`` is the feature width per video frame; ``None`` builds a
     model without an audio branch.
 
     Raises ``BadInputError`` for numbers that do not fit together.
@@ -48,11 +46,11 @@ class DiTConfig:
             )
         if self.freq_dim % 2:
             raise BadInputError(f"freq_dim={self.freq_dim} must be even (cosines and sines)")
-        c = self.out_channels
-        if self.in_channels not in (c, 3 * c + 1, 4 * c + 1):
+        layouts = channel_layouts(self.out_channels)
+        if self.in_channels not in layouts:
             raise BadInputError(
-                f"in_channels={self.in_channels} does not match out_channels={c}: "
-                f"use {c}, {3 * c + 1} or {4 * c + 1}"
+                f"in_channels={self.in_channels} does not match out_channels={self.out_channels}: "
+                f"use {layouts[0]}, {layouts[1]} or {layouts[2]}"
             )
         if self.audio_dim is not None and self.num_layers < 4:
             raise BadInputError(f"num_layers={self.num_layers}: the audio branch needs at least 4 layers")
@@ -84,6 +82,15 @@ class DiTConfig:
                 f"latent size {height}x{width} is no multiple of the patch {patch_h}x{patch_w}"
             )
         return height // patch_h, width // patch_w
+
+
+def channel_layouts(latent_channels: int) -> tuple[int, int, int]:
+    """The numbers of input channels that a model may have, with C latent channels (method A.3).
+
+    C (text to video), 3C+1 (+ reference, mask and masked video) and 4C+1 (+ reference sequence); the 2C+1 of
+    image-to-video OmniAvatar is no lip-sync model.
+    """
+    return latent_channels, 3 * latent_channels + 1, 4 * latent_channels + 1
 
 
 FIRST_AUDIO_LAYER = 2

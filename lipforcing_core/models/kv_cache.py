@@ -13,16 +13,14 @@ from lipforcing_core.models.window import WindowConfig
 
 
 class KVCache:
-    """Fixed buffers ``[B, capacity, P, N, E]`` per layer: the sink in front, then the most recent latents
-    in order.
+    """Fixed buffers ``[B, capacity, P, N, E]`` per layer: the sink in front, then the most recent latents in order.
 
     Keys are stored normed but not rotated, since a latent's position changes as the window moves past it
     (B.2). Nothing is ever allocated after construction but short-lived copies; ``reset`` starts a new clip
     in place. Sizes are Python integers, so reading costs no synchronisation with the device.
 
-    ``capacity`` is ``window.past_budget`` (sink + what one chunk can see) by default. A larger one keeps
-    more than is
-    read: with room for the whole clip nothing is evicted, which keeps the reads of earlier chunks repeatable
+    ``capacity`` is ``window.past_budget`` (sink + what one chunk can see) by default. A larger one keeps more than
+    is read: with room for the whole clip nothing is evicted, which keeps the reads of earlier chunks repeatable
     (activation checkpointing in training). Results do not depend on it.
     """
 
@@ -65,9 +63,7 @@ class KVCache:
         return self.held if budget is None else min(self.held, budget)
 
     def past(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Keys and values that the next chunk sees, ``[B, num_past, P, N, E]``, in the order of their
-        positions.
-        """
+        """Keys and values that the next chunk sees, ``[B, num_past, P, N, E]``, in the order of their positions."""
         return self._window(self.keys[layer]), self._window(self.values[layer])
 
     def write(self, layer: int, k_BTPNE: Tensor, v_BTPNE: Tensor) -> None:
@@ -105,9 +101,8 @@ class KVCache:
                 f"the cache holds {self.capacity} latents and is full: make it as long as the clip"
             )
         sink = self.window.sink_latents
-        if self.held == 0:
-            buffer[:, :sink] = new[:, :sink]
-            new = new[:, sink:]
+        if self.held < sink:
+            buffer[:, self.held : sink] = new[:, : sink - self.held]
         room = self.capacity - sink
         if new.shape[1] < room:
             kept = room - new.shape[1]

@@ -3,11 +3,16 @@
 An adapted layer keeps its own ``weight`` and ``bias`` and gains ``lora_A.weight [rank, in]`` and
 ``lora_B.weight [out, rank]``, so a model's state dict is the native one plus the adapter, and an adapter
 file of OmniAvatar (``blocks.0.self_attn.q.lora_A.weight``, method A.9) loads by name.
+
+To train an adapter: ``inject_lora``, then ``adapter_state_dict``. To use one in a notebook: ``load_adapter``, then
+``fold_lora`` for speed and ``unfold_lora`` to compare with the base or to train on; ``merge_lora`` where the adapter is
+to stay. To merge the files of a large model without loading it: ``lipforcing weights export``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +54,22 @@ class LoRALinear(nn.Linear):
         delta = self.lora_B.weight.float() @ self.lora_A.weight.float()
         self.weight.copy_(self.weight.float() + sign * self.scaling * delta)
 
+    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._refuse_folded()
+        super()._save_to_state_dict(*args, **kwargs)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._refuse_folded()
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def _refuse_folded(self) -> None:
+        """Folded weights beside their adapter, saved or loaded, would count the adapter twice or not at all."""
+        if self.merged:
+            raise BadInputError(
+                "the adapter is folded into the weights: unfold_lora (or merge_lora, to keep it) before the model is "
+                "saved or loaded"
+            )
+
 
 def inject_lora(
     model: nn.Module,
@@ -63,21 +84,14 @@ def inject_lora(
 
     The output does not change at first (B is zero; A is uniform as in peft, drawn from ``generator``). Only
     the adapters and the parameters under the names in ``also_train`` stay trainable, all others are frozen.
-    Raises
-    ``BadInputError`` if nothing matches or the model is already adapted.
+    Raises ``BadInputError`` if nothing matches or the model is already adapted.
     """
     if rank < 1:
         raise BadInputError(f"LoRA rank {rank} must be at least 1")
-    if any(True for _ in lora_layers(model)):
-        raise BadInputError("the model already has LoRA adapters: merge or remove them first")
-    endings = tuple(targets)
-    names = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and any(name == end or name.endswith(f".{end}") for end in endings)
-    ]
+    _refuse_adapted(model)
+    names = target_layers(_linear_layers(model), targets)
     if not names:
-        raise BadInputError(f"no linear layer of the model ends in any of {endings}")
+        raise BadInputError(f"no linear layer of the model ends in any of {tuple(targets)}")
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     for name in names:
@@ -98,8 +112,9 @@ def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoRALinear]]:
 
 
 def adapter_state_dict(model: nn.Module, *, also: Sequence[str] = ()) -> dict[str, Tensor]:
-    """The adapter's tensors, and those under the names in ``also`` (fully trained parts): an OmniAvatar-
-    like file.
+    """The adapter's tensors, and those under the names in ``also`` (fully trained parts): an OmniAvatar-like file.
+
+    Raises ``BadInputError`` while the adapter is folded, as ``state_dict`` does.
     """
     prefixes = tuple(f"{prefix}." for prefix in also)
     return {
@@ -109,22 +124,37 @@ def adapter_state_dict(model: nn.Module, *, also: Sequence[str] = ()) -> dict[st
     }
 
 
-def load_adapter(model: nn.Module, state: Mapping[str, Tensor], *, alpha: float) -> None:
+def load_adapter(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    alpha: float,
+    targets: Sequence[str] = LORA_TARGETS,
+    partial: bool = False,
+) -> None:
     """Adapt the layers named in an adapter file and load it, with everything else the file holds.
 
-    The rank is read from the tensors. Raises ``IncompatibleCheckpointError`` naming the first key that has no
-    place in the model, no partner, or another shape; the model is then unchanged.
+    state: named as by ``adapter_state_dict``; ``weights.keymaps.adapter_key`` maps the names of peft and trainers. It
+    must adapt every linear layer whose name ends in one of ``targets``, or only some of them where ``partial``. The
+    rank is read from the tensors, which take the types of the model's. A patch embedding with fewer input channels
+    than the model's first passes ``grow_patch_embedding``.
+
+    On the meta device the tensors of the file become those of the model, which stays on meta for the rest.
+
+    Raises ``BadInputError`` if the model is adapted already, and ``IncompatibleCheckpointError`` naming the first key
+    that is missing, has no place in the model, no partner, or another shape; the model is then unchanged.
     """
-    own = dict(model.state_dict())
-    layers = sorted({name.rpartition(".lora_")[0] for name in state if ".lora_" in name})
+    _refuse_adapted(model)
+    layers = adapter_layers(state)
     if not layers:
         raise IncompatibleCheckpointError("the adapter file holds no lora_A or lora_B tensors")
+    own = model.state_dict()
     expected: dict[str, tuple[int, ...]] = {}
     for name in layers:
         a = state.get(f"{name}.lora_A.weight")
         if a is None or f"{name}.weight" not in own:
             raise IncompatibleCheckpointError(f"adapter layer {name} is incomplete or unknown to the model")
-        out_features, in_features = own[f"{name}.weight"].shape
+        out_features, in_features = _linear(model, name).weight.shape
         expected[f"{name}.lora_A.weight"] = (a.shape[0], in_features)
         expected[f"{name}.lora_B.weight"] = (out_features, a.shape[0])
     expected |= {name: tuple(own[name].shape) for name in state if name in own}
@@ -137,10 +167,48 @@ def load_adapter(model: nn.Module, state: Mapping[str, Tensor], *, alpha: float)
             raise IncompatibleCheckpointError(
                 f"{name} has shape {list(state[name].shape)}, expected {list(expected[name])}"
             )
+    if not partial and (problem := first_unadapted(target_layers(_linear_layers(model), targets), layers)):
+        raise IncompatibleCheckpointError(f"{problem} (partial=True: an adapter of some layers only)")
     for name in layers:
         rank = state[f"{name}.lora_A.weight"].shape[0]
         _replace(model, name, LoRALinear(_linear(model, name), rank=rank, alpha=alpha))
-    model.load_state_dict(state, strict=False)
+    own = model.state_dict()
+    for on_meta in (False, True):
+        part = {k: v.to(own[k].dtype) for k, v in state.items() if own[k].is_meta is on_meta}
+        model.load_state_dict(part, strict=False, assign=on_meta)
+
+
+def adapter_layers(names: Iterable[str]) -> list[str]:
+    """The layers that an adapter with tensors of these names adapts, sorted."""
+    return sorted({name.rpartition(".lora_")[0] for name in names if ".lora_" in name})
+
+
+def target_layers(layers: Iterable[str], targets: Sequence[str] = LORA_TARGETS) -> list[str]:
+    """Those of ``layers`` whose names end in one of ``targets``, in their order."""
+    return [name for name in layers if any(name == end or name.endswith(f".{end}") for end in targets)]
+
+
+def first_unadapted(wanted: Sequence[str], adapted: Sequence[str]) -> str | None:
+    """The first of the layers ``wanted`` that is not ``adapted``, in words with the count; None if all are."""
+    missing = sorted(set(wanted) - set(adapted))
+    if not missing:
+        return None
+    return f"{missing[0]}.lora_A.weight is missing: {len(missing)} of {len(wanted)} layers are not adapted"
+
+
+def grow_patch_embedding(weight_DCThw: Tensor, in_channels: int) -> Tensor:
+    """A patch embedding for ``in_channels`` input channels: the given ones first, then zeros (method A.9).
+
+    weight_DCThw: the weight ``[D, C, 1, ph, pw]`` of width D, C input channels and patches ph x pw; the result is
+    ``[D, in_channels, 1, ph, pw]``, of the same type and device. What the new channels hold changes nothing until
+    they are trained; the bias stays. Raises ``BadInputError`` for fewer channels than there are.
+    """
+    missing = in_channels - weight_DCThw.shape[1]
+    if missing < 0:
+        raise BadInputError(
+            f"the patch embedding has {weight_DCThw.shape[1]} input channels and cannot shrink to {in_channels}"
+        )
+    return F.pad(weight_DCThw, (0, 0, 0, 0, 0, 0, 0, missing))
 
 
 def fold_lora(model: nn.Module) -> None:
@@ -166,6 +234,15 @@ def merge_lora(model: nn.Module) -> None:
         plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
         plain.weight, plain.bias = layer.weight, layer.bias
         _replace(model, name, plain)
+
+
+def _refuse_adapted(model: nn.Module) -> None:
+    if any(True for _ in lora_layers(model)):
+        raise BadInputError("the model already has LoRA adapters: merge or remove them first")
+
+
+def _linear_layers(model: nn.Module) -> list[str]:
+    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
 
 
 def _linear(model: nn.Module, name: str) -> nn.Linear:

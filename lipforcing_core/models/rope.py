@@ -18,17 +18,24 @@ from torch import Tensor, nn
 from lipforcing_core.errors import BadInputError
 
 MAX_POSITIONS = 1024
+_RANGES_REMEMBERED = 16
 
 
 class Rotation(NamedTuple):
-    """Cosine and sine of the angle of every token and pair, ``[..., T, P, 1, E/2]`` float32."""
+    """Cosine and sine of the angle of every token and pair, ``[..., T, P, 1, E/2]`` float32.
+
+    ``turn``: both as complex numbers, for eager code; None in compiled code.
+    """
 
     cos: Tensor
     sin: Tensor
+    turn: Tensor | None
 
     def frames(self, start: int, stop: int | None = None) -> Rotation:
         """The rotations of latents ``[start, stop)`` along the time axis."""
-        return Rotation(self.cos[..., start:stop, :, :, :], self.sin[..., start:stop, :, :, :])
+        along_time = (..., slice(start, stop), slice(None), slice(None), slice(None))
+        turn = None if self.turn is None else self.turn[along_time]
+        return Rotation(self.cos[along_time], self.sin[along_time], turn)
 
 
 class RotaryTables(nn.Module):
@@ -36,7 +43,8 @@ class RotaryTables(nn.Module):
     checkpoints.
 
     They are rebuilt after every move or cast of the model: casting a model to bf16, or materialising it with
-    ``to_empty`` from the meta device, leaves them exact.
+    ``to_empty`` from the meta device, leaves them exact. Rotations of ranges are remembered, since a stream asks
+    for the same one in every call; a compiler is given the arithmetic instead, which it fuses with the turning.
     """
 
     def __init__(self, head_dim: int) -> None:
@@ -44,23 +52,41 @@ class RotaryTables(nn.Module):
         self.head_dim = head_dim
         for name, table in rotary_tables(head_dim).items():
             self.register_buffer(name, table.float(), persistent=False)
+        self._known: dict[tuple[range, int, int], Rotation] = {}
 
     def forward(self, positions: range | Sequence[Sequence[int]], rows: int, columns: int) -> Rotation:
         """Rotations for latents at the given temporal positions.
 
         ``positions``: a range gives ``[T, P, 1, E/2]``; G lists of equal length give ``[G, T, P, 1, E/2]``.
-        Raises ``BadInputError`` beyond ``MAX_POSITIONS``.
+        Raises ``BadInputError`` for positions below 0 or beyond ``MAX_POSITIONS``.
         """
-        return Rotation(*(self._grid(kind, positions, rows, columns) for kind in ("cos", "sin")))
+        if torch.compiler.is_compiling():
+            return self._rotation(positions, rows, columns, eager=False)
+        if not isinstance(positions, range):
+            return self._rotation(positions, rows, columns, eager=True)
+        key = (positions, rows, columns)
+        if key not in self._known:
+            if len(self._known) >= _RANGES_REMEMBERED:
+                self._known.clear()
+            with torch.inference_mode(False), torch.no_grad():  # may serve inference first and training later
+                self._known[key] = self._rotation(positions, rows, columns, eager=True)
+        return self._known[key]
+
+    def _rotation(
+        self, positions: range | Sequence[Sequence[int]], rows: int, columns: int, *, eager: bool
+    ) -> Rotation:
+        cos, sin = (self._grid(kind, positions, rows, columns) for kind in ("cos", "sin"))
+        return Rotation(cos, sin, torch.complex(cos, sin) if eager else None)
 
     def _grid(self, kind: str, positions: range | Sequence[Sequence[int]], rows: int, columns: int) -> Tensor:
         time: Tensor = getattr(self, f"time_{kind}")
         row: Tensor = getattr(self, f"row_{kind}")[:rows]
         column: Tensor = getattr(self, f"column_{kind}")[:columns]
-        last = positions.stop - 1 if isinstance(positions, range) else max(max(p) for p in positions)
-        if max(last, rows - 1, columns - 1) >= MAX_POSITIONS:
+        ranges = [positions] if isinstance(positions, range) else positions
+        first, last = min(min(p) for p in ranges), max(max(p) for p in ranges)
+        if first < 0 or max(last, rows - 1, columns - 1) >= MAX_POSITIONS:
             raise BadInputError(
-                f"rotary positions end at {MAX_POSITIONS - 1}; asked for {last}, {rows}x{columns}"
+                f"rotary positions are 0 to {MAX_POSITIONS - 1}; asked for {first} to {last}, {rows}x{columns}"
             )
         if isinstance(positions, range):
             chosen = time[positions.start : positions.stop]
@@ -79,6 +105,7 @@ class RotaryTables(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> RotaryTables:
         super()._apply(fn, recurse)
+        self._known.clear()
         for name, table in rotary_tables(self.head_dim).items():
             setattr(self, name, table.to(dtype=torch.float32, device=getattr(self, name).device))
         return self
@@ -103,14 +130,14 @@ def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     Eager code multiplies complex numbers (one kernel; 3 to 4 times quicker on a CPU than slices); compiled
     code gets the real form, which a compiler fuses with its neighbours.
     """
-    if torch.compiler.is_compiling():
+    if rotation.turn is None:
         return rotate_real(x, rotation)
     pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * torch.complex(rotation.cos, rotation.sin)).flatten(-2).to(x.dtype)
+    return torch.view_as_real(pairs * rotation.turn).flatten(-2).to(x.dtype)
 
 
 def rotate_real(x: Tensor, rotation: Rotation) -> Tensor:
     """``rotate`` without complex numbers."""
     even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = rotation
+    cos, sin, _ = rotation
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2).to(x.dtype)

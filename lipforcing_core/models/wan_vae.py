@@ -17,6 +17,7 @@ Letters: B batch, C channels, T latent frames, F pixel frames, H W size (pixels 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -83,6 +84,8 @@ class WanVAEConfig:
 class WanVAE(nn.Module):
     """The network, with the names of ``Wan2.1_VAE.pth``."""
 
+    latent_statistics: Tensor
+
     def __init__(self, config: WanVAEConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or WanVAEConfig()
@@ -90,6 +93,7 @@ class WanVAE(nn.Module):
         self.conv1 = nn.Conv3d(2 * config.z_dim, 2 * config.z_dim, 1)
         self.conv2 = nn.Conv3d(config.z_dim, config.z_dim, 1)
         self.decoder = Decoder(config)
+        self.register_buffer("latent_statistics", self._published_statistics(), persistent=False)
 
     def encode(self, video_BCFHW: Tensor, cache: FeatureCache | None = None) -> Tensor:
         """``[B, 3, F, H, W]`` in [-1, 1] to normalised latent means ``[B, z_dim, T, H/8, W/8]`` float32.
@@ -107,7 +111,7 @@ class WanVAE(nn.Module):
             space_stride=config.space_stride,
         )
         moments = self.conv1(self.encoder(video_BCFHW.to(self.conv1.weight.dtype), cache))
-        mean, std = self._statistics(moments.device)
+        mean, std = self._statistics()
         return (moments[:, : config.z_dim].float() - mean) / std
 
     def decode(self, latent_BCTHW: Tensor, cache: FeatureCache | None = None) -> Tensor:
@@ -119,18 +123,23 @@ class WanVAE(nn.Module):
         """
         cache = {} if cache is None else cache
         check_latent(latent_BCTHW, self.config.z_dim)
-        mean, std = self._statistics(latent_BCTHW.device)
+        mean, std = self._statistics()
         z = latent_BCTHW.float() * std + mean
         return self.decoder(self.conv2(z.to(self.conv2.weight.dtype)), cache)
 
-    def _statistics(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the latents, float32. From the settings at each call: a buffer would
-        not survive ``to(dtype)`` or construction on the meta device.
-        """
-        config = self.config
-        both = torch.tensor([config.latent_mean, config.latent_std], dtype=torch.float32, device=device)
-        mean, std = both[..., None, None, None]
+    def _statistics(self) -> tuple[Tensor, Tensor]:
+        mean, std = self.latent_statistics[..., None, None, None]
         return mean, std
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> WanVAE:
+        """Move or cast; the statistics stay float32, and are right after construction on the meta device too."""
+        super()._apply(fn, recurse)
+        self.latent_statistics = self._published_statistics().to(self.latent_statistics.device)
+        return self
+
+    def _published_statistics(self) -> Tensor:
+        """Mean and standard deviation of the latents, ``[2, z_dim]`` float32."""
+        return torch.tensor([self.config.latent_mean, self.config.latent_std], device="cpu")
 
 
 class Encoder(nn.Module):

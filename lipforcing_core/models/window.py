@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -9,14 +10,14 @@ from typing import Literal
 from lipforcing_core.errors import BadInputError
 
 Positions = Literal["window", "absolute", "own_window"]
+RolloutPositions = Literal["window", "absolute"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class WindowConfig:
-    """Sizes in latent frames. ``window_latents`` counts the chunk being generated; ``None`` sees the whole
-    past.
+    """Sizes in latent frames. ``window_latents`` counts the chunk being generated; ``None`` sees the whole past.
 
-    Raises ``BadInputError`` where the sink does not fit.
+    Raises ``BadInputError`` where the window does not hold the sink and a chunk.
     """
 
     chunk_latents: int = 3
@@ -24,9 +25,9 @@ class WindowConfig:
     sink_latents: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sink_latents <= self.chunk_latents:
+        if self.sink_latents < 0 or self.chunk_latents < 1:
             raise BadInputError(
-                f"sink_latents={self.sink_latents} must lie between 0 and chunk_latents={self.chunk_latents}"
+                f"sink_latents={self.sink_latents} must not be negative, chunk_latents={self.chunk_latents} not below 1"
             )
         if self.window_latents is not None and self.window_latents < self.chunk_latents + self.sink_latents:
             raise BadInputError(
@@ -40,9 +41,7 @@ class WindowConfig:
         return None if self.window_latents is None else self.window_latents - self.chunk_latents
 
     def chunks(self, num_latents: int) -> list[tuple[int, int]]:
-        """Half-open latent ranges of the chunks; what does not divide evenly makes the first chunk longer
-        (B.1).
-        """
+        """Half-open latent ranges of the chunks; what does not divide evenly makes the first longer (B.1)."""
         first = (
             num_latents
             if num_latents < self.chunk_latents
@@ -74,13 +73,19 @@ class ChunkGroup:
     key_positions: range | tuple[tuple[int, ...], ...]
 
 
+Member = tuple[tuple[int, ...], tuple[int, ...]]
+"""Latents as queries, and the latents that all of them see."""
+
+
 @lru_cache(maxsize=64)
 def plan_groups(window: WindowConfig, num_latents: int, positions: Positions) -> tuple[ChunkGroup, ...]:
-    """All chunks of a clip in order, grouped by size: few groups, however long the clip (finite window)."""
-    by_size: dict[tuple[int, int], list[tuple[tuple[int, ...], tuple[int, ...]]]] = {}
-    for start, stop in window.chunks(num_latents):
-        queries = tuple(range(start, stop))
-        keys = (*window.past(start), *queries)
+    """All latents of a clip, grouped by size: few groups, however long the clip (finite window).
+
+    Raises ``BadInputError`` where ``absolute`` or ``own_window`` would let a chunk see a sink that comes after it.
+    """
+    by_size: dict[tuple[int, int], list[Member]] = {}
+    who_sees_whom = _rollout_members if positions == "window" else _reference_members
+    for queries, keys in who_sees_whom(window, num_latents):
         by_size.setdefault((len(queries), len(keys)), []).append((queries, keys))
     groups = []
     index = position_of_latents(window, num_latents, positions)
@@ -96,13 +101,12 @@ def plan_groups(window: WindowConfig, num_latents: int, positions: Positions) ->
 
 
 def position_of_latents(window: WindowConfig, num_latents: int, positions: Positions) -> list[int] | None:
-    """One position per latent, whoever looks at it; ``None`` for ``window``, where it depends on the
-    querying chunk.
+    """One position per latent, whoever looks at it; ``None`` for ``window``, where it depends on the querying chunk.
 
-    ``absolute``: the latent's index in the clip. ``own_window``: its distance to the start of its own
-    chunk's window,
-    ``max(0, stop - (window - sink))``, as the reference implementation's full-sequence dynamic mode has it
-    (B.4).
+    ``absolute``: the latent's index in the clip. ``own_window``: that of a sink latent too, and of any other its
+    distance to the start of its own chunk's window, ``max(0, stop - (window - sink))``, as in the full-sequence
+    dynamic mode of the reference implementation (B.4). The distance is negative where a first chunk is longer than
+    window - sink and there is no sink.
     """
     if positions == "window":
         return None
@@ -110,8 +114,36 @@ def position_of_latents(window: WindowConfig, num_latents: int, positions: Posit
         return list(range(num_latents))
     reach = window.window_latents - window.sink_latents
     return [
-        i - max(0, stop - reach) for start, stop in window.chunks(num_latents) for i in range(start, stop)
+        i if i < window.sink_latents else i - max(0, stop - reach)
+        for start, stop in window.chunks(num_latents)
+        for i in range(start, stop)
     ]
+
+
+def _rollout_members(window: WindowConfig, num_latents: int) -> Iterator[Member]:
+    """What generation shows to every chunk: its past (B.2) and itself."""
+    for start, stop in window.chunks(num_latents):
+        queries = tuple(range(start, stop))
+        yield queries, (*window.past(start), *queries)
+
+
+def _reference_members(window: WindowConfig, num_latents: int) -> Iterator[Member]:
+    """What the reference's full-sequence mask shows (B.4): sink, the last window - sink latents, and the latent itself.
+
+    The same as in generation, but for a first chunk that is longer than window - sink: its latents do not see all of
+    each other. Latents of a chunk that see the same are one member.
+    """
+    for start, stop in window.chunks(num_latents):
+        sink = min(window.sink_latents, num_latents)
+        if window.window_latents is not None and sink > stop:
+            raise BadInputError(
+                f"sink_latents={window.sink_latents} reaches beyond the first chunk, which would see its own future"
+            )
+        reach = stop if window.window_latents is None else window.window_latents - window.sink_latents
+        shared = {*range(sink if reach < stop else 0), *range(max(0, stop - reach), stop)}
+        seen = {i: tuple(sorted(shared | {i})) for i in range(start, stop)}
+        for keys in dict.fromkeys(seen.values()):
+            yield tuple(i for i in seen if seen[i] == keys), keys
 
 
 def _lookup(index: list[int], latents_G: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:

@@ -20,10 +20,12 @@ WINDOWS = [
     WindowConfig(window_latents=6, sink_latents=0),
     WindowConfig(chunk_latents=2, window_latents=5),
     WindowConfig(window_latents=4),
+    WindowConfig(chunk_latents=1, window_latents=5, sink_latents=3),
+    WindowConfig(chunk_latents=2, window_latents=5, sink_latents=3),
     WindowConfig(window_latents=None, sink_latents=0),
 ]
 window_cases = pytest.mark.parametrize(
-    "window", WINDOWS, ids=lambda w: f"{w.chunk_latents}-{w.window_latents}"
+    "window", WINDOWS, ids=lambda w: f"{w.chunk_latents}-{w.window_latents}-{w.sink_latents}"
 )
 
 
@@ -58,7 +60,9 @@ def test_parallel_training_forward_equals_rollout(window: WindowConfig, num_late
         torch.testing.assert_close(got, expected, atol=2e-5, rtol=0)
 
 
-@pytest.mark.parametrize("window", WINDOWS[:-1], ids=lambda w: f"{w.chunk_latents}-{w.window_latents}")
+@pytest.mark.parametrize(
+    "window", WINDOWS[:-1], ids=lambda w: f"{w.chunk_latents}-{w.window_latents}-{w.sink_latents}"
+)
 @torch.no_grad()
 def test_rolling_cache_equals_unbounded_cache_bit_for_bit(window: WindowConfig) -> None:
     assert window.past_budget is not None
@@ -113,6 +117,24 @@ def test_positions_agree_while_the_window_starts_at_latent_0() -> None:
     a, b = (student.forward_full(x, 0.5, encoded, positions=p) for p in ("window", "absolute"))
     assert torch.equal(a[:, :, :6], b[:, :, :6])
     assert not torch.allclose(a[:, :, 6:], b[:, :, 6:], atol=1e-4)
+
+
+@window_cases
+@torch.no_grad()
+def test_absolute_rollout_equals_absolute_full_sequence(window: WindowConfig) -> None:
+    """Where the reference's mask shows what a rollout shows: no sink that comes late, no first chunk of odd length."""
+    if window.sink_latents > window.chunk_latents:
+        pytest.skip("the full sequence would look ahead")
+    student, num_latents = tiny_student(window=window), 12
+    encoded = student.encode_conditions(random_conditions(num_latents))
+    clean = random_latents(num_latents)
+    cache = whole_clip_cache(student, num_latents)
+    full = student.forward_full(clean, 0.0, encoded, positions="absolute")
+    for start, stop in window.chunks(num_latents):
+        chunk, x = encoded.chunk(start, stop), clean[:, :, start:stop]
+        got = student.denoise_chunk(x, 0.0, chunk, cache, positions="absolute")
+        torch.testing.assert_close(got, full[:, :, start:stop], atol=2e-5, rtol=0)
+        student.store_chunk(x, chunk, cache, positions="absolute")
 
 
 @torch.no_grad()
@@ -191,5 +213,10 @@ def test_misuse_is_explained() -> None:
         endless.store_chunk(random_latents(3), encoded.chunk(3, 6), full)
     with pytest.raises(BadInputError, match="must hold the sink"):
         WindowConfig(window_latents=3)
-    with pytest.raises(BadInputError, match="between 0 and chunk_latents"):
-        WindowConfig(sink_latents=4)
+    with pytest.raises(BadInputError, match="must hold the sink"):
+        WindowConfig(sink_latents=5)
+    with pytest.raises(BadInputError, match="must not be negative"):
+        WindowConfig(sink_latents=-1)
+    late_sink = tiny_student(window=WindowConfig(window_latents=9, sink_latents=5))
+    with pytest.raises(BadInputError, match="beyond the first chunk"):
+        late_sink.forward_full(random_latents(6), 0.5, encoded, positions="absolute")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from lipforcing_core.diffusion.samplers import few_step_chunk
 from lipforcing_core.errors import BadInputError
 from lipforcing_core.models.causal import CausalStudent, WindowConfig
 from lipforcing_core.models.conditions import Conditions, pad_text
@@ -210,7 +211,7 @@ def test_rotary_tables_survive_casts_and_meta_devices() -> None:
 
 
 def test_positions_beyond_the_tables_are_refused() -> None:
-    with pytest.raises(BadInputError, match="end at 1023"):
+    with pytest.raises(BadInputError, match="0 to 1023"):
         RotaryTables(12)(range(1022, 1025), 2, 2)
 
 
@@ -229,10 +230,10 @@ def test_bfloat16_and_autocast_stay_close() -> None:
 
 
 @torch.no_grad()
-def test_denoise_call_compiles_into_one_graph() -> None:
-    """``fullgraph`` turns any graph break, host synchronisation included, into an error."""
+def test_the_sampler_compiles_into_one_graph_for_all_of_the_steady_state() -> None:
+    """As a stream calls it. ``fullgraph`` turns any graph break, host synchronisation included, into an error."""
     student = tiny_student()
-    encoded = student.cache_text(student.encode_conditions(random_conditions(12)))
+    encoded = student.cache_text(student.encode_conditions(random_conditions(18)))
     cache = student.new_cache(2, HEIGHT, WIDTH)
     graphs: list[torch.fx.GraphModule] = []
 
@@ -240,16 +241,25 @@ def test_denoise_call_compiles_into_one_graph() -> None:
         graphs.append(graph)
         return graph
 
+    eager = student.denoise_chunk
     torch.compiler.reset()
-    compiled = torch.compile(student.denoise_chunk, fullgraph=True, dynamic=False, backend=keep_graph)
-    t = torch.tensor(0.769, dtype=torch.float64)
-    for start in range(0, 12, 3):
-        chunk, x = encoded.chunk(start, start + 3), random_latents(3, seed=start)
-        if cache.num_past == 4:
-            want = student.denoise_chunk(x, t, chunk, cache)
-            torch.testing.assert_close(compiled(x, t, chunk, cache), want, atol=1e-5, rtol=0)
-        student.store_chunk(x, chunk, cache)
-    assert len(graphs) == 1, "one graph serves every chunk of the steady state"
+    compiled = torch.compile(eager, fullgraph=True, dynamic=False, backend=keep_graph)
+    graphs_before_chunk = []
+    for start in range(0, 18, 3):
+        graphs_before_chunk.append(len(graphs))
+        chunk, noise = encoded.chunk(start, start + 3), random_latents(3, seed=start)
+        made = []
+        for denoise in (eager, compiled):
+            student.denoise_chunk = denoise  # type: ignore[method-assign]
+            rng = torch.Generator().manual_seed(start)
+            made.append(
+                few_step_chunk(student, chunk, cache, t_list=(0.999, 0.769, 0.0), noise=noise, generator=rng)
+            )
+        torch.testing.assert_close(made[1], made[0], atol=1e-5, rtol=0)
+        student.store_chunk(made[0], chunk, cache)
+    assert graphs_before_chunk == [0, 1, 2, 3, 3, 3], (
+        "one while there is no past, one for chunk 1, one for all others"
+    )
 
 
 def test_nano_sized_student_is_small() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipforcing_core.models.window import WindowConfig, plan_groups
+from lipforcing_core.models.window import WindowConfig, plan_groups, position_of_latents
 
 
 def test_windows_of_the_released_student() -> None:
@@ -33,11 +33,26 @@ def test_a_remainder_enlarges_the_first_chunk() -> None:
     assert window.past(5) == [0, 2, 3, 4]
 
 
+def test_reference_mask_of_a_first_chunk_longer_than_its_window() -> None:
+    """Five latents, chunks of 3, window 4, sink 1: each sees the sink, the last three, and itself."""
+    window = WindowConfig(window_latents=4)
+    seen = {
+        query: keys
+        for group in plan_groups(window, 5, "own_window")
+        for queries, keys in zip(group.queries, group.keys, strict=True)
+        for query in queries
+    }
+    last = (0, 2, 3, 4)
+    assert seen == {0: last, 1: (0, 1, 2, 3, 4), 2: last, 3: last, 4: last}
+    assert position_of_latents(window, 5, "own_window") == [0, -1, 0, 1, 2]
+    assert position_of_latents(WindowConfig(window_latents=5), 11, "own_window")[:5] == [0, 0, 1, 2, 3]
+
+
 windows = st.builds(
     lambda chunk, sink, more: WindowConfig(
         chunk_latents=chunk,
-        sink_latents=min(sink, chunk),
-        window_latents=None if more is None else chunk + min(sink, chunk) + more,
+        sink_latents=sink,
+        window_latents=None if more is None else chunk + sink + more,
     ),
     st.integers(1, 4),
     st.integers(0, 4),

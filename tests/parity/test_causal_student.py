@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,9 @@ from lipforcing_core.diffusion.schedule import add_noise, x0_from_velocity
 from lipforcing_core.models.causal import CausalStudent, WindowConfig
 from lipforcing_core.models.conditions import Conditions, EncodedConditions
 from lipforcing_core.models.kv_cache import KVCache
-from lipforcing_core.models.window import plan_groups, position_of_latents
+from lipforcing_core.models.window import RolloutPositions, plan_groups, position_of_latents
 from tests.parity.filler import Vectors, assert_close, fill_module, load_vectors
-from tests.parity.test_omniavatar import dit_config
+from tests.parity.test_omniavatar import dit_config, keep_mask
 
 
 @pytest.fixture(scope="module")
@@ -37,26 +39,57 @@ def check_rollout(vectors: Vectors, case: dict[str, Any], whole_clip_cache: bool
     name, atol, data = case["name"], case["atol"], vectors.of(case["name"])
     student = build(vectors, case)
     encoded = student.cache_text(encode(vectors, case, student))
-    num_latents, chunk = case["latent_frames"], case["chunk_size"]
-    needs_all = whole_clip_cache or student.window.window_latents is None
+    positions: RolloutPositions = "window" if case["use_dynamic_rope"] else "absolute"
+    num_latents, budget = case["latent_frames"], student.window.past_budget
+    needs_all = whole_clip_cache or budget is None
     cache = student.new_cache(
-        case["batch"], case["height"], case["width"], capacity=num_latents if needs_all else None
+        case["batch"],
+        case["height"],
+        case["width"],
+        capacity=max(num_latents, budget or 0) if needs_all else None,
     )
-    stored: dict[str, list[Tensor]] = {}
-    for b, start in enumerate(range(0, num_latents, chunk)):
-        part = slice(start, start + chunk)
-        conditions, x = encoded.chunk(start, start + chunk), data["in.noise"][:, :, part]
+    stored = record_writes(cache)
+    for b, (start, stop) in enumerate(chunks_of(data)):
+        part = slice(start, stop)
+        conditions, x = encoded.chunk(start, stop), data["in.noise"][:, :, part]
         for step, t in enumerate(case["t_list"][:-1]):
-            x0 = x0_from_velocity(x, student.denoise_chunk(x, t, conditions, cache), t)
+            velocity = student.denoise_chunk(x, t, conditions, cache, positions=positions)
+            x0 = x0_from_velocity(x, velocity, t)
             assert_close(x0, data[f"out.chunk{b}.step{step}.x0"], atol, f"{name} chunk {b} step {step}")
             if case["t_list"][step + 1] > 0:
                 x = add_noise(x0, data["in.eps"][:, :, part], case["t_list"][step + 1])
                 want = data[f"out.chunk{b}.step{step}.renoised"]
                 assert_close(x, want, atol, f"{name} chunk {b} step {step} renoised")
-        velocity = student.denoise_chunk(x0, 0.0, conditions, cache)
+        velocity = student.denoise_chunk(x0, 0.0, conditions, cache, positions=positions)
         assert_close(velocity, data[f"out.chunk{b}.cache_update.flow"], atol, f"{name} chunk {b} store call")
-        student.store_chunk(x0, conditions, cache)
+        student.store_chunk(x0, conditions, cache, positions=positions)
         check_cache(cache, stored, {k.removeprefix(f"out.chunk{b}.cache."): v for k, v in data.items()}, case)
+    assert stop == num_latents
+
+
+def chunks_of(data: dict[str, Tensor]) -> Iterator[tuple[int, int]]:
+    """The chunks as the vectors have them."""
+    start = 0
+    for b in itertools.count():
+        first_prediction = data.get(f"out.chunk{b}.step0.x0")
+        if first_prediction is None:
+            return
+        yield start, start + first_prediction.shape[2]
+        start += first_prediction.shape[2]
+
+
+def record_writes(cache: KVCache) -> dict[str, list[Tensor]]:
+    """Everything that is written to the cache from now on, latent by latent: ``blockI.k`` and ``blockI.v``."""
+    stored: dict[str, list[Tensor]] = {}
+    write = cache.write
+
+    def recording(layer: int, k_BTPNE: Tensor, v_BTPNE: Tensor) -> None:
+        stored.setdefault(f"block{layer}.k", []).extend(k_BTPNE.unbind(dim=1))
+        stored.setdefault(f"block{layer}.v", []).extend(v_BTPNE.unbind(dim=1))
+        write(layer, k_BTPNE, v_BTPNE)
+
+    cache.write = recording  # type: ignore[method-assign]
+    return stored
 
 
 def check_cache(
@@ -64,7 +97,7 @@ def check_cache(
 ) -> None:
     """The reference keeps a buffer as long as the window; ours drops latents that no later chunk can see.
 
-    So the latents are collected as they are stored, and put where the reference has them.
+    So what was written is put where the reference has it; what ours holds of it is compared with that.
     """
     tokens = cache.keys[0].shape[2]
     assert int(want["global_end"]) == cache.num_latents * tokens
@@ -73,12 +106,14 @@ def check_cache(
     if len(held) > window:
         held = held[: case["sink_size"]] + held[len(held) - (window - case["sink_size"]) :]
     assert int(want["local_end"]) == len(held) * tokens
-    chunk = case["chunk_size"]
+    kept = list(range(cache.num_latents))
+    if len(kept) > cache.capacity:
+        sink = cache.window.sink_latents
+        kept = kept[:sink] + kept[len(kept) - (cache.capacity - sink) :]
     for layer in range(len(cache.keys)):
         for kind, buffer in (("k", cache.keys[layer]), ("v", cache.values[layer])):
             key = f"block{layer}.{kind}"
-            newest = buffer[:, cache.held - chunk : cache.held].clone()
-            stored.setdefault(key, []).extend(newest.unbind(dim=1))
+            assert torch.equal(buffer[:, : cache.held], torch.stack([stored[key][i] for i in kept], dim=1))
             if key in want:
                 got = torch.cat([stored[key][i] for i in held], dim=1)
                 assert_close(got, want[key][:, : got.shape[1]], case["atol"], f"{case['name']} cache {key}")
@@ -111,14 +146,20 @@ def check_plan(window: WindowConfig, num_latents: int, positions: Any, data: dic
 
 def encode(vectors: Vectors, case: dict[str, Any], student: CausalStudent) -> EncodedConditions:
     data, frames = vectors.of(case["name"]), 4 * case["latent_frames"] - 3
+    audio = data.get("in.audio_emb", vectors.tensors.get("common.in.audio_emb"))
     return student.encode_conditions(
         Conditions(
             text_BLD=data["in.text_embeds"],
-            audio_BND=vectors.tensors["common.in.audio_emb"][:, :frames],
+            audio_BND=None if audio is None else audio[:, :frames].expand(case["batch"], -1, -1),
             reference_BC1HW=data["in.ref_latent"],
-            keep_mask_HW=data["in.mask"],
+            keep_mask_HW=keep_mask(
+                data["in.mask"],
+                batch=case["batch"],
+                num_latents=case["latent_frames"],
+                first_latent_masked=case.get("mask_all_frames", True),
+            ),
             masked_video_BCTHW=data["in.masked_video"],
-            reference_sequence_BCTHW=data["in.ref_sequence"],
+            reference_sequence_BCTHW=data.get("in.ref_sequence"),
         )
     )
 

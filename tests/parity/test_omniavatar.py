@@ -42,11 +42,12 @@ def check_case(vectors: Vectors, case: dict[str, Any]) -> None:
     encoded = model.encode_conditions(cond)
     assert encoded.y_BCTHW is not None
     assert torch.equal(encoded.y_BCTHW, data["mid.y"])
-    assert encoded.audio_BPTD is not None
-    packed = model.audio_proj(cond.audio_BND, starts_clip=True)
-    seen = {"audio_proj": packed[:, :, None, None]}
-    for index in range(model.config.num_audio_projections):
-        seen[f"audio_cond{index}"] = encoded.audio_BPTD[:, index, :, None, None]
+    seen: dict[str, Tensor] = {}
+    if cond.audio_BND is not None:
+        assert encoded.audio_BPTD is not None
+        seen["audio_proj"] = model.audio_proj(cond.audio_BND, starts_clip=True)[:, :, None, None]
+        for index in range(model.config.num_audio_projections):
+            seen[f"audio_cond{index}"] = encoded.audio_BPTD[:, index, :, None, None]
     grid = model.config.token_grid(*data["in.x"].shape[-2:])
     patches_BTPD = model._embed(data["in.x"], encoded)
     seen["patch_embedding"] = patches_BTPD.permute(0, 3, 1, 2).unflatten(3, grid)
@@ -69,19 +70,26 @@ def run(model: WanTransformer, data: dict[str, Tensor], encoded: EncodedConditio
     return model(data["in.x"], data["in.timestep"].double() / 1000, encoded)
 
 
+def keep_mask(mask_HW: Tensor, *, batch: int, num_latents: int, first_latent_masked: bool) -> Tensor:
+    """The mask as it is, or one for every latent that keeps all of latent 0."""
+    if first_latent_masked:
+        return mask_HW
+    mask_BTHW = mask_HW.expand(batch, num_latents, -1, -1).clone()
+    mask_BTHW[:, 0] = 1
+    return mask_BTHW
+
+
 def conditions(data: dict[str, Tensor], *, first_latent_masked: bool) -> Conditions:
-    keep_mask = data["in.mask"]
-    if not first_latent_masked:
-        batch, _, num_latents = data["in.x"].shape[:3]
-        keep_mask = keep_mask.expand(batch, num_latents, -1, -1).clone()
-        keep_mask[:, 0] = 1
+    batch, _, num_latents = data["in.x"].shape[:3]
     return Conditions(
         text_BLD=data["in.context"],
-        audio_BND=data["in.audio_emb"],
+        audio_BND=data.get("in.audio_emb"),
         reference_BC1HW=data["in.ref_latent"],
-        keep_mask_HW=keep_mask,
-        masked_video_BCTHW=data["in.masked_video"],
-        reference_sequence_BCTHW=data["in.ref_sequence"],
+        keep_mask_HW=keep_mask(
+            data["in.mask"], batch=batch, num_latents=num_latents, first_latent_masked=first_latent_masked
+        ),
+        masked_video_BCTHW=data.get("in.masked_video"),
+        reference_sequence_BCTHW=data.get("in.ref_sequence"),
     )
 
 
@@ -96,7 +104,7 @@ def build(vectors: Vectors, case: dict[str, Any]) -> WanTransformer:
 
 def dit_config(vectors: Vectors, text_len: int) -> DiTConfig:
     settings = vectors.meta["config"]
-    audio_width = vectors.meta["state_dict"]["audio_proj.proj.weight"][1] // 4
+    audio_projection = vectors.meta["state_dict"].get("audio_proj.proj.weight")
     same = ("dim", "ffn_dim", "num_heads", "num_layers", "text_dim", "freq_dim", "eps")
     return DiTConfig(
         **{key: settings[key] for key in same},
@@ -104,6 +112,6 @@ def dit_config(vectors: Vectors, text_len: int) -> DiTConfig:
         in_channels=settings["in_dim"],
         out_channels=settings["out_dim"],
         patch_size=tuple(settings["patch_size"]),
-        audio_dim=audio_width,
+        audio_dim=None if audio_projection is None else audio_projection[1] // 4,
         audio_hidden=settings["audio_hidden_size"],
     )

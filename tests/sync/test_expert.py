@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.products import file_sha256
 from lipforcing_core.sync.expert import load_sync_expert
 from lipforcing_core.sync.nano import (
     EMBEDDING_SCALE,
@@ -127,8 +128,24 @@ def test_syncnet_checkpoint_errors_name_the_key(tmp_path: Path) -> None:
     with pytest.raises(IncompatibleCheckpointError, match=r"netcnnlip\.0\.bias is missing"):
         load_sync_expert("syncnet-v2", path)
     path.write_bytes(b"not a checkpoint")
-    with pytest.raises(IncompatibleCheckpointError, match="no weight file|damaged"):
+    with pytest.raises(IncompatibleCheckpointError, match=r"no weight file|damaged"):
         load_sync_expert("syncnet-v2", path)
+
+
+def test_a_syncnet_file_fills_the_network(tmp_path: Path) -> None:
+    """The public file is from 2016, before batch norms counted their batches."""
+    torch.manual_seed(0)
+    state = {name: value + torch.rand_like(value.float()) for name, value in SyncNetV2().state_dict().items()}
+    old = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    path = tmp_path / "syncnet_v2.model"
+    torch.save(old, path, _use_new_zipfile_serialization=False)
+    loaded = load_sync_expert("syncnet-v2", path)
+    assert loaded.backend_id == f"syncnet-v2@sha256:{file_sha256(path)[:12]}"
+    network = loaded._network  # type: ignore[attr-defined]
+    assert not network.training
+    filled = network.state_dict()
+    assert filled.keys() == state.keys()
+    torch.testing.assert_close({name: filled[name] for name in old}, old, rtol=0, atol=0)
 
 
 def test_nano_checkpoint_errors(tmp_path: Path) -> None:
