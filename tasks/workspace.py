@@ -9,7 +9,7 @@ from lipforcing_core.errors import BadInputError
 from lipforcing_core.products import StepStore
 from lipforcing_core.weights.registry import require_weight
 
-DETECTOR_WEIGHTS = {"scrfd": "scrfd-500m", "yunet": "yunet"}
+DETECTOR_WEIGHTS = {"scrfd": "scrfd-500m", "yunet": "yunet", "buffalo_l": "insightface-buffalo-l"}
 
 
 @dataclass(frozen=True)

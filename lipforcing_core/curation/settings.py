@@ -21,8 +21,11 @@ class CurationSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    detector: str = Field("lbp", description="Face detector: lbp, scrfd or yunet.")
-    detector_model: Path | None = Field(None, description="Model file of the detector.")
+    detector: str = Field("lbp", description="Face detector: lbp, scrfd, yunet or buffalo_l.")
+    detector_model: Path | None = Field(
+        None,
+        description="Model file of the detector; of buffalo_l det_10g.onnx, with 2d106det.onnx beside it.",
+    )
     sync_expert: str = Field("nano", description="Sync expert: nano or syncnet-v2.")
     sync_weights: Path | None = Field(None, description="Weight file of the sync expert.")
     quality: str = Field("piqe", description="Picture quality: piqe or hyperiqa.")

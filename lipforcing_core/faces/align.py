@@ -1,8 +1,13 @@
-"""The canonical face crop: a three-point similarity to LatentSync's template, and the warp that cuts it.
+"""The canonical face crop: a three-point similarity to LatentSync's template, and the warps that cut it.
 
 Two pixel grids appear. The *template crop* is 420 wide and 560 high (at resolution 512);
 ``Alignment.matrices_F23`` maps frame pixels to it. The *square crop* that models see is the same picture
 stretched to size x size. Coordinates are (x right, y down) with whole numbers at pixel centres.
+
+``warp_face`` is this project's way to the square crop and the one that curation, streaming and metrics call: one
+warp, so one loss of sharpness, and no aliasing on large faces. ``warp_face_latentsync`` repeats the reference (method
+F.2, step 6), which the released checkpoints were trained on; take it to give such a checkpoint exactly the
+pixels of its training, or to repeat a published figure.
 """
 
 from __future__ import annotations
@@ -123,6 +128,34 @@ def warp_face(frame: np.ndarray, matrix: np.ndarray, size: int = RESOLUTION) -> 
         frame,
         to_square,
         (size, size),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(FILL_VALUE, FILL_VALUE, FILL_VALUE),
+    )
+
+
+def warp_face_latentsync(
+    frame: np.ndarray, matrix: np.ndarray, *, resolution: int = RESOLUTION
+) -> np.ndarray:
+    """The reference's square crop [resolution, resolution, 3] uint8 of a [H, W, 3] uint8 frame (method F.2, step 6).
+
+    ``template_crop``, truncated to uint8, then stretched to the square with Lanczos. ``matrix`` and ``resolution``
+    belong together. It differs from ``warp_face`` by about one grey level on average, by more at edges, and aliases
+    where the face is larger than the crop.
+    """
+    template = template_crop(frame, matrix, resolution).astype(np.uint8)
+    return cv2.resize(template, (resolution, resolution), interpolation=cv2.INTER_LANCZOS4)
+
+
+def template_crop(frame: np.ndarray, matrix: np.ndarray, resolution: int = RESOLUTION) -> np.ndarray:
+    """The reference's warp to the crop of ``template_size(resolution)``: [height, width, 3] float32 in 0..255.
+
+    Bilinear; outside the [H, W, 3] uint8 frame it is grey 127.
+    """
+    return cv2.warpAffine(
+        frame.astype(np.float32),
+        np.asarray(matrix, dtype=np.float64),
+        template_size(resolution),
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=(FILL_VALUE, FILL_VALUE, FILL_VALUE),

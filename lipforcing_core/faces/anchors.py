@@ -1,7 +1,7 @@
 """The three points that place a face: centre of the left brow, centre of the right brow, and nose.
 
-LatentSync takes them from 106 landmarks (method F.2). Our detectors give five points or only a box, so the
-three are derived by fixed rules, in the picture's sense of left and right.
+LatentSync takes them from 106 landmarks (method F.2, step 2), and so do we where a detector gives them. From five
+points, or only a box, the three are derived by fixed rules. Left and right are those of the picture.
 """
 
 from __future__ import annotations
@@ -9,6 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from lipforcing_core.faces.detect import Face
+
+# Rows of InsightFace's 106 landmarks whose means are the three points.
+LEFT_BROW_ROWS = (43, 48, 49, 50, 51)
+RIGHT_BROW_ROWS = (101, 102, 103, 104, 105)
+NOSE_ROWS = (74, 77, 83, 86)
 
 # From eyes, nose tip and mouth corners. With e = right eye - left eye and v = mouth centre - eye centre: a
 # brow lies BROW_OUT * e further out than its eye and BROW_UP * v above it; the nose point (between tip,
@@ -25,10 +30,22 @@ BOX_NOSE = (0.50, 0.58)
 
 
 def anchors_of(face: Face) -> np.ndarray:
-    """Left brow, right brow, nose in frame pixels: [3, 2] float64."""
+    """Left brow, right brow, nose in frame pixels: [3, 2] float64, by the best rule that the face allows."""
+    if face.landmarks106 is not None:
+        return anchors_from_landmarks(face.landmarks106)
     if face.points is None:
         return anchors_from_box(np.array(face.box_xyxy))
     return anchors_from_points(face.points)
+
+
+def anchors_from_landmarks(landmarks106: np.ndarray) -> np.ndarray:
+    """The three points from InsightFace's 106 landmarks: [..., 106, 2] to [..., 3, 2], whole pixels.
+
+    As LatentSync does it, the landmarks are rounded before the means and the means once more, half to even.
+    """
+    whole = np.round(np.asarray(landmarks106, dtype=np.float64))
+    groups = (LEFT_BROW_ROWS, RIGHT_BROW_ROWS, NOSE_ROWS)
+    return np.round(np.stack([whole[..., rows, :].mean(axis=-2) for rows in groups], axis=-2))
 
 
 def anchors_from_points(points: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Face detectors behind one protocol.
 
 ``lbp`` needs no file and finds frontal faces as boxes; ``scrfd`` and ``yunet`` need a model file and also
-give five points. Each lives in a module of its own and is imported only when asked for.
+give five points; ``buffalo_l`` needs two files and gives 106 landmarks besides. Each lives in a module of
+its own and is imported only when asked for.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 from lipforcing_core.errors import BadInputError, MissingWeightsError
 from lipforcing_core.products import file_sha256
 
-DETECTOR_NAMES = ("lbp", "scrfd", "yunet")
+DETECTOR_NAMES = ("lbp", "scrfd", "yunet", "buffalo_l")
+BUFFALO_LANDMARKS_FILE = "2d106det.onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +27,13 @@ class Face:
 
     ``points`` is [5, 2] float64 (x, y): the eye, then the other eye, nose tip, mouth corner, other mouth
     corner, the one further left in an upright picture first; None where the detector gives a box only.
+    ``landmarks106`` is [106, 2] float64 (x, y) in InsightFace's order, from a detector that gives them besides.
     """
 
     box_xyxy: tuple[float, float, float, float]
     score: float
     points: np.ndarray | None = None
+    landmarks106: np.ndarray | None = None
 
     @property
     def width(self) -> float:
@@ -91,9 +95,10 @@ def load_detector(
     sha256: str | None = None,
     face_filter: FaceFilter | None = None,
 ) -> FaceDetector:
-    """The detector called ``name``: ``lbp`` (default, no file), ``scrfd`` or ``yunet`` (an ONNX file each).
+    """The detector called ``name``: ``lbp`` (default, no file), ``scrfd``, ``yunet`` (one ONNX file) or ``buffalo_l``.
 
-    With ``sha256`` the file must have that hash. ``face_filter`` replaces the default ``FaceFilter()``.
+    The last takes the path of ``det_10g.onnx`` and reads ``2d106det.onnx`` beside it. With ``sha256`` the file at
+    ``model_path`` must have that hash. ``face_filter`` replaces the default ``FaceFilter()``.
     Raises ``BadInputError`` for an unknown name, an unexpected hash or a file that is no such model, and
     ``MissingWeightsError`` where a needed file is absent.
     """
@@ -114,19 +119,47 @@ def load_detector(
 
         path, digest = _checked_model(model_path, "yunet", sha256)
         return YunetDetector(path, sha256=digest, face_filter=face_filter)
+    if name == "buffalo_l":
+        from lipforcing_core.faces.buffalo import BuffaloDetector
+
+        path, digest = _checked_model(model_path, "insightface-buffalo-l", sha256)
+        landmarks_path, landmarks_digest = _checked_model(
+            detector_files(name, path)[1], "insightface-buffalo-l", None, file_name=BUFFALO_LANDMARKS_FILE
+        )
+        return BuffaloDetector(
+            path,
+            landmarks_path,
+            boxes_sha256=digest,
+            landmarks_sha256=landmarks_digest,
+            face_filter=face_filter,
+        )
     raise BadInputError(f"unknown face detector {name!r}; known: {', '.join(DETECTOR_NAMES)}")
 
 
-def _checked_model(path: Path | None, weight_name: str, expected: str | None) -> tuple[Path, str]:
-    """The model file and its SHA-256; looked at before any library that might download a missing file."""
+def detector_files(name: str, model_path: Path | None) -> list[Path]:
+    """The files that ``load_detector(name, model_path)`` reads: besides the name, all that its results depend on."""
+    if model_path is None:
+        return []
+    beside = [model_path.with_name(BUFFALO_LANDMARKS_FILE)] if name == "buffalo_l" else []
+    return [model_path, *beside]
+
+
+def _checked_model(
+    path: Path | None, weight_name: str, expected: str | None, *, file_name: str | None = None
+) -> tuple[Path, str]:
+    """The model file and its SHA-256; looked at before any library that might download a missing file.
+
+    ``file_name`` is given for a file that must stand beside the one whose path the user gave.
+    """
     if path is None or not Path(path).is_file():
         from lipforcing_core.weights.registry import find_weight
 
         spec = find_weight(weight_name)
         problem = "no model file was given" if path is None else f"{path} does not exist"
+        remedy = "give its path" if file_name is None else "put it there"
         raise MissingWeightsError(
-            f"face detector {spec.name}: {problem}. Get {Path(spec.file).name} from {spec.source}, "
-            f"{spec.url} (licence: {spec.licence}), and give its path; "
+            f"face detector {spec.name}: {problem}. Get {file_name or Path(spec.file).name} from {spec.source}, "
+            f"{spec.url} (licence: {spec.licence}), and {remedy}; "
             "or use the detector 'lbp', which needs no file."
         )
     digest = file_sha256(path)

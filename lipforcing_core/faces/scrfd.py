@@ -12,6 +12,7 @@ import numpy as np
 
 from lipforcing_core.errors import BadInputError
 from lipforcing_core.faces.detect import Face, FaceFilter
+from lipforcing_core.faces.onnx_session import open_session
 
 INPUT_SIZE = (640, 640)
 OVERLAP_THRESHOLD = 0.4
@@ -20,19 +21,24 @@ OVERLAP_THRESHOLD = 0.4
 class ScrfdDetector:
     """``FaceDetector`` on an SCRFD model with key points: ``scrfd_500m_kps.onnx``, buffalo_l's ``det_10g.onnx``.
 
-    Frames are handed over as BGR, which the model was trained on.
+    Frames are handed over as BGR, which the model was trained on, unless ``to_bgr`` is off. ``input_size`` (width,
+    height) is that of the search, for a file that does not fix it.
     Raises ``BadInputError`` where the file is no SCRFD model with key points.
     """
 
-    def __init__(self, path: Path, *, sha256: str, face_filter: FaceFilter) -> None:
-        import onnxruntime
+    def __init__(
+        self,
+        path: Path,
+        *,
+        sha256: str,
+        face_filter: FaceFilter,
+        input_size: tuple[int, int] = INPUT_SIZE,
+        to_bgr: bool = True,
+    ) -> None:
         from insightface.model_zoo import SCRFD
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
         try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            self._model = SCRFD(model_file=str(path), session=session)
+            self._model = SCRFD(model_file=str(path), session=open_session(path))
         except Exception as error:  # onnxruntime has one exception class per failure, without a common base
             raise BadInputError(f"{path} is not a usable SCRFD model: {error}") from error
         if not self._model.use_kps:
@@ -40,14 +46,16 @@ class ScrfdDetector:
                 f"{path} has no key-point outputs; give an SCRFD model with them (*_kps.onnx)"
             )
         self._model.prepare(
-            -1, input_size=INPUT_SIZE, det_thresh=face_filter.min_score, nms_thresh=OVERLAP_THRESHOLD
+            -1, input_size=input_size, det_thresh=face_filter.min_score, nms_thresh=OVERLAP_THRESHOLD
         )
         self._filter = face_filter
+        self._to_bgr = to_bgr
         self.backend_id = f"scrfd-{path.stem}@sha256:{sha256[:12]}"
 
     def detect(self, frame: np.ndarray) -> list[Face]:
         """Usable faces in a [H, W, 3] uint8 RGB frame, the largest first, with five points each."""
-        boxes, points = self._model.detect(np.ascontiguousarray(frame[..., ::-1]))
+        picture = frame[..., ::-1] if self._to_bgr else frame
+        boxes, points = self._model.detect(np.ascontiguousarray(picture))
         faces = [
             Face(
                 box_xyxy=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),

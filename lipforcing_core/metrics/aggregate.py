@@ -14,7 +14,7 @@ import numpy as np
 
 from lipforcing_core.metrics.backends import Backends
 from lipforcing_core.metrics.bootstrap import Interval, bootstrap_mean, bootstrap_statistic, paired_difference
-from lipforcing_core.metrics.distribution import ClusteredFeatures, frechet_from_moments
+from lipforcing_core.metrics.distribution import resampled_distance
 from lipforcing_core.metrics.item_result import IMAGE, VIDEO, ItemResult
 from lipforcing_core.metrics.protocol import Protocol
 from lipforcing_core.metrics.registry import METRICS, Scope
@@ -125,11 +125,10 @@ def _aggregate_distances(
             continue
         truths = _by_person(common, people, [result.truth_features[kind] for result in common])
         origin = np.concatenate(truths).mean(axis=0, dtype=np.float64)
-        truth = ClusteredFeatures(truths, origin)
         distance: dict[str, Callable[[np.ndarray], float]] = {}
         for system in systems:
             clusters = _by_person(common, people, [result.features[system][kind] for result in common])
-            distance[system] = _memoised_distance(truth, ClusteredFeatures(clusters, origin))
+            distance[system] = _memoised(resampled_distance(truths, clusters, origin))
             interval = _set_interval(distance[system], len(people), len(common), seed, minimum=0.0)
             values.append(context.value(system, interval, num_vectors=num_vectors))
         for a, b in pairs:
@@ -199,17 +198,17 @@ def _by_person(
     ]
 
 
-def _memoised_distance(truth: ClusteredFeatures, other: ClusteredFeatures) -> Callable[[np.ndarray], float]:
-    """The distance as a function of the clusters' weights, remembered, since pairs ask for the same resamples."""
+def _memoised(distance: Callable[[np.ndarray], float]) -> Callable[[np.ndarray], float]:
+    """A function of the clusters' weights, remembered, since pairs ask for the same resamples."""
     known: dict[bytes, float] = {}
 
-    def distance(weights: np.ndarray) -> float:
+    def remembered(weights: np.ndarray) -> float:
         key = weights.tobytes()
         if key not in known:
-            known[key] = frechet_from_moments(truth.moments(weights), other.moments(weights))
+            known[key] = distance(weights)
         return known[key]
 
-    return distance
+    return remembered
 
 
 def _difference(

@@ -6,6 +6,7 @@ differences are weighted per channel, averaged over space and summed over layers
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
@@ -99,7 +100,8 @@ def load_perceptual(
     path = weight_file(name, backbone, instead="lpips-random-conv-v1")
     find_weight(name).files[0].check_content(path)
     network = lpips_network(LPIPS_BACKBONES[name], path)
-    return Lpips(network, f"lpips0.1.4-{LPIPS_BACKBONES[name]}@sha256:{file_sha256(path)[:12]}")
+    implementation = f"lpips{version('lpips')}-{LPIPS_BACKBONES[name]}"
+    return Lpips(network, f"{implementation}@sha256:{file_sha256(path)[:12]}")
 
 
 def lpips_network(backbone: str, path: Path) -> nn.Module:

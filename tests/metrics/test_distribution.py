@@ -6,11 +6,13 @@ from safetensors.numpy import load_file
 from scipy.linalg import sqrtm
 
 from lipforcing_core.metrics.distribution import (
+    WIDE,
     ClusteredFeatures,
     Moments,
     frechet_distance,
     frechet_from_moments,
     moments,
+    resampled_distance,
 )
 
 
@@ -70,11 +72,6 @@ def test_too_few_or_broken_vectors_are_refused():
         frechet_distance(np.zeros((3, 3)), np.zeros((5, 4)))
 
 
-def test_rank_deficiency_is_known():
-    assert moments(samples(0, 8, 8)).is_rank_deficient
-    assert not moments(samples(0, 9, 8)).is_rank_deficient
-
-
 def test_clusters_give_the_moments_of_the_repeated_vectors():
     clusters = [samples(k, 4 + k, 3, shift=100.0) for k in range(3)]
     origin = np.concatenate(clusters).mean(axis=0)
@@ -84,7 +81,21 @@ def test_clusters_give_the_moments_of_the_repeated_vectors():
     assert found.n == expected.n
     np.testing.assert_allclose(found.mean + origin, expected.mean)
     np.testing.assert_allclose(found.covariance, expected.covariance, atol=1e-9)
-    assert grouped.num_vectors == 15
+
+
+@pytest.mark.parametrize("width", [WIDE - 200, WIDE + 40])
+@pytest.mark.parametrize("vectors_each", [3, 60])
+def test_resampled_distance_is_that_of_the_repeated_vectors(width: int, vectors_each: int) -> None:
+    """Narrow and wide features take different ways; few and many vectors for the width."""
+    truth = [samples(k, vectors_each + k, width, shift=5.0) for k in range(6)]
+    other = [samples(10 + k, vectors_each + 1, width, shift=5.5) for k in range(6)]
+    distance = resampled_distance(truth, other, np.concatenate(truth).mean(axis=0))
+    for weights in (np.ones(6), np.array([1.0, 0.0, 3.0, 1.0, 0.0, 1.0])):
+        taken = [
+            np.concatenate([c for c, w in zip(s, weights, strict=True) for _ in range(int(w))])
+            for s in (truth, other)
+        ]
+        assert distance(weights) == pytest.approx(frechet_distance(*taken), rel=1e-9)
 
 
 def test_reference_vectors(parity_dir):
