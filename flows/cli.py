@@ -36,6 +36,11 @@ app.add_typer(puppets_app, name="puppets")
 console = Console(highlight=False)
 
 INTERRUPTED = 130
+NANO = "\nA nano model knows only the puppets it was trained on: on real people expect moving, blurred lips."
+SLOW = (
+    "[yellow]slow:[/yellow] a model of preset {preset} is made for a GPU; on a CPU a second of video takes minutes to "
+    "hours, and the 14B model 40 GB of memory"
+)
 
 
 USER_ERRNOS = {
@@ -50,6 +55,14 @@ class OutputFormat(StrEnum):
     CSV = "csv"
     JSON = "json"
     MARKDOWN = "markdown"
+
+
+class Device(StrEnum):
+    """Where a model runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
 
 
 @dataclass
@@ -147,31 +160,48 @@ def curate(
     )
 
 
-@app.command(epilog="Example: [bold]lipforcing generate talk.mp4 speech.wav -o synced.mp4[/bold]")
+@app.command(
+    epilog="Examples: [bold]lipforcing generate talk.mp4 speech.wav -o synced.mp4[/bold]  "
+    "[bold]lipforcing generate talk.mp4 speech.wav -o synced.mp4 --model lipforcing-14b --device cuda[/bold]"
+)
 def generate(
     context: typer.Context,
     video: Annotated[Path, typer.Argument(help="The video whose lips are redrawn.")],
     audio: Annotated[Path, typer.Argument(help="The speech that drives them (any audio or video file).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .mp4 to write.")],
     model: Annotated[
-        Path | None, typer.Option(help="Model bundle; default: the student of the last demo.")
+        str | None,
+        typer.Option(
+            help="A model bundle, or a released student (lipforcing-14b); default: the student of the last demo."
+        ),
     ] = None,
+    device: Annotated[
+        Device, typer.Option(help="auto: the GPU, if there is one, for all but the embedded models.")
+    ] = Device.AUTO,
     detector: Annotated[str, typer.Option(help="Face detector: lbp, scrfd or yunet.")] = "lbp",
     detector_model: Annotated[Path | None, typer.Option(help="Model file of scrfd or yunet.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 42,
 ) -> None:
-    """Re-sync a video to a speech track, streaming, chunk by chunk."""
+    """Re-sync a video to a speech track, streaming, chunk by chunk.
+
+    A released student and its codec and encoders are read from the weights folder (`lipforcing weights fetch`).
+    """
     from lipforcing_core.metrics.speed import speed_values
+    from lipforcing_core.streaming.backends import choose_device, is_embedded
+    from lipforcing_core.streaming.bundle import find_model, model_preset, require_files
     from lipforcing_core.streaming.files import check_files
-    from tasks.generation import GenerationJob, generate_file
+    from tasks.generation import GenerationJob, generate_file, load_model
     from tasks.progress import step
 
-    bundle = model or context.obj.workspace.runs / "demo" / "latest" / "models" / "distilled"
-    if model is None and not bundle.exists():
+    workspace: Workspace = context.obj.workspace
+    demo_model = workspace.runs / "demo" / "latest" / "models" / "distilled"
+    if model is None and not demo_model.exists():
         raise BadInputError(
             "no demo has run in this workspace: run `lipforcing demo`, or give a bundle with --model"
         )
     check_files(video, audio, output)
+    bundle = demo_model if model is None else find_model(model)
+    preset = model_preset(bundle)
     job = GenerationJob(
         name=output.name,
         video=video,
@@ -179,17 +209,30 @@ def generate(
         bundle=bundle,
         seed=seed,
         detector=detector,
-        detector_model=context.obj.workspace.detector_model(detector, detector_model),
+        detector_model=workspace.detector_model(detector, detector_model),
+        weights=workspace.weights,
+        device=choose_device(device.value, preset),
     )
+    loaded = None
+    if not is_embedded(preset):
+        require_files(job.bundle, job.weights)
+        if job.device == "cpu":
+            console.print(SLOW.format(preset=escape(preset.name)), soft_wrap=True)
+        with step(f"load {job.bundle} (MB)") as advance:
+            loaded = load_model(
+                job.bundle,
+                job.weights,
+                job.device,
+                lambda done, total: advance(done // 1_000_000, total // 1_000_000),
+            )
     with step(f"generate {output.name}") as advance:
-        report = generate_file(job, output, advance)
+        report = generate_file(job, output, advance, bundle=loaded)
     speed = speed_values(report.ledger)
     console.print(
         f"{escape(str(output))}: {report.num_frames} frames by {report.model_id}, "
         f"{report.num_passed_through} of them without a face and passed through\n"
         f"pipeline {speed['fps_pipeline']:.1f} frames/s, first frames after {speed['ttff_pipeline_s']:.3f} s; "
-        f"end to end {speed['fps_end_to_end']:.1f} frames/s\n"
-        "A nano model knows only the puppets it was trained on: on real people expect moving, blurred lips.",
+        f"end to end {speed['fps_end_to_end']:.1f} frames/s" + (NANO if loaded is None else ""),
         soft_wrap=True,
     )
 

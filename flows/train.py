@@ -16,6 +16,7 @@ from lipforcing_core.curation.manifest import read_manifest
 from lipforcing_core.errors import BadInputError
 from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.products import atomic_path, content_key, file_sha256, write_json
+from lipforcing_core.streaming.backends import is_embedded
 from lipforcing_core.streaming.bundle import BundleKind, describe_bundle
 from lipforcing_core.training.dataset import ClipSource
 from tasks.progress import step
@@ -124,22 +125,30 @@ def training_clips(manifest: Path, sources: Collection[str] | None = None) -> li
 
 
 def trainable_preset(name: str) -> Preset:
-    """A preset that can be trained here. Raises ``BadInputError`` for one whose base has to be downloaded."""
+    """A preset that can be trained here. Raises ``BadInputError`` for one that builds on downloaded weights."""
     preset = load_preset(name)
-    if preset.base is None or preset.codec is None:
-        raise BadInputError(
-            f"preset {preset.name} starts from downloaded weights ({preset.backends.codec}, Wan 2.1), which this "
-            "version cannot load for training yet; preset nano trains here. See `lipforcing weights list`"
-        )
+    _check_trainable(preset)
     return preset
 
 
 def bundle_preset(bundle: Path, kind: BundleKind) -> Preset:
-    """The preset that a bundle was trained with. Raises ``BadInputError`` if it holds another kind of model."""
+    """The preset that a bundle was trained with.
+
+    Raises ``BadInputError`` if the bundle holds another kind of model, or its preset cannot be trained here.
+    """
     about = describe_bundle(bundle)
     if about.kind is not kind:
         raise BadInputError(f"{bundle} holds a {about.kind.value}, not a {kind.value}")
+    _check_trainable(about.preset)
     return about.preset
+
+
+def _check_trainable(preset: Preset) -> None:
+    if preset.base is None or not is_embedded(preset):
+        raise BadInputError(
+            f"preset {preset.name} builds on downloaded weights ({preset.backends.codec}, Wan 2.1), with which this "
+            "version generates but does not train; preset nano trains here"
+        )
 
 
 def check_output(output: Path) -> None:

@@ -1,28 +1,53 @@
-"""A model bundle: everything needed to run a trained model, in one folder.
+"""What is needed to run a trained model: from a bundle folder, or a released student from its registered file.
 
-``bundle.json`` (what it is), ``preset.json`` (the full preset), ``model.safetensors``, ``codec.safetensors``.
+A bundle folder holds ``bundle.json`` (what it is), ``preset.json`` (the full preset), ``model.safetensors`` and, for
+the embedded codec, ``codec.safetensors``. Other backends are read from the weights folder (``streaming.backends``).
+
+A released student (``lipforcing-14b``) needs no folder of its own: its 28 GB are read from where ``lipforcing weights
+fetch`` puts them. Its id carries the file's hash, which is computed once and remembered (``weights.digest``).
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.models.audio import AudioEncoder, LogMelEncoder
+from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError
+from lipforcing_core.models.audio import AudioEncoder
 from lipforcing_core.models.causal import CausalStudent
-from lipforcing_core.models.codec import BlockCodec, VideoCodec
-from lipforcing_core.models.text import HashTextEncoder, TextEncoder
+from lipforcing_core.models.codec import VideoCodec
 from lipforcing_core.models.wan import WanTransformer
-from lipforcing_core.presets import Preset
+from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.products import atomic_path, file_sha256, read_json, write_json
-from lipforcing_core.training.common import load_model
+from lipforcing_core.streaming.backends import (
+    load_audio_encoder,
+    load_codec,
+    load_prompts,
+    model_dtype,
+    needed_weights,
+    require_all,
+)
+from lipforcing_core.weights.digest import remembered_sha256
+from lipforcing_core.weights.load import load_network
+from lipforcing_core.weights.networks import fill_registered
+from lipforcing_core.weights.registry import find_weight
 
 FORMAT = 1
+OFFICIAL = {"lipforcing-14b": "14b"}
+"""Released students by registered name, and the preset of each."""
+
+ModelSource = Path | str
+"""A bundle folder, or the name of a released student."""
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all)."""
 
 
 class BundleKind(StrEnum):
@@ -36,8 +61,10 @@ class BundleKind(StrEnum):
 class Bundle:
     """A loaded model with its codec, audio encoder and text embeddings, in evaluation mode.
 
-    text_BLD, negative_text_BLD: ``[1, text_len, text_dim]`` of the preset's prompt and of the empty one.
-    model_id: ``kind-stage@sha256:...`` of the weights, written on everything the model makes.
+    Model and codec are on one device. text_BLD, negative_text_BLD: ``[1, text_len, text_dim]`` of the preset's prompt
+    and of the empty one, on the CPU.
+    model_id: ``kind-stage@sha256:...`` of the weights, or ``name@sha256:...`` of a released student; it is written on
+    everything the model makes.
     """
 
     kind: BundleKind
@@ -62,13 +89,14 @@ class BundleDescription:
 
 
 def save_bundle(
-    folder: Path, *, kind: BundleKind, stage: str, preset: Preset, model_file: Path, codec_file: Path
+    folder: Path, *, kind: BundleKind, stage: str, preset: Preset, model_file: Path, codec_file: Path | None
 ) -> None:
-    """Write a bundle folder; it appears under its name only when complete."""
+    """Write a bundle folder; it appears under its name only when complete. ``codec_file``: of a fitted codec."""
     with atomic_path(folder) as temporary:
         temporary.mkdir(parents=True)
         shutil.copyfile(model_file, temporary / "model.safetensors")
-        shutil.copyfile(codec_file, temporary / "codec.safetensors")
+        if codec_file is not None:
+            shutil.copyfile(codec_file, temporary / "codec.safetensors")
         write_json(temporary / "preset.json", preset)
         sha256 = file_sha256(temporary / "model.safetensors")
         write_json(
@@ -97,52 +125,138 @@ def describe_bundle(folder: Path) -> BundleDescription:
     return BundleDescription(kind=kind, stage=stage, sha256=sha256, preset=preset)
 
 
-def load_bundle(folder: Path) -> Bundle:
-    """Load a bundle folder strictly: a missing, foreign or damaged part is an error that names it."""
+def load_bundle(
+    folder: Path,
+    *,
+    weights_dir: Path | None = None,
+    device: str = "cpu",
+    on_progress: Progress | None = None,
+) -> Bundle:
+    """Load a bundle folder strictly: a missing, foreign or damaged part is an error that names it.
+
+    weights_dir: where the files of backends that are not embedded lie; ``MissingWeightsError`` lists all that are not
+    there. on_progress: follows the transformer's weights.
+    """
     about = describe_bundle(folder)
     weights = folder / "model.safetensors"
     if not weights.is_file() or file_sha256(weights) != about.sha256:
         raise IncompatibleCheckpointError(f"{weights}: missing, truncated or changed since it was written")
-    preset = about.preset
-    model = build_model(about.kind, preset)
-    load_model(model, weights)
-    text_encoder = text_encoder_for(preset)
-    return Bundle(
-        kind=about.kind,
+    require_all(needed_weights(about.preset, weights_dir), weights_dir)
+    return _assemble(
+        about.kind,
+        about.preset,
         stage=about.stage,
         model_id=f"{about.kind.value}-{about.stage}@sha256:{about.sha256[:12]}",
-        preset=preset,
-        model=model.eval().requires_grad_(False),
-        codec=BlockCodec.load(folder / "codec.safetensors"),
-        audio_encoder=audio_encoder_for(preset),
-        text_BLD=text_encoder.encode([preset.schedule.prompt]),
-        negative_text_BLD=text_encoder.encode([""]),
+        fill=partial(load_network, files=weights, on_progress=on_progress),
+        weights_dir=weights_dir,
+        device=device,
+        codec_file=folder / "codec.safetensors",
     )
 
 
-def build_model(kind: BundleKind, preset: Preset) -> WanTransformer | CausalStudent:
-    """An untrained network of the preset's size."""
+def load_official(
+    name: str, *, weights_dir: Path, device: str = "cpu", on_progress: Progress | None = None
+) -> Bundle:
+    """Load a released student and its backends from the weights folder, in bfloat16 on every device.
+
+    In float32 the 14B model would take 57 GB. on_progress: follows the hash, where it is not remembered, and then
+    the transformer's weights. Raises ``BadInputError`` for a name that is not in ``OFFICIAL``, one
+    ``MissingWeightsError`` for all files that are not there, and ``IncompatibleCheckpointError`` for one that does not
+    fit.
+    """
+    preset = model_preset(name)
+    require_files(name, weights_dir)
+    return _assemble(
+        BundleKind.STUDENT,
+        preset,
+        stage="released",
+        model_id=f"{name}@sha256:{remembered_sha256(official_file(name, weights_dir), on_progress)[:12]}",
+        fill=partial(fill_registered, name=name, weights_dir=weights_dir, on_progress=on_progress),
+        weights_dir=weights_dir,
+        device=device,
+    )
+
+
+def official_file(name: str, weights_dir: Path) -> Path:
+    """The file of a released student; ``MissingWeightsError`` saying how to get it if it is not there."""
+    require_all([name], weights_dir)
+    (file,) = find_weight(name).tensor_files(weights_dir)
+    return file
+
+
+def find_model(text: str) -> ModelSource:
+    """What a user calls a model: a bundle folder, or the name of a released student (a folder wins).
+
+    Raises ``BadInputError`` if it is neither; the folder is not looked into.
+    """
+    if Path(text).is_dir():
+        return Path(text)
+    if text not in OFFICIAL:
+        raise BadInputError(
+            f"{text} is neither a folder with a model bundle nor a released student (known: {', '.join(OFFICIAL)})"
+        )
+    return text
+
+
+def model_preset(model: ModelSource) -> Preset:
+    """The preset of a model, read without its weights; errors as those of ``describe_bundle`` and ``load_official``."""
+    if isinstance(model, Path):
+        return describe_bundle(model).preset
+    if model not in OFFICIAL:
+        raise BadInputError(f"{model} is no released student (known: {', '.join(OFFICIAL)})")
+    return load_preset(OFFICIAL[model])
+
+
+def require_files(model: ModelSource, weights_dir: Path) -> None:
+    """Raise one ``MissingWeightsError`` for all registered files that the model needs and that are not there."""
+    own = [model] if isinstance(model, str) else []
+    require_all([*own, *needed_weights(model_preset(model), weights_dir)], weights_dir)
+
+
+def load_any(
+    model: ModelSource, *, weights_dir: Path, device: str = "cpu", on_progress: Progress | None = None
+) -> Bundle:
+    """``load_bundle`` or ``load_official``, as the model asks for."""
+    if isinstance(model, Path):
+        return load_bundle(model, weights_dir=weights_dir, device=device, on_progress=on_progress)
+    return load_official(model, weights_dir=weights_dir, device=device, on_progress=on_progress)
+
+
+def _assemble(
+    kind: BundleKind,
+    preset: Preset,
+    *,
+    stage: str,
+    model_id: str,
+    fill: Callable[..., None],
+    weights_dir: Path | None,
+    device: str,
+    codec_file: Path | None = None,
+) -> Bundle:
+    """Load the parts, the text encoder first: it is large, and gone before the transformer comes.
+
+    ``fill(network, dtype=..., device=...)`` reads the transformer's weights into a network on the meta device.
+    """
+    prompts = load_prompts(preset, weights_dir, device)
+    codec = load_codec(preset, weights_dir, device, codec_file=codec_file)
+    audio_encoder = load_audio_encoder(preset, weights_dir, device)
+    with torch.device("meta"):
+        model = _build_model(kind, preset)
+    fill(model, dtype=model_dtype(preset), device=device)
+    return Bundle(
+        kind=kind,
+        stage=stage,
+        model_id=model_id,
+        preset=preset,
+        model=model.eval().requires_grad_(False),
+        codec=codec,
+        audio_encoder=audio_encoder,
+        text_BLD=prompts.text_BLD,
+        negative_text_BLD=prompts.negative_text_BLD,
+    )
+
+
+def _build_model(kind: BundleKind, preset: Preset) -> WanTransformer | CausalStudent:
     if kind is BundleKind.STUDENT:
         return CausalStudent(preset.model.config(), preset.window.config())
     return WanTransformer(preset.model.config())
-
-
-def audio_encoder_for(preset: Preset) -> AudioEncoder:
-    """The audio encoder that the preset names."""
-    if preset.backends.audio == "log-mel":
-        return LogMelEncoder()
-    raise MissingWeightsError(_not_yet(preset, "audio encoder", preset.backends.audio))
-
-
-def text_encoder_for(preset: Preset) -> TextEncoder:
-    """The text encoder that the preset names."""
-    if preset.backends.text == "hash":
-        return HashTextEncoder(text_len=preset.model.text_len, text_dim=preset.model.text_dim)
-    raise MissingWeightsError(_not_yet(preset, "text encoder", preset.backends.text))
-
-
-def _not_yet(preset: Preset, part: str, name: str) -> str:
-    return (
-        f"preset {preset.name}: the {part} {name} needs weights that this version cannot load yet; "
-        "use preset nano, or see `lipforcing weights list`"
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -57,7 +58,9 @@ def generate_video(
 
     The output has floor(25 x audio seconds) frames; a shorter source is ping-ponged. Frames without a face are
     passed through untouched. Beside the file a ``.provenance.json`` says that it is synthetic, by which model,
-    from which source. Raises ``BadInputError`` for unusable inputs; nothing is left half-written.
+    from which source. An audio encoder that listens to the whole clip runs once, before the first chunk; beside the
+    waveform its features are all that grows with the clip. Raises ``BadInputError`` for unusable inputs; nothing is
+    left half-written.
     """
     started = time.perf_counter()
     check_files(source, audio, output)
@@ -74,9 +77,14 @@ def generate_video(
         cfr, silent = Path(scratch) / "source.mp4", Path(scratch) / "video.mp4"
         info = normalise(source, cfr, None)
         face = cleanup.enter_context(closing(SourceFace(cfr, detector, max_frames=num_frames)))
-        setup_s = {"normalise and track": time.perf_counter() - started}
+        tracked = time.perf_counter()
+        setup_s = {"normalise and track": tracked - started}
+        plan = generator.plan(num_frames)
+        features_of = _audio_features(audio_encoder, waveform, sum(plan))
+        if math.isinf(audio_encoder.lookahead_s):
+            setup_s["audio features"] = time.perf_counter() - tracked
         with VideoWriter(silent, width=info.width, height=info.height) as writer:
-            for chunk_frames in generator.plan(num_frames):
+            for chunk_frames in plan:
                 clock, stop = ChunkClock(), position + chunk_frames
                 kept = min(stop, num_frames) - position
                 with clock.stage(Stage.READ):
@@ -84,7 +92,7 @@ def generate_video(
                 with clock.stage(Stage.ALIGN):
                     faces = aligned_faces(frames, generator.size)
                 with clock.stage(Stage.AUDIO):
-                    features_FD = audio_encoder.encode_range(waveform, position, stop)
+                    features_FD = features_of(position, stop)
                 redrawn = generator.generate(ChunkInput(faces=faces, audio_FD=features_FD), clock)
                 for source_frame, pixels in zip(frames[:kept], redrawn, strict=False):
                     with clock.stage(Stage.COMPOSITE):
@@ -115,6 +123,20 @@ def generate_video(
             finish_s={"mux and provenance": ended - chunks_done},
         ),
     )
+
+
+def _audio_features(
+    encoder: AudioEncoder, waveform: np.ndarray, num_frames: int
+) -> Callable[[int, int], np.ndarray]:
+    """Features of a range of the ``num_frames`` frames that will be asked for.
+
+    With an encoder that needs the whole clip all of them come from one run over the clip and the silence after it: the
+    last chunk may reach beyond the sound, and a run of another length would give other features everywhere.
+    """
+    if not math.isinf(encoder.lookahead_s):
+        return lambda start, stop: encoder.encode_range(waveform, start, stop)
+    whole_FD = encoder.encode_range(waveform, 0, num_frames)
+    return lambda start, stop: whole_FD[start:stop]
 
 
 def aligned_faces(frames: list[SourceFrame], size: int) -> np.ndarray:

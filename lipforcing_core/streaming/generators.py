@@ -2,10 +2,16 @@
 
 Both take a chunk of the source face and its audio and return the redrawn face, so whatever drives them (a file,
 an evaluation, a live session) need not know which model it has.
+
+They work on the model's device: pictures, sound and noise go there, pixels come back. Noise is always drawn on the CPU,
+so that a seed means the same everywhere. Latents and the sampler's arithmetic are float32 whatever the type of the
+model, which turns its inputs into its own type.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipforcing_core.diffusion.samplers import euler_sample, few_step_chunk
+from lipforcing_core.diffusion.samplers import draw_noise, euler_sample, few_step_chunk
 from lipforcing_core.faces.mask import keep_mask, latent_keep_mask
 from lipforcing_core.metrics.speed import Stage
 from lipforcing_core.models.causal import CausalStudent
@@ -69,9 +75,9 @@ class StudentGenerator:
         self.size = bundle.preset.video.size
         self._bundle = bundle
         self._student = bundle.model
-        self._keep = torch.tensor(keep_mask(self.size))
-        side = self.size // SPACE_STRIDE
-        self._latent_keep = torch.tensor(latent_keep_mask(side, side))
+        self._device = bundle.model.patch_embedding.weight.device
+        self._keep, self._latent_keep = _masks(self.size, self._device)
+        self._text_BLD = bundle.text_BLD.to(self._device)
         self._t_list = bundle.preset.schedule.t_list
         self.reset(0)
 
@@ -93,17 +99,17 @@ class StudentGenerator:
 
     @torch.inference_mode()
     def generate(self, chunk: ChunkInput, clock: ChunkClock) -> np.ndarray:
-        with clock.stage(Stage.ENCODE):
-            video_BCFHW = to_model_range(chunk.faces)
+        with _timed(clock, Stage.ENCODE, self._device):
+            video_BCFHW = to_model_range(chunk.faces, self._device)
             plain_BCTHW = self._encoder.push(video_BCFHW)
             masked_BCTHW = self._masked_encoder.push(video_BCFHW * self._keep)
             if self._reference_BC1HW is None:
                 self._reference_BC1HW = plain_BCTHW[:, :, :1]
-        with clock.stage(Stage.DENOISE):
+        with _timed(clock, Stage.DENOISE, self._device):
             encoded = self._student.encode_conditions(
                 Conditions(
-                    text_BLD=self._bundle.text_BLD,
-                    audio_BND=torch.from_numpy(chunk.audio_FD)[None],
+                    text_BLD=self._text_BLD,
+                    audio_BND=torch.from_numpy(chunk.audio_FD)[None].to(self._device),
                     reference_BC1HW=self._reference_BC1HW,
                     keep_mask_HW=self._latent_keep,
                     masked_video_BCTHW=masked_BCTHW,
@@ -112,18 +118,18 @@ class StudentGenerator:
                 starts_clip=self._chunk_index == 0,
             )
             rng = chunk_rng(self._seed, self._chunk_index)
-            noise = torch.randn(plain_BCTHW.shape, generator=rng)
+            noise = draw_noise(plain_BCTHW, rng)
             x0 = few_step_chunk(
                 self._student, encoded, self._cache, t_list=self._t_list, noise=noise, generator=rng
             )
         self._pending = (x0, encoded)
-        with clock.stage(Stage.DECODE):
+        with _timed(clock, Stage.DECODE, self._device):
             return to_pixels(self._decoder.push(x0))
 
     @torch.inference_mode()
     def commit(self, clock: ChunkClock) -> None:
         if self._pending is not None:
-            with clock.stage(Stage.STORE):
+            with _timed(clock, Stage.STORE, self._device):
                 self._student.store_chunk(*self._pending, self._cache)
             self._pending = None
             self._chunk_index += 1
@@ -139,9 +145,9 @@ class TeacherGenerator:
         self.size = bundle.preset.video.size
         self._bundle = bundle
         self._teacher = bundle.model
-        self._keep = torch.tensor(keep_mask(self.size))
-        side = self.size // SPACE_STRIDE
-        self._latent_keep = torch.tensor(latent_keep_mask(side, side))
+        self._device = bundle.model.patch_embedding.weight.device
+        self._keep, self._latent_keep = _masks(self.size, self._device)
+        self._text_BLD = bundle.text_BLD.to(self._device)
         self.reset(0)
 
     def plan(self, num_frames: int) -> list[int]:
@@ -154,14 +160,14 @@ class TeacherGenerator:
     @torch.inference_mode()
     def generate(self, chunk: ChunkInput, clock: ChunkClock) -> np.ndarray:
         codec, schedule = self._bundle.codec, self._bundle.preset.schedule
-        with clock.stage(Stage.ENCODE):
-            video_BCFHW = to_model_range(chunk.faces)
+        with _timed(clock, Stage.ENCODE, self._device):
+            video_BCFHW = to_model_range(chunk.faces, self._device)
             plain_BCTHW = codec.encode(video_BCFHW)
             masked_BCTHW = codec.encode(video_BCFHW * self._keep)
-        with clock.stage(Stage.DENOISE):
+        with _timed(clock, Stage.DENOISE, self._device):
             conditions = Conditions(
-                text_BLD=self._bundle.text_BLD,
-                audio_BND=torch.from_numpy(chunk.audio_FD)[None],
+                text_BLD=self._text_BLD,
+                audio_BND=torch.from_numpy(chunk.audio_FD)[None].to(self._device),
                 reference_BC1HW=plain_BCTHW[:, :, :1],
                 keep_mask_HW=self._latent_keep,
                 masked_video_BCTHW=masked_BCTHW,
@@ -174,10 +180,10 @@ class TeacherGenerator:
                 self._teacher.encode_conditions(conditions.null(self._bundle.negative_text_BLD)),
                 schedule=schedule.flow(),
                 guidance_scale=schedule.guidance_scale,
-                noise=torch.randn(plain_BCTHW.shape, generator=rng),
+                noise=draw_noise(plain_BCTHW, rng),
             )
         self._window_index += 1
-        with clock.stage(Stage.DECODE):
+        with _timed(clock, Stage.DECODE, self._device):
             return to_pixels(codec.decode(x0))
 
     def commit(self, clock: ChunkClock) -> None:
@@ -197,12 +203,28 @@ def chunk_rng(seed: int, chunk_index: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(mixed) % 2**63)
 
 
-def to_model_range(faces: np.ndarray) -> Tensor:
-    """``[f, S, S, 3] uint8`` to ``[1, 3, f, S, S] float32`` in [-1, 1]."""
-    return torch.from_numpy(faces).permute(3, 0, 1, 2)[None].float() / 127.5 - 1.0
+def to_model_range(faces: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """``[f, S, S, 3] uint8`` to ``[1, 3, f, S, S] float32`` in [-1, 1] on ``device``."""
+    return torch.from_numpy(faces).to(device).permute(3, 0, 1, 2)[None].float() / 127.5 - 1.0
 
 
 def to_pixels(video_BCFHW: Tensor) -> np.ndarray:
-    """``[1, 3, f, S, S]`` in about [-1, 1] to ``[f, S, S, 3] uint8``, clamped and rounded."""
+    """``[1, 3, f, S, S]`` in about [-1, 1], on any device, to ``[f, S, S, 3] uint8``, clamped and rounded."""
     pixels = ((video_BCFHW[0].clamp(-1, 1) + 1.0) * 127.5).round().to(torch.uint8)
-    return pixels.permute(1, 2, 3, 0).contiguous().numpy()
+    return pixels.permute(1, 2, 3, 0).contiguous().cpu().numpy()
+
+
+def _masks(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Where to keep: of the pixels ``[size, size]`` and of the latents ``[size / 8, size / 8]``, 1 and 0."""
+    side = size // SPACE_STRIDE
+    pixels, latents = keep_mask(size), latent_keep_mask(side, side)
+    return torch.tensor(pixels, device=device), torch.tensor(latents, device=device)
+
+
+@contextmanager
+def _timed(clock: ChunkClock, stage: Stage, device: torch.device) -> Iterator[None]:
+    """Count the time of the block, and of the work it leaves to a GPU, towards ``stage``."""
+    with clock.stage(stage):
+        yield
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)

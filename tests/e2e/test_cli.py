@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from flows.cli import app
+from lipforcing_core.presets import load_preset
 
 COMMANDS = [
     ["demo"],
@@ -30,6 +32,13 @@ COMMANDS = [
     *(["weights", command] for command in ("list", "show", "fetch", "verify", "convert", "export")),
     ["puppets", "render"],
 ]
+GENERATE = [
+    "generate",
+    "README.md",
+    "LICENSE",
+    "-o",
+    "out.mp4",
+]  # files that are there; they are not looked into
 HEAVY = {
     "torch",
     "prefect",
@@ -78,6 +87,12 @@ def test_core_knows_no_orchestration_and_no_database() -> None:
     [
         (["curate", "no_such_folder"], "there is no such file or folder"),
         (["generate", "none.mp4", "none.wav", "-o", "out.mp4"], "no demo has run"),
+        (
+            [*GENERATE, "--model", "lipforcing-14b"],
+            "weights fetch lipforcing-14b wan2.1-vae taew2.1 wav2vec2",
+        ),
+        ([*GENERATE, "--model", "lipforcing-13b"], "nor a released student (known: lipforcing-14b)"),
+        ([*GENERATE, "--model", "docs"], "docs is not a model bundle"),
         (["sql", "select 1"], "warehouse"),
         (["weights", "verify", "no-such-weights"], "unknown weights"),
         (["weights", "verify", "wan2.1-vae"], "not usable: wan2.1-vae"),
@@ -107,6 +122,27 @@ def test_a_mistake_is_one_sentence_and_a_failure(tmp_path: Path, arguments: list
     assert last.startswith("error:")
     assert words in last
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_no_gpu_is_said_before_anything_is_loaded(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    done = lipforcing(tmp_path, *GENERATE, "--model", "lipforcing-14b", "--device", "cuda")
+    assert done.returncode == 2
+    assert "no CUDA device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bundles_on_downloaded_backends_generate_but_do_not_train(tmp_path: Path) -> None:
+    bundle = tmp_path / "teacher"
+    bundle.mkdir()
+    facts = {"format": 1, "kind": "teacher", "stage": "teacher", "sha256": "0" * 64}
+    (bundle / "bundle.json").write_text(json.dumps(facts))
+    (bundle / "preset.json").write_text(load_preset("1.3b").model_dump_json())
+    options = ["--teacher", str(bundle), "-o", str(tmp_path / "out")]
+    done = lipforcing(tmp_path, "train", "student", "manifest.parquet", *options)
+    assert done.returncode == 2
+    assert "generates but does not train" in done.stderr
 
 
 def test_malformed_settings_name_the_file(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pytest
 from lipforcing_core.errors import BadInputError, MediaError
 from lipforcing_core.media.decode import read_audio, read_frames
 from lipforcing_core.media.probe import probe
-from lipforcing_core.products import file_sha256, read_json
+from lipforcing_core.products import StepStore, content_key, file_sha256, read_json
 from lipforcing_core.streaming.bundle import Bundle
+from lipforcing_core.streaming.clock import ChunkClock
 from lipforcing_core.streaming.generate import GenerationReport, generate_video
-from lipforcing_core.streaming.generators import load_generator
+from lipforcing_core.streaming.generators import ChunkInput, load_generator
+from tasks.generation import VERSION, GenerationJob, generate_step
 from tests.streaming.helpers import FixedFace, texture, write_speech, write_video
 
 
@@ -121,3 +124,75 @@ def test_unusable_inputs_leave_nothing_behind(student: Bundle, tmp_path: Path) -
     with pytest.raises(BadInputError, match="no face"):
         _generate(student, tmp_path, black, audio)
     assert sorted(tmp_path.iterdir()) == sorted([*before, black])
+
+
+def test_the_key_of_an_embedded_step_is_that_of_its_files(
+    student_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders, weights that it does not read and names are left out, so that finished steps stay finished."""
+    monkeypatch.setattr("lipforcing_core.faces.detect.load_detector", lambda *_: FixedFace())
+    video, audio = write_video(tmp_path / "v.mp4", texture(9)), write_speech(tmp_path / "a.wav", 0.2)
+    job = GenerationJob(name="x", video=video, audio=audio, bundle=student_folder, weights=tmp_path / "none")
+    made = generate_step(job, store=StepStore(tmp_path / "steps"))
+    parts = [student_folder / name for name in ("model.safetensors", "codec.safetensors", "preset.json")]
+    hashes = [file_sha256(path) for path in (video, audio, *parts)]
+    assert made.report.output.parent.name == content_key(VERSION, hashes, 42, "lbp", 1)
+
+
+class WholeClipEncoder:
+    """Features of frame i of n: i and n, so that it shows how many frames each run had."""
+
+    backend_id = "whole-clip"
+    feature_dim = 320
+    lookahead_s = math.inf
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[int, int]] = []
+
+    def encode(self, waveform: np.ndarray, num_frames: int) -> np.ndarray:
+        return self.encode_range(waveform, 0, num_frames)
+
+    def encode_range(self, waveform: np.ndarray, start: int, stop: int) -> np.ndarray:
+        self.runs.append((start, stop))
+        rows_F1 = np.arange(start, stop, dtype=np.float32)[:, None]
+        return np.concatenate([rows_F1, np.full((stop - start, 319), stop, np.float32)], axis=1)
+
+
+class Recorder:
+    """A generator in chunks of 9 and 12 that returns the faces and keeps the features."""
+
+    model_id, size = "recorder", 64
+
+    def __init__(self) -> None:
+        self.features: list[np.ndarray] = []
+
+    def plan(self, num_frames: int) -> list[int]:
+        return [9] + [12] * -(-(num_frames - 9) // 12)
+
+    def reset(self, seed: int) -> None: ...
+
+    def generate(self, chunk: ChunkInput, clock: ChunkClock) -> np.ndarray:
+        self.features.append(chunk.audio_FD)
+        return chunk.faces
+
+    def commit(self, clock: ChunkClock) -> None: ...
+
+
+def test_an_encoder_of_whole_clips_runs_once_for_all_chunks(tmp_path: Path) -> None:
+    """25 frames of sound, 33 planned: a second run for the last chunk would have another length."""
+    encoder, generator = WholeClipEncoder(), Recorder()
+    report = generate_video(
+        write_video(tmp_path / "v.mp4", texture(9)),
+        write_speech(tmp_path / "a.wav", 1),
+        tmp_path / "out.mp4",
+        generator=generator,
+        audio_encoder=encoder,
+        detector=FixedFace(),
+    )
+    assert report.num_frames == 25
+    assert encoder.runs == [(0, 33)]
+    assert [len(part) for part in generator.features] == [9, 12, 12]
+    features_FD = np.concatenate(generator.features)
+    assert np.array_equal(features_FD[:, 0], np.arange(33))
+    assert (features_FD[:, 1] == 33).all()
+    assert report.ledger.setup_s["audio features"] >= 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +16,16 @@ from lipforcing_core.diffusion.samplers import few_step_chunk
 from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.faces.mask import keep_mask, latent_keep_mask
 from lipforcing_core.models.causal import CausalStudent
+from lipforcing_core.models.codec import BlockCodec
 from lipforcing_core.models.conditions import Conditions
+from lipforcing_core.streaming import generators
 from lipforcing_core.streaming.bundle import Bundle, load_bundle
 from lipforcing_core.streaming.clock import ChunkClock
 from lipforcing_core.streaming.generators import (
     ChunkInput,
     StudentGenerator,
     chunk_rng,
+    load_generator,
     to_model_range,
     to_pixels,
 )
@@ -35,19 +41,71 @@ def test_plan_covers_every_length(student: Bundle) -> None:
 
 
 def test_streaming_equals_a_rollout_over_the_whole_clip(student: Bundle) -> None:
-    faces = texture(33)[:, :128, :128]
+    faces, audio_FD = _inputs()
+    assert np.array_equal(_streamed(student), _whole_clip(student, faces, audio_FD, seed=7))
+
+
+def _inputs() -> tuple[np.ndarray, np.ndarray]:
+    """33 faces and their sound."""
     audio_FD = np.random.default_rng(0).standard_normal((33, 320)).astype(np.float32)
-    generator = StudentGenerator(student)
-    generator.reset(7)
-    streamed, position, clock = [], 0, ChunkClock()
+    return texture(33)[:, :128, :128], audio_FD
+
+
+def _streamed(bundle: Bundle, seed: int = 7) -> np.ndarray:
+    """What the bundle's generator makes of ``_inputs``, chunk by chunk."""
+    faces, audio_FD = _inputs()
+    generator = load_generator(bundle)
+    generator.reset(seed)
+    frames, position, clock = [], 0, ChunkClock()
     for size in generator.plan(33):
-        chunk = ChunkInput(
-            faces=faces[position : position + size], audio_FD=audio_FD[position : position + size]
-        )
-        streamed.append(generator.generate(chunk, clock))
+        stretch = slice(position, position + size)
+        frames.append(generator.generate(ChunkInput(faces=faces[stretch], audio_FD=audio_FD[stretch]), clock))
         generator.commit(clock)
         position += size
-    assert np.array_equal(np.concatenate(streamed), _whole_clip(student, faces, audio_FD, seed=7))
+    return np.concatenate(frames)
+
+
+def _moved(bundle: Bundle, where: torch.device | torch.dtype) -> Bundle:
+    """The bundle with a copy of its model there; its codec goes along to a device."""
+    model = copy.deepcopy(bundle.model).to(where)
+    codec = bundle.codec
+    if isinstance(where, torch.device):
+        assert isinstance(codec, BlockCodec)
+        codec = codec.to(where)
+    return replace(bundle, model=model, codec=codec)
+
+
+@pytest.mark.parametrize("kind", ["student", "teacher"])
+def test_a_bfloat16_model_differs_by_rounding_alone(kind: str, request: pytest.FixtureRequest) -> None:
+    bundle: Bundle = request.getfixturevalue(kind)
+    expected = _streamed(bundle).astype(float)
+    got = _streamed(_moved(bundle, torch.bfloat16))
+    error = np.abs(got - expected).mean()
+    assert 0 < error < 0.02 * np.abs(_streamed(bundle, seed=8) - expected).mean()
+
+
+def test_only_the_network_of_a_bfloat16_model_computes_in_bfloat16(
+    student: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    types = []
+
+    def recorded(model: CausalStudent, *arguments: Any, noise: torch.Tensor, **options: Any) -> torch.Tensor:
+        x0 = few_step_chunk(model, *arguments, noise=noise, **options)
+        types.append((model.patch_embedding.weight.dtype, noise.dtype, x0.dtype))
+        return x0
+
+    monkeypatch.setattr(generators, "few_step_chunk", recorded)
+    _streamed(_moved(student, torch.bfloat16))
+    assert types == [(torch.bfloat16, torch.float32, torch.float32)] * 3
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", ["student", "teacher"])
+def test_a_gpu_gives_the_same_frames(kind: str, request: pytest.FixtureRequest) -> None:
+    bundle: Bundle = request.getfixturevalue(kind)
+    expected = _streamed(bundle).astype(float)
+    assert np.abs(_streamed(_moved(bundle, torch.device("cuda"))) - expected).mean() < 0.5
 
 
 @torch.inference_mode()
