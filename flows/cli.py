@@ -48,6 +48,10 @@ USER_ERRNOS = {
 }  # fmt: skip
 
 
+DETECTOR_HELP = "Face detector: lbp, scrfd, yunet or buffalo_l."
+DETECTOR_MODEL_HELP = "Model file of scrfd or yunet; of buffalo_l det_10g.onnx, with 2d106det.onnx beside it."
+
+
 class OutputFormat(StrEnum):
     """How rows are printed."""
 
@@ -132,8 +136,8 @@ def curate(
         Path, typer.Argument(help="A video file or a folder of videos (searched recursively).")
     ],
     settings: Annotated[Path | None, typer.Option(help="TOML file with a \\[curation] table.")] = None,
-    detector: Annotated[str | None, typer.Option(help="Face detector: lbp, scrfd or yunet.")] = None,
-    detector_model: Annotated[Path | None, typer.Option(help="Model file of scrfd or yunet.")] = None,
+    detector: Annotated[str | None, typer.Option(help=DETECTOR_HELP)] = None,
+    detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
     min_seconds: Annotated[float | None, typer.Option(help="Shortest clip to keep (default 5).")] = None,
     sync_filter: Annotated[
         bool | None,
@@ -178,8 +182,8 @@ def generate(
     device: Annotated[
         Device, typer.Option(help="auto: the GPU, if there is one, for all but the embedded models.")
     ] = Device.AUTO,
-    detector: Annotated[str, typer.Option(help="Face detector: lbp, scrfd or yunet.")] = "lbp",
-    detector_model: Annotated[Path | None, typer.Option(help="Model file of scrfd or yunet.")] = None,
+    detector: Annotated[str, typer.Option(help=DETECTOR_HELP)] = "lbp",
+    detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 42,
 ) -> None:
     """Re-sync a video to a speech track, streaming, chunk by chunk.
@@ -253,8 +257,8 @@ def evaluate(
     frames: Annotated[
         int | None, typer.Option(min=16, help="Score the first N frames; default: the whole truth.")
     ] = None,
-    detector: Annotated[str, typer.Option(help="Face detector: lbp, scrfd or yunet.")] = "lbp",
-    detector_model: Annotated[Path | None, typer.Option(help="Model file of scrfd or yunet.")] = None,
+    detector: Annotated[str, typer.Option(help=DETECTOR_HELP)] = "lbp",
+    detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
     networks: Annotated[
         str, typer.Option(help="Networks that score: embedded (no files) or learned (weights you fetch).")
     ] = "embedded",

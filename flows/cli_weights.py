@@ -164,14 +164,14 @@ def convert(
     from lipforcing_core.weights.sources import find_source
 
     found = find_source(source, context.obj.workspace.weights, kind=kind)
-    if found.spec and (key_map or root):
-        raise BadInputError(f"{found.spec.name} has its own key map and root: leave out --key-map and --root")
     checkpoint = found.open(root=root, key_map=key_map)
-    _write(plan_copy(checkpoint, dtype=_torch_dtype(dtype)), output, f"convert {source}")
+    plan = plan_copy(checkpoint, dtype=_torch_dtype(dtype), wanted=found.wanted)
+    _write(plan, output, f"convert {source}")
 
 
 @app.command(
     epilog="Examples: [bold]lipforcing weights export wan2.1-t2v-14b omniavatar-ls-14b -o teacher.safetensors[/bold]  "
+    "[bold]lipforcing weights export wan2.1-t2v-1.3b omniavatar-1.3b --in-channels 65 -o start.safetensors[/bold]  "
     "[bold]lipforcing weights export bundle step-00000100.pt --root modules/model -o merged.safetensors[/bold]"
 )
 def export(
@@ -184,18 +184,35 @@ def export(
     ] = None,
     dtype: PrecisionOption = None,
     root: Annotated[str | None, typer.Option(help="Key that holds the adapter's tensors.")] = None,
+    in_channels: Annotated[
+        int | None,
+        typer.Option(help="Grow the patch embedding to so many input channels, zeros for the new ones."),
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Take an adapter that leaves out some layers.")
+    ] = False,
 ) -> None:
-    """Merge a LoRA adapter into a base: W + alpha / rank B A, in float32; whole tensors of the adapter replace."""
+    """Merge a LoRA adapter into a base: W + alpha / rank B A, in float32; whole tensors of the adapter replace.
+
+    OmniAvatar's own adapters have 33 input channels, lip-sync models 65: see --in-channels.
+    """
     from lipforcing_core.weights.convert import plan_merge
+    from lipforcing_core.weights.networks import preset_fit
     from lipforcing_core.weights.sources import adapter_alpha, find_source
 
     folder = context.obj.workspace.weights
     base_source, adapter_source = find_source(base, folder), find_source(adapter, folder)
     alpha = adapter_alpha(adapter_source, base_source) if alpha is None else alpha
     plan = plan_merge(
-        base_source.open(), adapter_source.open_adapter(root=root), alpha=alpha, dtype=_torch_dtype(dtype)
+        base_source.open(),
+        adapter_source.open_adapter(root=root),
+        alpha=alpha,
+        dtype=_torch_dtype(dtype),
+        in_channels=in_channels,
+        partial=partial,
     )
     _write(plan, output, f"merge {adapter} with alpha {alpha:g}")
+    console.print(escape(preset_fit(plan)), soft_wrap=True)
 
 
 def _write(plan: dict, output: Path, title: str) -> None:

@@ -99,10 +99,11 @@ def generate_step(job: GenerationJob, *, store: StepStore) -> Generated:
     """Make one output in this process unless it has been made, with these bytes as input, before."""
     import torch
 
+    from lipforcing_core.faces.detect import detector_files
+
     torch.set_num_threads(NUM_THREADS)
     hashes = [file_sha256(job.video), file_sha256(job.audio), *_model_hashes(job)]
-    if job.detector_model is not None:
-        hashes.append(file_sha256(job.detector_model))
+    hashes += [file_sha256(path) for path in detector_files(job.detector, job.detector_model)]
     if job.device != "cpu":
         hashes.append(job.device)
     key = content_key(VERSION, hashes, job.seed, job.detector, NUM_THREADS)
@@ -136,6 +137,6 @@ def _model_hashes(job: GenerationJob) -> list[str]:
     return own + backend_digests(model_preset(job.bundle), job.weights)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)  # a 14B model is most of a GPU
 def _bundle(model: ModelSource, weights: Path, device: str) -> Bundle:
     return load_model(model, weights, device)

@@ -94,6 +94,7 @@ class StudentGenerator:
         self._encoder, self._masked_encoder = codec.stream_encoder(), codec.stream_encoder()
         self._decoder = codec.stream_decoder()
         self._reference_BC1HW: Tensor | None = None
+        self._text: EncodedConditions | None = None
         self._pending: tuple[Tensor, EncodedConditions] | None = None
         self._cache = self._student.new_cache(1, *self._latent_keep.shape)
 
@@ -116,7 +117,10 @@ class StudentGenerator:
                     reference_sequence_BCTHW=plain_BCTHW,
                 ),
                 starts_clip=self._chunk_index == 0,
+                text_from=self._text,
             )
+            if self._text is None:  # the same for all chunks, and so are its keys and values
+                self._text = encoded = self._student.cache_text(encoded)
             rng = chunk_rng(self._seed, self._chunk_index)
             noise = draw_noise(plain_BCTHW, rng)
             x0 = few_step_chunk(
