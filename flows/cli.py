@@ -190,6 +190,7 @@ def generate(
 
     A released student and its codec and encoders are read from the weights folder (`lipforcing weights fetch`).
     """
+    make_prefect_home()
     from lipforcing_core.metrics.speed import speed_values
     from lipforcing_core.streaming.backends import choose_device, is_embedded
     from lipforcing_core.streaming.bundle import find_model, model_preset, require_files
