@@ -127,13 +127,15 @@ def _report(stored: dict[str, Any], output: Path) -> GenerationReport:
 def _model_hashes(job: GenerationJob) -> list[str]:
     """Hashes of everything the model consists of: its own files, and those that its backends read."""
     from lipforcing_core.streaming.backends import backend_digests
-    from lipforcing_core.streaming.bundle import model_preset, official_file
+    from lipforcing_core.streaming.bundle import OFFICIAL_MASK, model_preset, official_file
     from lipforcing_core.weights.digest import remembered_sha256
+    from lipforcing_core.weights.registry import require_weight
 
     if isinstance(job.bundle, Path):
         own = [file_sha256(path) for part in BUNDLE_PARTS if (path := job.bundle / part).is_file()]
     else:
-        own = [job.bundle, remembered_sha256(official_file(job.bundle, job.weights))]
+        mask = require_weight(OFFICIAL_MASK, job.weights)
+        own = [job.bundle, remembered_sha256(official_file(job.bundle, job.weights)), file_sha256(mask)]
     return own + backend_digests(model_preset(job.bundle), job.weights)
 
 

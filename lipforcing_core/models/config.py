@@ -11,8 +11,8 @@ from lipforcing_core.errors import BadInputError
 class DiTConfig:
     """Hyper-parameters of the Wan 2.1 transformer with OmniAvatar's audio branch (method A.1, A.3, A.6).
 
-    ``in_channels`` is one of ``channel_layouts(out_channels)``. ``audio_dim`` is the feature width per video frame; ``None`` builds a
-    model without an audio branch.
+    ``in_channels`` is one of ``channel_layouts(out_channels)``. ``audio_dim`` is the feature width per video
+    frame; ``None`` builds a model without an audio branch.
 
     Raises ``BadInputError`` for numbers that do not fit together.
     """

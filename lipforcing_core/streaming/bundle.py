@@ -16,10 +16,12 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError
+from lipforcing_core.faces.mask import load_mask_source
 from lipforcing_core.models.audio import AudioEncoder
 from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.codec import VideoCodec
@@ -37,11 +39,13 @@ from lipforcing_core.streaming.backends import (
 from lipforcing_core.weights.digest import remembered_sha256
 from lipforcing_core.weights.load import load_network
 from lipforcing_core.weights.networks import fill_registered
-from lipforcing_core.weights.registry import find_weight
+from lipforcing_core.weights.registry import find_weight, require_weight
 
 FORMAT = 1
 OFFICIAL = {"lipforcing-14b": "14b"}
 """Released students by registered name, and the preset of each."""
+OFFICIAL_MASK = "latentsync-mask"
+"""The mouth mask that released students were trained with; one drawn otherwise is a shift of their input (A.4)."""
 
 ModelSource = Path | str
 """A bundle folder, or the name of a released student."""
@@ -65,6 +69,7 @@ class Bundle:
     and of the empty one, on the CPU.
     model_id: ``kind-stage@sha256:...`` of the weights, or ``name@sha256:...`` of a released student; it is written on
     everything the model makes.
+    mask: the mouth mask it was trained with, ``[256, 256]`` uint8, 255 = keep; None: the drawn one (``faces.mask``).
     """
 
     kind: BundleKind
@@ -76,6 +81,7 @@ class Bundle:
     audio_encoder: AudioEncoder
     text_BLD: Tensor
     negative_text_BLD: Tensor
+    mask: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +180,7 @@ def load_official(
         fill=partial(fill_registered, name=name, weights_dir=weights_dir, on_progress=on_progress),
         weights_dir=weights_dir,
         device=device,
+        mask=load_mask_source(require_weight(OFFICIAL_MASK, weights_dir)),
     )
 
 
@@ -209,7 +216,7 @@ def model_preset(model: ModelSource) -> Preset:
 
 def require_files(model: ModelSource, weights_dir: Path) -> None:
     """Raise one ``MissingWeightsError`` for all registered files that the model needs and that are not there."""
-    own = [model] if isinstance(model, str) else []
+    own = [model, OFFICIAL_MASK] if isinstance(model, str) else []
     require_all([*own, *needed_weights(model_preset(model), weights_dir)], weights_dir)
 
 
@@ -232,6 +239,7 @@ def _assemble(
     weights_dir: Path | None,
     device: str,
     codec_file: Path | None = None,
+    mask: np.ndarray | None = None,
 ) -> Bundle:
     """Load the parts, the text encoder first: it is large, and gone before the transformer comes.
 
@@ -253,6 +261,7 @@ def _assemble(
         audio_encoder=audio_encoder,
         text_BLD=prompts.text_BLD,
         negative_text_BLD=prompts.negative_text_BLD,
+        mask=mask,
     )
 
 

@@ -96,7 +96,7 @@ def generate_video(
                 redrawn = generator.generate(ChunkInput(faces=faces, audio_FD=features_FD), clock)
                 for source_frame, pixels in zip(frames[:kept], redrawn, strict=False):
                     with clock.stage(Stage.COMPOSITE):
-                        picture = _composite(source_frame, pixels)
+                        picture = _composite(source_frame, pixels, generator.mask)
                     with clock.stage(Stage.WRITE):
                         writer.write(picture)
                     passed_through += not source_frame.has_face
@@ -160,5 +160,7 @@ def _write_provenance(source: Path, audio: Path, output: Path, model_id: str, se
     write_json(output.with_name(output.name + ".provenance.json"), facts)
 
 
-def _composite(source: SourceFrame, face_pixels: np.ndarray) -> np.ndarray:
-    return paste_back(source.frame, face_pixels, source.matrix) if source.has_face else source.frame
+def _composite(source: SourceFrame, face_pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    if not source.has_face:
+        return source.frame
+    return paste_back(source.frame, face_pixels, source.matrix, source=mask)

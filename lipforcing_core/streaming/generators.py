@@ -47,6 +47,8 @@ class ChunkGenerator(Protocol):
 
     model_id: str
     size: int
+    mask: np.ndarray | None
+    """The mouth mask that is redrawn, as in ``Bundle``."""
 
     def plan(self, num_frames: int) -> list[int]:
         """Frames in each chunk, so that the sum is at least ``num_frames`` (the surplus is trimmed)."""
@@ -72,11 +74,11 @@ class StudentGenerator:
         if not isinstance(bundle.model, CausalStudent):
             raise TypeError("StudentGenerator needs a student bundle")
         self.model_id = bundle.model_id
-        self.size = bundle.preset.video.size
+        self.size, self.mask = bundle.preset.video.size, bundle.mask
         self._bundle = bundle
         self._student = bundle.model
         self._device = bundle.model.patch_embedding.weight.device
-        self._keep, self._latent_keep = _masks(self.size, self._device)
+        self._keep, self._latent_keep = _masks(self.size, self._device, bundle.mask)
         self._text_BLD = bundle.text_BLD.to(self._device)
         self._t_list = bundle.preset.schedule.t_list
         self.reset(0)
@@ -146,11 +148,11 @@ class TeacherGenerator:
         if not isinstance(bundle.model, WanTransformer):
             raise TypeError("TeacherGenerator needs a teacher bundle")
         self.model_id = bundle.model_id
-        self.size = bundle.preset.video.size
+        self.size, self.mask = bundle.preset.video.size, bundle.mask
         self._bundle = bundle
         self._teacher = bundle.model
         self._device = bundle.model.patch_embedding.weight.device
-        self._keep, self._latent_keep = _masks(self.size, self._device)
+        self._keep, self._latent_keep = _masks(self.size, self._device, bundle.mask)
         self._text_BLD = bundle.text_BLD.to(self._device)
         self.reset(0)
 
@@ -218,10 +220,10 @@ def to_pixels(video_BCFHW: Tensor) -> np.ndarray:
     return pixels.permute(1, 2, 3, 0).contiguous().cpu().numpy()
 
 
-def _masks(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _masks(size: int, device: torch.device, source: np.ndarray | None) -> tuple[Tensor, Tensor]:
     """Where to keep: of the pixels ``[size, size]`` and of the latents ``[size / 8, size / 8]``, 1 and 0."""
     side = size // SPACE_STRIDE
-    pixels, latents = keep_mask(size), latent_keep_mask(side, side)
+    pixels, latents = keep_mask(size, source), latent_keep_mask(side, side, source)
     return torch.tensor(pixels, device=device), torch.tensor(latents, device=device)
 
 

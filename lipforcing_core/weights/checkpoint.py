@@ -30,8 +30,9 @@ class Checkpoint:
         """Read the headers of a file, of several shards, or of those that a ``*.safetensors.index.json`` lists.
 
         ``root`` is the key of the container that holds the tensors (``params``; ``model/net`` for nested
-        ones), None where they lie at the top. Raises ``MissingWeightsError`` for a file that is not there and
-        ``IncompatibleCheckpointError`` for one that is truncated, damaged, foreign, or without that root.
+        ones), None where they lie at the top. In safetensors files they always do, whatever ``root`` says.
+        Raises ``MissingWeightsError`` for a file that is not there and ``IncompatibleCheckpointError`` for one that
+        is truncated, damaged, foreign, or without that root.
         """
         paths = [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files]
         if not paths:
@@ -39,17 +40,13 @@ class Checkpoint:
         shards = [shard for path in paths for shard in _shards(path)]
         tensors: dict[str, StoredTensor] = {}
         for shard in shards:
-            for name, tensor in _below_root(read_header(shard), root, shard).items():
+            inside = None if holds_no_containers(shard) else root
+            for name, tensor in _below_root(read_header(shard), inside, shard).items():
                 if name in tensors:
                     raise IncompatibleCheckpointError(f"{shard}: {name} is in {tensors[name].file} as well")
                 tensors[name] = tensor
         label = str(paths[0]) if len(paths) == 1 else f"{paths[0]} (first of {len(paths)} files)"
         return cls(tensors, label)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all values."""
-        return sum(tensor.nbytes for tensor in self.tensors.values())
 
     def values(self, names: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
         """Names and values, of all tensors or of ``names``: in the order of the files, one file open at a time."""
@@ -80,6 +77,11 @@ class Checkpoint:
         """The values of one tensor."""
         with open(self.tensors[name].file, "rb") as stream:
             return self.tensors[name].read(stream)
+
+
+def holds_no_containers(path: Path) -> bool:
+    """Whether the file is one of safetensors, or an index of such, which hold tensors at the top only."""
+    return path.suffix == ".safetensors" or path.name.endswith(INDEX_SUFFIX)
 
 
 def _shards(path: Path) -> list[Path]:

@@ -6,19 +6,26 @@ the result are known from headers alone, so here the header is written first and
 
 from __future__ import annotations
 
+import functools
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError
+from lipforcing_core.models.config import channel_layouts
+from lipforcing_core.models.lora import adapter_layers, first_unadapted, grow_patch_embedding, target_layers
 from lipforcing_core.products import atomic_path
 from lipforcing_core.weights.checkpoint import Checkpoint
 from lipforcing_core.weights.formats import StoredTensor, safetensors_header
+from lipforcing_core.weights.load import Fit
+from lipforcing_core.weights.networks import Wanted
+
+_PATCH = "patch_embedding.weight"
 
 Progress = Callable[[int, int], None]
 
@@ -36,24 +43,50 @@ class Planned:
         return self.dtype.itemsize * torch.Size(self.shape).numel()
 
 
-def plan_copy(checkpoint: Checkpoint, *, dtype: torch.dtype | None = None) -> dict[str, Planned]:
-    """Every tensor under its name, floating-point ones as ``dtype`` where one is given."""
-    return {name: _copied(checkpoint, name, dtype) for name in checkpoint.tensors}
+def plan_copy(
+    checkpoint: Checkpoint, *, dtype: torch.dtype | None = None, wanted: Wanted | None = None
+) -> dict[str, Planned]:
+    """Every tensor under its name, floating-point ones as ``dtype`` where one is given.
+
+    ``wanted``: the network that the checkpoint fits; a tensor that it takes in part is written in that part.
+    """
+    plan = {name: _copied(checkpoint, name, dtype) for name in checkpoint.tensors}
+    if wanted is not None and wanted.fit is not None:
+        for name, planned in plan.items():
+            shape = tuple(wanted.tensors[name].shape)
+            if planned.shape != shape:
+                read = functools.partial(_fitted, wanted.fit, name, planned, shape)
+                plan[name] = Planned(dtype=planned.dtype, shape=shape, read=read)
+    return plan
 
 
 def plan_merge(
-    base: Checkpoint, adapter: Checkpoint, *, alpha: float, dtype: torch.dtype | None = None
+    base: Checkpoint,
+    adapter: Checkpoint,
+    *,
+    alpha: float,
+    dtype: torch.dtype | None = None,
+    in_channels: int | None = None,
+    partial: bool = False,
 ) -> dict[str, Planned]:
     """The base with an adapter merged in: W + (alpha / rank) B A, added in float32 and rounded once (method A.9).
 
     Whole tensors of the adapter (OmniAvatar: ``audio_proj``, ``audio_cond_projs``, ``patch_embedding``) replace those
-    of the base or are added to them; a patch embedding may have another number of input channels. ``dtype``: that of
-    all floating-point tensors; default: the base's own, and the adapter's own for whole tensors that are new.
-    Raises ``IncompatibleCheckpointError`` naming the first adapter tensor without a partner, without a place in the
-    base, or of a shape that does not fit.
+    of the base or are added to them; a patch embedding may have another number of input channels.
+
+    dtype: that of all floating-point tensors; default: the base's own, and the adapter's own for whole tensors that
+    are new. in_channels: grow the merged patch embedding to so many (``models.lora.grow_patch_embedding``); default: as
+    merged, which must be one of ``models.config.channel_layouts`` in a transformer. partial: the adapter may leave out
+    layers of the base that ``models.lora.LORA_TARGETS`` names.
+
+    Raises ``IncompatibleCheckpointError`` for a base that is adapted, and naming the first adapter tensor that is
+    missing, has no partner, no place in the base, or a shape that does not fit; ``BadInputError`` for a number of input
+    channels that no model here has, or fewer than there are.
     """
+    if adapter_layers(base.tensors):
+        raise IncompatibleCheckpointError(f"{base.label}: holds lora_A and lora_B tensors, so it is no base")
     plan = plan_copy(base, dtype=dtype)
-    layers = sorted({name.rpartition(".lora_")[0] for name in adapter.tensors if ".lora_" in name})
+    layers = adapter_layers(adapter.tensors)
     if not layers:
         raise IncompatibleCheckpointError(
             f"{adapter.label}: holds no lora_A and lora_B tensors, so it is no adapter"
@@ -61,15 +94,28 @@ def plan_merge(
     for layer in layers:
         _check_layer(base, adapter, layer)
         weight = plan[f"{layer}.weight"]
-        read = partial(_merged, base, adapter, layer, alpha, weight.dtype)
+        read = functools.partial(_merged, base, adapter, layer, alpha, weight.dtype)
         plan[f"{layer}.weight"] = Planned(dtype=weight.dtype, shape=weight.shape, read=read)
     for name in sorted(adapter.tensors):
         if ".lora_" in name:
             continue
+        if name.removesuffix(".weight") in layers:
+            raise IncompatibleCheckpointError(
+                f"{adapter.label}: holds {name} beside the adapter of that layer, so it is an adapted model"
+            )
         own = base.tensors.get(name)
         if own is not None:
             _check_replacement(name, own, adapter.tensors[name])
         plan[name] = _copied(adapter, name, dtype or (own.dtype if own else None))
+    linear = [name.removesuffix(".weight") for name, stored in base.tensors.items() if len(stored.shape) == 2]
+    if not partial and (problem := first_unadapted(target_layers(linear), layers)):
+        raise IncompatibleCheckpointError(
+            f"{adapter.label}: {problem} (add --partial for an adapter of some layers only)"
+        )
+    if in_channels is not None:
+        _grow(plan, in_channels)
+    else:
+        _check_layout(plan)
     return plan
 
 
@@ -108,6 +154,36 @@ def _copied(checkpoint: Checkpoint, name: str, dtype: torch.dtype | None) -> Pla
     return Planned(dtype=kept, shape=stored.shape, read=lambda: checkpoint.value(name).to(kept))
 
 
+def _fitted(fit: Fit, name: str, planned: Planned, shape: tuple[int, ...]) -> Tensor:
+    return fit(name, planned.read(), shape)
+
+
+def _grow(plan: dict[str, Planned], in_channels: int) -> None:
+    if _PATCH not in plan:
+        raise BadInputError(f"there is no {_PATCH} to grow to {in_channels} input channels")
+    merged = plan[_PATCH]
+    grown = grow_patch_embedding(torch.empty(merged.shape, device="meta"), in_channels)
+    plan[_PATCH] = Planned(
+        dtype=merged.dtype,
+        shape=tuple(grown.shape),
+        read=lambda: grow_patch_embedding(merged.read(), in_channels),
+    )
+
+
+def _check_layout(plan: Mapping[str, Planned]) -> None:
+    """Refuse a transformer of another number of input channels than any model here has, before it is written."""
+    if not {_PATCH, "head.head.weight"} <= plan.keys():
+        return
+    _, channels, *patch = plan[_PATCH].shape
+    layouts = channel_layouts(plan["head.head.weight"].shape[0] // math.prod(patch))
+    if channels not in layouts:
+        raise BadInputError(
+            f"the merged patch embedding has {channels} input channels, and models here take {layouts[0]}, "
+            f"{layouts[1]} or {layouts[2]}: add --in-channels {layouts[2]} for the beginning of a lip-sync teacher "
+            f"(zeros for the new channels), or --in-channels {channels} to write it as it is"
+        )
+
+
 def _check_layer(base: Checkpoint, adapter: Checkpoint, layer: str) -> None:
     names = [f"{layer}.lora_A.weight", f"{layer}.lora_B.weight"]
     for name in sorted(key for key in adapter.tensors if key.startswith(f"{layer}.lora_")):
@@ -133,7 +209,7 @@ def _check_layer(base: Checkpoint, adapter: Checkpoint, layer: str) -> None:
 
 def _check_replacement(name: str, own: StoredTensor, new: StoredTensor) -> None:
     same = own.shape == new.shape
-    if name == "patch_embedding.weight":
+    if name == _PATCH:
         same = (own.shape[0], own.shape[2:]) == (new.shape[0], new.shape[2:])
     if not same:
         raise IncompatibleCheckpointError(

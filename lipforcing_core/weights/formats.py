@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lipforcing_core.errors import IncompatibleCheckpointError
+from lipforcing_core.errors import IncompatibleCheckpointError, LipForcingError
 
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -81,7 +81,8 @@ def read_header(file: Path, *, suffix: str | None = None) -> dict[str, Any]:
 
     ``suffix`` tells the format (``.safetensors``, else torch) of a file that does not bear its name yet.
     Raises ``IncompatibleCheckpointError`` naming the file if it is truncated, damaged, of another format, or
-    holds anything but tensors, containers and plain values.
+    holds anything but tensors, containers and plain values, and ``LipForcingError`` if this version of torch
+    cannot tell where in a torch file the values lie.
     """
     with open(file, "rb") as stream:
         magic = stream.read(len(_ZIP_MAGIC))
@@ -177,7 +178,12 @@ def _stored_tensor(tensor: Tensor, file: Path) -> StoredTensor:
     start: int | None = None
     values: Tensor | None = None
     if tensor.is_meta:  # torch notes where in the file the values of a tensor on the meta device would lie
-        storage_start: Any = tensor.untyped_storage()._checkpoint_offset
+        storage_start: Any = getattr(tensor.untyped_storage(), "_checkpoint_offset", None)  # a private note
+        if storage_start is None:
+            raise LipForcingError(
+                f"{file}: torch {torch.__version__} no longer tells where in a file its tensors lie. Convert the file "
+                "to safetensors (`lipforcing weights convert`) with torch 2.13, or install that version"
+            )
         start = int(storage_start + tensor.storage_offset() * tensor.dtype.itemsize)
     else:
         values = tensor.detach()

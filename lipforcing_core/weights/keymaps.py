@@ -1,4 +1,7 @@
-"""Named key maps: from the names in a released file to the names in this project's networks (method A.9)."""
+"""Named key maps: from the names in a released file to the names in this project's networks (method A.9).
+
+Every map keeps the names of the network, so that a file that was converted still loads as what it was.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def find_key_map(name: str) -> KeyMap:
     if name == "wav2vec2":
         from lipforcing_core.models.wav2vec2 import wav2vec2_key
 
-        return wav2vec2_key
+        return lambda name: name if name.startswith("model.") else wav2vec2_key(name)
     if name == "umt5":
         from lipforcing_core.models.umt5 import umt5_key
 
@@ -84,6 +87,8 @@ def wan_diffusers_key(name: str) -> str | None:
     if attention:
         part, linear, leaf = attention.groups()
         return f"{prefix}.{_DIFFUSERS_BLOCK[part]}.{_DIFFUSERS_ATTENTION.get(linear, linear)}.{leaf}"
+    if inner == "modulation":
+        return name
     inner = inner.removesuffix(f".{leaf}")
     return f"{prefix}.{_DIFFUSERS_BLOCK.get(inner, inner)}.{leaf}"
 

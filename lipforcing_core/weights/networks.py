@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, TypedDict
 
 import torch
 from torch import Tensor, nn
 
+from lipforcing_core.models.state import Shaped, first_mismatch
+from lipforcing_core.presets import load_preset, preset_names
 from lipforcing_core.weights.checkpoint import Checkpoint
 from lipforcing_core.weights.keymaps import find_key_map
 from lipforcing_core.weights.load import Fit, KeyMap, load_network, match_names
@@ -85,9 +88,15 @@ def meta_tensors(network: str) -> dict[str, Tensor]:
     return _NETWORKS[network]()
 
 
-def network_names() -> list[str]:
-    """All names that ``meta_tensors`` knows."""
-    return sorted(_NETWORKS)
+def preset_fit(tensors: Mapping[str, Shaped]) -> str:
+    """In words: the preset whose lip-sync transformer these tensors fill, or why they fill that of none."""
+    problems = []
+    for preset in preset_names():
+        mismatch = first_mismatch(_lipsync(preset), tensors)
+        if mismatch is None:
+            return f"fits preset {preset}"
+        problems.append(f"{preset}: {' '.join(mismatch)}")
+    return f"fits no shipped preset ({'; '.join(problems)})"
 
 
 class _Reading(TypedDict):
@@ -119,8 +128,6 @@ def _transformer(config: DiTConfig) -> dict[str, Tensor]:
 
 
 def _lipsync_config(preset: str) -> DiTConfig:
-    from lipforcing_core.presets import load_preset
-
     return load_preset(preset).model.config()
 
 
@@ -147,18 +154,6 @@ def _adapter(preset: str, *, in_channels: int | None = None) -> dict[str, Tensor
     return tensors
 
 
-def _wan_vae() -> dict[str, Tensor]:
-    from lipforcing_core.models.wan_vae import WanVAE
-
-    return _state(WanVAE)
-
-
-def _taehv() -> dict[str, Tensor]:
-    from lipforcing_core.models.taehv import TinyAutoencoder
-
-    return _state(TinyAutoencoder)
-
-
 def _wav2vec2() -> dict[str, Tensor]:
     from lipforcing_core.models.wav2vec2 import Wav2Vec2Features, base_960h_config
 
@@ -171,34 +166,15 @@ def _umt5() -> dict[str, Tensor]:
     return _state(lambda: UMT5Network(UMT5_XXL))
 
 
-def _syncnet() -> dict[str, Tensor]:
-    from lipforcing_core.sync.syncnet_v2 import SyncNetV2
-
-    return _state(SyncNetV2)
-
-
-def _inception() -> dict[str, Tensor]:
-    from lipforcing_core.metrics.inception import InceptionPool
-
-    return _state(InceptionPool)
-
-
-def _i3d() -> dict[str, Tensor]:
-    from lipforcing_core.metrics.i3d import I3D
-
-    return _state(I3D)
-
-
-def _hyperiqa() -> dict[str, Tensor]:
-    from lipforcing_core.quality.hyperiqa import build_hyperiqa
-
-    return _state(build_hyperiqa)
-
-
 def _torchvision(model: str) -> dict[str, Tensor]:
     from lipforcing_core.torchvision_shim import ensure_torchvision
 
     return _state(getattr(ensure_torchvision().models, model))
+
+
+def _built_by(callable_path: str) -> dict[str, Tensor]:
+    """``package.module:name`` of a class or function that takes no arguments; imported here, not before."""
+    return _state(resolve_name(callable_path))
 
 
 def _trim_time_kernel(name: str, stored: Tensor, wanted_shape: Sequence[int]) -> Tensor:
@@ -216,14 +192,14 @@ _NETWORKS: dict[str, Callable[[], dict[str, Tensor]]] = {
     "omniavatar-adapter-14b": partial(_adapter, "14b", in_channels=_I2V_CHANNELS),
     "omniavatar-ls-adapter-1.3b": partial(_adapter, "1.3b"),
     "omniavatar-ls-adapter-14b": partial(_adapter, "14b"),
-    "wan-vae": _wan_vae,
-    "taehv": _taehv,
+    "wan-vae": partial(_built_by, "lipforcing_core.models.wan_vae:WanVAE"),
+    "taehv": partial(_built_by, "lipforcing_core.models.taehv:TinyAutoencoder"),
     "wav2vec2-base": _wav2vec2,
     "umt5-xxl": _umt5,
-    "syncnet-v2": _syncnet,
-    "inception-v3-fid": _inception,
-    "i3d-400": _i3d,
-    "hyperiqa": _hyperiqa,
+    "syncnet-v2": partial(_built_by, "lipforcing_core.sync.syncnet_v2:SyncNetV2"),
+    "inception-v3-fid": partial(_built_by, "lipforcing_core.metrics.inception:InceptionPool"),
+    "i3d-400": partial(_built_by, "lipforcing_core.metrics.i3d:I3D"),
+    "hyperiqa": partial(_built_by, "lipforcing_core.quality.hyperiqa:build_hyperiqa"),
     "alexnet": partial(_torchvision, "alexnet"),
     "vgg16": partial(_torchvision, "vgg16"),
 }

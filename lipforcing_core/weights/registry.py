@@ -92,15 +92,16 @@ class WeightSpec:
         """The files that hold tensors of the network, as ``load_network`` takes them."""
         return [weights_dir / file.path for file in self.files if file.tensors]
 
-    def how_to_get(self, weights_dir: Path) -> str:
-        """One sentence: the command or the page, size, licence and place."""
+    def how_to_get(self, weights_dir: Path | None = None) -> str:
+        """One sentence: the command or the page, size, licence and place; without a folder, to give the file's path."""
         what = ", ".join(Path(file.path).name for file in self.files[:2])
         more = f" and {len(self.files) - 2} more" if len(self.files) > 2 else ""
         accept = "" if self.commercial_ok else " --accept-licence"
         command = f"with `lipforcing weights fetch {self.name}{accept}` or " if self.fetchable else ""
+        then = "give its path" if weights_dir is None else f"put it into {self.path(weights_dir).parent}"
         return (
             f"get {what}{more} ({self.size_mb:g} MB; licence: {self.licence}) {command}by hand from {self.url} "
-            f"({self.source}), and put it into {self.path(weights_dir).parent}"
+            f"({self.source}), and {then}"
         )
 
 
@@ -144,6 +145,20 @@ def state_of(spec: WeightSpec, weights_dir: Path) -> WeightState:
 def require_weight(name: str, weights_dir: Path) -> Path:
     """First file of a checkpoint that is here; raises ``MissingWeightsError`` saying how to get it otherwise."""
     return require_weights(name, weights_dir)[0]
+
+
+def given_weight(name: str, given: Path | None, *, instead: str | None = None) -> Path:
+    """``given``, the path that a user named for the file of the registered weights ``name``.
+
+    Raises ``MissingWeightsError`` where it is None or not there, saying how to get the file and that ``instead``
+    (another setting, where there is one) needs none.
+    """
+    if given is not None and Path(given).is_file():
+        return Path(given)
+    spec = find_weight(name)
+    problem = "no file was given" if given is None else f"{given} does not exist"
+    otherwise = f"; or use {instead!r}, which needs no file" if instead else ""
+    raise MissingWeightsError(f"{name}: {problem}: {spec.how_to_get()}{otherwise}")
 
 
 def require_weights(name: str, weights_dir: Path) -> list[Path]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.products import read_json
-from lipforcing_core.weights.checkpoint import INDEX_SUFFIX, Checkpoint
+from lipforcing_core.weights.checkpoint import INDEX_SUFFIX, Checkpoint, holds_no_containers
 from lipforcing_core.weights.keymaps import adapter_key, find_key_map
-from lipforcing_core.weights.networks import wanted_by
+from lipforcing_core.weights.networks import Wanted, wanted_by
 from lipforcing_core.weights.registry import WeightSpec, all_weights, find_weight, require_weights
 
 
@@ -20,13 +21,25 @@ class Source:
     files: list[Path]
     spec: WeightSpec | None = None
 
+    @cached_property
+    def wanted(self) -> Wanted | None:
+        """What the files must hold; None for files that no network here is known to read."""
+        return wanted_by(self.spec) if self.spec else None
+
     def open(self, *, root: str | None = None, key_map: str | None = None) -> Checkpoint:
         """The checkpoint under this project's names.
 
         Registered weights bring their root, key map and network, and their names and shapes are checked; ``root``
-        and ``key_map`` say more of others. Raises ``IncompatibleCheckpointError`` for what does not fit.
+        and ``key_map`` say more of others. Raises ``IncompatibleCheckpointError`` for what does not fit, and
+        ``BadInputError`` for a root or key map where there is none to choose.
         """
-        wanted = wanted_by(self.spec) if self.spec else None
+        if self.spec and (root or key_map):
+            raise BadInputError(
+                f"{self.spec.name} has its own key map and root: leave out --key-map and --root"
+            )
+        if root and any(holds_no_containers(file) for file in self.files):
+            raise BadInputError(f"{self.files[0]}: safetensors files hold no containers: leave out --root")
+        wanted = self.wanted
         if wanted is not None:
             checkpoint = wanted.check(self.files)
             return checkpoint.renamed(wanted.key_map) if wanted.key_map else checkpoint
@@ -35,9 +48,8 @@ class Source:
 
     def open_adapter(self, *, root: str | None = None) -> Checkpoint:
         """The checkpoint of a LoRA adapter, with the names that peft and trainers give it mapped to ours."""
-        return (
-            self.open(root=root) if self.spec else Checkpoint.open(self.files, root=root).renamed(adapter_key)
-        )
+        checkpoint = self.open(root=root)
+        return checkpoint if self.spec else checkpoint.renamed(adapter_key)
 
 
 def find_source(text: str, weights_dir: Path, *, kind: str | None = None) -> Source:

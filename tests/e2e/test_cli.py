@@ -89,7 +89,7 @@ def test_core_knows_no_orchestration_and_no_database() -> None:
         (["generate", "none.mp4", "none.wav", "-o", "out.mp4"], "no demo has run"),
         (
             [*GENERATE, "--model", "lipforcing-14b"],
-            "weights fetch lipforcing-14b wan2.1-vae taew2.1 wav2vec2",
+            "weights fetch lipforcing-14b latentsync-mask wan2.1-vae taew2.1 wav2vec2",
         ),
         ([*GENERATE, "--model", "lipforcing-13b"], "nor a released student (known: lipforcing-14b)"),
         ([*GENERATE, "--model", "docs"], "docs is not a model bundle"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError
@@ -12,6 +15,7 @@ from lipforcing_core.models.lora import (
     LORA_TARGETS,
     adapter_state_dict,
     fold_lora,
+    grow_patch_embedding,
     inject_lora,
     load_adapter,
     lora_layers,
@@ -113,6 +117,79 @@ def test_a_foreign_adapter_is_refused_whole(change, message: str) -> None:  # ty
     with pytest.raises(IncompatibleCheckpointError, match=message):
         load_adapter(model, state, alpha=1.0)
     assert set(model.state_dict()) == before
+
+
+def test_an_adapted_model_takes_no_second_adapter() -> None:
+    """Loaded over a folded one, the sum of both would remain."""
+    state, model = adapter_state_dict(adapted()), adapted(seed=6)
+    fold_lora(model)
+    want = velocity(model)
+    with pytest.raises(BadInputError, match="already has LoRA"):
+        load_adapter(model, state, alpha=6.0)
+    assert torch.equal(velocity(model), want)
+
+
+def test_an_adapter_of_some_layers_is_taken_only_where_that_is_meant() -> None:
+    state = {k: v for k, v in adapter_state_dict(adapted()).items() if k.startswith("blocks.0.")}
+    model = tiny_student()
+    with pytest.raises(IncompatibleCheckpointError, match=r"blocks\.1\..* is missing: 30 of 40 layers"):
+        load_adapter(model, state, alpha=6.0)
+    assert not list(lora_layers(model))
+    load_adapter(model, state, alpha=6.0, partial=True)
+    assert len(list(lora_layers(model))) == 10
+    only_q = {k: v for k, v in adapter_state_dict(adapted()).items() if ".self_attn.q." in k}
+    load_adapter(tiny_student(), only_q, alpha=6.0, targets=["self_attn.q"])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_on_meta_takes_the_tensors_of_the_file(dtype: torch.dtype) -> None:
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)).to(dtype)
+    state = {
+        "0.lora_A.weight": torch.tensor([[1.0, 2.0, 0.0]]),
+        "0.lora_B.weight": torch.tensor([[1.0], [-1.0]]),
+        "1.bias": torch.tensor([5.0, 7.0]),
+    }
+    load_adapter(model, state, alpha=4.0, targets=["0"])
+    assert {name for name, value in model.state_dict().items() if not value.is_meta} == set(state)
+    base = {"0.weight": torch.zeros(2, 3), "0.bias": torch.tensor([1.0, 0.0]), "1.weight": torch.eye(2)}
+    base = {name: value.to(dtype) for name, value in base.items()}
+    model.load_state_dict(base, strict=False, assign=True)
+    out = model(torch.tensor([1.0, 1.0, 9.0], dtype=dtype))
+    assert (out.dtype, out.tolist()) == (dtype, [4.0 * 3 + 1 + 5, -4.0 * 3 + 7])
+    assert all(isinstance(value, nn.Parameter) for value in model.parameters())
+
+
+def test_a_folded_model_is_neither_saved_nor_loaded() -> None:
+    """Its weights hold the adapter once already: saved beside it and loaded again they would hold it twice."""
+    model = adapted()
+    state, want = copy.deepcopy(model.state_dict()), velocity(model)
+    fold_lora(model)
+    for use in (model.state_dict, lambda: adapter_state_dict(model), lambda: model.load_state_dict(state)):
+        with pytest.raises(BadInputError, match="unfold_lora"):
+            use()
+    unfold_lora(model)
+    again = adapted(seed=6)
+    again.load_state_dict(model.state_dict())
+    torch.testing.assert_close(velocity(again), want, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_grown_patch_embedding_does_not_see_the_new_channels(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(24, 9, 1, 2, 2, generator=generator).to(dtype)
+    x = torch.randn(2, 17, 3, 4, 6, generator=generator).to(dtype)
+    grown = grow_patch_embedding(weight, 17)
+    assert (grown.shape, grown.dtype) == ((24, 17, 1, 2, 2), dtype)
+    assert torch.equal(grown[:, :9], weight)
+    assert not grown[:, 9:].any()
+    own, seen = F.conv3d(x[:, :9], weight, stride=(1, 2, 2)), F.conv3d(x, grown, stride=(1, 2, 2))
+    torch.testing.assert_close(seen, own)
+    assert torch.equal(grow_patch_embedding(weight, 9), weight)
+    assert grow_patch_embedding(weight.to("meta"), 13).shape[1] == 13
+    with pytest.raises(BadInputError, match="9 input channels and cannot shrink to 8"):
+        grow_patch_embedding(weight, 8)
 
 
 def test_misuse_is_explained() -> None:

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor, nn
 
+from lipforcing_core.faces.mask import mask_source
 from lipforcing_core.models import taehv, umt5, wan_vae, wav2vec2
 from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.presets import Preset, load_preset
@@ -30,7 +33,14 @@ VAE = wan_vae.WanVAEConfig(
 TAEHV = taehv.TaehvConfig(latent_channels=CHANNELS, encoder_width=8, decoder_widths=(16, 12, 8, 8))
 UMT5 = umt5.UMT5Config(vocab_size=16, dim=12, dim_attn=16, dim_ffn=20, num_heads=2, num_layers=2)
 WORDS = ("<pad>", "</s>", "<unk>", "a", "person", "talking")
-ALL_WEIGHTS = ("lipforcing-14b", "wan2.1-vae", "taew2.1", "wav2vec2-base-960h", "umt5-xxl")
+ALL_WEIGHTS = (
+    "lipforcing-14b",
+    "latentsync-mask",
+    "wan2.1-vae",
+    "taew2.1",
+    "wav2vec2-base-960h",
+    "umt5-xxl",
+)
 
 
 def tiny_wav2vec2_config() -> Any:
@@ -99,6 +109,9 @@ def write_weights(folder: Path) -> None:
     target = folder / "text" / "umt5-xxl" / "tokenizer.json"
     target.parent.mkdir(parents=True)
     tokenizer.save(str(target))
+    mask = folder / "faces" / "latentsync_mask.png"
+    mask.parent.mkdir()
+    cv2.imwrite(str(mask), np.roll(mask_source(), -8, axis=0))  # not quite the drawn one
 
 
 def _seeded(build: Callable[[], nn.Module]) -> nn.Module:

@@ -95,6 +95,11 @@ def test_what_is_loaded_for_it(weights: Path) -> None:
     assert {p.dtype for p in bundle.model.parameters()} == {torch.bfloat16}
     assert not any(p.requires_grad or p.is_meta for p in bundle.model.parameters())
     assert isinstance(bundle.codec, PairedCodec)
+    assert bundle.mask is not None
+    generator = load_generator(bundle)
+    assert generator.mask is bundle.mask
+    drawn = load_generator(replace(bundle, mask=None))
+    assert not torch.equal(generator._keep, drawn._keep)  # type: ignore[attr-defined]
     ids = [
         f"{name}@sha256:{file_sha256(file_of(weight, weights))[:12]}"
         for name, weight in (("wan-vae", "wan2.1-vae"), ("taehv", "taew2.1"))
@@ -125,7 +130,8 @@ def test_a_bundle_with_the_same_weights_gives_the_same_frames(
         codec_file=None,
     )
     mine = load_any(find_model(str(tmp_path / "bundle")), weights_dir=weights)
-    generate(official, clip, tmp_path / "official.mp4")
+    assert mine.mask is None, "bundles are trained here, with the drawn mask"
+    generate(replace(official, mask=None), clip, tmp_path / "official.mp4")
     generate(mine, clip, tmp_path / "mine.mp4")
     assert np.array_equal(read_frames(tmp_path / "official.mp4"), read_frames(tmp_path / "mine.mp4"))
     with pytest.raises(MissingWeightsError, match=r"wan2\.1-vae.*umt5-xxl.*no weights folder"):

@@ -161,7 +161,7 @@ class WholeClipEncoder:
 class Recorder:
     """A generator in chunks of 9 and 12 that returns the faces and keeps the features."""
 
-    model_id, size = "recorder", 64
+    model_id, size, mask = "recorder", 64, None
 
     def __init__(self) -> None:
         self.features: list[np.ndarray] = []

@@ -25,8 +25,13 @@ def key_list(parity_dir: Path, name: str) -> dict[str, list[int]]:
     return json.loads(gzip.decompress(path.read_bytes()))
 
 
-def write_sparse(path: Path, shapes: Shapes, dtype: torch.dtype = torch.bfloat16) -> None:
-    """A safetensors file, or a file of ``torch.save`` for any other suffix, of zeros that are not stored."""
+def write_sparse(
+    path: Path, shapes: Shapes, dtype: torch.dtype = torch.bfloat16, *, root: str | None = None
+) -> None:
+    """A safetensors file, or a file of ``torch.save`` for any other suffix, of zeros that are not stored.
+
+    ``root``: the key of the container in a torch file that holds the tensors.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     dtypes = {name: torch.int64 if name.endswith("num_batches_tracked") else dtype for name in shapes}
     if path.suffix == ".safetensors":
@@ -38,13 +43,12 @@ def write_sparse(path: Path, shapes: Shapes, dtype: torch.dtype = torch.bfloat16
         )
     else:
         with torch.serialization.skip_data():  # writes the headers and leaves holes for the values
-            torch.save(
-                {n: torch.empty(list(s), dtype=dtypes[n], device="cpu") for n, s in shapes.items()}, path
-            )
+            tensors = {n: torch.empty(list(s), dtype=dtypes[n], device="cpu") for n, s in shapes.items()}
+            torch.save({root: tensors} if root else tensors, path)
 
 
-def write_shards(paths: Sequence[Path], shapes: Shapes) -> None:
+def write_shards(paths: Sequence[Path], shapes: Shapes, *, root: str | None = None) -> None:
     """The tensors dealt out to several files."""
     names = sorted(shapes)
     for index, path in enumerate(paths):
-        write_sparse(path, {name: shapes[name] for name in names[index :: len(paths)]})
+        write_sparse(path, {name: shapes[name] for name in names[index :: len(paths)]}, root=root)

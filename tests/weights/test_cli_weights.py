@@ -11,7 +11,10 @@ from typer.testing import CliRunner, Result
 
 from flows import cli
 from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, LipForcingError
+from lipforcing_core.weights.convert import plan_merge
+from lipforcing_core.weights.networks import preset_fit
 from lipforcing_core.weights.registry import all_weights, find_weight
+from lipforcing_core.weights.sources import find_source
 from tests.weights.full_size import key_list, write_sparse
 
 
@@ -83,11 +86,32 @@ def test_convert(tmp_path: Path, small: dict[str, torch.Tensor]) -> None:
     assert read["b"].dtype == torch.int64
     error = failure(weights(tmp_path, "convert", str(tmp_path / "net.pth"), "-o", str(output)))
     assert isinstance(error, IncompatibleCheckpointError)
+    error = failure(weights(tmp_path, "convert", str(output), "--root", "net", "-o", str(output)))
+    assert "safetensors files hold no containers" in str(error)
     error = failure(
         weights(tmp_path, "convert", str(output), "--kind", "taew2.1", "-o", str(tmp_path / "x.safetensors"))
     )
     assert "a is unexpected" in str(error)
     assert not (tmp_path / "x.safetensors").exists()
+    error = failure(
+        weights(
+            tmp_path, "convert", str(output), "--kind", "taew2.1", "--key-map", "adapter", "-o", str(output)
+        )
+    )
+    assert "taew2.1 has its own key map and root" in str(error)
+
+
+def test_what_was_converted_can_be_converted_again(parity_dir: Path, tmp_path: Path) -> None:
+    """And is smaller, where the released file holds more than the network uses."""
+    shapes = key_list(parity_dir, "taew2_1")
+    larger = shapes | {"decoder.7.conv.weight": [512, *shapes["decoder.7.conv.weight"][1:]]}
+    write_sparse(find_weight("taew2.1").path(tmp_path / "weights"), larger)
+    first, second = (str(tmp_path / f"{index}.safetensors") for index in (1, 2))
+    assert weights(tmp_path, "convert", "taew2.1", "-o", first).exit_code == 0
+    assert {name: list(value.shape) for name, value in load_file(first).items()} == shapes
+    result = weights(tmp_path, "convert", first, "--kind", "taew2.1", "-o", second)
+    assert result.exit_code == 0, result.exception
+    assert Path(first).read_bytes() == Path(second).read_bytes()
 
 
 def test_export(tmp_path: Path) -> None:
@@ -103,3 +127,34 @@ def test_export(tmp_path: Path) -> None:
     read = load_file(tmp_path / "out.safetensors")
     assert read["l.weight"].tolist() == [[3.0] * 3] * 2
     assert torch.equal(read["l.bias"], base["l.bias"])
+    assert "fits no shipped preset (1.3b: audio_cond_projs.0.bias is missing;" in result.output
+    error = failure(weights(tmp_path, *arguments, "--alpha", "2", "--in-channels", "65"))
+    assert "no patch_embedding.weight to grow" in str(error)
+    more = {"m.ffn.0.weight": torch.ones(2, 3), "patch_embedding.weight": torch.ones(2, 3, 1, 2, 2)}
+    save_file(base | more, tmp_path / "base.safetensors")
+    arguments += ["--alpha", "2", "--in-channels", "5"]
+    assert "m.ffn.0.lora_A.weight is missing" in str(failure(weights(tmp_path, *arguments)))
+    assert weights(tmp_path, *arguments, "--partial").exit_code == 0
+    patch = load_file(tmp_path / "out.safetensors")["patch_embedding.weight"]
+    assert patch.sum(dim=(0, 2, 3, 4)).tolist() == [8.0, 8.0, 8.0, 0.0, 0.0]
+    error = failure(
+        weights(tmp_path, "export", paths[0], paths[2], "-o", paths[2], "--root", "a", "--alpha", "2")
+    )
+    assert "leave out --root" in str(error)
+
+
+def test_export_of_an_image_to_video_adapter_says_how_to_grow_it(parity_dir: Path, tmp_path: Path) -> None:
+    """The public OmniAvatar files, as sizes and names: nothing is written before the question is answered."""
+    folder = tmp_path / "weights"
+    adapter = key_list(parity_dir, "omniavatar_v2v_1.3B_adapter_rank128")
+    adapter["patch_embedding.weight"][1] = 33
+    write_sparse(find_weight("wan2.1-t2v-1.3b").path(folder), key_list(parity_dir, "wan2.1_t2v_1.3B"))
+    for path in find_weight("omniavatar-1.3b").paths(folder):
+        write_sparse(path, adapter)
+    output = tmp_path / "start.safetensors"
+    arguments = ["export", "wan2.1-t2v-1.3b", "omniavatar-1.3b", "-o", str(output)]
+    assert "take 16, 49 or 65: add --in-channels 65" in str(failure(weights(tmp_path, *arguments)))
+    assert not output.exists()
+    base, lora = (find_source(name, folder) for name in arguments[1:3])
+    plan = plan_merge(base.open(), lora.open_adapter(), alpha=64, in_channels=65)
+    assert preset_fit(plan) == "fits preset 1.3b"

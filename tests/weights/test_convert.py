@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError
+from lipforcing_core.models.conditions import Conditions
 from lipforcing_core.models.lora import adapter_state_dict, inject_lora, load_adapter, lora_layers
+from lipforcing_core.models.taehv import TinyAutoencoder, trim_time_kernel
 from lipforcing_core.models.wan import WanTransformer
+from lipforcing_core.models.wav2vec2 import Wav2Vec2Features
 from lipforcing_core.weights.checkpoint import Checkpoint
 from lipforcing_core.weights.convert import plan_copy, plan_merge, write_plan
-from lipforcing_core.weights.keymaps import adapter_key
+from lipforcing_core.weights.keymaps import adapter_key, find_key_map
 from lipforcing_core.weights.load import load_network
-from lipforcing_core.weights.networks import FULLY_TRAINED
+from lipforcing_core.weights.networks import FULLY_TRAINED, Wanted
 from tests.models.tiny import random_conditions, random_latents, tiny_config
 
 ALPHA = 6.0
+ONE_TO_THREE = ("blocks.1.", "blocks.2.", "blocks.3.")
 
 
 def values() -> dict[str, Tensor]:
@@ -114,9 +119,9 @@ def split(model: WanTransformer, folder: Path) -> tuple[Checkpoint, Checkpoint]:
     return Checkpoint.open(folder / "base.safetensors"), Checkpoint.open(folder / "adapter.pt")
 
 
-def velocity(model: WanTransformer) -> Tensor:
+def velocity(model: WanTransformer, cond: Conditions | None = None) -> Tensor:
     with torch.no_grad():
-        return model(random_latents(3), 0.5, model.encode_conditions(random_conditions(3)))
+        return model(random_latents(3), 0.5, model.encode_conditions(cond or random_conditions(3)))
 
 
 def test_a_merged_export_is_the_adapted_network(tmp_path: Path) -> None:
@@ -172,6 +177,8 @@ def test_round_trip_of_an_adapter_file(tmp_path: Path) -> None:
         ("whole", r"patch_embedding\.bias has shape \[5\]"),
         ("no adapter", "no adapter"),
         ("foreign", r"blocks\.0\.ffn\.0\.lora_magnitude_vector is not a LoRA tensor"),
+        ("some layers", r"blocks\.1\.cross_attn\.k\.lora_A\.weight is missing: 30 of 40 .*--partial"),
+        ("adapted model", r"holds blocks\.0\.ffn\.0\.weight beside the adapter"),
     ],
 )
 def test_what_cannot_be_merged_is_named(tmp_path: Path, damage: str, words: str) -> None:
@@ -190,11 +197,100 @@ def test_what_cannot_be_merged_is_named(tmp_path: Path, damage: str, words: str)
         tensors["patch_embedding.bias"] = torch.ones(5)
     elif damage == "foreign":
         tensors[f"{layer}.lora_magnitude_vector"] = torch.ones(40)
+    elif damage == "some layers":
+        tensors = {name: value for name, value in tensors.items() if not name.startswith(ONE_TO_THREE)}
+    elif damage == "adapted model":
+        tensors[f"{layer}.weight"] = torch.ones(40, 24)
     else:
         tensors = {"audio_proj.x": torch.ones(1)}
     torch.save(tensors, tmp_path / "adapter.pt")
     with pytest.raises(IncompatibleCheckpointError, match=words):
         plan_merge(base, Checkpoint.open(tmp_path / "adapter.pt"), alpha=ALPHA)
+
+
+def test_an_adapter_of_some_layers_and_an_adapted_base(tmp_path: Path) -> None:
+    model = adapted()
+    base, adapter = split(model, tmp_path)
+    torch.save({n: v for n, v in adapter.values() if not n.startswith(ONE_TO_THREE)}, tmp_path / "adapter.pt")
+    plan = plan_merge(base, Checkpoint.open(tmp_path / "adapter.pt"), alpha=ALPHA, partial=True)
+    for layer, changes in (("blocks.0.ffn.2", True), ("blocks.3.ffn.2", False)):
+        changed = not torch.equal(plan[f"{layer}.weight"].read(), base.value(f"{layer}.weight"))
+        assert changed is changes
+    with pytest.raises(IncompatibleCheckpointError, match=r"adapter\.pt: .* so it is no base"):
+        plan_merge(adapter, adapter, alpha=ALPHA)
+
+
+def test_an_image_to_video_adapter_is_grown_to_the_lip_sync_layout(tmp_path: Path) -> None:
+    """OmniAvatar's own adapters see noise, reference and mask only (method A.3): 2C + 1 channels."""
+    model = adapted()
+    with torch.no_grad():
+        model.patch_embedding.weight[:, 9:] = 0
+    base, adapter = split(model, tmp_path)
+    tensors = dict(adapter.values())
+    tensors["patch_embedding.weight"] = tensors["patch_embedding.weight"][:, :9].clone()
+    torch.save(tensors, tmp_path / "i2v.pt")
+    adapter = Checkpoint.open(tmp_path / "i2v.pt")
+    with pytest.raises(BadInputError, match=r"9 input channels, .* 4, 13 or 17: add --in-channels 17"):
+        plan_merge(base, adapter, alpha=ALPHA)
+    assert plan_merge(base, adapter, alpha=ALPHA, in_channels=9)["patch_embedding.weight"].shape[1] == 9
+    with pytest.raises(BadInputError, match="cannot shrink to 4"):
+        plan_merge(base, adapter, alpha=ALPHA, in_channels=4)
+
+    write_plan(plan_merge(base, adapter, alpha=ALPHA, in_channels=17), tmp_path / "grown.safetensors")
+    with torch.device("meta"):
+        grown = WanTransformer(tiny_config(in_channels=17))
+    load_network(grown.eval(), tmp_path / "grown.safetensors")
+    assert (velocity(grown) - velocity(model)).abs().max() < 1e-5
+    cond = random_conditions(3)
+    other = replace(
+        cond,
+        masked_video_BCTHW=2 * cond.masked_video_BCTHW,
+        reference_sequence_BCTHW=cond.reference_sequence_BCTHW + 1,
+    )
+    assert torch.equal(velocity(grown, other), velocity(grown))
+    assert not torch.equal(
+        velocity(grown, replace(cond, keep_mask_HW=1 - cond.keep_mask_HW)), velocity(grown)
+    )
+
+
+def test_a_kernel_that_is_used_in_part_is_written_in_that_part(tmp_path: Path) -> None:
+    network = TinyAutoencoder()
+    stored = dict(network.state_dict())
+    kernel = stored["decoder.7.conv.weight"]
+    stored["decoder.7.conv.weight"] = torch.cat([torch.full_like(kernel, 7), kernel])
+    torch.save(stored, tmp_path / "taew2_1.pth")
+    wanted = Wanted(tensors=network.state_dict(), fit=trim_time_kernel)
+    plan = plan_copy(wanted.check([tmp_path / "taew2_1.pth"]), wanted=wanted)
+    write_plan(plan, tmp_path / "taew.safetensors")
+    written = load_file(tmp_path / "taew.safetensors")  # and no `fit` is needed any more
+    assert written.keys() == network.state_dict().keys()
+    assert all(torch.equal(value, written[name]) for name, value in network.state_dict().items())
+
+
+def test_a_converted_file_loads_as_what_it_was(tmp_path: Path) -> None:
+    from lipforcing_core.torchvision_shim import ensure_torchvision
+
+    ensure_torchvision()
+    from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
+
+    config = Wav2Vec2Config(
+        hidden_size=96,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        conv_dim=(32,) * 7,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=4,
+    )
+    torch.save(Wav2Vec2ForCTC(config).state_dict(), tmp_path / "official.bin")
+    key_map = find_key_map("wav2vec2")
+    write_plan(
+        plan_copy(Checkpoint.open(tmp_path / "official.bin").renamed(key_map)), tmp_path / "own.safetensors"
+    )
+    first, second = Wav2Vec2Features(config), Wav2Vec2Features(config)
+    load_network(first, tmp_path / "official.bin", key_map=key_map)
+    load_network(second, tmp_path / "own.safetensors", key_map=key_map)
+    assert all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())
 
 
 def test_index_and_bundle_folders_are_sources(tmp_path: Path) -> None:

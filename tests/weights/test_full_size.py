@@ -10,9 +10,10 @@ import torch
 
 from lipforcing_core.errors import IncompatibleCheckpointError, MissingWeightsError
 from lipforcing_core.weights.checkpoint import Checkpoint
-from lipforcing_core.weights.convert import plan_merge
-from lipforcing_core.weights.networks import meta_tensors, network_names
+from lipforcing_core.weights.convert import plan_copy, plan_merge
+from lipforcing_core.weights.networks import meta_tensors
 from lipforcing_core.weights.registry import all_weights, find_weight
+from lipforcing_core.weights.sources import find_source
 from lipforcing_core.weights.verify import verify_weights
 from tests.weights.full_size import Shapes, key_list, write_shards, write_sparse
 
@@ -32,9 +33,16 @@ LISTS = {
 }
 """Registered weights and the key list that describes their public file."""
 
+UNLISTED = ("hyperiqa", "inception-v3-fid", "lpips-alex", "lpips-vgg")
+"""Registered weights that no key list describes."""
+
 
 def public_shapes(parity_dir: Path, name: str) -> dict[str, list[int]]:
-    """The list, with what its notes say of the public file."""
+    """The list, with what its notes say of the public file; the network's own names where there is no list."""
+    if name in UNLISTED:
+        network = find_weight(name).network
+        assert network is not None
+        return {key: list(value.shape) for key, value in meta_tensors(network).items()}
     shapes = key_list(parity_dir, LISTS[name])
     if name in ("omniavatar-1.3b", "omniavatar-14b"):  # the image-to-video release has 33 input channels
         shapes["patch_embedding.weight"][1] = 33
@@ -45,7 +53,7 @@ def public_shapes(parity_dir: Path, name: str) -> dict[str, list[int]]:
 
 def install(name: str, shapes: Shapes, weights_dir: Path) -> None:
     spec = find_weight(name)
-    write_shards(spec.tensor_files(weights_dir), shapes)
+    write_shards(spec.tensor_files(weights_dir), shapes, root=spec.root)
     for path in spec.paths(weights_dir):
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,10 +140,29 @@ def test_a_merged_export_has_the_names_of_the_released_student(
     assert {tensor.dtype for tensor in plan.values()} == {torch.bfloat16}
 
 
-def test_every_network_of_the_registry_is_known_and_on_meta() -> None:
-    used = {spec.network for spec in all_weights() if spec.network}
-    assert used <= set(network_names())
-    for name in ("hyperiqa", "alexnet", "vgg16", "inception-v3-fid"):  # no key list covers these
-        tensors = meta_tensors(name)
+def test_every_registered_network_is_covered_and_on_meta() -> None:
+    networks = {spec.name: spec.network for spec in all_weights() if spec.network}
+    assert networks.keys() == {*LISTS, *UNLISTED}
+    for name in UNLISTED:
+        tensors = meta_tensors(str(networks[name]))
         assert len(tensors) > 10
         assert all(tensor.is_meta for tensor in tensors.values())
+
+
+@pytest.mark.parametrize("name", [*LISTS, *UNLISTED])
+def test_a_converted_file_passes_as_what_it_was(parity_dir: Path, tmp_path: Path, name: str) -> None:
+    """Sizes and names only: the header of what `weights convert NAME` writes, as `--kind NAME` sees it."""
+    shapes = public_shapes(parity_dir, name)
+    if name == "taew2.1":
+        shapes["decoder.7.conv.weight"][0] *= 2
+    install(name, shapes, tmp_path)
+    source = find_source(name, tmp_path)
+    plan = plan_copy(source.open(), wanted=source.wanted)
+    write_sparse(tmp_path / "converted.safetensors", {key: tensor.shape for key, tensor in plan.items()})
+    again = find_source(str(tmp_path / "converted.safetensors"), tmp_path, kind=name)
+    own = meta_tensors(str(find_weight(name).network))
+    converted = {key: tensor.shape for key, tensor in again.open().tensors.items()}
+    assert converted == {key: tuple(own[key].shape) for key in plan}
+    assert own.keys() - plan.keys() == {
+        key for key in own if key.endswith("num_batches_tracked") and key not in shapes
+    }

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lipforcing_core.errors import IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.errors import IncompatibleCheckpointError, LipForcingError, MissingWeightsError
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.weights.checkpoint import Checkpoint
 from lipforcing_core.weights.load import load_network
@@ -233,6 +233,24 @@ def test_views_in_torch_files(tmp_path: Path) -> None:
     assert torch.equal(read["row"], whole[2])
     assert torch.equal(read["column"], whole[:, 3])
     assert read["none"].shape == (0, 6)
+
+
+def test_a_torch_that_hides_the_place_of_tensors_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where values lie in a torch file is a private note of torch's reader, which may go."""
+    path, load = as_torch(tmp_path, state()), torch.load
+
+    def without_notes(*args: object, **options: object) -> State:
+        content: State = load(*args, **options)  # type: ignore[arg-type]
+        for tensor in content.values():
+            del tensor.untyped_storage()._checkpoint_offset
+        return content
+
+    monkeypatch.setattr(torch, "load", without_notes)
+    with pytest.raises(LipForcingError, match=r"net\.pth: torch .* no longer tells where .*to safetensors"):
+        load_network(Net(), path)
+    load_network(Net(), as_safetensors(tmp_path, state()))
 
 
 @pytest.mark.parametrize("make", [meta_net, Net])

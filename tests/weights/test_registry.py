@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.weights.keymaps import find_key_map, wan_diffusers_key
+from lipforcing_core.weights.keymaps import find_key_map, key_map_names, wan_diffusers_key
+from lipforcing_core.weights.networks import meta_tensors
 from lipforcing_core.weights.registry import (
     WeightFile,
     WeightState,
     all_weights,
     find_weight,
+    given_weight,
     require_weight,
     require_weights,
     state_of,
@@ -43,6 +45,8 @@ def test_entries_are_well_formed(spec) -> None:  # type: ignore[no-untyped-def]
         assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)
         if file.sha256_prefix:
             assert file.sha256_prefix in Path(file.path).name  # torch.hub puts it into the name
+        if file.url and "/raw/" in file.url and file.sha256 is None:
+            assert re.search("/raw/[0-9a-f]{40}/", file.url), "a branch moves: name the commit"
 
 
 def test_names_and_paths_are_unique() -> None:
@@ -90,6 +94,29 @@ def test_a_missing_file_says_where_to_get_it(tmp_path: Path) -> None:
         assert part in str(caught.value)
 
 
+def test_a_file_that_a_user_must_name(tmp_path: Path) -> None:
+    (tmp_path / "own.onnx").touch()
+    assert given_weight("scrfd-500m", tmp_path / "own.onnx") == tmp_path / "own.onnx"
+    spec = find_weight("scrfd-500m")
+    for given, problem in ((None, "no file was given"), (tmp_path / "none.onnx", "none.onnx does not exist")):
+        with pytest.raises(MissingWeightsError) as caught:
+            given_weight("scrfd-500m", given, instead="lbp")
+        for part in (
+            problem,
+            "scrfd_500m_kps.onnx",
+            spec.source,
+            spec.url,
+            spec.licence,
+            "give its path",
+            "'lbp'",
+        ):
+            assert part in str(caught.value)
+    with pytest.raises(MissingWeightsError) as caught:
+        given_weight("umt5-xxl", None)
+    assert "`lipforcing weights fetch umt5-xxl`" in str(caught.value)
+    assert "which needs no file" not in str(caught.value)
+
+
 def test_hashes_and_their_prefixes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"content")
     digest = hashlib.sha256(b"content").hexdigest()
@@ -122,3 +149,12 @@ def test_hashes_and_their_prefixes(tmp_path: Path) -> None:
 )
 def test_names_of_diffusers(theirs: str, ours: str | None) -> None:
     assert wan_diffusers_key(theirs) == ours
+
+
+@pytest.mark.parametrize("key_map", key_map_names())
+def test_maps_keep_the_names_of_the_network(key_map: str) -> None:
+    """So that files under this project's names stand for what they were converted from."""
+    networks = {"wav2vec2": ["wav2vec2-base"], "umt5": ["umt5-xxl"], "strip-model": ["wan-vae"]}
+    for network in networks.get(key_map, ["wan-t2v-1.3b", "lipsync-1.3b", "omniavatar-adapter-1.3b"]):
+        names = list(meta_tensors(network))
+        assert [find_key_map(key_map)(name) for name in names] == names
