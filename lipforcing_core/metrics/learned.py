@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lipforcing_core.errors import MissingWeightsError
 from lipforcing_core.metrics.arcface import ArcFaceFeatures, open_arcface
 from lipforcing_core.metrics.features import (
     LEARNED_EXTRACTORS,
@@ -25,7 +24,7 @@ from lipforcing_core.metrics.i3d import I3D, NUM_CLASSES, preprocess
 from lipforcing_core.metrics.inception import InceptionPool
 from lipforcing_core.products import file_sha256
 from lipforcing_core.weights.load import load_network
-from lipforcing_core.weights.registry import find_weight
+from lipforcing_core.weights.registry import given_weight
 
 _BATCH_FRAMES = 16
 
@@ -77,7 +76,7 @@ def load_learned(name: str, weights: Path | None) -> FeatureExtractor:
     Its backend id is the name and the first digits of the file's hash. Raises ``MissingWeightsError`` where the file
     is absent and ``IncompatibleCheckpointError`` where it does not fit the network.
     """
-    path = weight_file(name, weights, instead=LEARNED_EXTRACTORS[name])
+    path = given_weight(name, weights, instead=LEARNED_EXTRACTORS[name])
     backend_id = f"{name}@sha256:{file_sha256(path)[:12]}"
     if name == "arcface-r100":
         return ArcFaceFeatures(open_arcface(path), backend_id)
@@ -86,26 +85,10 @@ def load_learned(name: str, weights: Path | None) -> FeatureExtractor:
     return I3DFeatures(_filled(I3D, path), backend_id)
 
 
-def weight_file(name: str, given: Path | None, *, instead: str) -> Path:
-    """``given``, the file of the registered weights ``name``.
-
-    Raises ``MissingWeightsError`` where it is None or not there: the message says which file it is, where to get it,
-    under which licence, and that the backend ``instead`` needs none.
-    """
-    if given is not None and Path(given).is_file():
-        return Path(given)
-    spec = find_weight(name)
-    problem = "no file was given" if given is None else f"{given} does not exist"
-    raise MissingWeightsError(
-        f"{name} needs {Path(spec.file).name}: {problem}. Get it from {spec.source}, {spec.url} ({spec.size_mb:g} MB; "
-        f"licence: {spec.licence}), and give its path; or use {instead!r}, whose scores carry its own name."
-    )
-
-
 def _filled(kind: type[_Network], path: Path) -> _Network:
     with torch.device("meta"):
         network = kind()
-    load_network(network, path)
+    load_network(network, path, dtype=torch.float32)
     return network.requires_grad_(False)
 
 

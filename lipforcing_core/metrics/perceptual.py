@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from lipforcing_core.errors import BadInputError
 from lipforcing_core.metrics.features import to_unit_range
-from lipforcing_core.metrics.learned import weight_file
 from lipforcing_core.metrics.random_conv import RandomConvNet
 from lipforcing_core.products import file_sha256
 from lipforcing_core.weights.load import load_network
-from lipforcing_core.weights.registry import find_weight
+from lipforcing_core.weights.registry import find_weight, given_weight
 
 BATCH_FRAMES = 16
 LPIPS_BACKBONES = {"lpips-alex": "alex", "lpips-vgg": "vgg"}
@@ -97,7 +96,7 @@ def load_perceptual(
     if name not in LPIPS_BACKBONES:
         known = ", ".join(["lpips-random-conv-v1", *LPIPS_BACKBONES])
         raise BadInputError(f"unknown perceptual distance {name!r}; known: {known}")
-    path = weight_file(name, backbone, instead="lpips-random-conv-v1")
+    path = given_weight(name, backbone, instead="lpips-random-conv-v1")
     find_weight(name).files[0].check_content(path)
     network = lpips_network(LPIPS_BACKBONES[name], path)
     implementation = f"lpips{version('lpips')}-{LPIPS_BACKBONES[name]}"

@@ -13,10 +13,11 @@ from unittest import mock
 
 import numpy as np
 
-from lipforcing_core.errors import BadInputError, LipForcingError, MissingWeightsError
+from lipforcing_core.errors import BadInputError, LipForcingError
 from lipforcing_core.products import file_sha256
 from lipforcing_core.quality.score import CROP_SIZE, QualityScore, centre_crop, sample_frames
 from lipforcing_core.torchvision_shim import ensure_torchvision
+from lipforcing_core.weights.registry import given_weight
 
 
 class HyperIqaScorer:
@@ -26,10 +27,9 @@ class HyperIqaScorer:
     """
 
     def __init__(self, weights: Path | None) -> None:
-        if weights is None or not Path(weights).is_file():
-            raise MissingWeightsError(_missing(weights))
-        self._model = _load(Path(weights))
-        self.backend_id = f"hyperiqa-pyiqa{version('pyiqa')}@sha256:{file_sha256(weights)[:12]}"
+        path = given_weight("hyperiqa", weights, instead="piqe")
+        self._model = _load(path)
+        self.backend_id = f"hyperiqa-pyiqa{version('pyiqa')}@sha256:{file_sha256(path)[:12]}"
 
     def score(self, frames: np.ndarray) -> QualityScore:
         """Score of [F, H, W, 3] uint8 RGB frames; raises ``BadInputError`` below 224 x 224 or without frames."""
@@ -79,14 +79,3 @@ def _load(path: Path) -> Any:
         network = build_hyperiqa()
     load_network(network, path, root="params", dtype=torch.float32)
     return network
-
-
-def _missing(weights: Path | None) -> str:
-    from lipforcing_core.weights.registry import find_weight
-
-    spec = find_weight("hyperiqa")
-    problem = "no weights were given" if weights is None else f"{weights} does not exist"
-    return (
-        f"quality measure hyperiqa: {problem}. Get {Path(spec.file).name} from {spec.source}, {spec.url} "
-        f"(licence: {spec.licence}), and give its path; or use 'piqe', which needs no file."
-    )

@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lipforcing_core.errors import MissingWeightsError
 from lipforcing_core.products import file_sha256
 from lipforcing_core.sync.expert import WINDOW_FRAMES, check_crops, num_windows
 from lipforcing_core.sync.mfcc import mfcc
 from lipforcing_core.sync.offset import Edges, SyncScore, offset_search
 from lipforcing_core.weights.load import load_network
-from lipforcing_core.weights.registry import find_weight
+from lipforcing_core.weights.registry import given_weight
 
 INPUT_SIZE = 224
 MFCC_WINDOW = 20
@@ -90,16 +89,11 @@ class SyncNetV2Expert:
         Raises ``MissingWeightsError`` saying where to get it, and ``IncompatibleCheckpointError`` for a file that
         does not fit the network.
         """
-        if weights is None or not Path(weights).is_file():
-            spec = find_weight("syncnet-v2")
-            raise MissingWeightsError(
-                f"sync expert syncnet-v2 needs its weights and {weights or 'no file'} was given. Get {spec.file} "
-                f"from {spec.source}, {spec.url} ({spec.size_mb:g} MB; licence: {spec.licence}), and name its path."
-            )
+        path = given_weight("syncnet-v2", weights, instead="nano")
         with torch.device("meta"):
             network = SyncNetV2()
-        load_network(network, Path(weights), dtype=torch.float32)
-        return cls(network, f"syncnet-v2@sha256:{file_sha256(weights)[:12]}")
+        load_network(network, path, dtype=torch.float32)
+        return cls(network, f"syncnet-v2@sha256:{file_sha256(path)[:12]}")
 
     @property
     def backend_id(self) -> str:
