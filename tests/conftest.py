@@ -23,19 +23,30 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def _data_folder(variable: str, name: str) -> Path:
-    folder = Path(os.environ.get(variable, REPOSITORY.parent / "shared" / name))
+    """The folder that the variable names, which must then exist, or ``shared/NAME`` beside the repository."""
+    given = os.environ.get(variable)
+    folder = Path(given or REPOSITORY.parent / "shared" / name)
     if not folder.is_dir():
+        if given:
+            pytest.fail(f"{variable}={given} is not a folder", pytrace=False)
         pytest.skip(f"no {name} data: set {variable} to its folder")
     return folder
 
 
 @pytest.fixture(scope="session")
 def parity_dir() -> Path:
-    """Folder with golden vectors of the reference implementations; skips where it is absent."""
-    return _data_folder("LIPFORCING_PARITY_DIR", "parity")
+    """Folder with golden vectors of the reference implementations, a sub-folder for each component.
+
+    Skips where it is absent; fails where ``LIPFORCING_PARITY_DIR`` is set to a folder without any.
+    """
+    variable = "LIPFORCING_PARITY_DIR"
+    folder = _data_folder(variable, "parity")
+    if os.environ.get(variable) and not any(folder.glob("*/meta.json")):
+        pytest.fail(f"{variable}={folder} holds no vectors: no sub-folder has a meta.json", pytrace=False)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def media_dir() -> Path:
-    """Folder with real talking-head clips; skips where it is absent."""
+    """Folder with real talking-head clips; skips where it is absent and ``LIPFORCING_MEDIA_DIR`` is not set."""
     return _data_folder("LIPFORCING_MEDIA_DIR", "media")

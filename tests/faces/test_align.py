@@ -18,6 +18,7 @@ from lipforcing_core.faces.align import (
     template_points,
     template_size,
     warp_face,
+    warp_face_latentsync,
 )
 from lipforcing_core.faces.track import FaceState, FaceTrack
 
@@ -140,6 +141,23 @@ def test_outside_the_frame_is_grey_127() -> None:
     crop = warp_face(frame, np.array([[1.0, 0, 200], [0, 1.0, 200]]), 512)
     assert (crop[0, 0] == 127).all()
     assert (crop[255, 300] == 200).all()
+
+
+def test_reference_crop_agrees_with_ours_on_a_soft_picture() -> None:
+    rows, columns, colours = np.mgrid[0:700, 0:600, 0:3]
+    frame = (128 + 90 * np.sin(rows / 40 + colours) * np.cos(columns / 50)).astype(np.uint8)
+    matrix = invert_matrix(similarity(0.1, 0.9, (60, 90)))
+    crop, reference = warp_face(frame, matrix), warp_face_latentsync(frame, matrix)
+    assert reference.shape == crop.shape
+    assert np.abs(reference.astype(int) - crop).max() <= 2
+
+
+def test_reference_crop_truncates_and_fills_with_grey_127() -> None:
+    frame = np.full((100, 100, 3), 200, dtype=np.uint8)
+    frame[:, 1::2] = 201
+    crop = warp_face_latentsync(frame, np.array([[1.0, 0, 200.5], [0, 1.0, 200]]))
+    assert (crop[0, 0] == 127).all()
+    assert (crop[255, 300] == 200).all()  # 200.5 everywhere between two columns
 
 
 def test_face_entirely_outside_the_frame_gives_a_grey_crop() -> None:

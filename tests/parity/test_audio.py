@@ -57,6 +57,7 @@ def test_every_case_step_by_step(vectors: Vectors) -> None:
 
 
 def test_every_case_through_the_encoder(vectors: Vectors) -> None:
+    assert vectors.cases()
     for case in vectors.cases():
         encoder = Wav2Vec2Encoder(build(vectors, case), backend_id="test")
         data, num_frames = vectors.of(case["name"]), case["video_frames"]
@@ -65,8 +66,9 @@ def test_every_case_through_the_encoder(vectors: Vectors) -> None:
         assert got.dtype == np.float32
         want = data["out.audio_emb"][0]
         assert_close(torch.from_numpy(got), want, case["atol"]["hidden"], case["name"])
-        part = torch.from_numpy(encoder.encode_range(data["in.waveform"].numpy(), 3, num_frames))
-        assert_close(part, want[3:], case["atol"]["hidden"], case["name"])
+        start = num_frames // 2
+        part = torch.from_numpy(encoder.encode_range(data["in.waveform"].numpy(), start, num_frames))
+        assert_close(part, want[start:], case["atol"]["hidden"], f"{case['name']} from frame {start}")
 
 
 def test_interpolation(vectors: Vectors) -> None:

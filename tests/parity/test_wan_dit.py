@@ -38,7 +38,9 @@ def test_every_case(vectors: Vectors) -> None:
             for layer, value in enumerate(tokens):
                 want = data.get(f"mid.block{layer}")
                 if want is not None and case["atol_mid"] is not None:
-                    assert_close(value, want, case["atol_mid"], f"{case['name']} block {layer}")
+                    own = want[[sample], : value.shape[1]]  # the reference pads all samples to one length
+                    what = f"{case['name']} sample {sample} block {layer}"
+                    assert_close(value, own, case["atol_mid"], what)
 
 
 def build(vectors: Vectors, filler: str) -> WanTransformer:
