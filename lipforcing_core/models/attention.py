@@ -1,4 +1,4 @@
-"""The one attention function of all transformers here.
+"""The one attention function of the transformers of diffusion.
 
 Letters: B batch, Q query tokens, K key tokens, N heads, E head width.
 """

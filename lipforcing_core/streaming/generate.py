@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 
 from lipforcing_core.errors import BadInputError
-from lipforcing_core.faces.align import warp_face
+from lipforcing_core.faces.align import warp_face, warp_face_latentsync
 from lipforcing_core.faces.detect import FaceDetector
 from lipforcing_core.faces.paste import paste_back
 from lipforcing_core.media.clock import SAMPLE_RATE, frames_for_samples
@@ -90,7 +91,7 @@ def generate_video(
                 with clock.stage(Stage.READ):
                     frames = face.read(position, stop)
                 with clock.stage(Stage.ALIGN):
-                    faces = aligned_faces(frames, generator.size)
+                    faces = aligned_faces(frames, generator.size, as_released=generator.mask is not None)
                 with clock.stage(Stage.AUDIO):
                     features_FD = features_of(position, stop)
                 redrawn = generator.generate(ChunkInput(faces=faces, audio_FD=features_FD), clock)
@@ -139,9 +140,13 @@ def _audio_features(
     return lambda start, stop: whole_FD[start:stop]
 
 
-def aligned_faces(frames: list[SourceFrame], size: int) -> np.ndarray:
-    """``[f, size, size, 3] uint8``: faces warped to the 512 px template, then reduced by area averaging."""
-    crops = [warp_face(f.frame, f.matrix, ALIGNED_SIZE) for f in frames]
+def aligned_faces(frames: list[SourceFrame], size: int, *, as_released: bool = False) -> np.ndarray:
+    """``[f, size, size, 3] uint8``: faces warped to the 512 px template, then reduced by area averaging.
+
+    as_released: by the reference's own two steps, whose crops released students were trained on.
+    """
+    warp = partial(warp_face_latentsync, resolution=ALIGNED_SIZE) if as_released else warp_face
+    crops = [warp(f.frame, f.matrix) for f in frames]
     if size != ALIGNED_SIZE:
         crops = [cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) for crop in crops]
     return np.stack(crops)
