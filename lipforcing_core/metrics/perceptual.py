@@ -6,6 +6,7 @@ differences are weighted per channel, averaged over space and summed over layers
 
 from __future__ import annotations
 
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
@@ -114,7 +115,9 @@ def lpips_network(backbone: str, path: Path) -> nn.Module:
     ensure_torchvision()
     import lpips
 
-    network = lpips.LPIPS(net=backbone, pnet_rand=True, verbose=False).eval().requires_grad_(False)
+    with warnings.catch_warnings():  # lpips uses an argument that torchvision has renamed
+        warnings.simplefilter("ignore", UserWarning)
+        network = lpips.LPIPS(net=backbone, pnet_rand=True, verbose=False).eval().requires_grad_(False)
     # layer I of torchvision's `features` is `sliceK.I` there
     names = {f"features.{key.partition('.')[2]}": key for key in network.net.state_dict()}
 
