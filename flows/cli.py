@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from flows import cli_train, cli_warehouse, cli_weights
-from flows.environment import configure, make_prefect_home
+from flows.environment import INTERRUPTED, configure, make_prefect_home
 from lipforcing_core import __version__
 from lipforcing_core.errors import BadInputError, LipForcingError
 from tasks.workspace import Workspace
@@ -35,7 +35,6 @@ app.add_typer(puppets_app, name="puppets")
 
 console = Console(highlight=False)
 
-INTERRUPTED = 130
 NANO = "\nA nano model knows only the puppets it was trained on: on real people expect moving, blurred lips."
 SLOW = (
     "[yellow]slow:[/yellow] a model of preset {preset} is made for a GPU; on a CPU a second of video takes minutes to "
@@ -202,7 +201,8 @@ def generate(
     demo_model = workspace.runs / "demo" / "latest" / "models" / "distilled"
     if model is None and not demo_model.exists():
         raise BadInputError(
-            "no demo has run in this workspace: run `lipforcing demo`, or give a bundle with --model"
+            f"no demo has run in the workspace {workspace.root.absolute()}: run `lipforcing demo`, name the workspace "
+            "of one (lipforcing -w FOLDER generate ...), or give a bundle with --model"
         )
     check_files(video, audio, output)
     bundle = demo_model if model is None else find_model(model)

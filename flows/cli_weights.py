@@ -165,6 +165,7 @@ def convert(
 
     found = find_source(source, context.obj.workspace.weights, kind=kind)
     checkpoint = found.open(root=root, key_map=key_map)
+    _refuse_own_input(output, found.files)
     plan = plan_copy(checkpoint, dtype=_torch_dtype(dtype), wanted=found.wanted)
     _write(plan, output, f"convert {source}")
 
@@ -211,8 +212,14 @@ def export(
         in_channels=in_channels,
         partial=partial,
     )
+    _refuse_own_input(output, [*base_source.files, *adapter_source.files])
     _write(plan, output, f"merge {adapter} with alpha {alpha:g}")
     console.print(escape(preset_fit(plan)), soft_wrap=True)
+
+
+def _refuse_own_input(output: Path, sources: list[Path]) -> None:
+    if output.exists() and any(path.exists() and output.samefile(path) for path in sources):
+        raise BadInputError(f"{output} is read here: give the output another name")
 
 
 def _write(plan: dict, output: Path, title: str) -> None:

@@ -13,9 +13,10 @@ from rich.markup import escape
 
 from flows.environment import orchestration
 from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
+from lipforcing_core.curation.backends import require_backends
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.curation.sources import discover_sources
+from lipforcing_core.curation.sources import discover_sources, read_facts
 from lipforcing_core.errors import LipForcingError
 from lipforcing_core.media.clock import seconds
 from lipforcing_core.products import content_key, file_sha256, write_json
@@ -23,7 +24,7 @@ from tasks.artifacts import publish_curation
 from tasks.curation import Source, curate_shard, shards
 from tasks.progress import run_log, step
 from tasks.warehousing import RunInfo, RunRows, load_warehouse
-from tasks.workspace import Workspace, latest_link
+from tasks.workspace import Workspace, latest_link, one_run
 
 console = Console(highlight=False)
 
@@ -74,13 +75,16 @@ def run_curate(
     settings = CurationSettings.from_mapping(values)
     paths = discover_sources(source)
     root = source if source.is_dir() else source.parent
+    for path in paths:
+        read_facts(path, root)  # a malformed sidecar is said before hours of work
+    require_backends(settings)
     with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter lock alone
         hashes = pool.map(file_sha256, paths)
         config = {"settings": settings, "sources": list(zip((p.name for p in paths), hashes, strict=True))}
     run = RunInfo(run_id=f"curate-{content_key(config)}", flow="curate", config=config)
     folder = workspace.run_folder("curate", run.run_id)
     write_json(folder / "config.json", config)
-    with run_log(folder / "run.log"), orchestration(workspace):
+    with one_run(folder), run_log(folder / "run.log"), orchestration(workspace):
         report = curate(workspace, [Source(path=p, root=root) for p in paths], settings, run, folder)
     latest_link(folder)
     print_curation(report)

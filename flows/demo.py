@@ -35,7 +35,7 @@ from tasks.training import (
     train_teacher,
 )
 from tasks.warehousing import RunInfo, RunRows, load_warehouse
-from tasks.workspace import Workspace, latest_link
+from tasks.workspace import Workspace, latest_link, one_run
 
 console = Console(highlight=False)
 
@@ -178,7 +178,7 @@ def run_demo(
     folder = workspace.run_folder("demo", run.run_id)
     write_json(folder / "config.json", settings)
     console.print(f"lipforcing demo, run {run.run_id}: everything on the CPU, nothing downloaded")
-    with run_log(folder / "run.log"), orchestration(workspace):
+    with one_run(folder), run_log(folder / "run.log"), orchestration(workspace):
         result = demo(workspace, settings, run, folder, user_sources)
     latest_link(folder)
     print_curation(result.curation)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +16,7 @@ from lipforcing_core.errors import LipForcingError
 from tasks.workspace import Workspace
 
 MIN_FREE_BYTES = 32 * 10**6
+INTERRUPTED = 130
 
 QUIET_AND_OFFLINE = {
     "DO_NOT_TRACK": "1",
@@ -82,6 +85,7 @@ def orchestration(workspace: Workspace) -> Iterator[None]:
 
     require_space(workspace)
     workspace.store.sweep()
+    previous = signal.signal(signal.SIGINT, _interrupted)
     try:
         yield
     except LipForcingError:
@@ -90,7 +94,18 @@ def orchestration(workspace: Workspace) -> Iterator[None]:
         require_space(workspace)
         raise
     finally:
+        signal.signal(signal.SIGINT, previous)
         disconnect()
+
+
+def _interrupted(_signal: int, _frame: object) -> None:
+    """End at once, as after ``kill -9``, which costs nothing but the steps in flight.
+
+    A terminal interrupts Prefect's private server too, and Prefect would try to reach it for more than a minute.
+    """
+    sys.stderr.write("\nerror: interrupted; start the same command again to continue\n")
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
 
 
 def require_space(workspace: Workspace) -> None:

@@ -23,7 +23,7 @@ from tasks.artifacts import publish_scores
 from tasks.evaluation import Scorers, evaluate_all, find_files, load_scorers
 from tasks.progress import run_log, step
 from tasks.warehousing import HeldOutSet, RunInfo, RunRows, System, load_warehouse
-from tasks.workspace import Workspace, latest_link
+from tasks.workspace import Workspace, latest_link, one_run
 from warehouse.inbox import check_name
 
 console = Console(highlight=False)
@@ -90,7 +90,7 @@ def run_evaluate(
     run = RunInfo(run_id=f"{name}-{content_key(config)}", flow="evaluate", config=config)
     folder = workspace.run_folder("evaluate", run.run_id)
     write_json(folder / "config.json", config)
-    with run_log(folder / "run.log"), orchestration(workspace):
+    with one_run(folder), run_log(folder / "run.log"), orchestration(workspace):
         evaluation = evaluate(workspace, items, predictions, protocol, scorers, dataset, run)
     latest_link(folder)
     console.print(scores_table(evaluation))
@@ -102,6 +102,8 @@ def run_evaluate(
     for system, clip_id in evaluation.missing:
         words = escape(f"{system} has no prediction for {clip_id}")
         console.print(f"[yellow]missing[/yellow] {words}", soft_wrap=True)
+    if all(value.clip_id is not None for value in evaluation.values):
+        raise BadInputError("nothing could be measured for the whole set; the reasons are listed above")
     console.print(
         f"lipforcing sql \"select * from leaderboard where run_id = '{run.run_id}'\"", soft_wrap=True
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +72,20 @@ class Workspace:
         except OSError as error:
             raise BadInputError(f"cannot write to {folder}: {error.strerror}") from error
         return folder
+
+
+@contextmanager
+def one_run(folder: Path) -> Iterator[None]:
+    """Hold a run folder alone: a second process with the same run waits for the first and then finds its work done."""
+    with open(folder / ".lock", "w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(
+                f"another process is at work in {folder}; waiting for it to end", file=sys.stderr, flush=True
+            )
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def latest_link(folder: Path) -> None:

@@ -33,3 +33,15 @@ def load_backends(settings: CurationSettings) -> CurationBackends:
         sync_expert=load_sync_expert(settings.sync_expert, settings.sync_weights),
         quality=load_quality(settings.quality, settings.quality_weights),
     )
+
+
+def require_backends(settings: CurationSettings) -> None:
+    """Raise at once what ``load_backends`` would raise in workers: an unknown detector, a file that is not there."""
+    from lipforcing_core.faces.detect import load_detector
+    from lipforcing_core.weights.registry import given_weight
+
+    load_detector(settings.detector, settings.detector_model)
+    if settings.sync_expert == "syncnet-v2":
+        given_weight("syncnet-v2", settings.sync_weights, instead="nano")
+    if settings.quality == "hyperiqa":
+        given_weight("hyperiqa", settings.quality_weights, instead="piqe")

@@ -89,7 +89,7 @@ class CurationSettings(BaseModel):
 
     @classmethod
     def from_toml(cls, path: Path | str, table: str = "curation") -> CurationSettings:
-        """Read the table of a TOML file; a file without that table gives the defaults."""
+        """Read the table of a TOML file; raises ``BadInputError`` for a file without it, or with unknown keys."""
         path = Path(path)
         try:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -97,7 +97,7 @@ class CurationSettings(BaseModel):
             raise BadInputError(f"{path}: there is no such settings file") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
             raise BadInputError(f"{path}: is not readable TOML ({error})") from error
-        values = document.get(table, {})
+        values = document.get(table)
         if not isinstance(values, dict):
-            raise BadInputError(f"{path}: [{table}] must be a table, got {values!r}")
+            raise BadInputError(f"{path}: has no table [{table}]; the settings belong below that line")
         return cls.from_mapping(values, f"{path} [{table}]")

@@ -28,7 +28,8 @@ class YunetDetector:
             )
             self._model.detect(np.zeros((320, 320, 3), dtype=np.uint8))
         except (cv2.error, SystemError) as error:
-            raise BadInputError(f"{path} is not a usable YuNet model: {error}") from error
+            words = " ".join(str(error).split())[:160]
+            raise BadInputError(f"{path} is not a usable YuNet model ({words})") from error
         finally:
             cv2.utils.logging.setLogLevel(log_level)
         self._filter = face_filter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -43,6 +43,14 @@ class CropWindow:
     def num_frames(self) -> int:
         """Number of scored frames."""
         return self.stop - self.start
+
+    def until(self, stop: int) -> CropWindow:
+        """The window without the frames from ``stop`` on."""
+        if stop >= self.stop:
+            return self
+        kept = max(0, stop - self.start)
+        matrices = None if self.matrices_F23 is None else self.matrices_F23[:kept]
+        return replace(self, stop=self.start + kept, matrices_F23=matrices)
 
 
 def find_window(truth_video: Path, protocol: Protocol, detector: FaceDetector | None) -> CropWindow:

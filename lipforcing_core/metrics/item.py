@@ -9,12 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from lipforcing_core.errors import BadInputError, MediaError
-from lipforcing_core.media.clock import SAMPLES_PER_FRAME
+from lipforcing_core.media.clock import SAMPLES_PER_FRAME, frames_for_samples
 from lipforcing_core.media.decode import read_audio
 from lipforcing_core.metrics import aperture, pixel
 from lipforcing_core.metrics.aperture import UndefinedMeasure
 from lipforcing_core.metrics.backends import Backends
-from lipforcing_core.metrics.crops import UnscorableClip, cut_prediction, cut_truth, find_window
+from lipforcing_core.metrics.crops import (
+    MIN_SCORED_FRAMES,
+    UnscorableClip,
+    cut_prediction,
+    cut_truth,
+    find_window,
+)
 from lipforcing_core.metrics.identity import mean_cosine
 from lipforcing_core.metrics.item_result import IMAGE, VIDEO, ItemResult
 from lipforcing_core.metrics.manifest import DrivenBy, EvalItem, PredictionRecord, check_unique, verified_path
@@ -26,7 +32,7 @@ from lipforcing_core.metrics.values import MetricValue, Unavailable
 from lipforcing_core.products import content_key, file_sha256
 
 FRAME_STRIDE = 4
-ITEM_VERSION = 1
+ITEM_VERSION = 2
 
 
 def item_key(
@@ -95,6 +101,10 @@ class _Reference:
     def __init__(self, item: EvalItem, protocol: Protocol, backends: Backends) -> None:
         self.item, self.backends, self.size = item, backends, protocol.size
         self.window = find_window(item.truth_video, protocol, backends.detector)
+        if protocol.num_frames is None:  # files often end with a fraction of a frame less sound than picture
+            covered = frames_for_samples(len(read_audio(item.driving_audio)))
+            if covered >= self.window.start + MIN_SCORED_FRAMES:
+                self.window = self.window.until(covered)
         self.frames = cut_truth(item.truth_video, self.window, protocol.size)
         self.speech = self.cut_sound(item.driving_audio)
 
@@ -104,7 +114,9 @@ class _Reference:
         waveform = read_audio(path)[samples]
         if len(waveform) < self.window.num_frames * SAMPLES_PER_FRAME:
             covered = len(waveform) // SAMPLES_PER_FRAME
-            raise UnscorableClip(f"{path.name} covers {covered} of {self.window.num_frames} scored frames")
+            raise UnscorableClip(
+                f"the sound of {path.name} covers {covered} of {self.window.num_frames} scored frames"
+            )
         return waveform
 
     @cached_property

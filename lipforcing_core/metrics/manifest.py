@@ -126,7 +126,7 @@ def verified_path(record: PredictionRecord) -> Path | None:
         return None
     if (found := file_sha256(record.path)) != record.sha256:
         raise BadInputError(
-            f"{record.path}: sha256 is {found[:12]}..., the manifest lists {record.sha256[:12]}...; "
+            f"{record.path}: sha256 is {found}, the manifest lists {record.sha256}; "
             "list the file again if it was made anew"
         )
     return record.path

@@ -28,9 +28,10 @@ class Protocol:
     """What is compared, and how it was cut.
 
     size: side of the square crop in pixels, 256 or 512. start_frame, num_frames: the window that is scored; with
-    num_frames None it is the rest of the truth, and a prediction must be as long. alignment: backend id of the face
-    detector, or "none" for precropped files. scored_codec: codec of the files that are scored, which is part of a
-    metric's definition. reinsertion: whether predictions were pasted back into the frame before scoring.
+    num_frames None it is the rest of the truth as far as the driving audio goes, and a prediction must be as long.
+    alignment: backend id of the face detector, or "none" for precropped files. scored_codec: codec of the files that
+    are scored, which is part of a metric's definition. reinsertion: whether predictions were pasted back into the
+    frame before scoring.
     """
 
     name: str

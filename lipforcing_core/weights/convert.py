@@ -126,6 +126,8 @@ def write_plan(plan: Mapping[str, Planned], output: Path, *, on_progress: Progre
     """
     if output.suffix != ".safetensors":
         raise BadInputError(f"{output}: the name of the output must end in .safetensors")
+    if not plan:
+        raise BadInputError(f"{output} would hold nothing: there is no tensor to write")
     # widest types first, so that all values lie at multiples of their size
     ordered = dict(sorted(plan.items(), key=lambda item: -item[1].dtype.itemsize))
     header = safetensors_header({name: (tensor.dtype, tensor.shape) for name, tensor in ordered.items()})

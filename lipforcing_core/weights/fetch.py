@@ -148,7 +148,8 @@ def _download(
         reached = now
     kept = f" ({reached / 1e6:.1f} MB are kept, and the same command continues there)" if reached else ""
     raise MissingWeightsError(
-        f"cannot get {url}: {problem}{kept}; or get the file by hand from there and put it at {target}"
+        f"cannot get {url}: {problem}{kept}; or get the file by hand (`lipforcing weights show` has its address) and "
+        f"put it at {target}"
     )
 
 

@@ -16,7 +16,7 @@ def test_settings_come_from_a_toml_table(tmp_path: Path) -> None:
     path.write_text("[curation]\nmin_segment_s = 6.5\ndetector = 'scrfd'\n")
     settings = CurationSettings.from_toml(path)
     assert (settings.min_frames, settings.max_frames, settings.detector) == (162, 250, "scrfd")
-    path.write_text("[other]\n")
+    path.write_text("[curation]\n")
     assert CurationSettings.from_toml(path) == CurationSettings()
 
 
@@ -27,7 +27,8 @@ def test_settings_come_from_a_toml_table(tmp_path: Path) -> None:
         ("[curation]\nclip_crf = 99", ["clip_crf", "99"]),
         ("[curation]\nmin_segment_s = 20", ["min_segment_s (20.0) is larger than max_segment_s (10.0)"]),
         ("[curation", ["not readable TOML"]),
-        ("curation = 3", ["must be a table"]),
+        ("curation = 3", ["has no table [curation]"]),
+        ("min_segment_s = 3", ["has no table [curation]"]),
     ],
 )
 def test_wrong_settings_name_the_key(text: str, words: list[str], tmp_path: Path) -> None:

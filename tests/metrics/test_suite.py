@@ -10,6 +10,7 @@ import pytest
 
 from lipforcing_core.errors import BadInputError
 from lipforcing_core.faces.detect import Face
+from lipforcing_core.media.decode import read_audio
 from lipforcing_core.media.encode import VideoWriter, write_wav
 from lipforcing_core.metrics.aggregate import aggregate
 from lipforcing_core.metrics.backends import Backends, embedded_backends
@@ -263,6 +264,22 @@ def test_a_truth_that_cannot_be_scored_makes_the_clip_unavailable(items, backend
     assert result.values == ()
     assert {u.because for u in result.unavailable} == {
         f"the truth cannot be scored: the truth has {NUM_FRAMES} frames in a window of {NUM_FRAMES + 1}"
+    }
+
+
+def test_sound_that_ends_within_the_last_frame_costs_that_frame_only(items, backends, tmp_path):
+    """As most files have it: 30 frames of picture, 29.6 of sound."""
+    sound = read_audio(items[0].driving_audio)[:-256]
+    write_wav(tmp_path / "driving.wav", sound)
+    item = replace(items[0], driving_audio=tmp_path / "driving.wav")
+    result = evaluate_item(item, predictions_of(items[0]), PRECROPPED, backends)
+    assert {value.metric for value in result.values} >= {"ssim", "sync_c"}
+    pinned = evaluate_item(
+        item, predictions_of(items[0]), replace(PRECROPPED, num_frames=NUM_FRAMES), backends
+    )
+    assert pinned.values == ()
+    assert {u.because for u in pinned.unavailable} == {
+        f"the truth cannot be scored: the sound of driving.wav covers {NUM_FRAMES - 1} of {NUM_FRAMES} scored frames"
     }
 
 
