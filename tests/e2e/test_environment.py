@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
 
@@ -36,3 +38,21 @@ def test_a_disk_that_fills_up_is_blamed_and_not_the_library_that_noticed(
 def test_other_errors_stay_what_they_are(tmp_path: Path, error: Exception) -> None:
     with pytest.raises(type(error), match=str(error)), orchestration(Workspace(tmp_path)):
         raise error
+
+
+def test_an_interrupt_ends_a_flow_at_once_in_one_sentence(tmp_path: Path) -> None:
+    """Without waiting for Prefect, whose private server a terminal interrupts too."""
+    script = (
+        "import os, signal, sys, time\n"
+        "from pathlib import Path\n"
+        "from flows.environment import orchestration\n"
+        "from tasks.workspace import Workspace\n"
+        "with orchestration(Workspace(Path(sys.argv[1]))):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(60)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 130
+    assert done.stderr.strip() == "error: interrupted; start the same command again to continue"

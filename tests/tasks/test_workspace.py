@@ -1,0 +1,29 @@
+"""Run folders: two processes with the same run take turns."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from tasks.workspace import one_run
+
+
+def test_a_second_run_waits_for_the_first_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with one_run(tmp_path):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with one_run(tmp_path):
+        thread.start()
+        thread.join(timeout=0.3)
+        order.append("first")
+    thread.join(timeout=10)
+    assert order == ["first", "second"]
+    assert f"another process is at work in {tmp_path}" in capsys.readouterr().err
