@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,14 @@ def read_facts(path: Path | str, root: Path | str) -> SourceFacts:
         return _facts(values, sidecar)
     table = Path(root) / TABLE_NAME
     if table.is_file():
-        return _table(table).get(source_name(path, root), SourceFacts())
+        state = table.stat()
+        return _table(table, state.st_mtime_ns, state.st_size).get(source_name(path, root), SourceFacts())
     return SourceFacts()
 
 
-def _table(table: Path) -> dict[str, SourceFacts]:
+@lru_cache(maxsize=4)
+def _table(table: Path, _mtime_ns: int, _size: int) -> dict[str, SourceFacts]:
+    """Every row of a table, read once for all sources of a corpus, and again when the file has changed."""
     facts: dict[str, SourceFacts] = {}
     with open(table, encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
