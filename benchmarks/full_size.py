@@ -9,11 +9,8 @@ are left out. Medians and raw samples go to a JSON file, with peak memory and th
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +18,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from benchmarks.timing import Timer, machine, require_device, timed
 from lipforcing_core.diffusion.samplers import few_step_chunk
 from lipforcing_core.errors import BadInputError
 from lipforcing_core.models.causal import CausalStudent
@@ -46,9 +44,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="compile the denoising call (CUDA graphs)")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
-    device = torch.device(arguments.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("error: there is no CUDA device here; --device cpu measures a small preset")
+    device = require_device(arguments.device)
     result = measure(
         load_preset(arguments.preset), device, repeats=arguments.repeats, compiled=arguments.compile
     )
@@ -101,10 +97,7 @@ def measure(
     call = stream.denoising_call(repeats)
     chunk_ms = [sum(samples) for samples in zip(*parts.values(), strict=True)]
     frames = 4 * preset.window.chunk_latents
-    return {
-        "date": date.today().isoformat(),
-        "device": torch.cuda.get_device_name() if on_gpu else platform.processor() or "cpu",
-        "torch": torch.__version__,
+    return machine(device) | {
         "preset": preset.name,
         "parameters_billion": round(sum(p.numel() for p in student.parameters()) / 1e9, 3),
         "dtype": str(dtype).removeprefix("torch."),
@@ -117,23 +110,6 @@ def measure(
         "part_ms": {part: round(statistics.median(samples), 2) for part, samples in parts.items()},
         "samples_ms": {"denoising_call": call, **parts},
     }
-
-
-class Timer:
-    """Seconds of named parts; waits for the device at the end of each."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.seconds: dict[str, float] = {}
-        self._device = device
-
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Time the block under this name."""
-        started = time.perf_counter()
-        yield
-        if self._device.type == "cuda":
-            torch.cuda.synchronize()
-        self.seconds[name] = time.perf_counter() - started
 
 
 class Stream:
@@ -200,14 +176,14 @@ class Stream:
 
     def denoising_call(self, repeats: int) -> list[float]:
         """Milliseconds of single denoising calls of the chunk that came last."""
-        assert self._encoded is not None, "call chunk() first"
-        samples = []
-        for _ in range(repeats):
-            timer = Timer(self._device)
-            with timer.part("call"):
-                self._student.denoise_chunk(self._noise, 0.769, self._encoded, self._cache)
-            samples.append(timer.seconds["call"] * 1000)
-        return samples
+        encoded = self._encoded
+        assert encoded is not None, "call chunk() first"
+        seconds = timed(
+            lambda: self._student.denoise_chunk(self._noise, 0.769, encoded, self._cache),
+            repeats,
+            self._device,
+        )
+        return [1000 * one for one in seconds]
 
 
 @torch.no_grad()

@@ -7,15 +7,13 @@ ratio of student to teacher is measured in the same run and is what to compare.
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
-import time
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import torch
 
+from benchmarks.timing import machine, require_device, timed
 from lipforcing_core.diffusion.samplers import euler_sample, few_step_chunk
 from lipforcing_core.media.clock import FRAMES_PER_LATENT, latents_for_frames
 from lipforcing_core.models.causal import CausalStudent
@@ -34,7 +32,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     preset = load_preset(arguments.preset)
-    result = measure(preset, torch.device(arguments.device), arguments.repeats)
+    result = measure(preset, require_device(arguments.device), arguments.repeats)
     name = f"streaming_{preset.name}_{arguments.device}_{date.today().isoformat()}.json"
     write_json(arguments.output / name, result)
     for key, value in result.items():
@@ -61,19 +59,19 @@ def measure(preset: Preset, device: torch.device, repeats: int) -> dict[str, obj
             x = torch.randn(1, 16, chunk, side, side)
             student.store_chunk(x, encoded, cache)
         rng = torch.Generator(device).manual_seed(0)
-        denoise = _timed(
+        denoise = timed(
             lambda: few_step_chunk(
                 student, encoded, cache, t_list=preset.schedule.t_list, noise=x, generator=rng
             ),
             repeats,
             device,
         )
-        call = _timed(lambda: student.denoise_chunk(x, 0.769, encoded, cache), repeats, device)
+        call = timed(lambda: student.denoise_chunk(x, 0.769, encoded, cache), repeats, device)
         teacher = WanTransformer(preset.model.config()).eval()
         latents = latents_for_frames(preset.video.window_frames)
         conditions = _conditions(preset, latents, True)
         full, null = teacher.encode_conditions(conditions), teacher.encode_conditions(conditions)
-        clip = _timed(
+        clip = timed(
             lambda: euler_sample(
                 teacher,
                 full,
@@ -88,11 +86,7 @@ def measure(preset: Preset, device: torch.device, repeats: int) -> dict[str, obj
         )
     per_frame_student = (statistics.median(denoise) + statistics.median(call)) / (FRAMES_PER_LATENT * chunk)
     per_frame_teacher = statistics.median(clip) / preset.video.window_frames
-    return {
-        "date": date.today().isoformat(),
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or "cpu",
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
+    return machine(device) | {
         "preset": preset.name,
         "student_fps": round(1 / per_frame_student, 2),
         "teacher_fps": round(1 / per_frame_teacher, 2),
@@ -115,17 +109,6 @@ def _conditions(preset: Preset, latents: int, starts_clip: bool) -> Conditions:
         masked_video_BCTHW=torch.randn(1, 16, latents, side, side),
         reference_sequence_BCTHW=torch.randn(1, 16, latents, side, side),
     )
-
-
-def _timed(work: Callable[[], object], repeats: int, device: torch.device) -> list[float]:
-    samples = []
-    for _ in range(1 + repeats):
-        started = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        samples.append(time.perf_counter() - started)
-    return samples[1:]  # the first warms up
 
 
 if __name__ == "__main__":

@@ -20,5 +20,8 @@ run 150 "$python" -m pytest -m gpu -p no:cacheprovider 2>&1 | tee "$out/gpu_test
 run 60 "$python" -m benchmarks.full_size --preset 1.3b --device cuda --output "$out"
 run 110 "$python" -m benchmarks.full_size --preset 14b --device cuda --output "$out"
 run 150 "$python" -m benchmarks.full_size --preset 1.3b --device cuda --compile --output "$out"
-run 60 "$python" -m benchmarks.streaming --preset nano --device cuda --output "$out"
+for preset in 1.3b 14b; do
+  run 40 "$python" -m benchmarks.window_attention --preset "$preset" --device cuda --output "$out"
+done
+run 40 "$python" -m benchmarks.streaming --preset nano --device cuda --output "$out"
 exit $status

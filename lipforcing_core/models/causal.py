@@ -21,25 +21,27 @@ Three ways to run it, equal where they overlap (proved by tests):
   latent's error also trains the layers as producers of context.
 
 Letters: B batch, C channels, T latent frames (of the clip or chunk), H W latent size, P tokens of a latent
-frame, N heads, E head width, G chunks of a group, Q K latents per chunk as queries and keys.
+frame, N heads, E head width.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from lipforcing_core.errors import BadInputError
-from lipforcing_core.models.attention import attention
+from lipforcing_core.models.attention import attention, flex_serves
 from lipforcing_core.models.conditions import EncodedConditions
 from lipforcing_core.models.config import DiTConfig
 from lipforcing_core.models.kv_cache import KVCache
 from lipforcing_core.models.layers import Block
-from lipforcing_core.models.rope import Rotation, rotate
+from lipforcing_core.models.rope import MAX_POSITIONS, Rotation, rotate
 from lipforcing_core.models.wan import LayerMixer, Time, WanTransformer
-from lipforcing_core.models.window import Positions, RolloutPositions, WindowConfig, plan_groups
+from lipforcing_core.models.window import Positions, RolloutPositions, WindowConfig
+from lipforcing_core.models.window_attention import grouped, masked
 
 __all__ = ["CausalStudent", "WindowConfig"]
 
@@ -118,6 +120,7 @@ class CausalStudent(WanTransformer):
         *,
         positions: Positions = "window",
         window: WindowConfig | None = None,
+        way: Literal["auto", "mask", "groups"] = "auto",
     ) -> Tensor:
         """Velocity of all chunks of a clip at once, each seeing only its window of the same ``x_BCTHW``.
 
@@ -128,24 +131,16 @@ class CausalStudent(WanTransformer):
           ``own_window``: the reference implementation's full-sequence dynamic mode. It disagrees with its
             own rollout and lets chunks collide on positions 3 4 5; only for comparing with it.
         window: another window than the student's, for Stage 1's random windows (B.4).
+        way: how attention is computed (``window_attention``), equal to rounding; ``auto`` masks where FlexAttention
+          has a kernel, on CUDA, and attends in groups elsewhere.
         """
-        window = window or self.window
-        grid = self._grid(x_BCTHW)
-        device = x_BCTHW.device
-        plan = plan_groups(window, x_BCTHW.shape[2], positions)
-        groups = [
-            (
-                torch.tensor(group.queries, device=device),
-                torch.tensor(group.keys, device=device),
-                self.rope(group.query_positions, *grid),
-                self.rope(group.key_positions, *grid),
-            )
-            for group in plan
-        ]
-        planned = [latent for group in plan for queries in group.queries for latent in queries]
-        in_order = planned == sorted(planned)
-        order = None if in_order else torch.tensor(planned, device=device).argsort()
-        return self._denoise(x_BCTHW, t_BT, encoded, partial(_attend_windows, groups, order))
+        num_latents, grid, device = x_BCTHW.shape[2], self._grid(x_BCTHW), x_BCTHW.device
+        if way == "auto":
+            fits = num_latents <= MAX_POSITIONS and flex_serves(device, self.config.head_dim)
+            way = "mask" if fits else "groups"
+        mixer = masked if way == "mask" else grouped
+        attend = mixer(window or self.window, num_latents, positions, self.rope, grid, device)
+        return self._denoise(x_BCTHW, t_BT, encoded, attend)
 
     def _attend_past(self, x_BCTHW: Tensor, cache: KVCache, positions: RolloutPositions) -> LayerMixer:
         batch = cache.keys[0].shape[0]
@@ -172,32 +167,3 @@ def _attend_cache(
     v = torch.cat([past_v, v_BTPNE], dim=1)
     q = rotate(q_BTPNE, rotation.frames(past_k.shape[1]))
     return attention(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2)).view_as(q)
-
-
-def _attend_windows(
-    groups: list[tuple[Tensor, Tensor, Rotation, Rotation]],
-    order: Tensor | None,
-    _layer: int,
-    q_BTPNE: Tensor,
-    k_BTPNE: Tensor,
-    v_BTPNE: Tensor,
-) -> Tensor:
-    """Every chunk sees its own copy of its window: a group's chunks are samples of one dense attention.
-
-    ``order`` puts the latents back in order where the groups have them in another.
-    """
-    batch = q_BTPNE.shape[0]
-    outputs = []
-    for queries_GQ, keys_GK, query_rotation, key_rotation in groups:
-        q = rotate(_gather(q_BTPNE, queries_GQ), query_rotation)
-        k = rotate(_gather(k_BTPNE, keys_GK), key_rotation)
-        v = _gather(v_BTPNE, keys_GK)
-        # (B G) (Q P) N E
-        out = attention(*(part.flatten(2, 3).flatten(0, 1) for part in (q, k, v)))
-        outputs.append(out.reshape(batch, -1, *q_BTPNE.shape[2:]))
-    out_BTPNE = torch.cat(outputs, dim=1)
-    return out_BTPNE if order is None else out_BTPNE.index_select(1, order)
-
-
-def _gather(x_BTPNE: Tensor, index_GK: Tensor) -> Tensor:
-    return x_BTPNE.index_select(1, index_GK.flatten()).unflatten(1, index_GK.shape)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 from typing import Literal
 
 from lipforcing_core.errors import BadInputError
@@ -72,9 +73,31 @@ class ChunkGroup:
     query_positions: range | tuple[tuple[int, ...], ...]
     key_positions: range | tuple[tuple[int, ...], ...]
 
+    def chunks(self) -> Iterator[tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]]]:
+        """Of each chunk: queries, keys, and the positions of both."""
+        at = (
+            repeat(positions, len(self.queries)) if isinstance(positions, range) else positions
+            for positions in (self.query_positions, self.key_positions)
+        )
+        return zip(self.queries, self.keys, *at, strict=True)
+
 
 Member = tuple[tuple[int, ...], tuple[int, ...]]
 """Latents as queries, and the latents that all of them see."""
+
+
+@dataclass(frozen=True)
+class MaskPlan:
+    """All chunks in one attention over the clip (letters: T latents as queries, S as keys).
+
+    ``keys[s]``: a latent's index; the first T are the clip in order, then come copies at other positions.
+    ``visible[t][s]``: whether latent t sees ``keys[s]``. Positions are rotary ones, of latents and of ``keys``.
+    """
+
+    query_positions: tuple[int, ...]
+    keys: tuple[int, ...]
+    key_positions: tuple[int, ...]
+    visible: tuple[tuple[bool, ...], ...]
 
 
 @lru_cache(maxsize=64)
@@ -98,6 +121,35 @@ def plan_groups(window: WindowConfig, num_latents: int, positions: Positions) ->
         else:
             groups.append(ChunkGroup(queries_G, keys_G, _lookup(index, queries_G), _lookup(index, keys_G)))
     return tuple(groups)
+
+
+@lru_cache(maxsize=64)
+def plan_mask(window: WindowConfig, num_latents: int, positions: Positions) -> MaskPlan:
+    """The attention of ``plan_groups`` as a mask.
+
+    Rotary attention depends on distances alone. So the positions of any chunk may be shifted until its queries stand
+    where the clip has them, which puts nearly all its keys where the clip has them too. Those that are elsewhere get a
+    copy: with ``window`` positions the sink, one copy per chunk, since it stays 4 latents away however far the clip
+    has gone. Raises as ``plan_groups``.
+    """
+    place = position_of_latents(window, num_latents, positions) or list(range(num_latents))
+    column = {(latent, place[latent]): latent for latent in range(num_latents)}
+    columns_seen: list[set[int]] = [set() for _ in range(num_latents)]
+    for group in plan_groups(window, num_latents, positions):
+        for queries, keys, query_positions, key_positions in group.chunks():
+            shift = place[queries[0]] - query_positions[0]
+            seen = {
+                column.setdefault((latent, position + shift), len(column))
+                for latent, position in zip(keys, key_positions, strict=True)
+            }
+            for latent in queries:
+                columns_seen[latent] = seen
+    return MaskPlan(
+        query_positions=tuple(place),
+        keys=tuple(latent for latent, _ in column),
+        key_positions=tuple(position for _, position in column),
+        visible=tuple(tuple(s in seen for s in range(len(column))) for seen in columns_seen),
+    )
 
 
 def position_of_latents(window: WindowConfig, num_latents: int, positions: Positions) -> list[int] | None:

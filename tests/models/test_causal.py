@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +14,7 @@ from lipforcing_core.models.causal import CausalStudent, WindowConfig
 from lipforcing_core.models.conditions import EncodedConditions
 from lipforcing_core.models.kv_cache import KVCache
 from lipforcing_core.models.wan import WanTransformer
+from lipforcing_core.models.window import Positions
 from tests.models.tiny import HEIGHT, WIDTH, random_conditions, random_latents, tiny_student
 
 WINDOWS = [
@@ -135,6 +139,46 @@ def test_absolute_rollout_equals_absolute_full_sequence(window: WindowConfig) ->
         got = student.denoise_chunk(x, 0.0, chunk, cache, positions="absolute")
         torch.testing.assert_close(got, full[:, :, start:stop], atol=2e-5, rtol=0)
         student.store_chunk(x, chunk, cache, positions="absolute")
+
+
+@window_cases
+@pytest.mark.parametrize("positions", ["window", "absolute", "own_window"])
+@pytest.mark.parametrize("num_latents", [12, 11, 2])
+def test_masked_attention_equals_attention_in_groups(
+    window: WindowConfig, positions: Positions, num_latents: int
+) -> None:
+    """Outputs and gradients; what the one refuses, the other refuses too."""
+    student = tiny_student(window=window)
+    t = torch.rand(2, num_latents, generator=torch.Generator().manual_seed(0))
+
+    def run(way: Literal["groups", "mask"]) -> tuple[Tensor, ...]:
+        encoded = student.encode_conditions(random_conditions(num_latents))
+        x = random_latents(num_latents).requires_grad_()
+        velocity = student.forward_full(x, t, encoded, positions=positions, way=way)
+        return velocity.detach(), *torch.autograd.grad(velocity.square().sum(), (x, *student.parameters()))
+
+    try:
+        want = run("groups")
+    except BadInputError:
+        with pytest.raises(BadInputError):
+            run("mask")
+        return
+    for got, expected in zip(run("mask"), want, strict=True):
+        torch.testing.assert_close(got, expected, atol=2e-5 * float(expected.abs().max()) + 1e-6, rtol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@torch.no_grad()
+def test_masked_attention_serves_training_on_a_gpu() -> None:
+    """Heads wide enough for FlexAttention, in bfloat16."""
+    student = tiny_student(dim=64).cuda().bfloat16()
+    conditions = random_conditions(12)
+    on_gpu = {name: value.cuda() for name, value in vars(conditions).items() if value is not None}
+    encoded = student.encode_conditions(replace(conditions, **on_gpu))
+    x = random_latents(12).cuda()
+    automatic, want = (student.forward_full(x, 0.5, encoded, way=way) for way in ("auto", "groups"))
+    assert (automatic - want).float().norm() / want.float().norm() < 0.02
 
 
 @torch.no_grad()

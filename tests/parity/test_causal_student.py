@@ -15,7 +15,7 @@ from lipforcing_core.diffusion.schedule import add_noise, x0_from_velocity
 from lipforcing_core.models.causal import CausalStudent, WindowConfig
 from lipforcing_core.models.conditions import Conditions, EncodedConditions
 from lipforcing_core.models.kv_cache import KVCache
-from lipforcing_core.models.window import RolloutPositions, plan_groups, position_of_latents
+from lipforcing_core.models.window import RolloutPositions, plan_groups, plan_mask, position_of_latents
 from tests.parity.filler import Vectors, assert_close, fill_module, load_vectors
 from tests.parity.test_omniavatar import dit_config, keep_mask
 
@@ -129,10 +129,11 @@ def test_full_sequence(vectors: Vectors) -> None:
         positions = "own_window" if case["use_dynamic_rope"] else "absolute"
         check_plan(student.window, case["latent_frames"], positions, data)
         encoded = encode(vectors, case, student)
-        velocity = student.forward_full(data["in.x"], data["in.t"], encoded, positions=positions)
-        assert_close(velocity, data["out.flow"], case["atol"], case["name"])
-        x0 = x0_from_velocity(data["in.x"], velocity, data["in.t"])
-        assert_close(x0, data["out.x0"], case["atol"], f"{case['name']} x0")
+        for way in ("groups", "mask"):
+            velocity = student.forward_full(data["in.x"], data["in.t"], encoded, positions=positions, way=way)
+            assert_close(velocity, data["out.flow"], case["atol"], f"{case['name']} {way}")
+            x0 = x0_from_velocity(data["in.x"], velocity, data["in.t"])
+            assert_close(x0, data["out.x0"], case["atol"], f"{case['name']} {way} x0")
 
 
 def check_plan(window: WindowConfig, num_latents: int, positions: Any, data: dict[str, Tensor]) -> None:
@@ -141,6 +142,7 @@ def check_plan(window: WindowConfig, num_latents: int, positions: Any, data: dic
         for queries, keys in zip(group.queries, group.keys, strict=True):
             mask[torch.tensor(queries)[:, None], torch.tensor(keys)] = 1
     assert torch.equal(mask, data["mid.frame_mask"])
+    assert plan_mask(window, num_latents, positions).visible == tuple(map(tuple, mask.bool().tolist()))
     assert position_of_latents(window, num_latents, positions) == data["mid.rope_frame_indices"].tolist()
 
 
