@@ -73,6 +73,8 @@ def show(context: typer.Context, name: Annotated[str, typer.Argument(help="A reg
             console.print(f"  {label:<8} {escape(value)}", soft_wrap=True)
     for file in spec.files:
         console.print(f"  {escape(str(folder / file.path))}", soft_wrap=True)
+        if file.use:
+            console.print(f"    {escape(file.use)}", soft_wrap=True)
         digest = file.sha256 or (f"{file.sha256_prefix}..." if file.sha256_prefix else "not public")
         console.print(f"    sha256 {digest}", soft_wrap=True)
         if file.url:
@@ -92,12 +94,15 @@ def fetch(
     ] = None,
 ) -> None:
     """Download checkpoints. An interrupted download goes on where it stopped; sizes and hashes are checked."""
-    from lipforcing_core.weights.fetch import fetch_weights
+    from lipforcing_core.weights.fetch import fetch_weights, require_address
     from lipforcing_core.weights.registry import find_weight
     from lipforcing_core.weights.verify import verify_weights
     from tasks.progress import step
 
+    folder = context.obj.workspace.weights
     specs = [find_weight(name) for name in names]
+    for spec in specs:
+        require_address(spec, folder)
     for spec in specs:
         console.print(f"{spec.name}: {_size(spec)}, licence: {escape(spec.licence)}", soft_wrap=True)
         if not (spec.commercial_ok or accept_licence):
@@ -107,10 +112,8 @@ def fetch(
             )
     for spec in specs:
         with step(f"fetch {spec.name} (MB)") as advance:
-            fetch_weights(
-                spec, context.obj.workspace.weights, mirror=mirror, on_progress=_in_megabytes(advance)
-            )
-        said = verify_weights(spec, context.obj.workspace.weights, hashes=False)
+            fetch_weights(spec, folder, mirror=mirror, on_progress=_in_megabytes(advance))
+        said = verify_weights(spec, folder, hashes=False)
         console.print(f"{spec.name}: {said}", soft_wrap=True)
 
 

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from lipforcing_core.errors import MissingWeightsError
 from lipforcing_core.metrics.item_result import ItemResult
 from lipforcing_core.metrics.manifest import EvalItem, PredictionRecord
 from lipforcing_core.metrics.protocol import Protocol
 from lipforcing_core.metrics.suite import Evaluation, assemble, check_request
 from lipforcing_core.metrics.values import MetricValue
 from lipforcing_core.products import StepStore
-from lipforcing_core.weights.registry import require_weight
+from lipforcing_core.weights.registry import find_weight, require_all_weights
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
 from tasks.workspace import DETECTOR_WEIGHTS
@@ -70,23 +69,15 @@ def evaluate_all(
 def find_files(scorers: Scorers) -> dict[str, Path]:
     """The files that the scorers need, by registered name.
 
-    Raises one ``MissingWeightsError`` with a sentence, how to get it included, for every file that is not there, and
-    ``BadInputError`` for an unknown set of networks.
+    Raises one ``MissingWeightsError`` for all that are not there, and ``BadInputError`` for an unknown set of networks.
     """
     from lipforcing_core.metrics.backends import needed_weights
 
     names = needed_weights(scorers.networks, scorers.sync_expert)
     if scorers.detector_model is None and scorers.detector in DETECTOR_WEIGHTS:
         names.append(DETECTOR_WEIGHTS[scorers.detector])
-    files, missing = {}, []
-    for name in names:
-        try:
-            files[name] = require_weight(name, scorers.weights)
-        except MissingWeightsError as error:
-            missing.append(str(error))
-    if missing:
-        raise MissingWeightsError(". ".join(missing))
-    return files
+    folder = require_all_weights(names, scorers.weights)
+    return {name: find_weight(name).path(folder) for name in names}
 
 
 @lru_cache(maxsize=1)

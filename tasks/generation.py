@@ -12,7 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lipforcing_core.metrics.speed import ChunkStages, Stage, StageLedger
-from lipforcing_core.products import StepStore, content_key, file_sha256
+from lipforcing_core.products import StepStore, content_key
 from lipforcing_core.streaming.generate import GenerationReport, generate_video
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
@@ -96,14 +96,18 @@ def generate_file(
 
 
 def generate_step(job: GenerationJob, *, store: StepStore) -> Generated:
-    """Make one output in this process unless it has been made, with these bytes as input, before."""
+    """Make one output in this process unless it has been made, with these bytes as input, before.
+
+    A file that several jobs name is hashed once in a process.
+    """
     import torch
 
     from lipforcing_core.faces.detect import detector_files
+    from lipforcing_core.weights.digest import sha256_once
 
     torch.set_num_threads(NUM_THREADS)
-    hashes = [file_sha256(job.video), file_sha256(job.audio), *_model_hashes(job)]
-    hashes += [file_sha256(path) for path in detector_files(job.detector, job.detector_model)]
+    hashes = [sha256_once(job.video), sha256_once(job.audio), *_model_hashes(job)]
+    hashes += [sha256_once(path) for path in detector_files(job.detector, job.detector_model)]
     if job.device != "cpu":
         hashes.append(job.device)
     key = content_key(VERSION, hashes, job.seed, job.detector, NUM_THREADS)
@@ -128,14 +132,14 @@ def _model_hashes(job: GenerationJob) -> list[str]:
     """Hashes of everything the model consists of: its own files, and those that its backends read."""
     from lipforcing_core.streaming.backends import backend_digests
     from lipforcing_core.streaming.bundle import OFFICIAL_MASK, model_preset, official_file
-    from lipforcing_core.weights.digest import remembered_sha256
+    from lipforcing_core.weights.digest import remembered_sha256, sha256_once
     from lipforcing_core.weights.registry import require_weight
 
     if isinstance(job.bundle, Path):
-        own = [file_sha256(path) for part in BUNDLE_PARTS if (path := job.bundle / part).is_file()]
+        own = [sha256_once(path) for part in BUNDLE_PARTS if (path := job.bundle / part).is_file()]
     else:
         mask = require_weight(OFFICIAL_MASK, job.weights)
-        own = [job.bundle, remembered_sha256(official_file(job.bundle, job.weights)), file_sha256(mask)]
+        own = [job.bundle, remembered_sha256(official_file(job.bundle, job.weights)), sha256_once(mask)]
     return own + backend_digests(model_preset(job.bundle), job.weights)
 
 

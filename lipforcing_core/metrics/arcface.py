@@ -1,6 +1,9 @@
-"""ArcFace (Deng et al. 2019) with its ResNet-100, ``glintr100.onnx`` of InsightFace, on ONNX Runtime with one thread.
+"""ArcFace (Deng et al. 2019), from two ONNX files of InsightFace, on ONNX Runtime with one thread.
 
-The identity embedding behind CSIM. Legend: F frames, C channels, H W pixels.
+``glintr100.onnx`` (antelopev2) is a ResNet-100, the identity embedding behind CSIM; ``w600k_r50.onnx`` (buffalo_l) a
+ResNet-50 of the same signature and input range. Their vectors do not compare with each other.
+
+Legend: F frames, C channels, H W pixels.
 """
 
 from __future__ import annotations
@@ -48,13 +51,15 @@ class ArcFaceFeatures:
 def open_arcface(path: Path) -> InferenceSession:
     """The network in an ONNX file: images ``[N or 1, 3, 112, 112] float`` to vectors ``[N, 512]``.
 
+    Reads both ``glintr100.onnx`` and ``w600k_r50.onnx``; give ``ArcFaceFeatures`` an id that tells which.
+
     Raises ``IncompatibleCheckpointError`` for a file that is no ONNX model or has other inputs or outputs.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # the public file declares one output row and warns at every larger batch
+    options.log_severity_level = 3  # the public files declare one output row and warn at every larger batch
     try:
         network = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has one exception class per failure, without a common base

@@ -15,7 +15,7 @@ Letters: B prompts (the preset's, the empty one), L text tokens, D text width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.models.audio import AudioEncoder, LogMelEncoder
 from lipforcing_core.models.causal_codec import PairedCodec
 from lipforcing_core.models.codec import BlockCodec, VideoCodec
@@ -35,7 +35,7 @@ from lipforcing_core.training.common import Prompts, encode_prompts
 from lipforcing_core.weights.checkpoint import Checkpoint
 from lipforcing_core.weights.digest import remembered_sha256
 from lipforcing_core.weights.networks import fill_registered
-from lipforcing_core.weights.registry import find_weight, require_weights
+from lipforcing_core.weights.registry import find_weight, require_all_weights
 
 WEIGHTS = {"wan-vae": "wan2.1-vae", "taehv": "taew2.1", "wav2vec2": "wav2vec2-base-960h", "umt5": "umt5-xxl"}
 """Backends that are read from a registered checkpoint, and its name."""
@@ -79,22 +79,13 @@ def needed_weights(preset: Preset, weights_dir: Path | None) -> list[str]:
     return [WEIGHTS[name] for name in _used(preset)] + _needed_text(preset, weights_dir)
 
 
-def require_all(names: Sequence[str], weights_dir: Path | None) -> None:
-    """Check that all files of these registered checkpoints are in the weights folder.
-
-    Raises ``MissingWeightsError`` that lists every missing one, with its licence and the command for all of them.
-    """
-    if names:
-        _folder(names, weights_dir)
-
-
 def load_codec(
     preset: Preset, weights_dir: Path | None, device: str = "cpu", *, codec_file: Path | None = None
 ) -> VideoCodec:
     """The codec, or the pair of an encoding and a decoding one, that the preset names.
 
     ``codec_file`` is the file of the fitted block codec, which no other codec needs. Raises ``BadInputError`` for a
-    pair that shares no latents, and as ``require_weights`` and ``load_network`` do.
+    pair that shares no latents, and as ``require_all_weights`` and ``load_network`` do.
     """
     encoding, decoding = preset.backends.codec, preset.backends.decoder
     if (encoding == "block-pca") != (decoding == "block-pca"):
@@ -103,25 +94,25 @@ def load_codec(
         if codec_file is None:
             raise BadInputError(f"preset {preset.name}: the block codec needs the file it was fitted into")
         return BlockCodec.load(codec_file).to(device)
-    folder = _folder([WEIGHTS[name] for name in dict.fromkeys((encoding, decoding))], weights_dir)
+    folder = require_all_weights([WEIGHTS[name] for name in dict.fromkeys((encoding, decoding))], weights_dir)
     vae = _load_wan_vae(folder, device)
     return vae if decoding == encoding else PairedCodec(vae, _load_taehv(folder, device))
 
 
 def load_audio_encoder(preset: Preset, weights_dir: Path | None = None, device: str = "cpu") -> AudioEncoder:
-    """The audio encoder that the preset names; raises as ``require_weights`` and ``load_network`` do."""
+    """The audio encoder that the preset names; raises as ``require_all_weights`` and ``load_network`` do."""
     if preset.backends.audio == "log-mel":
         return LogMelEncoder()
     from lipforcing_core.models import wav2vec2
 
-    folder = _folder([WEIGHTS["wav2vec2"]], weights_dir)
+    folder = require_all_weights([WEIGHTS["wav2vec2"]], weights_dir)
     config = wav2vec2.base_960h_config()
     network = _filled(lambda: wav2vec2.Wav2Vec2Features(config), "wav2vec2", folder, device, torch.float32)
     return wav2vec2.Wav2Vec2Encoder(network, backend_id=_backend_id("wav2vec2", folder))
 
 
 def load_text_encoder(preset: Preset, weights_dir: Path | None = None, device: str = "cpu") -> TextEncoder:
-    """The text encoder that the preset names; raises as ``require_weights`` and ``load_network`` do.
+    """The text encoder that the preset names; raises as ``require_all_weights`` and ``load_network`` do.
 
     ``load_prompts`` is what a model needs: it does not load an encoder whose embeddings are kept.
     """
@@ -129,7 +120,7 @@ def load_text_encoder(preset: Preset, weights_dir: Path | None = None, device: s
         return HashTextEncoder(text_len=preset.model.text_len, text_dim=preset.model.text_dim)
     from lipforcing_core.models import umt5
 
-    folder = _folder([WEIGHTS["umt5"]], weights_dir)
+    folder = require_all_weights([WEIGHTS["umt5"]], weights_dir)
     (tokenizer,) = (folder / file.path for file in find_weight(WEIGHTS["umt5"]).files if not file.tensors)
     network = _filled(lambda: umt5.UMT5Network(umt5.UMT5_XXL), "umt5", folder, device, torch.bfloat16)
     return umt5.UMT5Encoder(
@@ -148,7 +139,7 @@ def load_prompts(preset: Preset, weights_dir: Path | None, device: str = "cpu") 
     """
     if preset.backends.text not in WEIGHTS:
         return encode_prompts(load_text_encoder(preset), preset.schedule.prompt)
-    folder = _folder(_needed_text(preset, weights_dir), weights_dir)
+    folder = require_all_weights(_needed_text(preset, weights_dir), weights_dir)
     kept = _kept_prompts(preset, folder)
     if not kept.is_file():
         prompts = encode_prompts(load_text_encoder(preset, folder, device), preset.schedule.prompt)
@@ -168,11 +159,11 @@ def load_prompts(preset: Preset, weights_dir: Path | None, device: str = "cpu") 
 def backend_digests(preset: Preset, weights_dir: Path | None) -> list[str]:
     """What results depend on beyond preset and model: hashes of what the backends read, none for embedded ones.
 
-    Raises ``MissingWeightsError`` as ``require_all`` does.
+    Raises ``MissingWeightsError`` as ``require_all_weights`` does.
     """
     if is_embedded(preset):
         return []
-    folder = _folder(needed_weights(preset, weights_dir), weights_dir)
+    folder = require_all_weights(needed_weights(preset, weights_dir), weights_dir)
     digests = [remembered_sha256(_tensor_file(name, folder)) for name in _used(preset)]
     return digests + ([_kept_prompts(preset, folder).stem] if preset.backends.text in WEIGHTS else [])
 
@@ -187,31 +178,6 @@ def memory_in_words(device: str) -> Iterator[None]:
             f"the memory of {device} is not enough for this model (14B in bfloat16 takes about 40 GB): free it, take "
             "a smaller model, or use --device cpu"
         ) from error
-
-
-def _folder(names: Sequence[str], weights_dir: Path | None) -> Path:
-    """The weights folder, with all files of these checkpoints in it; raises as ``require_all`` does."""
-    if weights_dir is None:
-        raise MissingWeightsError(f"{', '.join(names)} must be downloaded, and no weights folder was given")
-    missing = {
-        spec: files
-        for spec in map(find_weight, names)
-        if (files := [str(path) for path in spec.paths(weights_dir) if not path.is_file()])
-    }
-    if not missing:
-        return weights_dir
-    if len(missing) == 1:
-        require_weights(next(iter(missing)).name, weights_dir)
-    listed = "; ".join(
-        f"{', '.join(files)} ({spec.name}, {spec.size_mb:g} MB, licence: {spec.licence})"
-        for spec, files in missing.items()
-    )
-    accept = "" if all(spec.commercial_ok for spec in missing) else " --accept-licence"
-    raise MissingWeightsError(
-        f"{len(missing)} checkpoints are needed and not here: {listed}. Get them with "
-        f"`lipforcing weights fetch {' '.join(spec.name for spec in missing)}{accept}`, or by hand from the places "
-        "that `lipforcing weights show NAME` tells"
-    )
 
 
 def _load_wan_vae(folder: Path, device: str) -> VideoCodec:

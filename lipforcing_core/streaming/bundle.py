@@ -34,12 +34,11 @@ from lipforcing_core.streaming.backends import (
     load_prompts,
     model_dtype,
     needed_weights,
-    require_all,
 )
 from lipforcing_core.weights.digest import remembered_sha256
 from lipforcing_core.weights.load import load_network
 from lipforcing_core.weights.networks import fill_registered
-from lipforcing_core.weights.registry import find_weight, require_weight
+from lipforcing_core.weights.registry import find_weight, require_all_weights, require_weight
 
 FORMAT = 1
 OFFICIAL = {"lipforcing-14b": "14b"}
@@ -147,7 +146,8 @@ def load_bundle(
     weights = folder / "model.safetensors"
     if not weights.is_file() or file_sha256(weights) != about.sha256:
         raise IncompatibleCheckpointError(f"{weights}: missing, truncated or changed since it was written")
-    require_all(needed_weights(about.preset, weights_dir), weights_dir)
+    if needed := needed_weights(about.preset, weights_dir):
+        require_all_weights(needed, weights_dir)
     return _assemble(
         about.kind,
         about.preset,
@@ -186,7 +186,7 @@ def load_official(
 
 def official_file(name: str, weights_dir: Path) -> Path:
     """The file of a released student; ``MissingWeightsError`` saying how to get it if it is not there."""
-    require_all([name], weights_dir)
+    require_all_weights([name], weights_dir)
     (file,) = find_weight(name).tensor_files(weights_dir)
     return file
 
@@ -217,7 +217,7 @@ def model_preset(model: ModelSource) -> Preset:
 def require_files(model: ModelSource, weights_dir: Path) -> None:
     """Raise one ``MissingWeightsError`` for all registered files that the model needs and that are not there."""
     own = [model, OFFICIAL_MASK] if isinstance(model, str) else []
-    require_all([*own, *needed_weights(model_preset(model), weights_dir)], weights_dir)
+    require_all_weights([*own, *needed_weights(model_preset(model), weights_dir)], weights_dir)
 
 
 def load_any(

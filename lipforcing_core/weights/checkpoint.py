@@ -32,7 +32,7 @@ class Checkpoint:
         ``root`` is the key of the container that holds the tensors (``params``; ``model/net`` for nested
         ones), None where they lie at the top. In safetensors files they always do, whatever ``root`` says.
         Raises ``MissingWeightsError`` for a file that is not there and ``IncompatibleCheckpointError`` for one that
-        is truncated, damaged, foreign, or without that root.
+        is truncated, damaged, foreign, or without that root; then it names the roots that the file has.
         """
         paths = [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files]
         if not paths:
@@ -100,18 +100,48 @@ def _shards(path: Path) -> list[Path]:
     return shards
 
 
-def _below_root(content: Mapping[str, Any], root: str | None, file: Path) -> dict[str, StoredTensor]:
+def _below_root(whole: Mapping[str, Any], root: str | None, file: Path) -> dict[str, StoredTensor]:
+    content = whole
     for key in root.split("/") if root else ():
         inner = content.get(key)
         if not isinstance(inner, Mapping):
             raise IncompatibleCheckpointError(
-                f"{file}: has no {key!r} that holds the tensors ({_inside(content)})"
+                f"{file}: has no {key!r} that holds the tensors ({_inside(content)}){_roots_in_words(whole, file)}"
             )
         content = inner
     foreign = sorted(name for name, value in content.items() if not isinstance(value, StoredTensor))
     if foreign:
-        raise IncompatibleCheckpointError(f"{file}: {foreign[0]} is not a tensor ({_inside(content)})")
+        raise IncompatibleCheckpointError(
+            f"{file}: {foreign[0]} is not a tensor ({_inside(content)}){_roots_in_words(whole, file)}"
+        )
     return dict(content)
+
+
+def _roots_in_words(whole: Mapping[str, Any], file: Path) -> str:
+    """Where in the file tensors lie, the place of most first, and how to name it; empty where there are none."""
+    found = sorted(_roots(whole).items(), key=lambda item: -item[1])
+    if not found:
+        return ""
+    first, _ = found[0]
+    if not first:
+        return "; its tensors lie at the top, below no root"
+    listed = ", ".join(f"{root} ({count})" for root, count in found[:3])
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return (
+        f"; tensors lie within {listed}{more}: name one with --root, as in "
+        f"`lipforcing weights convert {file} --root {first} -o NEW.safetensors`"
+    )
+
+
+def _roots(content: Mapping[str, Any], path: str = "") -> dict[str, int]:
+    """Every container of nothing but tensors that a root can name, and how many it holds."""
+    if content and all(isinstance(value, StoredTensor) for value in content.values()):
+        return {path: len(content)}
+    found: dict[str, int] = {}
+    for name, inner in content.items():
+        if isinstance(inner, Mapping) and name and "/" not in name:
+            found |= _roots(inner, f"{path}/{name}" if path else name)
+    return found
 
 
 def _inside(content: Mapping[str, Any]) -> str:

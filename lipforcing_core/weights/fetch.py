@@ -59,8 +59,7 @@ def fetch_weights(
     missing = [file for file in spec.files if not (weights_dir / file.path).is_file()]
     if not missing:
         return spec.paths(weights_dir)
-    if not spec.fetchable:
-        raise MissingWeightsError(f"{spec.name} has no direct address: {spec.how_to_get(weights_dir)}")
+    require_address(spec, weights_dir)
     if spec.archive is not None:
         archive = spec.path(weights_dir).parent / Path(spec.archive).name
         pack = WeightFile(path=archive.name, url=spec.archive, tensors=False)
@@ -74,6 +73,12 @@ def fetch_weights(
     for file in missing:
         fetch_file(file, weights_dir / file.path, mirror=mirror, on_progress=on_progress, pause=pause)
     return spec.paths(weights_dir)
+
+
+def require_address(spec: WeightSpec, weights_dir: Path) -> None:
+    """Raise ``MissingWeightsError`` for a checkpoint that is not here and can only be got by hand, saying where."""
+    if not spec.fetchable and spec.missing(weights_dir):
+        raise MissingWeightsError(spec.without_address(weights_dir))
 
 
 def fetch_file(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -19,7 +20,8 @@ class WeightFile:
     """One file of a checkpoint; ``path`` is relative to the weights folder, ``size`` in bytes.
 
     ``sha256`` or its first digits ``sha256_prefix`` are given where they are known for certain. ``tensors`` is
-    False for a file that holds none of the network's (a tokenizer, an ONNX graph, an index).
+    False for a file that holds none of the network's (a tokenizer, an ONNX graph, an index). ``use`` says what this
+    file of a pack is for; one that is not ``needed`` may be left out.
     """
 
     path: str
@@ -28,17 +30,23 @@ class WeightFile:
     sha256_prefix: str | None = None
     size: int | None = None
     tensors: bool = True
+    use: str | None = None
+    needed: bool = True
 
     @property
     def expected_hash(self) -> str | None:
         """The hash or its first digits, None where neither is known."""
         return self.sha256 or self.sha256_prefix
 
-    def check_content(self, path: Path) -> None:
-        """Raise ``IncompatibleCheckpointError`` if the file at ``path`` has not the registered size and hash."""
+    def check_size(self, path: Path) -> None:
+        """Raise ``IncompatibleCheckpointError`` if the file at ``path`` has not the registered size."""
         size = path.stat().st_size
         if self.size is not None and size != self.size:
             raise IncompatibleCheckpointError(f"{path}: {size} bytes, expected {self.size}")
+
+    def check_content(self, path: Path) -> None:
+        """Raise ``IncompatibleCheckpointError`` if the file at ``path`` has not the registered size and hash."""
+        self.check_size(path)
         if self.expected_hash is not None:
             digest = file_sha256(path)
             if not digest.startswith(self.expected_hash):
@@ -88,6 +96,14 @@ class WeightSpec:
         """Where all files are expected."""
         return [weights_dir / file.path for file in self.files]
 
+    def missing(self, weights_dir: Path) -> list[Path]:
+        """Where needed files are expected and are not."""
+        return [
+            path
+            for file, path in zip(self.files, self.paths(weights_dir), strict=True)
+            if file.needed and not path.is_file()
+        ]
+
     def tensor_files(self, weights_dir: Path) -> list[Path]:
         """The files that hold tensors of the network, as ``load_network`` takes them."""
         return [weights_dir / file.path for file in self.files if file.tensors]
@@ -103,6 +119,10 @@ class WeightSpec:
             f"get {what}{more} ({self.size_mb:g} MB; licence: {self.licence}) {command}by hand from {self.url} "
             f"({self.source}), and {then}"
         )
+
+    def without_address(self, weights_dir: Path) -> str:
+        """One sentence for a checkpoint that is not ``fetchable``: where a person gets it."""
+        return f"{self.name} has no direct address: {self.how_to_get(weights_dir)}"
 
 
 class WeightState(StrEnum):
@@ -139,7 +159,7 @@ def state_of(spec: WeightSpec, weights_dir: Path) -> WeightState:
         return WeightState.MISSING
     if any(file.size not in (None, path.stat().st_size) for file, path in here):
         return WeightState.WRONG_SIZE
-    return WeightState.PRESENT if len(here) == len(spec.files) else WeightState.PARTIAL
+    return WeightState.PARTIAL if spec.missing(weights_dir) else WeightState.PRESENT
 
 
 def require_weight(name: str, weights_dir: Path) -> Path:
@@ -162,14 +182,50 @@ def given_weight(name: str, given: Path | None, *, instead: str | None = None) -
 
 
 def require_weights(name: str, weights_dir: Path) -> list[Path]:
-    """All files of a checkpoint that is here; raises ``MissingWeightsError`` saying how to get them otherwise."""
+    """Where all files of a checkpoint are; raises ``MissingWeightsError`` with how to get it if a needed one is not."""
     spec = find_weight(name)
-    for path in spec.paths(weights_dir):
-        if not path.is_file():
-            raise MissingWeightsError(
-                f"{spec.name} is needed ({spec.used_by}) and {path} does not exist: {spec.how_to_get(weights_dir)}"
-            )
+    for path in spec.missing(weights_dir):
+        raise MissingWeightsError(
+            f"{spec.name} is needed ({spec.used_by}) and {path} does not exist: {spec.how_to_get(weights_dir)}"
+        )
     return spec.paths(weights_dir)
+
+
+def require_all_weights(names: Iterable[str], weights_dir: Path | None) -> Path:
+    """``weights_dir``, with all needed files of these checkpoints in it.
+
+    Raises one ``MissingWeightsError`` for all that is missing. Of one checkpoint it says what ``require_weights`` does.
+    Of several it names each with its missing files, size and licence, the one command that fetches them, and where a
+    person gets those that the command cannot fetch.
+    """
+    specs = [find_weight(name) for name in names]
+    if weights_dir is None:
+        needed = ", ".join(spec.name for spec in specs)
+        raise MissingWeightsError(f"{needed} must be downloaded, and no weights folder was given")
+    missing = {spec: paths for spec in specs if (paths := spec.missing(weights_dir))}
+    if len(missing) == 1:
+        require_weights(next(iter(missing)).name, weights_dir)
+    if missing:
+        raise MissingWeightsError(_all_missing(missing, weights_dir))
+    return weights_dir
+
+
+def _all_missing(missing: dict[WeightSpec, list[Path]], weights_dir: Path) -> str:
+    listed = "; ".join(
+        f"{', '.join(map(str, paths))} ({spec.name}, {spec.size_mb:g} MB, licence: {spec.licence})"
+        for spec, paths in missing.items()
+    )
+    sentences = [f"{len(missing)} checkpoints are needed and not here: {listed}"]
+    fetched = [spec for spec in missing if spec.fetchable]
+    by_hand = [spec for spec in missing if not spec.fetchable]
+    if fetched:
+        names = " ".join(spec.name for spec in fetched)
+        accept = "" if all(spec.commercial_ok for spec in fetched) else " --accept-licence"
+        sentences.append(
+            f"Get {'those with an address' if by_hand else 'them'} with `lipforcing weights fetch {names}{accept}`, or "
+            "by hand from the places that `lipforcing weights show NAME` tells"
+        )
+    return ". ".join(sentences + [spec.without_address(weights_dir) for spec in by_hand])
 
 
 def _spec(entry: dict[str, Any]) -> WeightSpec:

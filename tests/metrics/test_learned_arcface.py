@@ -1,4 +1,4 @@
-"""ArcFace on a tiny ONNX graph of the same signature, whose embedding is known: a projection of the mean colour."""
+"""ArcFace on tiny ONNX graphs of the same signatures, whose embedding is known: a projection of the mean colour."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from insightface.model_zoo import ArcFaceONNX
 from onnx import TensorProto, helper, numpy_helper
 
 from lipforcing_core.errors import IncompatibleCheckpointError
+from lipforcing_core.faces.onnx_session import open_session
+from lipforcing_core.metrics.arcface import ArcFaceFeatures, open_arcface
 from lipforcing_core.metrics.features import load_extractor
 from lipforcing_core.metrics.identity import csim
 from lipforcing_core.products import file_sha256
@@ -18,10 +21,17 @@ PROJECTION = np.random.default_rng(0).standard_normal((3, 512)).astype(np.float3
 
 
 def write_graph(
-    path: Path, *, batch: int | str = "N", size: int = 112, width: int = 512, kind: int = 1
+    path: Path,
+    *,
+    batch: int | str = "N",
+    size: int = 112,
+    width: int = 512,
+    kind: int = 1,
+    image: str = "image",
+    rows: int | str = 1,  # as the public files declare it
 ) -> Path:
     nodes = [
-        helper.make_node("Cast", ["image"], ["number"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", [image], ["number"], to=TensorProto.FLOAT),
         helper.make_node("GlobalAveragePool", ["number"], ["mean"]),
         helper.make_node("Flatten", ["mean"], ["colour"]),
         helper.make_node("MatMul", ["colour", "projection"], ["embedding"]),
@@ -29,10 +39,8 @@ def write_graph(
     graph = helper.make_graph(
         nodes,
         "arcface",
-        [helper.make_tensor_value_info("image", kind, [batch, 3, size, size])],
-        [
-            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, width])
-        ],  # 1, as the public file has it
+        [helper.make_tensor_value_info(image, kind, [batch, 3, size, size])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [rows, width])],
         [numpy_helper.from_array(PROJECTION[:, :width], "projection")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -53,6 +61,22 @@ def test_embedding_of_flat_frames(batch: int | str, tmp_path: Path) -> None:
     np.testing.assert_allclose(features, (colours - 127.5) / 127.5 @ PROJECTION, rtol=1e-4, atol=1e-4)
     assert csim(frames, frames, extractor) == pytest.approx(1.0)
     assert csim(frames, 255 - frames, extractor) == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize("rows", [1, "N"])
+def test_the_network_of_buffalo_l_is_read_as_insightface_reads_it(rows: int | str, tmp_path: Path) -> None:
+    """The signature of ``w600k_r50.onnx``; InsightFace takes BGR, and frames of 112 x 112 need no resizing."""
+    path = write_graph(tmp_path / "w600k_r50.onnx", batch="None", image="input.1", rows=rows)
+    network = open_arcface(path)
+    assert [entry.name for entry in network.get_inputs()] == ["input.1"]
+    frames = np.random.default_rng(2).integers(0, 256, (19, 112, 112, 3), dtype=np.uint8)
+    frames[..., 0] //= 2
+    features = ArcFaceFeatures(network, "arcface-r50").embed(frames)
+    theirs = ArcFaceONNX(str(path), session=open_session(path)).get_feat(
+        [frame[..., ::-1] for frame in frames]
+    )
+    assert features.shape == (19, 512)
+    np.testing.assert_allclose(features, theirs, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

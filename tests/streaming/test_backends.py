@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -22,7 +20,6 @@ from lipforcing_core.streaming.backends import (
     memory_in_words,
     model_dtype,
     needed_weights,
-    require_all,
 )
 from tests.streaming.helpers import texture
 
@@ -63,7 +60,6 @@ def test_what_presets_need() -> None:
     assert (model_dtype(nano), model_dtype(full)) == (torch.float32, torch.bfloat16)
     assert needed_weights(nano, None) == backend_digests(nano, None) == []
     assert needed_weights(full, None) == OFFICIAL
-    require_all([], None)
     with pytest.raises(MissingWeightsError, match="no weights folder"):
         backend_digests(full, None)
 
@@ -78,19 +74,6 @@ def test_embedded_encoders_need_no_folder() -> None:
     for load in (load_audio_encoder, load_text_encoder):
         with pytest.raises(MissingWeightsError, match="no weights folder"):
             load(full)
-
-
-def test_a_single_missing_checkpoint_is_told_in_full(tmp_path: Path) -> None:
-    with pytest.raises(
-        MissingWeightsError, match=r"taew2_1\.pth does not exist.*23 MB; licence: MIT"
-    ) as caught:
-        require_all(["taew2.1"], tmp_path)
-    assert "`lipforcing weights fetch taew2.1`" in str(caught.value)
-
-
-def test_a_restricted_licence_shows_in_the_command(tmp_path: Path) -> None:
-    with pytest.raises(MissingWeightsError, match=r"fetch taew2\.1 hyperiqa --accept-licence`"):
-        require_all(["taew2.1", "hyperiqa"], tmp_path)
 
 
 @pytest.mark.parametrize("available", [True, False])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from lipforcing_core.streaming.bundle import Bundle
 from lipforcing_core.streaming.clock import ChunkClock
 from lipforcing_core.streaming.generate import GenerationReport, generate_video
 from lipforcing_core.streaming.generators import ChunkInput, load_generator
+from lipforcing_core.weights import digest
 from tasks.generation import VERSION, GenerationJob, generate_step
 from tests.streaming.helpers import FixedFace, texture, write_speech, write_video
 
@@ -137,6 +140,39 @@ def test_the_key_of_an_embedded_step_is_that_of_its_files(
     parts = [student_folder / name for name in ("model.safetensors", "codec.safetensors", "preset.json")]
     hashes = [file_sha256(path) for path in (video, audio, *parts)]
     assert made.report.output.parent.name == content_key(VERSION, hashes, 42, "lbp", 1)
+
+
+def test_steps_hash_a_file_once(
+    student_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sources, models and detectors that many jobs share are read once; a file that changed is read again."""
+    read: list[Path] = []
+    monkeypatch.setattr(digest, "file_sha256", lambda path: read.append(path) or file_sha256(path))
+    monkeypatch.setattr("lipforcing_core.faces.detect.load_detector", lambda *_: FixedFace())
+    video, audio = write_video(tmp_path / "v.mp4", texture(9)), write_speech(tmp_path / "a.wav", 0.2)
+    bundle = shutil.copytree(student_folder, tmp_path / "bundle")
+    (tmp_path / "detector.onnx").write_bytes(b"graph")
+    job = GenerationJob(
+        name="x",
+        video=video,
+        audio=audio,
+        bundle=bundle,
+        detector="scrfd",
+        detector_model=tmp_path / "detector.onnx",
+    )
+    store = StepStore(tmp_path / "steps")
+    first = generate_step(job, store=store)
+    shared = [
+        *(video, audio, tmp_path / "detector.onnx"),
+        *(bundle / name for name in ("model.safetensors", "codec.safetensors", "preset.json")),
+    ]
+    assert sorted(read) == sorted(shared)
+    assert generate_step(job, store=store).report == first.report
+    generate_step(replace(job, seed=1), store=store)
+    assert sorted(read) == sorted(shared)
+    write_speech(audio, 0.24)
+    assert generate_step(job, store=store).report.num_frames == first.report.num_frames + 1
+    assert sorted(read) == sorted([*shared, audio])
 
 
 class WholeClipEncoder:

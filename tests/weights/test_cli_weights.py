@@ -45,6 +45,39 @@ def test_show(tmp_path: Path) -> None:
         assert part in result.output
 
 
+def test_show_says_what_each_file_of_a_pack_is_for(tmp_path: Path) -> None:
+    lines = weights(tmp_path, "show", "insightface-buffalo-l").output.splitlines()
+    said = {
+        Path(line.strip()).name: lines[index + 1]
+        for index, line in enumerate(lines)
+        if line.endswith(".onnx")
+    }
+    assert len(said) == 5
+    for name, use in {
+        "det_10g": "face detector buffalo_l",
+        "2d106det": "106 landmarks",
+        "1k3d68": "not used here",
+        "genderage": "not used here",
+        "w600k_r50": "open_arcface reads it",
+    }.items():
+        assert use in said[f"{name}.onnx"]
+
+
+def test_fetch_says_first_that_there_is_no_address(tmp_path: Path) -> None:
+    """Before it asks to accept a licence, also that of other weights, and before anything is fetched."""
+    spec = find_weight("scrfd-500m")
+    for arguments in (["scrfd-500m"], ["arcface-r100", "scrfd-500m"], ["scrfd-500m", "--accept-licence"]):
+        error = failure(weights(tmp_path, "fetch", *arguments))
+        assert str(error).startswith("scrfd-500m has no direct address")
+        assert spec.page in str(error)
+        assert "--accept-licence" not in str(error)
+    assert not (tmp_path / "weights").exists()
+    here = find_weight("yunet").path(tmp_path / "weights")
+    here.parent.mkdir(parents=True)
+    here.touch()
+    assert weights(tmp_path, "fetch", "yunet").exit_code == 0, "got by hand before"
+
+
 def test_fetch_asks_for_a_restrictive_licence_first(tmp_path: Path) -> None:
     error = failure(weights(tmp_path, "fetch", "wan2.1-vae", "arcface-r100"))
     assert "--accept-licence" in str(error)
@@ -86,6 +119,9 @@ def test_convert(tmp_path: Path, small: dict[str, torch.Tensor]) -> None:
     assert read["b"].dtype == torch.int64
     error = failure(weights(tmp_path, "convert", str(tmp_path / "net.pth"), "-o", str(output)))
     assert isinstance(error, IncompatibleCheckpointError)
+    assert f"`lipforcing weights convert {tmp_path / 'net.pth'} --root state/net -o NEW.safetensors`" in str(
+        error
+    )
     error = failure(weights(tmp_path, "convert", str(output), "--root", "net", "-o", str(output)))
     assert "safetensors files hold no containers" in str(error)
     error = failure(

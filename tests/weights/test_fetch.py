@@ -250,6 +250,8 @@ def test_only_missing_files_are_fetched_and_hub_addresses_go_to_the_mirror(
 def test_weights_without_an_address_say_where_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(MissingWeightsError, match=r"no direct address: get net .* by hand from http://page"):
         fetch_weights(spec(files=(data_file("net"),)), tmp_path)
+    (tmp_path / "net").touch()
+    assert fetch_weights(spec(files=(data_file("net"),)), tmp_path) == [tmp_path / "net"]
 
 
 def test_a_pack_is_taken_out_of_its_archive(server: Behaviour, tmp_path: Path) -> None:

@@ -173,6 +173,36 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         load_network(Net(), index)
 
 
+def test_a_file_of_containers_tells_its_roots(tmp_path: Path) -> None:
+    """Those that hold nothing but tensors, the fullest first, whichever wrong one was asked for."""
+    path = tmp_path / "net.pt"
+    content = {
+        "step": 3,
+        "critic": {"state_dict": {"a": torch.ones(1)}},
+        "generator": {"state_dict": state(), "step": 3},
+        "optimiser": {"state": {0: {"m": torch.ones(1)}, 1: {"m": torch.ones(1)}}, "groups": [1]},
+        "a/b": {"x": torch.ones(1), "y": torch.ones(1), "z": torch.ones(1)},
+    }
+    torch.save(content, path)
+    listed = f"generator/state_dict ({len(state())}), critic/state_dict (1), optimiser/state/0 (1) and 1 more"
+    for root in (None, "params", "generator", "generator/net", "step"):
+        with pytest.raises(IncompatibleCheckpointError) as caught:
+            Checkpoint.open(path, root=root)
+        assert f"tensors lie within {listed}: name one with --root" in str(caught.value)
+        assert f"`lipforcing weights convert {path} --root generator/state_dict -o" in str(caught.value)
+    assert Checkpoint.open(path, root="generator/state_dict").tensors.keys() == state().keys()
+
+
+def test_a_file_without_containers_says_so(tmp_path: Path) -> None:
+    torch.save(state(), tmp_path / "net.pt")
+    with pytest.raises(IncompatibleCheckpointError, match="tensors lie at the top, below no root"):
+        Checkpoint.open(tmp_path / "net.pt", root="params")
+    torch.save({"step": 3, "words": {"a": "b"}}, tmp_path / "net.pt")
+    with pytest.raises(IncompatibleCheckpointError) as caught:
+        Checkpoint.open(tmp_path / "net.pt")
+    assert str(caught.value).endswith("step is not a tensor (it holds step, words)")
+
+
 def test_names_are_mapped_and_containers_named(tmp_path: Path) -> None:
     values = {f"model.{name}": value for name, value in state().items()} | {"lm_head": torch.ones(3)}
     torch.save({"epoch": 3, "model": {"net": values}}, tmp_path / "net.pth")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from lipforcing_core.weights.keymaps import find_key_map, key_map_names, wan_dif
 from lipforcing_core.weights.networks import meta_tensors
 from lipforcing_core.weights.registry import (
     WeightFile,
+    WeightSpec,
     WeightState,
     all_weights,
     find_weight,
     given_weight,
+    require_all_weights,
     require_weight,
     require_weights,
     state_of,
@@ -72,17 +75,32 @@ def test_states(tmp_path: Path) -> None:
     assert state_of(spec, tmp_path) is WeightState.PARTIAL
     with pytest.raises(MissingWeightsError, match=re.escape(others[0].path)):
         require_weights(spec.name, tmp_path)
+    assert [file.needed for file in others] == [True, False, False, False]
     for file in others:
-        (tmp_path / file.path).touch()
+        if not file.needed:
+            assert state_of(spec, tmp_path) is WeightState.PRESENT
+            assert require_weights(spec.name, tmp_path) == spec.paths(tmp_path)
         with open(tmp_path / file.path, "wb") as stream:
             stream.truncate(file.size)
     assert state_of(spec, tmp_path) is WeightState.PRESENT
-    assert require_weights(spec.name, tmp_path) == spec.paths(tmp_path)
     with pytest.raises(IncompatibleCheckpointError, match=r"det_10g\.onnx: sha256 is"):
         verify_weights(spec, tmp_path)
     (tmp_path / first.path).write_bytes(b"short")
     assert state_of(spec, tmp_path) is WeightState.WRONG_SIZE
     with pytest.raises(IncompatibleCheckpointError, match=r"5 bytes, expected 16923827"):
+        verify_weights(spec, tmp_path)
+
+
+def test_files_that_are_not_needed_are_checked_where_they_are(tmp_path: Path) -> None:
+    needed, spare = (
+        WeightFile(path=name, sha256=hashlib.sha256(b"x").hexdigest(), tensors=False, needed=name == "a")
+        for name in "ab"
+    )
+    spec = replace(find_weight("yunet"), files=(needed, spare))
+    (tmp_path / "a").write_bytes(b"x")
+    assert verify_weights(spec, tmp_path) == "hash of 1 of 1 files known and right"
+    (tmp_path / "b").write_bytes(b"y")
+    with pytest.raises(IncompatibleCheckpointError, match="b: sha256 is"):
         verify_weights(spec, tmp_path)
 
 
@@ -92,6 +110,66 @@ def test_a_missing_file_says_where_to_get_it(tmp_path: Path) -> None:
     spec = find_weight("scrfd-500m")
     for part in (spec.source, spec.url, spec.licence, "2.5 MB", str(spec.path(tmp_path))):
         assert part in str(caught.value)
+
+
+def place(name: str, folder: Path) -> None:
+    for path in find_weight(name).paths(folder):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_all_that_is_missing_is_told_with_one_command(tmp_path: Path) -> None:
+    """Only what is missing is told; only those with an address are in the command; the others say where they are."""
+    names = ["wan2.1-vae", "umt5-xxl", "hyperiqa", "scrfd-500m", "taew2.1", "umt5-xxl"]
+    place("taew2.1", tmp_path)
+    encoder, tokenizer = find_weight("umt5-xxl").paths(tmp_path)
+    place("umt5-xxl", tmp_path)
+    tokenizer.unlink()
+    with pytest.raises(MissingWeightsError) as caught:
+        require_all_weights(names, tmp_path)
+    message = str(caught.value)
+    assert message.startswith("4 checkpoints are needed and not here: ")
+    for name in ("wan2.1-vae", "umt5-xxl", "hyperiqa", "scrfd-500m"):
+        spec = find_weight(name)
+        assert f"({name}, {spec.size_mb:g} MB, licence: {spec.licence})" in message
+        assert message.count(str(spec.paths(tmp_path)[-1])) == 1
+    assert str(encoder) not in message
+    assert "taew2.1" not in message
+    assert message.count("weights fetch") == 1
+    assert (
+        "Get those with an address with `lipforcing weights fetch wan2.1-vae umt5-xxl hyperiqa --accept-licence`"
+        in message
+    )
+    spec = find_weight("scrfd-500m")
+    _, _, by_hand = message.partition("scrfd-500m has no direct address: ")
+    assert f"by hand from {spec.page}" in by_hand
+    assert f"put it into {spec.path(tmp_path).parent}" in by_hand
+    for name in names:
+        place(name, tmp_path)
+    assert require_all_weights(names, tmp_path) == tmp_path
+
+
+def test_a_licence_is_accepted_only_where_the_command_needs_it(tmp_path: Path) -> None:
+    """And the restricted weights that must be got by hand are not fetched by it."""
+    with pytest.raises(MissingWeightsError, match=r"weights fetch taew2\.1 wan2\.1-vae`"):
+        require_all_weights(["taew2.1", "wan2.1-vae", "scrfd-500m"], tmp_path)
+    with pytest.raises(MissingWeightsError) as caught:
+        require_all_weights(["scrfd-500m", "yunet"], tmp_path)
+    assert "`" not in str(caught.value), "there is no command for these"
+    assert str(caught.value).count("by hand from") == 2
+
+
+def test_one_missing_checkpoint_keeps_its_sentence(tmp_path: Path) -> None:
+    place("taew2.1", tmp_path)
+    with pytest.raises(MissingWeightsError) as one:
+        require_weights("umt5-xxl", tmp_path)
+    with pytest.raises(MissingWeightsError) as of_two:
+        require_all_weights(["taew2.1", "umt5-xxl"], tmp_path)
+    assert str(of_two.value) == str(one.value)
+    with pytest.raises(
+        MissingWeightsError, match=r"taew2\.1, umt5-xxl must be downloaded, and no weights folder"
+    ):
+        require_all_weights(["taew2.1", "umt5-xxl"], None)
 
 
 def test_a_file_that_a_user_must_name(tmp_path: Path) -> None:
@@ -125,6 +203,43 @@ def test_hashes_and_their_prefixes(tmp_path: Path) -> None:
     for wrong in ({"sha256": "0" * 64}, {"sha256_prefix": "00000000"}, {"size": 8}):
         with pytest.raises(IncompatibleCheckpointError):
             WeightFile(path="a", **wrong).check_content(tmp_path / "a")
+
+
+ONNX_SPECS = [spec for spec in all_weights() if any(file.path.endswith(".onnx") for file in spec.files)]
+
+
+@pytest.mark.parametrize("spec", [pytest.param(spec, id=spec.name) for spec in ONNX_SPECS])
+def test_every_onnx_file_is_known_by_its_hash(spec: WeightSpec, tmp_path: Path) -> None:
+    """A graph has no header of tensors to check: what is truncated or foreign shows by its hash alone."""
+    assert all(file.sha256 for file in spec.files)
+    contents = {file.path: f"the whole of {file.path}".encode() for file in spec.files}
+    for path, content in contents.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    small = replace(
+        spec,
+        files=tuple(
+            replace(file, size=None, sha256=hashlib.sha256(contents[file.path]).hexdigest())
+            for file in spec.files
+        ),
+    )
+    assert f"{len(spec.files)} of {len(spec.files)} files known and right" in verify_weights(small, tmp_path)
+    for path, content in contents.items():
+        for wrong in (content[:-1], content[::-1], b"<html>"):
+            (tmp_path / path).write_bytes(wrong)
+            with pytest.raises(IncompatibleCheckpointError, match=f"{re.escape(Path(path).name)}: sha256 is"):
+                verify_weights(small, tmp_path)
+        (tmp_path / path).write_bytes(content)
+
+
+def test_sizes_are_checked_without_hashes(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"graph")
+    file = WeightFile(path="a.onnx", sha256="0" * 64, size=5, tensors=False)
+    spec = replace(ONNX_SPECS[0], files=(file,))
+    assert verify_weights(spec, tmp_path, hashes=False) == "present, nothing to check without hashes"
+    (tmp_path / "a.onnx").write_bytes(b"grap")
+    with pytest.raises(IncompatibleCheckpointError, match=r"a\.onnx: 4 bytes, expected 5"):
+        verify_weights(spec, tmp_path, hashes=False)
 
 
 @pytest.mark.parametrize(
