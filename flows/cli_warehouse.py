@@ -30,12 +30,14 @@ def rebuild(context: typer.Context) -> None:
 
 
 @app.command(epilog="Example: [bold]lipforcing warehouse tables[/bold]")
-def tables() -> None:
+def tables(context: typer.Context) -> None:
     """List tables and views with what they hold."""
+    from warehouse.connection import open_snapshot
     from warehouse.schema import relations
 
-    for name, relation in sorted(relations().items()):
-        console.print(f"[bold]{name:<24}[/bold] {escape(relation.comment)}", soft_wrap=True)
+    with open_snapshot(context.obj.workspace.warehouse):  # what cannot be asked is not listed
+        for name, relation in sorted(relations().items()):
+            console.print(f"[bold]{name:<24}[/bold] {escape(relation.comment)}", soft_wrap=True)
 
 
 @app.command(epilog="Example: [bold]lipforcing warehouse digest[/bold]")

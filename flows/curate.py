@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
 from lipforcing_core.curation.backends import require_backends
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.curation.sources import discover_sources, read_facts
+from lipforcing_core.curation.sources import discover_sources, read_facts, source_sha256
 from lipforcing_core.errors import LipForcingError
 from lipforcing_core.media.clock import seconds
-from lipforcing_core.products import content_key, file_sha256, write_json
+from lipforcing_core.products import content_key, write_json
 from tasks.artifacts import publish_curation
 from tasks.curation import Source, curate_shard, shards
 from tasks.progress import run_log, step
@@ -27,6 +28,15 @@ from tasks.warehousing import RunInfo, RunRows, load_warehouse
 from tasks.workspace import Workspace, latest_link, one_run
 
 console = Console(highlight=False)
+
+OPTIONS = {
+    "detector": "--detector",
+    "detector_model": "--detector-model",
+    "min_segment_s": "--min-seconds",
+    "max_segment_s": "max_segment_s of the [curation] table",
+    "sync_filter": "--sync-filter",
+}
+"""What users of the command line call the settings that options change or are compared with."""
 
 
 class ContractError(LipForcingError):
@@ -67,19 +77,20 @@ def run_curate(
 ) -> None:
     """Run the flow for the command line and print the funnel; an override of None leaves the setting alone.
 
-    Raises ``ContractError`` if the manifest breaks its contract, after everything has been written.
+    Raises ``BadInputError`` for a setting or an option out of its range, and ``ContractError`` if the manifest breaks
+    its contract, after everything has been written.
     """
     settings = CurationSettings() if settings_file is None else CurationSettings.from_toml(settings_file)
     values = settings.model_dump() | {key: value for key, value in overrides.items() if value is not None}
     values["detector_model"] = workspace.detector_model(values["detector"], values["detector_model"])
-    settings = CurationSettings.from_mapping(values)
+    settings = CurationSettings.from_mapping(values, "curate", names=OPTIONS)
     paths = discover_sources(source)
     root = source if source.is_dir() else source.parent
     for path in paths:
         read_facts(path, root)  # a malformed sidecar is said before hours of work
     require_backends(settings)
     with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter lock alone
-        hashes = pool.map(file_sha256, paths)
+        hashes = pool.map(partial(source_sha256, root=root), paths)
         config = {"settings": settings, "sources": list(zip((p.name for p in paths), hashes, strict=True))}
     run = RunInfo(run_id=f"curate-{content_key(config)}", flow="curate", config=config)
     folder = workspace.run_folder("curate", run.run_id)

@@ -19,7 +19,7 @@ from flows.environment import orchestration
 from flows.train import training_clips
 from lipforcing_core.curation.assemble import CurationReport
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.curation.sources import discover_sources
+from lipforcing_core.curation.sources import discover_sources, source_sha256
 from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.products import content_key, file_sha256, write_json
 from lipforcing_core.puppets.corpus import CorpusIndex
@@ -130,7 +130,9 @@ def train(
     with step("pre-train the student (Diffusion Forcing)") as advance:
         pretrained = pretrain_student(store, preset, data, teacher.bundle, advance)
     with step("distil the student (Self-Forcing, SW-DMD, reward)") as advance:
-        distilled = distill_student(store, preset, data, teacher.bundle, pretrained.bundle, advance)
+        distilled = distill_student(
+            store, preset, data, teacher.bundle, pretrained.bundle, workspace.weights, advance
+        )
     return Models(teacher=teacher, pretrained=pretrained, distilled=distilled)
 
 
@@ -170,7 +172,9 @@ def run_demo(
         preset=preset,
         corpus=corpus,
         curation=CURATION,
-        user_videos=tuple((path.name, file_sha256(path)) for path in paths),
+        user_videos=tuple(
+            (source.path.name, source_sha256(source.path, source.root)) for source in user_sources
+        ),
     )
     run = RunInfo(
         run_id=f"demo-{content_key(settings)}", flow="demo", config=settings, seed=seed, preset=preset.name

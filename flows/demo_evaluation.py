@@ -79,7 +79,7 @@ class Judged:
             cells = [values.get((system.system, metric)) for metric in HEADLINE]
             table.add_row(
                 system.label,
-                *("-" if cell is None else f"{cell:.{1 if cell >= 100 else 2}f}" for cell in cells),
+                *("-" if cell is None else f"{cell:z.{1 if cell >= 100 else 2}f}" for cell in cells),
             )
         return table
 

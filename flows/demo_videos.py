@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from lipforcing_core.curation.sources import why_inaccessible
 from lipforcing_core.errors import LipForcingError
 from lipforcing_core.products import StepStore, link_or_copy
 from lipforcing_core.puppets.corpus import CorpusIndex
@@ -45,6 +46,8 @@ def resync_user_videos(
 
 
 def _resync(video: Path, *, speech: Path, bundle: Path, store: StepStore) -> UserVideo:
+    if problem := why_inaccessible(video):
+        return UserVideo(name=video.name, outcome=f"not re-synced: {problem}", output=None)
     job = GenerationJob(name=video.name, video=video, audio=speech, bundle=bundle)
     try:
         report = generate_step(job, store=store).report

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.environment import orchestration
+from lipforcing_core.csv_file import read_csv
 from lipforcing_core.errors import BadInputError
+from lipforcing_core.metrics.distribution import few_samples_note
 from lipforcing_core.metrics.manifest import EvalItem, PredictionRecord, read_predictions
 from lipforcing_core.metrics.protocol import Protocol, gt_box_aligned
 from lipforcing_core.metrics.registry import METRICS
@@ -94,6 +95,8 @@ def run_evaluate(
         evaluation = evaluate(workspace, items, predictions, protocol, scorers, dataset, run)
     latest_link(folder)
     console.print(scores_table(evaluation))
+    for note in few_samples(evaluation):
+        console.print(f"[yellow]few samples[/yellow] {escape(note)}", soft_wrap=True)
     for reason, count in Counter((u.system, u.clip_id, u.because) for u in evaluation.unavailable).items():
         system, clip_id, because = reason
         where = "the set" if clip_id is None else clip_id
@@ -119,20 +122,23 @@ def scores_table(evaluation: Evaluation) -> Table:
         found = [scores.get((metric, system)) for system in systems]
         if any(found):
             n = next(value.n for value in found if value)
-            cells = ["-" if value is None else f"{value.value:.4g}" for value in found]
+            cells = ["-" if value is None else f"{value.value:z.4g}" for value in found]
             table.add_row(spec.label, str(n), *cells)
     return table
+
+
+def few_samples(evaluation: Evaluation) -> list[str]:
+    """A sentence for each Frechet distance that rests on too few samples; equal ones of several systems count once."""
+    values = [value for value in evaluation.values if value.clip_id is None]
+    notes = (few_samples_note(value.metric, value.num_vectors, value.backend) for value in values)
+    return list(dict.fromkeys(note for note in notes if note))
 
 
 def read_items(path: Path) -> list[EvalItem]:
     """Items from a CSV; paths are relative to its folder and stay in it. Raises ``BadInputError`` naming the row."""
     if not path.is_file():
         raise BadInputError(f"items file {path} does not exist")
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BadInputError(f"{path} is not a CSV file: {error}") from error
+    rows = read_csv(path, REQUIRED)
     if not rows:
         raise BadInputError(f"{path} lists no items")
     return [_item(row, path, number) for number, row in enumerate(rows, start=1)]

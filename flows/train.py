@@ -25,6 +25,7 @@ from tasks.training import (
     distill_student,
     prepare_training_set,
     pretrain_student,
+    reward_file,
     train_teacher,
 )
 from tasks.warehousing import RunInfo, RunRows, load_warehouse
@@ -61,7 +62,7 @@ def distill_flow(
     with step(f"encode {len(clips)} clips") as advance:
         data = prepare_training_set(workspace.store, clips, preset, advance)
     with step("distil the student") as advance:
-        return distill_student(workspace.store, preset, data, teacher, student, advance)
+        return distill_student(workspace.store, preset, data, teacher, student, workspace.weights, advance)
 
 
 def run_train_teacher(workspace: Workspace, manifest: Path, preset_name: str, output: Path) -> None:
@@ -86,6 +87,7 @@ def run_distill_student(
     check_output(output)
     preset = bundle_preset(teacher, BundleKind.TEACHER)
     bundle_preset(student, BundleKind.STUDENT)
+    reward_file(preset, workspace.weights)  # a missing file is said before anything is encoded
     clips = training_clips(manifest)
     work = partial(distill_flow, workspace, clips, preset, teacher, student)
     _run(workspace, "distill_student", work, preset, output)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import time
 from collections.abc import Callable, Sequence
 from contextlib import chdir
 from pathlib import Path
@@ -95,7 +94,7 @@ def fan_out(
                 advance(len(items) - len(waiting), len(items))
     except ray.exceptions.RayError as error:
         raise _user_error(error, name) from error
-    finally:  # after an error or an interrupt; nothing is left otherwise
+    finally:  # after an error; nothing is left otherwise
         for reference in waiting:
             ray.cancel(reference, force=True)
     return results
@@ -126,10 +125,6 @@ def run_job(
         return result
     except ray.exceptions.RayError as error:
         raise _user_error(error, name) from error
-    except KeyboardInterrupt:
-        ray.cancel(reference, force=True)
-        time.sleep(POLL_S)
-        raise
 
 
 def _here(function: Callable[..., R]) -> Callable[..., R]:

@@ -12,15 +12,16 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.errors import BadInputError, MissingWeightsError
 from lipforcing_core.presets import Preset
 from lipforcing_core.products import StepStore, content_key, file_sha256
 from lipforcing_core.training.dataset import ClipSource
+from lipforcing_core.weights.registry import require_weight
 from tasks.dispatch import fan_out, run_job
 from tasks.progress import Advance
 
 TRAINING_SET_VERSION = 1
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 NUM_THREADS = 2  # results depend on the number of threads in the last bits, so it is part of the recipe
 BUNDLE = "bundle"
 
@@ -96,16 +97,33 @@ def distill_student(
     data: TrainingSet,
     teacher: Path,
     student: Path,
+    weights: Path,
     advance: Advance | None = None,
 ) -> TrainedModel:
-    """The student by Self-Forcing rollout with Sync-Window DMD and SyncNet reward."""
+    """The student by Self-Forcing rollout with Sync-Window DMD and SyncNet reward.
+
+    ``weights`` is the folder of registered weights; raises as ``reward_file`` does.
+    """
     from lipforcing_core.sync.expert import load_sync_expert
 
     stages = {"distill": preset.distill.student.steps * preset.distill.critic_per_student}
-    reward = load_sync_expert(preset.backends.sync).backend_id
-    return _train(
-        store, "distilled", preset, data, [teacher, student], stages, _distill_job, advance, reward=reward
-    )
+    file = reward_file(preset, weights)
+    reward = load_sync_expert(preset.backends.sync, file).backend_id
+    job = partial(_distill_job, expert_file=file)
+    return _train(store, "distilled", preset, data, [teacher, student], stages, job, advance, reward=reward)
+
+
+def reward_file(preset: Preset, weights: Path) -> Path | None:
+    """The file of the sync expert that gives the reward, from the folder of weights; None where it needs none.
+
+    Raises ``MissingWeightsError`` that names the key of the preset.
+    """
+    if preset.backends.sync != "syncnet-v2":
+        return None
+    try:
+        return require_weight("syncnet-v2", weights)
+    except MissingWeightsError as error:
+        raise MissingWeightsError(f"backends.sync = 'syncnet-v2' in preset {preset.name}: {error}") from error
 
 
 Job = Callable[[Preset, TrainingSet, list[Path], Path], None]
@@ -177,7 +195,9 @@ def _pretrain_job(preset: Preset, data: TrainingSet, parents: list[Path], folder
     _save(folder, "student", "pretrained", preset, result.model_path, data)
 
 
-def _distill_job(preset: Preset, data: TrainingSet, parents: list[Path], folder: Path) -> None:
+def _distill_job(
+    preset: Preset, data: TrainingSet, parents: list[Path], folder: Path, *, expert_file: Path | None
+) -> None:
     from lipforcing_core.models.codec import BlockCodec
     from lipforcing_core.sync.expert import load_sync_expert
     from lipforcing_core.training.distill import distill_student as train
@@ -192,7 +212,9 @@ def _distill_job(preset: Preset, data: TrainingSet, parents: list[Path], folder:
         folder / "distill",
         student_init=student,
         teacher_init=teacher,
-        reward=SyncReward(BlockCodec.load(data.codec_file), load_sync_expert(preset.backends.sync)),
+        reward=SyncReward(
+            BlockCodec.load(data.codec_file), load_sync_expert(preset.backends.sync, expert_file)
+        ),
     )
     _save(folder, "student", "distilled", preset, result.model_path, data)
 

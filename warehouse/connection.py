@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from lipforcing_core.errors import WarehouseError
+from lipforcing_core.errors import BadInputError, WarehouseError
 from warehouse.schema import SCHEMA_VERSION
 
 OFFLINE = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
@@ -19,12 +19,14 @@ OFFLINE = {"autoinstall_known_extensions": "false", "autoload_known_extensions":
 def open_snapshot(path: Path | str) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection to a published snapshot that can reach no other file and no network.
 
-    Raises WarehouseError when the file is missing, locked, damaged, foreign, or of a newer schema.
+    Raises BadInputError when there is no file, and WarehouseError when it is locked, damaged, foreign, or of a newer
+    schema.
     """
     path = Path(path)
     if not path.is_file():
-        raise WarehouseError(
-            f"{path}: no warehouse there; a run writes one, or `lipforcing warehouse rebuild` does"
+        raise BadInputError(
+            f"there is no warehouse at {path}; `lipforcing warehouse rebuild` makes one, and so does every run of "
+            "demo, curate, train or evaluate in that workspace"
         )
     try:
         connection = duckdb.connect(

@@ -25,7 +25,7 @@ _ROWS_AT_A_TIME = 10_000
 def digest(warehouse_path: Path | str, *, ignore_run_id: bool = False) -> dict[str, str]:
     """Hex SHA-256 of the comparable content of every table; equal digests mean equal rows.
 
-    ``ignore_run_id`` compares two runs of different names. Raises WarehouseError as ``open_snapshot`` does.
+    ``ignore_run_id`` compares two runs of different names. Raises as ``open_snapshot`` does.
     """
     result = {}
     with open_snapshot(warehouse_path) as connection:

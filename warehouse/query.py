@@ -29,7 +29,7 @@ def run_sql(warehouse_path: Path | str, sql: str) -> pd.DataFrame:
     """The result of one statement as a data frame.
 
     Raises BadInputError with DuckDB's own message for a statement that cannot be run (bad SQL, an attempt to
-    write or to reach another file), WarehouseError when the snapshot cannot be opened.
+    write or to reach another file); where the snapshot cannot be opened, as ``open_snapshot`` does.
     """
     columns, rows = fetch(warehouse_path, sql)
     import pandas as pd
@@ -87,7 +87,7 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:z.6g}"
     return str(value).replace("\n", " ")
 
 

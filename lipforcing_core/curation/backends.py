@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.errors import MissingWeightsError
 
 if TYPE_CHECKING:
     from lipforcing_core.faces.detect import FaceDetector
@@ -36,12 +38,23 @@ def load_backends(settings: CurationSettings) -> CurationBackends:
 
 
 def require_backends(settings: CurationSettings) -> None:
-    """Raise at once what ``load_backends`` would raise in workers: an unknown detector, a file that is not there."""
+    """Raise at once what ``load_backends`` would raise in workers: an unknown detector, a file that is not there.
+
+    ``MissingWeightsError`` names the key of the settings that takes the file.
+    """
     from lipforcing_core.faces.detect import load_detector
-    from lipforcing_core.weights.registry import given_weight
 
     load_detector(settings.detector, settings.detector_model)
     if settings.sync_expert == "syncnet-v2":
-        given_weight("syncnet-v2", settings.sync_weights, instead="nano")
+        _require_file("sync_weights", settings.sync_weights, of="syncnet-v2", instead="nano")
     if settings.quality == "hyperiqa":
-        given_weight("hyperiqa", settings.quality_weights, instead="piqe")
+        _require_file("quality_weights", settings.quality_weights, of="hyperiqa", instead="piqe")
+
+
+def _require_file(key: str, given: Path | None, *, of: str, instead: str) -> None:
+    from lipforcing_core.weights.registry import given_weight
+
+    try:
+        given_weight(of, given, instead=instead)
+    except MissingWeightsError as error:
+        raise MissingWeightsError(f"{key} in the [curation] table of --settings: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ from lipforcing_core.curation.records import (
     StoredClip,
 )
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.curation.sources import read_facts, source_name
+from lipforcing_core.curation.sources import read_facts, source_name, source_sha256, why_inaccessible
 from lipforcing_core.errors import BadInputError
 from lipforcing_core.media.clock import FPS, SAMPLES_PER_FRAME, seconds
+from lipforcing_core.media.decode import NO_VIDEO
 from lipforcing_core.media.segments import Segment, plan_segments
-from lipforcing_core.products import StepStore, content_key, file_sha256
+from lipforcing_core.products import StepStore, content_key
 
 # A file counts as truncated if the decoder complained and this much of its declared length is missing.
 TRUNCATED_SHARE = Fraction(1, 20)
@@ -43,13 +45,15 @@ def curate_source(
     """Turn one video into aligned clips, or say of every frame why not.
 
     Finished steps are taken from ``store``; a killed run repeats only the step in flight. ``root`` is the corpus
-    folder that source names are relative to. A file that cannot be decoded becomes a quarantine row; raises
+    folder that source names are relative to. A file that cannot be opened or decoded becomes a quarantine row; raises
     BadInputError only for a missing file, one outside ``root``, or a malformed sidecar.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise BadInputError(f"{path}: there is no such file")
-    sha256 = file_sha256(path)
+    sha256 = source_sha256(path, root)
+    if problem := why_inaccessible(path):
+        return _inaccessible(source_name(path, root), sha256, problem)
     with steps.one_at_a_time(store, sha256):
         return _Curator(path, sha256, settings, backends, store, root).run().check_balance()
 
@@ -89,7 +93,7 @@ class _Curator:
         message = result.get("decoder_message", "")
         declared = Fraction(result["declared_s"]) if result["declared_s"] else Fraction(0)
         if self.source.error is not None:
-            return self._quarantine(declared, self.source.error)
+            return self._refuse(declared, self.source.error)
         num_frames: int = result["num_frames"]
         frames_in = num_frames
         missing = declared - seconds(num_frames)
@@ -115,13 +119,18 @@ class _Curator:
             self.source.clear_video()
         return self._outcome(frames_in, message)
 
-    def _quarantine(self, declared: Fraction, error: dict[str, str]) -> SourceOutcome:
+    def _refuse(self, declared: Fraction, error: dict[str, str]) -> SourceOutcome:
+        """The outcome of a source that gives no picture: whole, but without one, or broken."""
         words = error["decoder_message"]
-        reason = RejectReason.TRUNCATED if _is_cut_off(self.source.path) else RejectReason.UNREADABLE
+        status, reason = Status.QUARANTINED, RejectReason.UNREADABLE
+        if error["problem"] == NO_VIDEO:
+            status, reason = Status.REJECTED, RejectReason.NO_VIDEO
+        elif _is_cut_off(self.source.path):
+            reason = RejectReason.TRUNCATED
         message = f"{error['problem']}: {words}" if words else error["problem"]
         verdict = Verdict(reason=reason, measured=None, threshold=None)
         whole = Segment(0, round(declared * FPS))
-        self._decide(whole, "source", Status.QUARANTINED, verdict, message=message)
+        self._decide(whole, "source", status, verdict, message=message)
         return self._outcome(whole.num_frames, message)
 
     def _curate_segments(self, num_frames: int, sounding_frames: int) -> None:
@@ -268,6 +277,28 @@ class _Curator:
             decisions=tuple(decisions),
             decoder_message=message,
         )
+
+
+def _inaccessible(name: str, sha256: str, problem: str) -> SourceOutcome:
+    decision = Decision(
+        source=name,
+        source_id=sha256[:16],
+        level="source",
+        start_frame=0,
+        stop_frame=0,
+        seconds=0.0,
+        status=Status.QUARANTINED,
+        reason=RejectReason.INACCESSIBLE,
+        message=problem,
+    )
+    return SourceOutcome(
+        source=name,
+        source_id=decision.source_id,
+        sha256=sha256,
+        frames_in=0,
+        decisions=(decision,),
+        decoder_message=problem,
+    )
 
 
 def _is_cut_off(path: Path) -> bool:

@@ -18,10 +18,12 @@ class Stage(StrEnum):
 
 
 class RejectReason(StrEnum):
-    """Reason codes. ``unreadable`` and ``truncated`` put a whole source into quarantine."""
+    """Reason codes. ``inaccessible``, ``unreadable`` and ``truncated`` put a whole source into quarantine."""
 
+    INACCESSIBLE = "inaccessible"
     UNREADABLE = "unreadable"
     TRUNCATED = "truncated"
+    NO_VIDEO = "no_video"
     DUPLICATE = "duplicate"
     NO_AUDIO = "no_audio"
     AUDIO_MISSING = "audio_missing"
@@ -47,8 +49,10 @@ class RejectReason(StrEnum):
 
 
 _STAGES = {
+    RejectReason.INACCESSIBLE: Stage.DECODE,
     RejectReason.UNREADABLE: Stage.DECODE,
     RejectReason.TRUNCATED: Stage.DECODE,
+    RejectReason.NO_VIDEO: Stage.DECODE,
     RejectReason.DUPLICATE: Stage.UNIQUE,
     RejectReason.NO_AUDIO: Stage.SOUND,
     RejectReason.AUDIO_MISSING: Stage.SOUND,
@@ -64,8 +68,10 @@ _STAGES = {
 }
 
 _EXPLANATIONS = {
+    RejectReason.INACCESSIBLE: "the file cannot be opened (a dangling link, no permission)",
     RejectReason.UNREADABLE: "the file cannot be decoded",
     RejectReason.TRUNCATED: "the file ends before its declared end",
+    RejectReason.NO_VIDEO: "the file has no video, only sound perhaps",
     RejectReason.DUPLICATE: "the same bytes are in the corpus under another name",
     RejectReason.NO_AUDIO: "the file has no sound",
     RejectReason.AUDIO_MISSING: "the picture goes on after the sound has ended",

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lipforcing_core.errors import BadInputError
 from lipforcing_core.media.clock import FPS
+from lipforcing_core.mistakes import mistakes
 
 
 class CurationSettings(BaseModel):
@@ -74,18 +75,22 @@ class CurationSettings(BaseModel):
         return round(self.max_segment_s * int(FPS))
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any], origin: str = "curation settings") -> CurationSettings:
-        """Check a mapping; raises BadInputError that names ``origin``, the key and what is wrong with it."""
+    def from_mapping(
+        cls,
+        values: Mapping[str, Any],
+        origin: str = "curation settings",
+        *,
+        names: Mapping[str, str] | None = None,
+    ) -> CurationSettings:
+        """Check a mapping; raises BadInputError with a line for each mistake: ``origin``, the key, what is wrong.
+
+        ``names``: what the user calls a key, where that is something else.
+        """
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            if first["type"] == "extra_forbidden":
-                known = ", ".join(sorted(cls.model_fields))
-                raise BadInputError(f"{origin}: unknown key {key!r}; known keys: {known}") from error
-            where = f"key {key!r}: " if key else ""
-            raise BadInputError(f"{origin}: {where}{first['msg']} (got {first['input']!r})") from error
+            lines = mistakes(error, cls, names=names)
+            raise BadInputError("\n".join(f"{origin}: {line}" for line in lines)) from error
 
     @classmethod
     def from_toml(cls, path: Path | str, table: str = "curation") -> CurationSettings:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lipforcing_core.quality.score import QualityScorer
     from lipforcing_core.sync.expert import SyncExpert
 
-NORMALISE_VERSION = 1
+NORMALISE_VERSION = 2
 SHOTS_VERSION = 1
 ALIGN_VERSION = 2
 SYNC_VERSION = 1

@@ -74,16 +74,14 @@ class FlowSchedule:
         """u in 0..1 -> t in [0.001, 0.999]: scale to [0.001, 0.999], then shift."""
         return self._shifted(T_MIN + (T_MAX - T_MIN) * uniform.double()).clamp(T_MIN, T_MAX)
 
-    def loss_weights(self) -> Tensor:
-        """Bell-shaped weights of the teacher's flow loss at ``timesteps[:-1]`` (method D.3),
-        ``[num_steps]`` float64.
+    def loss_weights(self, t: Tensor | None = None) -> Tensor:
+        """Bell-shaped weights of the teacher's flow loss (method D.3) at ``t``, or at ``timesteps[:-1]``; float64.
 
-        exp(-2 ((1000 t - 500)/1000)^2), lowered so that the smallest is 0, scaled so that they sum to
-        num_steps.
+        exp(-2 (t - 0.5)^2), lowered and scaled so that over ``timesteps[:-1]`` the smallest is 0 and the mean is 1.
         """
-        bell = torch.exp(-2.0 * (self.timesteps[:-1] - 0.5) ** 2)
-        bell = bell - bell.min()
-        return bell * (self.num_steps / bell.sum())
+        grid = _bell(self.timesteps[:-1])
+        bell = grid if t is None else _bell(t.double())
+        return (bell - grid.min()) / (grid - grid.min()).mean()
 
     def _shifted(self, s: Tensor) -> Tensor:
         return self.shift * s / (1.0 + (self.shift - 1.0) * s)
@@ -158,6 +156,10 @@ def expand_time(t: Time, x: Tensor) -> Tensor:
     raise BadInputError(
         f"times {list(t64.shape)} do not fit latents {list(x.shape)}: use a number, [B] or [B, T]"
     )
+
+
+def _bell(t: Tensor) -> Tensor:
+    return torch.exp(-2.0 * (t - 0.5) ** 2)
 
 
 def _as_float64(t: Time, device: torch.device | None = None) -> Tensor:

@@ -31,6 +31,10 @@ EXACT_COLOUR = (
 )
 
 
+NO_VIDEO = "has no video"
+"""The problem of a file that can be opened but holds no moving picture."""
+
+
 def iter_frames(path: Path | str, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
     """Yield frames ``start`` to ``stop`` (exclusive; None for the end) in order, one in memory at a time.
 
@@ -228,7 +232,7 @@ def open_video(path: Path | str) -> tuple[Any, Any]:
     stream = next((s for s in container.streams.video if not _is_cover_picture(s)), None)
     if stream is None or stream.codec_context is None:
         container.close()
-        raise MediaError(path, "has no video that can be decoded")
+        raise MediaError(path, NO_VIDEO if stream is None else "has no video that can be decoded")
     stream.thread_type = "AUTO"
     return container, stream
 

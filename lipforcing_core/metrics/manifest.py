@@ -5,13 +5,13 @@ Nothing is guessed from file names, and a file that is not the one listed is ref
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from lipforcing_core.csv_file import read_csv
 from lipforcing_core.errors import BadInputError
 from lipforcing_core.products import file_sha256, write_json
 
@@ -135,10 +135,9 @@ def verified_path(record: PredictionRecord) -> Path | None:
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
         if path.suffix.lower() == ".csv":
-            with open(path, newline="", encoding="utf-8-sig") as stream:
-                return list(csv.DictReader(stream))
+            return read_csv(path, _REQUIRED)
         rows = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise BadInputError(f"{path} is neither CSV nor JSON: {error}") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise BadInputError(f"{path} must hold a list of objects with {', '.join(_REQUIRED)}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from lipforcing_core.errors import BadInputError
+from lipforcing_core.mistakes import mistakes
 from lipforcing_core.presets.schema import Preset
 
 _SUFFIX = ".toml"
@@ -25,8 +26,8 @@ def preset_names() -> list[str]:
 def load_preset(name: str | Path) -> Preset:
     """The preset called ``name``, or the one in the TOML file at that path.
 
-    Raises ``BadInputError`` with one sentence: for an unknown name it lists the known ones, for malformed
-    TOML it gives the line, for a bad key or value the full name of the key.
+    Raises ``BadInputError``: for an unknown name it lists the known ones, for malformed TOML it gives the line, and
+    for bad keys and values it has a line for each, with the full name of the key and what is allowed.
     """
     text = str(name)
     if text in preset_names():
@@ -52,20 +53,5 @@ def _parse(source: bytes, where: str) -> Preset:
     try:
         return Preset.model_validate(values)
     except ValidationError as error:
-        raise BadInputError(f"{where}: {_sentence(error)}") from error
-
-
-def _sentence(error: ValidationError) -> str:
-    """The problems of a validation in one line, each with the dotted name of its key."""
-    problems = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"]) or "preset"
-        if problem["type"] == "extra_forbidden":
-            problems.append(f"unknown key {key}")
-        elif problem["type"] == "missing":
-            problems.append(f"missing key {key}")
-        else:
-            problems.append(
-                f"{key}: {problem['msg'].removeprefix('Value error, ')} (got {problem['input']!r})"
-            )
-    return "; ".join(problems)
+        lines = mistakes(error, Preset)
+        raise BadInputError("\n".join(f"{where}: {line}" for line in lines)) from error

@@ -104,7 +104,10 @@ class WindowPreset(_Section):
     @model_validator(mode="after")
     def _fits(self) -> WindowPreset:
         if self.window_latents < self.chunk_latents + self.sink_latents:
-            raise ValueError("window_latents must hold at least one chunk and the sink")
+            raise ValueError(
+                f"window_latents ({self.window_latents}) must hold a chunk ({self.chunk_latents}) and the sink "
+                f"({self.sink_latents})"
+            )
         return self
 
     def config(self) -> WindowConfig:
@@ -129,9 +132,12 @@ class SchedulePreset(_Section):
     def _ordered(self) -> SchedulePreset:
         falling = all(a > b for a, b in zip(self.t_list, self.t_list[1:], strict=False))
         if len(self.t_list) < 2 or self.t_list[-1] != 0 or not falling:
-            raise ValueError("t_list must fall from the first noise level to 0")
+            raise ValueError(f"t_list must fall from the first noise level to 0, not {list(self.t_list)}")
         if not self.sync_window_start <= self.sync_window_stop <= self.num_steps:
-            raise ValueError("the sync window must lie within the steps of the schedule")
+            window = f"{self.sync_window_start} to {self.sync_window_stop}"
+            raise ValueError(
+                f"sync_window_start to sync_window_stop ({window}) must lie within 0 to num_steps ({self.num_steps})"
+            )
         return self
 
     def flow(self) -> FlowSchedule:

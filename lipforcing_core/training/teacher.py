@@ -6,13 +6,12 @@ guidance the text is replaced by the empty prompt and the audio by zeros, indepe
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from lipforcing_core.diffusion.schedule import add_noise
+from lipforcing_core.diffusion.schedule import FlowSchedule, add_noise
 from lipforcing_core.models.lora import inject_lora, merge_lora
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets.schema import LoraSettings, Preset, TeacherSettings
@@ -102,19 +101,10 @@ def flow_loss(
     with compute_precision(settings):
         velocity = model(x_t, t_B, model.encode_conditions(batch.conditions(text_BLD)))
     error = (velocity.float() - (noise - x0)).square()
-    return (
-        timestep_weight(t_B, settings) * weigh_mouth(error, batch.keep_mask_HW, settings.mouth_weight)
-    ).mean()
-
-
-def timestep_weight(t_B: Tensor, settings: TeacherSettings) -> Tensor:
-    """w(t): ones, or a Gaussian around t = 0.5 shifted to a minimum of 0 and scaled to a mean of 1 (D.3)."""
-    if settings.timestep_weighting == "none":
-        return torch.ones_like(t_B)
-    grid = torch.linspace(1 / _GRID_STEPS, 1, _GRID_STEPS)
-    bell = torch.exp(-2 * (grid - 0.5) ** 2)
-    floor = math.exp(-2 * 0.25)
-    return (torch.exp(-2 * (t_B - 0.5) ** 2) - floor).clamp_min(0) / (bell - floor).mean()
+    weight_B = torch.ones_like(t_B)
+    if settings.timestep_weighting == "gaussian":
+        weight_B = FlowSchedule(shift=preset.schedule.shift, num_steps=_GRID_STEPS).loss_weights(t_B)
+    return (weight_B * weigh_mouth(error, batch.keep_mask_HW, settings.mouth_weight)).mean()
 
 
 def _train(

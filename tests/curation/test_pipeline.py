@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lipforcing_core.curation import steps
+from lipforcing_core.curation.assemble import mark_duplicates
 from lipforcing_core.curation.backends import CurationBackends
 from lipforcing_core.curation.pipeline import curate_source, split_of
 from lipforcing_core.curation.reasons import RejectReason
@@ -173,6 +174,32 @@ def test_broken_files_are_quarantined_with_the_decoders_words(
     if kind == "late cut":
         assert outcome.frames_in == 240
     assert curate(path) == outcome
+
+
+def test_a_file_of_sound_alone_has_no_video(reel: Reel, curate: Curate, tmp_path: Path) -> None:
+    import ffmpeg
+
+    from lipforcing_core.media.ffmpeg import run_ffmpeg
+
+    path = tmp_path / "sound.mp4"
+    source = ffmpeg.input(str(reel("two", ["face", "grey"])))
+    run_ffmpeg(ffmpeg.output(source.audio, str(path), acodec="copy"), path)
+    outcome = curate(path)
+    (decision,) = outcome.decisions
+    assert (outcome.status, decision.reason) == (Status.REJECTED, RejectReason.NO_VIDEO)
+    assert decision.message == "has no video"
+
+
+def test_dangling_links_are_quarantined_each_for_itself(curate: Curate, tmp_path: Path) -> None:
+    outcomes = []
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).symlink_to("gone.mp4")
+        outcomes.append(curate(tmp_path / name))
+    for outcome in mark_duplicates(outcomes):
+        (decision,) = outcome.quarantine
+        assert decision.reason is RejectReason.INACCESSIBLE
+        assert decision.message == "a link to gone.mp4, which is not there"
+        assert outcome.frames_in == 0
 
 
 def test_sound_that_ends_early_costs_only_the_rest(reel: Reel, curate: Curate, tmp_path: Path) -> None:

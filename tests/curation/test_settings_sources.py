@@ -1,14 +1,25 @@
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from lipforcing_core.curation import sources
+from lipforcing_core.curation.backends import require_backends
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.curation.sources import discover_sources, read_facts, source_name
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.curation.sources import (
+    discover_sources,
+    read_facts,
+    source_name,
+    source_sha256,
+    why_inaccessible,
+)
+from lipforcing_core.errors import BadInputError, MissingWeightsError
 
 
 def test_settings_come_from_a_toml_table(tmp_path: Path) -> None:
@@ -23,7 +34,11 @@ def test_settings_come_from_a_toml_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[curation]\nmin_segmnt_s = 3", ["unknown key 'min_segmnt_s'", "min_segment_s"]),
+        (
+            "[curation]\nmin_segmnt_s = 3",
+            ["unknown key 'min_segmnt_s' (did you mean 'min_segment_s'?)", "clip_crf"],
+        ),
+        ("[curation]\nclip_crf = 99\ndetect_stride = 0", ["clip_crf: should be", "(got 99)", "(got 0)\n"]),
         ("[curation]\nclip_crf = 99", ["clip_crf", "99"]),
         ("[curation]\nmin_segment_s = 20", ["min_segment_s (20.0) is larger than max_segment_s (10.0)"]),
         ("[curation", ["not readable TOML"]),
@@ -40,6 +55,22 @@ def test_wrong_settings_name_the_key(text: str, words: list[str], tmp_path: Path
         assert word in str(caught.value)
 
 
+def test_a_setting_goes_by_the_name_that_the_user_knows() -> None:
+    values = {"min_segment_s": -3, "max_segment_s": 5}
+    with pytest.raises(BadInputError, match=r"^curate: --min-seconds: should be greater than 0 \(got -3\)$"):
+        CurationSettings.from_mapping(values, "curate", names={"min_segment_s": "--min-seconds"})
+
+
+@pytest.mark.parametrize(
+    ("chosen", "key"),
+    [({"sync_expert": "syncnet-v2"}, "sync_weights"), ({"quality": "hyperiqa"}, "quality_weights")],
+)
+def test_a_missing_file_is_asked_for_by_its_key(chosen: dict[str, str], key: str, tmp_path: Path) -> None:
+    for given in ({}, {key: tmp_path / "none.pth"}):
+        with pytest.raises(MissingWeightsError, match=rf"^{key} in the \[curation\] table of --settings: "):
+            require_backends(CurationSettings(**chosen, **given))
+
+
 def test_missing_settings_file(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="no such settings file"):
         CurationSettings.from_toml(tmp_path / "a.toml")
@@ -53,6 +84,58 @@ def test_videos_are_found_sorted_whatever_their_suffix_looks_like(tmp_path: Path
     found = [path.relative_to(tmp_path).as_posix() for path in discover_sources(tmp_path)]
     assert found == ["a/ü.mkv", "b.MP4", "c.mov"]
     assert discover_sources(tmp_path / "a/notes.txt") == [tmp_path / "a/notes.txt"]
+
+
+def test_linked_folders_are_entered_but_not_in_circles(tmp_path: Path) -> None:
+    store, corpus = tmp_path / "store", tmp_path / "corpus"
+    (store / "deep").mkdir(parents=True)
+    (store / "deep/a.mp4").touch()
+    corpus.mkdir()
+    (corpus / "linked").symlink_to(store)
+    (store / "deep/back").symlink_to(store)
+    (corpus / "self").symlink_to(tmp_path)
+    assert discover_sources(corpus) == [corpus / "linked/deep/a.mp4"]
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "secret").mkdir()
+    scan = os.scandir
+
+    def scandir(path: str) -> object:
+        if Path(path).name == "secret":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(BadInputError, match=r"secret: this folder cannot be read \(Permission denied\)"):
+        discover_sources(tmp_path)
+
+
+def test_what_cannot_be_opened_is_found_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dangling.mp4").symlink_to("gone.mp4")
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "secret.mp4").write_bytes(b"1")
+    (tmp_path / "fine.mp4").write_bytes(b"2")
+    (tmp_path / "folder.mp4").mkdir()
+
+    def opened(path: Path, mode: str) -> IO[bytes]:
+        if path.name == "secret.mp4":
+            raise PermissionError(13, "Permission denied")
+        return open(path, mode)
+
+    monkeypatch.setattr(sources, "open", opened, raising=False)
+    found = discover_sources(tmp_path)
+    assert {path.name: why_inaccessible(path) for path in found} == {
+        "dangling.mp4": "a link to gone.mp4, which is not there",
+        "fine.mp4": None,
+        "loop.mp4": "a link to loop.mp4, which is not there",
+        "pipe.mp4": "no regular file",
+        "secret.mp4": "Permission denied",
+    }
+    assert len({source_sha256(path, tmp_path) for path in found}) == 5
+    assert source_sha256(tmp_path / "fine.mp4", tmp_path) == hashlib.sha256(b"2").hexdigest()
 
 
 def test_nothing_found_is_an_error(tmp_path: Path) -> None:
@@ -80,7 +163,9 @@ def test_facts_come_from_the_sidecar_or_the_table(tmp_path: Path) -> None:
         ("a.mp4.meta.json", "[1]", "must hold an object"),
         ("a.mp4.meta.json", '{"commercial_ok": "perhaps"}', "commercial_ok"),
         ("sources.csv", "path,identity\n../x.mp4,anna\n", "leaves the folder"),
-        ("sources.csv", "name,identity\nx.mp4,anna\n", "needs a 'path'"),
+        ("sources.csv", "name,identity\nx.mp4,anna\n", r"column path missing .* \(found: name, identity\)"),
+        ("sources.csv", "path;identity\nx.mp4;anna\n", "look separated by ';', but commas are needed"),
+        ("sources.csv", "path,identity\n,anna\n", "needs a 'path'"),
     ],
 )
 def test_malformed_facts_are_refused(name: str, text: str, words: str, tmp_path: Path) -> None:

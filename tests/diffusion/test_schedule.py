@@ -95,6 +95,11 @@ def test_loss_weights_have_mean_one_and_peak_in_the_middle() -> None:
     assert float(weights.mean()) == pytest.approx(1.0)
     assert float(weights.min()) == 0.0
     assert float(schedule.timesteps[int(weights.argmax())]) == pytest.approx(0.5, abs=0.01)
+    torch.testing.assert_close(schedule.loss_weights(schedule.timesteps[:-1]), weights)
+    between = schedule.loss_weights(torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]))
+    torch.testing.assert_close(between, between.flip(0))
+    assert between[0] == 0
+    assert between.argmax() == 2
 
 
 @given(times)

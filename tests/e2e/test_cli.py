@@ -86,6 +86,8 @@ def test_core_knows_no_orchestration_and_no_database() -> None:
     ("arguments", "words"),
     [
         (["curate", "no_such_folder"], "there is no such file or folder"),
+        (["curate", "docs", "--min-seconds", "-3"], "curate: --min-seconds: should be greater than 0"),
+        (["curate", "docs", "--min-seconds", "20"], "--min-seconds (20.0) is larger than max_segment_s of"),
         (["generate", "none.mp4", "none.wav", "-o", "out.mp4"], "no demo has run"),
         (
             [*GENERATE, "--model", "lipforcing-14b"],
@@ -93,7 +95,9 @@ def test_core_knows_no_orchestration_and_no_database() -> None:
         ),
         ([*GENERATE, "--model", "lipforcing-13b"], "nor a released student (known: lipforcing-14b)"),
         ([*GENERATE, "--model", "docs"], "docs is not a model bundle"),
-        (["sql", "select 1"], "warehouse"),
+        (["sql", "select 1"], "there is no warehouse at"),
+        (["warehouse", "digest"], "there is no warehouse at"),
+        (["warehouse", "tables"], "warehouse.duckdb; `lipforcing warehouse rebuild` makes one"),
         (["weights", "verify", "no-such-weights"], "unknown weights"),
         (["weights", "verify", "wan2.1-vae"], "not usable: wan2.1-vae"),
         (["weights", "fetch", "arcface-r100"], "--accept-licence"),
@@ -145,6 +149,21 @@ def test_bundles_on_downloaded_backends_generate_but_do_not_train(tmp_path: Path
     assert "generates but does not train" in done.stderr
 
 
+def test_a_missing_sync_expert_is_said_before_anything_is_encoded(tmp_path: Path) -> None:
+    nano = load_preset("nano")
+    preset = nano.model_copy(update={"backends": nano.backends.model_copy(update={"sync": "syncnet-v2"})})
+    for kind in ("teacher", "student"):
+        (tmp_path / kind).mkdir()
+        facts = {"format": 1, "kind": kind, "stage": kind, "sha256": "0" * 64}
+        (tmp_path / kind / "bundle.json").write_text(json.dumps(facts))
+        (tmp_path / kind / "preset.json").write_text(preset.model_dump_json())
+    options = ["--teacher", str(tmp_path / "teacher"), "--student", str(tmp_path / "student")]
+    done = lipforcing(tmp_path, "train", "distill", "manifest.parquet", *options, "-o", str(tmp_path / "out"))
+    assert done.returncode == 3
+    assert "backends.sync = 'syncnet-v2' in preset nano: syncnet-v2 is needed" in done.stderr
+    assert str(tmp_path / "weights" / "sync") in done.stderr
+
+
 def test_malformed_settings_name_the_file(tmp_path: Path) -> None:
     (tmp_path / "v").mkdir()
     (tmp_path / "v" / "clip.mp4").write_bytes(b"")
@@ -169,6 +188,7 @@ def test_an_analyst_can_ask_at_once(tmp_path: Path) -> None:
         tmp_path, "sql", "-f", "json", "select count(*) as n from published_results where metric = 'TTFF'"
     )
     assert json.loads(done.stdout)[0]["n"] > 10
+    assert "leaderboard" in lipforcing(tmp_path, "warehouse", "tables").stdout
     bad = lipforcing(tmp_path, "sql", "select * from nothing")
     assert bad.returncode == 2
     assert "nothing" in bad.stderr

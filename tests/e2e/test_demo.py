@@ -39,10 +39,11 @@ def run_demo(workspace: Path, videos: Path) -> str:
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a user might bring: a video with a face and a file that is none."""
+    """What a user might bring: a video with a face, a file that is none, and a link whose target is gone."""
     folder = tmp_path_factory.mktemp("mine")
     render_clip(folder / "größe.mp4", reel_plan(9, 0, size=256, num_shots=1))
     (folder / "junk.mp4").write_bytes(b"not a video")
+    (folder / "gone.mp4").symlink_to("moved.mp4")
     return folder
 
 
@@ -79,10 +80,12 @@ def test_videos_of_the_user_are_curated_and_resynced_or_say_why_not(workspace: P
     decisions = read_decisions(latest(workspace) / "curation" / "decisions.parquet")
     outcome = {d.source: d.status.value for d in decisions}
     assert outcome["größe.mp4"] == "accepted"
-    assert outcome["junk.mp4"] == "quarantined"
+    assert outcome["junk.mp4"] == outcome["gone.mp4"] == "quarantined"
     (made,) = (latest(workspace) / "your_videos").glob("*.mp4")
     assert probe(made).num_frames == 81
-    assert "not re-synced" in run_demo(workspace, videos)
+    printed = run_demo(workspace, videos)
+    assert printed.count("not re-synced") == 2
+    assert "not re-synced: a link to moved.mp4, which is not there" in printed
 
 
 def test_clips_on_disk_are_those_of_the_manifest(workspace: Path) -> None:

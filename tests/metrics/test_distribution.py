@@ -9,6 +9,7 @@ from lipforcing_core.metrics.distribution import (
     WIDE,
     ClusteredFeatures,
     Moments,
+    few_samples_note,
     frechet_distance,
     frechet_from_moments,
     moments,
@@ -70,6 +71,18 @@ def test_too_few_or_broken_vectors_are_refused():
         frechet_distance(np.full((3, 3), np.nan), np.zeros((5, 3)))
     with pytest.raises(ValueError, match="width"):
         frechet_distance(np.zeros((3, 3)), np.zeros((5, 4)))
+
+
+@pytest.mark.parametrize(("n", "singular"), [(64, True), (65, False)])
+def test_the_note_comes_where_the_covariance_is_singular(n: int, singular: bool) -> None:
+    assert (few_samples_note("fid", n, "random-conv-v1@seed0") is not None) == singular
+    assert (np.linalg.matrix_rank(moments(samples(0, n, 64)).covariance) < 64) == singular
+
+
+def test_there_is_no_note_without_a_known_width_or_count() -> None:
+    assert few_samples_note("fid", None, "random-conv-v1@seed0") is None
+    assert few_samples_note("fid", 2, "mine@1") is None
+    assert few_samples_note("ssim", 2, "random-conv-v1@seed0") is None
 
 
 def test_clusters_give_the_moments_of_the_repeated_vectors():

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 
 from lipforcing_core.errors import BadInputError
-from lipforcing_core.metrics.distribution import frechet_distance
-from lipforcing_core.metrics.features import load_extractor
+from lipforcing_core.metrics import i3d, inception
+from lipforcing_core.metrics.distribution import FEATURE_WIDTHS, frechet_distance
+from lipforcing_core.metrics.features import RandomImageFeatures, RandomVideoFeatures, load_extractor
 from lipforcing_core.metrics.identity import csim, mean_cosine
 from lipforcing_core.metrics.perceptual import load_perceptual
 
@@ -64,6 +65,12 @@ def test_frechet_distance_of_random_features_orders_blur(name: str):
     ]
     assert distances[0] == pytest.approx(0.0, abs=1e-6)
     assert distances[0] < distances[1] < distances[2]
+
+
+def test_the_listed_widths_are_those_of_the_extractors():
+    kinds = (RandomImageFeatures, RandomVideoFeatures)
+    widths = {kind().backend_id.partition("@")[0]: kind.DIM for kind in kinds}
+    assert widths | {"inception-v3-fid": inception.NUM_FEATURES, "i3d-400": i3d.NUM_CLASSES} == FEATURE_WIDTHS
 
 
 def test_unknown_extractor_is_refused():

@@ -35,6 +35,15 @@ def test_manifest_survives_a_round_trip(tmp_path):
     assert [record.label for record in records] == ["student", "student+unrelated_audio"]
 
 
+@pytest.mark.parametrize(("separator", "name"), [(";", "';'"), ("\t", "tabs")])
+def test_another_separator_is_recognised(tmp_path, separator, name):
+    header = separator.join(["clip_id", "system", "path", "sha256"])
+    (tmp_path / "p.csv").write_text(f"{header}\n{separator.join(['c1', 'wav2lip', 'c1.mp4', SHA])}\n")
+    words = f"columns clip_id, system, path, sha256 missing in its first line; the columns look separated by {name}"
+    with pytest.raises(BadInputError, match=words):
+        read_predictions(tmp_path / "p.csv")
+
+
 def test_csv_manifest_and_its_defaults(tmp_path):
     (tmp_path / "p.csv").write_text(f"clip_id,system,path,sha256\nc1,wav2lip,out/c1.mp4,{SHA.upper()}\n")
     (record,) = read_predictions(tmp_path / "p.csv")

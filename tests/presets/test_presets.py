@@ -87,12 +87,27 @@ def test_malformed_toml_gives_the_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("\nsize = 128", "\nsizes = 128", "missing key video.size; unknown key video.sizes"),
+        (
+            "\nsize = 128",
+            "\nsizes = 128",
+            r"unknown key 'video.sizes' \(did you mean 'video.size'\?\); known keys: r",
+        ),
+        ("\nsize = 128", "\n", "missing key 'video.size'$"),
+        ("\nsize = 128", "\nsize = 'big'", r"video.size: should be a valid integer.* \(got 'big'\)$"),
+        (
+            "[video]",
+            "video = 3\n[zzz]",
+            r"video: must be a table \[video\] \(got 3\)\n.*unknown key 'zzz'; known keys: b",
+        ),
         ("window_frames = 33", "window_frames = 32", "4T - 3"),
         ("num_heads = ", "num_heads = 7 # ", "does not split"),
-        ("t_list = [0.999, 0.769, 0.0]", "t_list = [0.769, 0.999, 0.0]", "must fall"),
+        ("t_list = [0.999, 0.769, 0.0]", "t_list = [0.769, 0.999, 0.0]", r"must fall .*, not \[0.769"),
         ("mouth_weight = ", "trepa_weight = 10\nmouth_weight = ", "not available in this version"),
-        ('reference = "random"', 'reference = "best"', "video.reference"),
+        (
+            'reference = "random"',
+            'reference = "best"',
+            r"video.reference: should be 'random' or 'first' \(got 'best'\)$",
+        ),
         ('codec = "block-pca"', 'codec = "wan-vae"', "belongs to backends.codec"),
     ],
 )
@@ -101,7 +116,24 @@ def test_bad_keys_and_values_are_named(tmp_path: Path, old: str, new: str, messa
     assert old in text
     with pytest.raises(BadInputError, match=message) as caught:
         load_preset(_written(tmp_path, text.replace(old, new, 1)))
-    assert "\n" not in str(caught.value)
+    for line in str(caught.value).splitlines():
+        assert line.startswith(f"{tmp_path / 'mine.toml'}: ")
+        assert "{" not in line, "no tables of values"
+
+
+def test_every_mistake_has_a_line_of_its_own(tmp_path: Path) -> None:
+    text = (
+        _nano_text()
+        .replace("\nsize = 128", "\nsizes = 128")
+        .replace("window_frames = 33", "window_frames = []")
+    )
+    with pytest.raises(BadInputError) as caught:
+        load_preset(_written(tmp_path, text))
+    lines = str(caught.value).splitlines()
+    assert sorted(line.split(": ")[1].split(" (")[0] for line in lines) == [
+        "unknown key 'video.sizes'",
+        "video.window_frames",
+    ]
 
 
 def test_presets_load_without_torch() -> None:

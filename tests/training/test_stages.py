@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lipforcing_core.diffusion.schedule import FlowSchedule
 from lipforcing_core.errors import IncompatibleCheckpointError
 from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.conditions import EncodedConditions
@@ -34,7 +35,7 @@ from lipforcing_core.training.distill import (
 from lipforcing_core.training.loop import StageResult, StepMetrics, learning_rate_factor, read_metrics
 from lipforcing_core.training.reward import SyncReward, reward_loss
 from lipforcing_core.training.rollout import roll_out
-from lipforcing_core.training.teacher import timestep_weight, train_base, train_lora
+from lipforcing_core.training.teacher import flow_loss, train_base, train_lora
 
 OnStep = Callable[[StepMetrics], None]
 Stage = Callable[[Path, OnStep | None], StageResult]
@@ -155,13 +156,21 @@ def test_mouth_weight_counts_only_inside_the_mask() -> None:
     assert weigh_mouth(outside, mask, 2.0).item() == pytest.approx(1 / 4)
 
 
-def test_gaussian_timestep_weights(preset: Preset) -> None:
+def test_gaussian_timestep_weights_are_those_of_the_schedule(
+    preset: Preset, data: LatentWindows, prompts: Prompts, base_path: Path
+) -> None:
     assert preset.base is not None
-    settings = preset.base.model_copy(update={"timestep_weighting": "gaussian"})
-    weights = timestep_weight(torch.linspace(0.001, 1, 1000), settings)
-    assert weights.mean().item() == pytest.approx(1, rel=1e-5)
-    assert weights.argmax().item() == pytest.approx(499, abs=1)
-    assert weights[-1].item() == pytest.approx(0, abs=1e-4)
+    model = WanTransformer(preset.model.config())
+    model.load_state_dict(load_file(base_path))
+    batch, generator = data.batch(1, seed=0, step=0), torch.Generator().manual_seed(3)
+    t_B = preset.schedule.flow().sample_t(1, generator)
+    weight = FlowSchedule(shift=preset.schedule.shift, num_steps=1000).loss_weights(t_B)
+    losses = []
+    for weighting in ("none", "gaussian"):
+        settings = preset.base.model_copy(update={"timestep_weighting": weighting})
+        losses.append(flow_loss(model, batch, prompts, preset, settings, generator.manual_seed(3)))
+    assert 0 < weight.item() != pytest.approx(1, abs=0.01)
+    assert losses[1].item() == pytest.approx(losses[0].item() * weight.item(), rel=1e-6)
 
 
 def test_learning_rate_warms_up_and_falls(preset: Preset) -> None:

@@ -235,6 +235,16 @@ def test_stage_times_prefer_the_whole_stage() -> None:
     assert [(time.stage, time.wall_s, time.reused) for time in times] == [("a", 5.0, True), ("b", 3.0, False)]
 
 
+def test_distances_from_few_samples_are_said_once(data: ReportData, page: str) -> None:
+    assert "Few samples" not in page
+    few = replace(data, scores=[row | {"num_vectors": 64} for row in data.scores])
+    text = " ".join(Page(render_report(few, _context())).text)
+    assert text.count("FID from 64 frames, no more than the 64 features of random-conv-v1@seed0") == 1
+    assert text.count("Few samples") == 1
+    enough = replace(data, scores=[row | {"num_vectors": 65} for row in data.scores])
+    assert render_report(enough, _context()) == page
+
+
 def test_bad_pictures_links_and_runs_are_refused(snapshot: Path, data: ReportData, tmp_path: Path) -> None:
     jpeg = SampleRow(caption="c", images={"Source": b"\xff\xd8\xff"})
     with pytest.raises(BadInputError, match="is not a PNG"):
@@ -256,5 +266,8 @@ def test_numbers_read_well() -> None:
         "1234",
     ]
     assert number(0.5, like=1.2) == "0.50"
+    assert [number(v) for v in (-0.0, -0.0004, -0.0006)] == ["0.000", "0.000", "-0.001"]
+    assert number(-0.001, like=1.2) == "0.00"
     assert [signed(v) for v in (0.5, -0.5, 0.0)] == ["+0.500", "-0.500", "0.000"]
+    assert [signed(v) for v in (0.0004, -0.0004)] == ["0.000", "0.000"]
     assert [duration(v) for v in (None, 4.04, 98.0, 3725.0)] == ["-", "4.0 s", "1 min 38 s", "1 h 2 min"]

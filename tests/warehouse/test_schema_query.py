@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from lipforcing_core.errors import BadInputError, WarehouseError
+from lipforcing_core.curation.reasons import RejectReason
+from lipforcing_core.errors import BadInputError
 from lipforcing_core.metrics.protocol import gt_box_aligned
 from warehouse.dictionary import data_dictionary, write_data_dictionary
 from warehouse.dimensions import metric_rows, protocol_row
@@ -51,6 +53,11 @@ def test_the_dictionary_names_everything(tmp_path: Path) -> None:
     for relation in relations().values():
         assert f"### {relation.name}\n" in text
         assert all(f"| {column.name} |" in text for column in relation.columns)
+
+
+def test_the_dictionary_lists_every_reason_code() -> None:
+    (column,) = (c for c in relations()["curation_decisions"].columns if c.name == "reason")
+    assert set(RejectReason) <= set(re.findall(r"\w+", column.comment))
 
 
 def test_published_rows_are_all_there(snapshot: Path) -> None:
@@ -211,7 +218,9 @@ def test_bad_statements_are_explained(snapshot: Path, sql: str, message: str) ->
 
 
 def test_no_warehouse_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(WarehouseError, match="no warehouse there"):
+    with pytest.raises(
+        BadInputError, match=r"no warehouse at .*none\.duckdb; `lipforcing warehouse rebuild`"
+    ):
         fetch(tmp_path / "none.duckdb", "select 1")
     assert not list(tmp_path.iterdir())
 
@@ -228,3 +237,4 @@ def test_rendering() -> None:
     assert json.loads(render(columns, rows, "json"))[1]["value"] is None
     assert render(columns, [("a|b", 1)], "markdown") == "| name | value |\n| --- | --- |\n| a\\|b | 1 |\n"
     assert "(0 rows)" in render(columns, [])
+    assert render(["x"], [(-0.0,)]).splitlines()[2] == "0"

@@ -27,8 +27,8 @@ _STAGE_ORDER = ["base", "lora", "diffusion_forcing", "distill"]
 def build_report(warehouse_path: Path | str, context: ReportContext, out_path: Path | str) -> Path:
     """Write the report of a run and return its path.
 
-    Raises WarehouseError when the warehouse cannot be opened or does not know the run, BadInputError for a
-    sample image that is not PNG or a link that leaves the run's folder.
+    Raises WarehouseError when the warehouse cannot be opened or does not know the run, BadInputError where there is
+    none, for a sample image that is not PNG or a link that leaves the run's folder.
     """
     data = read_report_data(warehouse_path, context.run_id)
     html = render_report(data, context)
@@ -80,17 +80,18 @@ def _environment() -> Environment:
 
 
 def number(value: float | None, *, like: float | None = None) -> str:
-    """A score with three to four significant digits, or as many decimals as ``like`` would get."""
+    """A score with three to four significant digits, or the decimals that ``like`` would get; zero has no sign."""
     if value is None:
         return "-"
     size = abs(value if like is None else like)
     decimals = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 else 3
-    return f"{value:.{decimals}f}"
+    return f"{value:z.{decimals}f}"
 
 
 def signed(value: float | None) -> str:
-    """A difference with its sign."""
-    return "-" if value is None else ("+" if value > 0 else "") + number(value)
+    """A difference with its sign; none where it rounds to zero."""
+    text = number(value)
+    return f"+{text}" if value is not None and value > 0 and float(text) else text
 
 
 def interval(row: Row) -> str:

@@ -47,7 +47,10 @@ class ReportData:
 
 
 def read_report_data(warehouse_path: Path | str, run_id: str) -> ReportData:
-    """Everything the report shows about ``run_id``. Raises WarehouseError when the run is not in the warehouse."""
+    """Everything the report shows about ``run_id``.
+
+    Raises WarehouseError when the run is not in the warehouse; where that cannot be opened, as ``open_snapshot`` does.
+    """
     with open_snapshot(warehouse_path) as connection:
 
         def rows(sql: str) -> list[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lipforcing_core.metrics.distribution import few_samples_note
 from warehouse.report.data import ReportData, Row
 
 
@@ -25,7 +26,7 @@ class MetricTable:
     """Measured systems of one data set and protocol. ``cells`` are keyed by (system, metric, backend).
 
     ``columns`` are the metrics that the paper's table has too, ``others`` the rest; ``published`` rows hold the
-    printed text per published metric name.
+    printed text per published metric name. ``notes`` warn of distances that rest on too few samples.
     """
 
     dataset_id: str
@@ -36,6 +37,7 @@ class MetricTable:
     cells: dict[tuple[str, str, str], Row]
     published: Sequence[Row]
     comparable_with_paper: bool
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +115,13 @@ def _metric_table(data: ReportData, dataset_id: str, protocol_id: str) -> Metric
         cells={(row["system"], row["metric"], row["backend"]): row for row in scores},
         published=_published(data.published, published_names),
         comparable_with_paper=all(row["paper_table"] == "main_hdtf" for row in scores),
+        notes=_notes(scores),
     )
+
+
+def _notes(scores: Sequence[Row]) -> list[str]:
+    found = (few_samples_note(row["metric"], row["num_vectors"], row["backend"]) for row in scores)
+    return list(dict.fromkeys(note for note in found if note))
 
 
 def _column_order(column: MetricColumn) -> tuple[int, str, str]:

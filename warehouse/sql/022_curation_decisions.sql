@@ -21,15 +21,15 @@ comment on table curation_decisions is
 
 comment on column curation_decisions.run_id is 'The run that wrote the row.';
 comment on column curation_decisions.dataset_id is 'Data set and version; joins datasets.';
-comment on column curation_decisions.source_id is 'Content key of the source file.';
+comment on column curation_decisions.source_id is 'Content key of the source file; of its name where it cannot be opened.';
 comment on column curation_decisions.source_name is 'File name of the source; two files with the same bytes share a source_id and differ in this.';
 comment on column curation_decisions.segment_start_s is 'First instant of the segment in the source, seconds; null for the whole source.';
 comment on column curation_decisions.segment_stop_s is 'End of the segment in the source, seconds; null for the whole source.';
 comment on column curation_decisions.decision is 'accepted, rejected or quarantined.';
-comment on column curation_decisions.reason is 'Reason code; null for accepted.';
+comment on column curation_decisions.reason is 'Reason code: inaccessible, unreadable, truncated, no_video, duplicate, no_audio, audio_missing, silent_audio, too_short, no_face, face_lost, face_too_small, quality_low, sync_confidence_low, av_offset_too_large or av_offset_unstable; null for accepted.';
 comment on column curation_decisions.stage is 'The stage that decided.';
 comment on column curation_decisions.measured_value is 'What was measured; null where nothing could be.';
 comment on column curation_decisions.threshold is 'The limit it was held against; null where there is none.';
 comment on column curation_decisions.backend is 'What measured it.';
 comment on column curation_decisions.seconds is 'Seconds of footage the row accounts for; null where the length is unknown.';
-comment on column curation_decisions.message is 'For people; the decoder''s own words for an unreadable file.';
+comment on column curation_decisions.message is 'For people; the decoder''s or the system''s own words for a file that cannot be read.';

@@ -21,6 +21,7 @@ select
     v.ci_high,
     v.n,
     v.num_identities,
+    v.num_vectors,
     v.no_interval_because,
     p.paper_table
 from metric_values v

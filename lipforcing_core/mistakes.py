@@ -1,0 +1,84 @@
+"""What is wrong with settings of a user: one line for every mistake, with the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+_LONGEST_VALUE = 60
+
+Location = tuple[int | str, ...]
+
+
+def mistakes(
+    error: ValidationError, model: type[BaseModel], *, names: Mapping[str, str] | None = None
+) -> list[str]:
+    """One line for each problem that pydantic found in values for ``model``; keys are dotted paths.
+
+    An unknown key comes with the closest known name, and a missing key that it is a misspelling of is not told again.
+    ``names``: what the user calls a key, where that is something else (an option of the command line).
+    """
+    problems = error.errors()
+    unknown = {p["loc"]: _closest(p["loc"], model) for p in problems if p["type"] == "extra_forbidden"}
+    lines = []
+    for problem in problems:
+        if problem["type"] == "missing" and problem["loc"] in unknown.values():
+            continue
+        lines.append(_line(problem, model, unknown))
+    return [_renamed(line, names or {}) for line in lines]
+
+
+def _line(problem: Any, model: type[BaseModel], unknown: Mapping[Location, Location | None]) -> str:
+    location: Location = problem["loc"]
+    key = _dotted(location)
+    if problem["type"] == "missing":
+        return f"missing key {key!r}"
+    if problem["type"] == "extra_forbidden":
+        close = unknown[location]
+        hint = f" (did you mean {_dotted(close)!r}?)" if close else ""
+        return f"unknown key {key!r}{hint}; known keys: {', '.join(sorted(_keys(location[:-1], model)))}"
+    where = f"{key}: " if key else ""
+    if problem["type"] == "model_type":
+        return f"{where}must be a table [{key}] (got {_short(problem['input'])})"
+    words = problem["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    got = "" if isinstance(problem["input"], Mapping) else f" (got {_short(problem['input'])})"
+    return f"{where}{words}{got}"
+
+
+def _closest(location: Location, model: type[BaseModel]) -> Location | None:
+    """The known key that an unknown one was probably meant to be."""
+    found = get_close_matches(str(location[-1]), _keys(location[:-1], model), n=1)
+    return (*location[:-1], found[0]) if found else None
+
+
+def _keys(location: Location, model: type[BaseModel]) -> list[str]:
+    """The keys of the section at ``location``."""
+    for part in location:
+        model = next(_models(model.model_fields[str(part)].annotation))
+    return list(model.model_fields)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The settings classes of a field that may also be None."""
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
+
+
+def _renamed(line: str, names: Mapping[str, str]) -> str:
+    for key, name in names.items():
+        line = re.sub(rf"\b{key}\b", name, line)
+    return line
+
+
+def _dotted(location: Location) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
