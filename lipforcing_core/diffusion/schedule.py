@@ -77,11 +77,15 @@ class FlowSchedule:
     def loss_weights(self, t: Tensor | None = None) -> Tensor:
         """Bell-shaped weights of the teacher's flow loss (method D.3) at ``t``, or at ``timesteps[:-1]``; float64.
 
-        exp(-2 (t - 0.5)^2), lowered and scaled so that over ``timesteps[:-1]`` the smallest is 0 and the mean is 1.
+        exp(-2 ((1000 t - N/2) / N)^2), lowered and scaled so that over ``timesteps[:-1]`` the smallest is 0 and the
+        mean is 1. N is ``num_steps``, so the bell is centred on t = 0.5 for the 1000 steps of training only.
         """
-        grid = _bell(self.timesteps[:-1])
-        bell = grid if t is None else _bell(t.double())
+        grid = self._bell(self.timesteps[:-1])
+        bell = grid if t is None else self._bell(t.double())
         return (bell - grid.min()) / (grid - grid.min()).mean()
+
+    def _bell(self, t: Tensor) -> Tensor:
+        return torch.exp(-2.0 * ((1000.0 * t - self.num_steps / 2) / self.num_steps) ** 2)
 
     def _shifted(self, s: Tensor) -> Tensor:
         return self.shift * s / (1.0 + (self.shift - 1.0) * s)
@@ -156,10 +160,6 @@ def expand_time(t: Time, x: Tensor) -> Tensor:
     raise BadInputError(
         f"times {list(t64.shape)} do not fit latents {list(x.shape)}: use a number, [B] or [B, T]"
     )
-
-
-def _bell(t: Tensor) -> Tensor:
-    return torch.exp(-2.0 * (t - 0.5) ** 2)
 
 
 def _as_float64(t: Time, device: torch.device | None = None) -> Tensor:

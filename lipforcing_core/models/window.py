@@ -102,10 +102,7 @@ class MaskPlan:
 
 @lru_cache(maxsize=64)
 def plan_groups(window: WindowConfig, num_latents: int, positions: Positions) -> tuple[ChunkGroup, ...]:
-    """All latents of a clip, grouped by size: few groups, however long the clip (finite window).
-
-    Raises ``BadInputError`` where ``absolute`` or ``own_window`` would let a chunk see a sink that comes after it.
-    """
+    """All latents of a clip, grouped by size: few groups, however long the clip (finite window)."""
     by_size: dict[tuple[int, int], list[Member]] = {}
     who_sees_whom = _rollout_members if positions == "window" else _reference_members
     for queries, keys in who_sees_whom(window, num_latents):
@@ -130,7 +127,7 @@ def plan_mask(window: WindowConfig, num_latents: int, positions: Positions) -> M
     Rotary attention depends on distances alone. So the positions of any chunk may be shifted until its queries stand
     where the clip has them, which puts nearly all its keys where the clip has them too. Those that are elsewhere get a
     copy: with ``window`` positions the sink, one copy per chunk, since it stays 4 latents away however far the clip
-    has gone. Raises as ``plan_groups``.
+    has gone.
     """
     place = position_of_latents(window, num_latents, positions) or list(range(num_latents))
     column = {(latent, place[latent]): latent for latent in range(num_latents)}
@@ -157,8 +154,8 @@ def position_of_latents(window: WindowConfig, num_latents: int, positions: Posit
 
     ``absolute``: the latent's index in the clip. ``own_window``: that of a sink latent too, and of any other its
     distance to the start of its own chunk's window, ``max(0, stop - (window - sink))``, as in the full-sequence
-    dynamic mode of the reference implementation (B.4). The distance is negative where a first chunk is longer than
-    window - sink and there is no sink.
+    dynamic mode of the reference implementation (B.4). The distance is negative in a first chunk that is longer than
+    the window.
     """
     if positions == "window":
         return None
@@ -182,17 +179,17 @@ def _rollout_members(window: WindowConfig, num_latents: int) -> Iterator[Member]
 def _reference_members(window: WindowConfig, num_latents: int) -> Iterator[Member]:
     """What the reference's full-sequence mask shows (B.4): sink, the last window - sink latents, and the latent itself.
 
-    The same as in generation, but for a first chunk that is longer than window - sink: its latents do not see all of
-    each other. Latents of a chunk that see the same are one member.
+    The same as in generation, but for two odd windows. In a first chunk that is longer than window - sink, latents do
+    not see all of each other; and a sink that is longer than the first chunk is seen by it, its own future included.
+    Latents of a chunk that see the same are one member.
     """
+    if window.window_latents is None:
+        sink, reach = range(0), num_latents
+    else:
+        sink = range(min(window.sink_latents, num_latents))
+        reach = window.window_latents - window.sink_latents
     for start, stop in window.chunks(num_latents):
-        sink = min(window.sink_latents, num_latents)
-        if window.window_latents is not None and sink > stop:
-            raise BadInputError(
-                f"sink_latents={window.sink_latents} reaches beyond the first chunk, which would see its own future"
-            )
-        reach = stop if window.window_latents is None else window.window_latents - window.sink_latents
-        shared = {*range(sink if reach < stop else 0), *range(max(0, stop - reach), stop)}
+        shared = {*sink, *range(max(0, stop - reach), stop)}
         seen = {i: tuple(sorted(shared | {i})) for i in range(start, stop)}
         for keys in dict.fromkeys(seen.values()):
             yield tuple(i for i in seen if seen[i] == keys), keys

@@ -29,7 +29,7 @@ def grouped(
     grid: tuple[int, int],
     device: torch.device,
 ) -> LayerMixer:
-    """One dense attention per group of ``plan_groups``; raises as that and ``rope`` do."""
+    """One dense attention per group of ``plan_groups``; raises as ``rope`` does."""
     plan = plan_groups(window, num_latents, positions)
     groups = [
         (
@@ -54,7 +54,7 @@ def masked(
     grid: tuple[int, int],
     device: torch.device,
 ) -> LayerMixer:
-    """One attention with the mask of ``plan_mask``; raises as that and ``rope`` do, so beyond 1024 latents."""
+    """One attention with the mask of ``plan_mask``; raises as ``rope`` does, so beyond 1024 latents."""
     plan = plan_mask(window, num_latents, positions)
     rows, columns = grid
     visible_TS = torch.tensor(plan.visible, device=device)

@@ -48,6 +48,15 @@ def test_reference_mask_of_a_first_chunk_longer_than_its_window() -> None:
     assert position_of_latents(WindowConfig(window_latents=5), 11, "own_window")[:5] == [0, 0, 1, 2, 3]
 
 
+def test_reference_mask_of_a_sink_longer_than_the_first_chunk() -> None:
+    """To the letter of the reference: the first chunk sees all of the sink. A rollout cannot."""
+    window = WindowConfig(window_latents=9, sink_latents=5)
+    first, *_ = plan_groups(window, 9, "own_window")
+    assert (first.queries[0], first.keys[0]) == ((0, 1, 2), (0, 1, 2, 3, 4))
+    first, *_ = plan_groups(window, 9, "window")
+    assert first.keys[0] == (0, 1, 2)
+
+
 windows = st.builds(
     lambda chunk, sink, more: WindowConfig(
         chunk_latents=chunk,
