@@ -72,12 +72,8 @@ def paste_back_latentsync(
     original) only the mouth is taken from ``generated``; without it the whole crop is. ``matrix`` and
     ``resolution`` belong together: the crop it maps to is ``template_size(resolution)``.
     """
-    width, height = template_size(resolution)
-    face = np.asarray(generated, dtype=np.float32)
-    if source_crop is not None:
-        keep = compositing_mask(face.shape[0], source)[:, :, None]
-        face = source_crop * keep + face * (1 - keep)
-    face = _bicubic(face, width, height)
+    face = template_face(generated, source_crop=source_crop, source=source, resolution=resolution)
+    height, width = face.shape[:2]
     frame_size = (frame.shape[1], frame.shape[0])
     to_crop = np.asarray(matrix, dtype=np.float64)
 
@@ -95,6 +91,25 @@ def paste_back_latentsync(
         )
     blended = soft[:, :, None] * (footprint[:, :, None] * pasted) + (1 - soft[:, :, None]) * frame
     return np.clip(blended, 0, 255).astype(np.uint8)
+
+
+def template_face(
+    generated: np.ndarray,
+    *,
+    source_crop: np.ndarray | None = None,
+    source: np.ndarray | None = None,
+    resolution: int = RESOLUTION,
+) -> np.ndarray:
+    """What ``paste_back_latentsync`` warps back: the face in the template crop, [height, width, 3] float32 in -1..1.
+
+    Steps 1 and 2 of method F.3; the arguments are those of ``paste_back_latentsync``.
+    """
+    width, height = template_size(resolution)
+    face = np.asarray(generated, dtype=np.float32)
+    if source_crop is not None:
+        keep = compositing_mask(face.shape[0], source)[:, :, None]
+        face = source_crop * keep + face * (1 - keep)
+    return _bicubic(face, width, height)
 
 
 @lru_cache(maxsize=8)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,24 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+
+class Tensors(dict[str, Tensor]):
+    """Tensors by name, which remember those that were looked up."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__(tensors)
+        self._used: set[str] = set()
+
+    def __getitem__(self, name: str) -> Tensor:
+        self._used.add(name)
+        return super().__getitem__(name)
+
+    def assert_all_checked(self, what: str) -> None:
+        """Fails where a result was not looked up, and where there is none. Steps on the way (``mid``) may be."""
+        results = {name for name in self if not name.startswith(("in.", "mid."))}
+        assert results, f"{what}: no results are stored"
+        assert results <= self._used, f"{what}: no test looks at {sorted(results - self._used)}"
 
 
 @dataclass(frozen=True)
@@ -40,11 +58,31 @@ class Vectors:
         """Cases whose entries equal all of ``fields``."""
         return [c for c in self.meta["cases"] if all(c.get(k) == v for k, v in fields.items())]
 
-    def of(self, prefix: str) -> dict[str, Tensor]:
+    def cases_of_kind(self, kind: str | None, *, known: Collection[str | None]) -> list[dict[str, Any]]:
+        """Cases whose ``kind`` is this (None: those without one); skips the test where there are none.
+
+        Fails where there is a kind that is not ``known`` to the tests of the component, and where there is no case.
+        """
+        kinds = {case.get("kind") for case in self.meta["cases"]}
+        assert kinds, f"the vectors of {self.folder.name} have no cases"
+        assert kinds <= set(known), (
+            f"no test looks at cases of {self.folder.name} of kind {kinds - set(known)}"
+        )
+        if kind not in kinds:
+            pytest.skip(f"the vectors of {self.folder.name} have no cases of kind {kind}, only {kinds}")
+        return self.cases(kind=kind)
+
+    def of(self, prefix: str) -> Tensors:
         """All tensors below ``prefix.``, without it."""
-        return {
+        below = {
             k.removeprefix(f"{prefix}."): v for k, v in self.tensors.items() if k.startswith(f"{prefix}.")
         }
+        return Tensors(below)
+
+    def outside_cases(self) -> dict[str, Tensor]:
+        """The tensors that belong to no case."""
+        prefixes = tuple(f"{case['name']}." for case in self.meta["cases"])
+        return {name: tensor for name, tensor in self.tensors.items() if not name.startswith(prefixes)}
 
 
 def load_vectors(parity_dir: Path, component: str) -> Vectors:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -60,11 +61,15 @@ def assert_matrix(
     )
 
 
+def sequences(arrays: dict[str, np.ndarray]) -> list[str]:
+    """The names with points of consecutive frames: all that have points, but for the single frame ``warp``."""
+    return [match[1] for match in found(arrays, r"(?!warp\.in\.)(.+)\.in\.points3")]
+
+
 def test_every_sequence(vectors: Vectors, arrays: dict[str, np.ndarray]) -> None:
     atol = vectors.meta["atol"]
-    for match in found(arrays, r"(seq\..+)\.in\.points3"):
-        case, points = match[1], arrays[match[0]]
-        bias = arrays[f"{case}.out.bias"]
+    for case in sequences(arrays):
+        points, bias = arrays[f"{case}.in.points3"], arrays[f"{case}.out.bias"]
         matrices, got_bias = align.align_points(points, nose_bias=bool(bias.any()))
         np.testing.assert_allclose(got_bias, bias, rtol=0, atol=atol["bias"], err_msg=case)
         for index, want in enumerate(arrays[f"{case}.out.matrix"]):
@@ -79,7 +84,7 @@ def test_every_half_rounded_matrix_is_ours_in_float16(
 ) -> None:
     """Both may round to either side: one step of float16, and ``matrix`` where a value is almost zero."""
     atol = vectors.meta["atol"]
-    for match in found(arrays, r"(seq\..+)\.out\.matrix_half_rounded"):
+    for match in found(arrays, r"(.+)\.out\.matrix_half_rounded"):
         case, want = match[1], arrays[match[0]]
         nose_bias = bool(arrays[f"{case}.out.bias"].any())
         matrices, _ = align.align_points(arrays[f"{case}.in.points3"], nose_bias=nose_bias)
@@ -91,13 +96,18 @@ def test_every_half_rounded_matrix_is_ours_in_float16(
 
 
 def test_single_points(vectors: Vectors, arrays: dict[str, np.ndarray]) -> None:
-    points_N32, atol = arrays["points.in"], vectors.meta["atol"]
+    """The mapped points are stored once, at one of the resolutions of the matrices."""
+    points_N32, atol, errors = arrays["points.in"], vectors.meta["atol"], {}
     for match in found(arrays, r"points\.out\.matrix_res(\d+)"):
-        for index, points in enumerate(points_N32):
-            matrix = align.align_points(points[None], resolution=int(match[1]), nose_bias=False)[0][0]
-            assert_matrix(matrix, arrays[match[0]][index], points, atol, f"points {index}")
-            mapped, want = points @ matrix[:, :2].T + matrix[:, 2], arrays["points.out.mapped"][index]
-            np.testing.assert_allclose(mapped, want, rtol=0, atol=atol["mapped"], err_msg=f"points {index}")
+        resolution = int(match[1])
+        matrices = [
+            align.align_points(p[None], resolution=resolution, nose_bias=False)[0][0] for p in points_N32
+        ]
+        for index, (matrix, want) in enumerate(zip(matrices, arrays[match[0]], strict=True)):
+            assert_matrix(matrix, want, points_N32[index], atol, f"points {index} at {resolution}")
+        mapped = np.stack([p @ m[:, :2].T + m[:, 2] for p, m in zip(points_N32, matrices, strict=True)])
+        errors[resolution] = np.abs(mapped - arrays["points.out.mapped"]).max()
+    assert min(errors.values()) <= atol["mapped"], f"mapped points differ by {errors}"
 
 
 def resolution_of(arrays: dict[str, np.ndarray]) -> int:
@@ -106,6 +116,7 @@ def resolution_of(arrays: dict[str, np.ndarray]) -> int:
 
 
 def test_reference_warp_within_one_grey_level(vectors: Vectors, arrays: dict[str, np.ndarray]) -> None:
+    """Each step from the stored result of the one before: Lanczos makes more than one level of one in its input."""
     points, resolution = arrays["warp.in.points3"], resolution_of(arrays)
     matrix = align.align_points(points[None], resolution=resolution)[0][0]
     assert_matrix(matrix, arrays["warp.out.matrix"], points, vectors.meta["atol"], "warp")
@@ -113,11 +124,16 @@ def test_reference_warp_within_one_grey_level(vectors: Vectors, arrays: dict[str
     crop = align.template_crop(image, matrix, resolution)
     want = arrays["warp.out.crop_float"].transpose(1, 2, 0)
     np.testing.assert_allclose(crop, want, rtol=0, atol=atol["crop_float"])
-    levels = crop.astype(np.uint8).astype(int)
-    np.testing.assert_allclose(levels, arrays["warp.out.crop"].astype(int), rtol=0, atol=atol["crop_uint8"])
-    square = align.warp_face_latentsync(image, matrix, resolution=resolution).astype(int)
+    levels, wanted = crop.astype(np.uint8), arrays["warp.out.crop"]
+    np.testing.assert_allclose(levels.astype(int), wanted.astype(int), rtol=0, atol=atol["crop_uint8"])
+
+    def square(crop: np.ndarray) -> np.ndarray:
+        return cv2.resize(crop, (resolution, resolution), interpolation=cv2.INTER_LANCZOS4)
+
     want = arrays["warp.out.crop_resized_lanczos"].astype(int)
-    np.testing.assert_allclose(square, want, rtol=0, atol=atol["crop_uint8"])
+    np.testing.assert_allclose(square(wanted).astype(int), want, rtol=0, atol=atol["crop_uint8"])
+    got = align.warp_face_latentsync(image, matrix, resolution=resolution)
+    np.testing.assert_array_equal(got, square(levels))
 
 
 def test_our_warp_shows_the_reference_s_picture_in_its_place(arrays: dict[str, np.ndarray]) -> None:
@@ -159,18 +175,29 @@ def test_drawn_mask_overlaps_the_original(arrays: dict[str, np.ndarray]) -> None
 
 
 def test_every_paste(vectors: Vectors, arrays: dict[str, np.ndarray]) -> None:
-    image = arrays["warp.in.image"]
+    """Of the whole face or of the mouth alone, whichever gives the stored face of the template crop."""
+    image, resolution = arrays["warp.in.image"], resolution_of(arrays)
     generated = arrays["paste.in.generated"].transpose(1, 2, 0) * 2 - 1
     source_crop = arrays["warp.out.crop_resized_lanczos"].astype(np.float32) / 127.5 - 1
     original = arrays[found(arrays, r"mask\.png_gray_\d+")[0][0]]
-    for match in found(arrays, r"paste\.(.+)\.out\.frame"):
+    atol = vectors.meta["atol"]
+    for name in sorted({match[1] for match in found(arrays, r"paste\.(.+)\.(?:mid|out)\..+")}):
+        data = vectors.of(f"paste.{name}")
+        want = data["mid.face"].permute(1, 2, 0).numpy()  # in [-1, 1]
+        faces = [
+            (paste.template_face(generated, source_crop=crop, source=original, resolution=resolution), crop)
+            for crop in (None, source_crop)
+        ]
+        fitting = [crop for face, crop in faces if np.abs(face - want).max() <= atol["crop_float"] / 127.5]
+        assert fitting, f"{name}: the stored face is neither ours nor ours around the mouth alone"
         pasted = paste.paste_back_latentsync(
             image,
             generated,
             arrays["warp.out.matrix"],
-            source_crop=source_crop if "mouth" in match[1] else None,
+            source_crop=fitting[0],
             source=original,
-            resolution=resolution_of(arrays),
+            resolution=resolution,
         )
-        difference = np.abs(pasted.astype(int) - arrays[match[0]])
-        assert difference.max() <= vectors.meta["atol"]["paste_uint8"], match[1]
+        difference = np.abs(pasted.astype(int) - data["out.frame"].numpy())
+        assert difference.max() <= atol["paste_uint8"], name
+        data.assert_all_checked(name)

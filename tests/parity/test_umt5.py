@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lipforcing_core.models.umt5 import UMT5_XXL, UMT5Config, UMT5Network, relative_bucket
+from lipforcing_core.models.umt5 import UMT5_XXL, UMT5Config, UMT5Network, relative_bucket, umt5_key
 from tests.parity.filler import Vectors, assert_close, fill_module, load_vectors
 
 
@@ -28,6 +28,14 @@ def test_every_case(vectors: Vectors) -> None:
         got = network(data["in.ids"], data["in.mask"])
         assert_close(got, data["out.prompt_emb"], case["atol"], case["name"])
         assert_close(got[valid], data["out.hidden"][valid], case["atol"], f"{case['name']} hidden")
+        data.assert_all_checked(case["name"])
+
+
+def test_names_of_transformers(vectors: Vectors) -> None:
+    pairs = vectors.meta.get("key_mapping_to_transformers_UMT5EncoderModel")
+    if not pairs:
+        pytest.skip("the umt5 vectors list no names of transformers")
+    assert {theirs: umt5_key(theirs) for theirs in pairs.values()} == {v: k for k, v in pairs.items()}
 
 
 def test_buckets_of_relative_positions(vectors: Vectors) -> None:
