@@ -3,22 +3,27 @@
 One denoising call, and one steady chunk of 12 frames end to end as a live stream pays for it: both encodes (Wan VAE),
 conditions, the denoising calls, decode (tiny autoencoder), and the store call that follows. Speed does not depend on
 the values of the weights, so none have to be downloaded; the pictures mean nothing. Faces, files and audio features
-are left out. Medians and raw samples go to a JSON file, with peak memory and the share of each part.
+are left out. Medians and raw samples go to a JSON file, with peak memory and the milliseconds of each part.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Callable
-from datetime import date
-from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.timing import Timer, machine, require_device, timed
+from benchmarks.timing import (
+    Timer,
+    command_line,
+    machine,
+    peak_gigabytes,
+    publish,
+    require_device,
+    timed,
+)
 from lipforcing_core.diffusion.samplers import few_step_chunk
 from lipforcing_core.errors import BadInputError
 from lipforcing_core.models.causal import CausalStudent
@@ -27,33 +32,25 @@ from lipforcing_core.models.conditions import Conditions, EncodedConditions
 from lipforcing_core.models.taehv import TaehvCodec, TaehvConfig, TinyAutoencoder
 from lipforcing_core.models.wan_vae import WanVAE, WanVAECodec, WanVAEConfig
 from lipforcing_core.presets import Preset, load_preset
-from lipforcing_core.products import write_json
 
 WARM_UP_CHUNKS = 3  # until the window is full, so that every later chunk costs the same
-GIGABYTE = 1e9
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def main() -> None:
     """Parse the command line, measure, print, and write the result file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--preset", default="1.3b")
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--compile", action="store_true", help="compile the denoising call (CUDA graphs)")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
+    parser = command_line(__doc__, preset="1.3b", device="cuda")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the denoising call (max-autotune, no CUDA graphs)"
+    )
     arguments = parser.parse_args()
     device = require_device(arguments.device)
     result = measure(
         load_preset(arguments.preset), device, repeats=arguments.repeats, compiled=arguments.compile
     )
     variant = "_compiled" if arguments.compile else ""
-    name = f"full_size_{arguments.preset}_{device.type}{variant}_{date.today().isoformat()}.json"
-    write_json(arguments.output / name, result)
-    for key, value in result.items():
-        if not isinstance(value, dict):
-            print(f"{key:28} {value}")
+    publish(result, f"full_size_{arguments.preset}_{device.type}{variant}", arguments.output)
 
 
 @torch.inference_mode()
@@ -88,7 +85,7 @@ def measure(
     for _ in range(WARM_UP_CHUNKS):
         stream.chunk(Timer(device))
     if on_gpu:
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.reset_peak_memory_stats(device)
     timers = []
     for _ in range(repeats):
         timers.append(Timer(device))
@@ -106,7 +103,7 @@ def measure(
         "denoising_call_ms": round(statistics.median(call), 2),
         "chunk_ms": round(statistics.median(chunk_ms), 2),
         "frames_per_s": round(1000 * frames / statistics.median(chunk_ms), 2),
-        "peak_memory_gb": round(torch.cuda.max_memory_allocated() / GIGABYTE, 2) if on_gpu else None,
+        "peak_memory_gb": peak_gigabytes(device),
         "part_ms": {part: round(statistics.median(samples), 2) for part, samples in parts.items()},
         "samples_ms": {"denoising_call": call, **parts},
     }

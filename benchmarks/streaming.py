@@ -6,38 +6,25 @@ ratio of student to teacher is measured in the same run and is what to compare.
 
 from __future__ import annotations
 
-import argparse
 import statistics
-from datetime import date
-from pathlib import Path
 
 import torch
 
-from benchmarks.timing import machine, require_device, timed
+from benchmarks.timing import command_line, machine, publish, require_device, timed
 from lipforcing_core.diffusion.samplers import euler_sample, few_step_chunk
 from lipforcing_core.media.clock import FRAMES_PER_LATENT, latents_for_frames
 from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.conditions import Conditions
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets import Preset, load_preset
-from lipforcing_core.products import write_json
 
 
 def main() -> None:
     """Parse the command line, measure, print, and write the result file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--preset", default="nano")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
-    arguments = parser.parse_args()
-    preset = load_preset(arguments.preset)
-    result = measure(preset, require_device(arguments.device), arguments.repeats)
-    name = f"streaming_{preset.name}_{arguments.device}_{date.today().isoformat()}.json"
-    write_json(arguments.output / name, result)
-    for key, value in result.items():
-        if not isinstance(value, list):
-            print(f"{key:32} {value}")
+    arguments = command_line(__doc__, preset="nano", device="cpu").parse_args()
+    preset, device = load_preset(arguments.preset), require_device(arguments.device)
+    result = measure(preset, device, arguments.repeats)
+    publish(result, f"streaming_{preset.name}_{device.type}", arguments.output)
 
 
 @torch.inference_mode()

@@ -1,18 +1,24 @@
-"""What every benchmark measures with, and says about its machine."""
+"""What every benchmark measures with, says about its machine, and leaves behind."""
 
 from __future__ import annotations
 
+import argparse
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
 
 import torch
 
+from lipforcing_core.products import write_json
+
+GIGABYTE = 1e9
+
 
 class Timer:
-    """Seconds of named parts; waits for the device at the end of each."""
+    """Seconds of named parts; waits for the device before and after each."""
 
     def __init__(self, device: torch.device) -> None:
         self.seconds: dict[str, float] = {}
@@ -21,10 +27,10 @@ class Timer:
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """Time the block under this name."""
+        _wait(self._device)
         started = time.perf_counter()
         yield
-        if self._device.type == "cuda":
-            torch.cuda.synchronize()
+        _wait(self._device)
         self.seconds[name] = time.perf_counter() - started
 
 
@@ -39,14 +45,31 @@ def timed(work: Callable[[], object], repeats: int, device: torch.device) -> lis
     return samples[1:]
 
 
+def peak_gigabytes(device: torch.device, *, above: int = 0) -> float | None:
+    """Most memory that was allocated on a GPU since the last reset, less ``above`` bytes; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    return round((torch.cuda.max_memory_allocated(device) - above) / GIGABYTE, 3)
+
+
 def machine(device: torch.device) -> dict[str, object]:
     """Date, device, version of torch and number of threads: the head of every result."""
     return {
         "date": date.today().isoformat(),
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or "cpu",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }
+
+
+def command_line(about: str | None, *, preset: str, device: str) -> argparse.ArgumentParser:
+    """The arguments that all benchmarks take, with these defaults."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--preset", default=preset)
+    parser.add_argument("--device", default=device)
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
+    return parser
 
 
 def require_device(name: str) -> torch.device:
@@ -55,3 +78,24 @@ def require_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SystemExit("error: there is no CUDA device here; --device cpu measures a small preset")
     return device
+
+
+def publish(result: Mapping[str, object], name: str, folder: Path) -> None:
+    """Write ``NAME_DATE.json`` into the folder, and print all but the raw samples."""
+    write_json(folder / f"{name}_{date.today().isoformat()}.json", result)
+    for key, value in result.items():
+        if not isinstance(value, dict | list):
+            print(f"{key:28} {value}")
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _processor() -> str:
+    """What the machine calls its processor, ``cpu`` where it does not say."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "cpu"

@@ -1,60 +1,49 @@
 """Two ways to attend in windows while training: ``python -m benchmarks.window_attention --preset 14b``.
 
 One layer's self-attention over a training clip of random numbers, forward and backward: chunks in groups (dense
-attention on copies of every window) and a mask (FlexAttention on a GPU, which skips hidden blocks). Both need
-the same multiplications; what differs is the kernel, and what is copied. Compare the ratio, and the memory.
+attention on copies of every window) and a mask (FlexAttention on a GPU, which skips hidden blocks; a mask of booleans
+on a CPU, which hides but computes all). Compare the ratio, and the memory.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
-from datetime import date
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import get_args
 
 import torch
+from torch import Tensor
 
-from benchmarks.timing import machine, require_device, timed
+from benchmarks.timing import command_line, machine, peak_gigabytes, publish, require_device, timed
 from lipforcing_core.media.clock import latents_for_frames
-from lipforcing_core.models.causal import WindowConfig
 from lipforcing_core.models.codec import SPACE_STRIDE
 from lipforcing_core.models.config import DiTConfig
 from lipforcing_core.models.rope import RotaryTables
-from lipforcing_core.models.window_attention import grouped, masked
+from lipforcing_core.models.window import RolloutPositions, WindowConfig
+from lipforcing_core.models.window_attention import Way, attend_windows
 from lipforcing_core.presets import load_preset
-from lipforcing_core.products import write_json
-
-GIGABYTE = 1e9
-WAYS = {"groups": grouped, "mask": masked}
 
 
 def main() -> None:
     """Parse the command line, measure, print, and write the result file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--preset", default="1.3b")
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--frames", type=int, default=81)
-    parser.add_argument("--positions", choices=["window", "absolute"], default="window")
-    parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
+    parser = command_line(__doc__, preset="1.3b", device="cuda")
+    parser.add_argument("--frames", type=int, help="length of the clip; default: the preset's for training")
+    parser.add_argument("--positions", choices=get_args(RolloutPositions), default="window")
     arguments = parser.parse_args()
     device = require_device(arguments.device)
     preset = load_preset(arguments.preset)
-    result = {"preset": preset.name, "frames": arguments.frames} | measure(
+    frames = arguments.frames or preset.video.window_frames
+    result = {"preset": preset.name, "frames": frames} | measure(
         preset.model.config(),
         preset.window.config(),
-        num_latents=latents_for_frames(arguments.frames),
+        num_latents=latents_for_frames(frames),
         side=preset.video.size // SPACE_STRIDE,
         device=device,
         positions=arguments.positions,
         repeats=arguments.repeats,
     )
-    name = f"window_attention_{preset.name}_{device.type}_{date.today().isoformat()}.json"
-    write_json(arguments.output / name, result)
-    for key, value in result.items():
-        if not isinstance(value, dict):
-            print(f"{key:28} {value}")
+    name = f"window_attention_{preset.name}_{frames}f_{arguments.positions}_{device.type}"
+    publish(result, name, arguments.output)
 
 
 def measure(
@@ -64,12 +53,13 @@ def measure(
     num_latents: int,
     side: int,
     device: torch.device,
-    positions: Literal["window", "absolute"],
+    positions: RolloutPositions,
     repeats: int,
 ) -> dict[str, object]:
-    """Milliseconds of forward and backward, peak gigabytes above the inputs, and the largest difference of outputs.
+    """Milliseconds of forward and backward, peak gigabytes above the inputs, and how far the two ways are apart.
 
-    bfloat16 on CUDA, float32 on a CPU; latents are ``side x side``.
+    bfloat16 on CUDA, float32 on a CPU; latents are ``side x side``. Differences are those of the outputs and of the
+    gradients in q, k and v, relative to the root mean square of each.
     """
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     grid = model.token_grid(side, side)
@@ -80,18 +70,18 @@ def measure(
         torch.randn(shape, device=device, dtype=dtype, generator=generator) for _ in range(4)
     )
     inputs = [part.requires_grad_() for part in (q, k, v)]
-    samples, memory, outputs = {}, {}, {}
-    for way, make in WAYS.items():
-        attend = make(window, num_latents, positions, rope, grid, device)
+    samples, memory, results = {}, {}, {}
+    for way in get_args(Way):
+        attend = attend_windows(way, window, num_latents, positions, rope, grid)
 
-        def step(attend: Any = attend) -> None:
-            torch.autograd.grad(attend(0, *inputs), inputs, upstream)
+        def step(attend: Callable[..., Tensor] = attend) -> tuple[Tensor, ...]:
+            out = attend(0, *inputs)
+            return out.detach(), *torch.autograd.grad(out, inputs, upstream)
 
         samples[way] = [1000 * seconds for seconds in timed(step, repeats, device)]
-        memory[way] = _peak_gigabytes(step, device)
-        outputs[way] = attend(0, *inputs).detach()
+        results[way], memory[way] = _with_peak(step, device)
     medians = {way: statistics.median(values) for way, values in samples.items()}
-    difference = (outputs["mask"] - outputs["groups"]).abs().max() / outputs["groups"].abs().max()
+    differences = [_apart(a, b) for a, b in zip(results["mask"], results["groups"], strict=True)]
     return machine(device) | {
         "tokens": num_latents * grid[0] * grid[1],
         "dtype": str(dtype).removeprefix("torch."),
@@ -101,19 +91,24 @@ def measure(
         "groups_over_mask": round(medians["groups"] / medians["mask"], 3),
         "groups_peak_gb": memory["groups"],
         "mask_peak_gb": memory["mask"],
-        "largest_relative_difference": float(difference),
+        "difference_of_outputs": differences[0],
+        "difference_of_gradients": max(differences[1:]),
         "samples_ms": samples,
     }
 
 
-def _peak_gigabytes(step: Any, device: torch.device) -> float | None:
-    if device.type != "cuda":
-        return None
-    before = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    step()
-    torch.cuda.synchronize()
-    return round((torch.cuda.max_memory_allocated() - before) / GIGABYTE, 3)
+def _with_peak(
+    step: Callable[[], tuple[Tensor, ...]], device: torch.device
+) -> tuple[tuple[Tensor, ...], float | None]:
+    before = 0
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    return step(), peak_gigabytes(device, above=before)
+
+
+def _apart(a: Tensor, b: Tensor) -> float:
+    return float((a - b).float().norm() / b.float().norm())
 
 
 if __name__ == "__main__":

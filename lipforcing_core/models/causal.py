@@ -27,23 +27,20 @@ frame, N heads, E head width.
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from lipforcing_core.errors import BadInputError
-from lipforcing_core.models.attention import attention, flex_serves
+from lipforcing_core.models.attention import attention
 from lipforcing_core.models.conditions import EncodedConditions
 from lipforcing_core.models.config import DiTConfig
 from lipforcing_core.models.kv_cache import KVCache
 from lipforcing_core.models.layers import Block
-from lipforcing_core.models.rope import MAX_POSITIONS, Rotation, rotate
+from lipforcing_core.models.rope import Rotation, rotate
 from lipforcing_core.models.wan import LayerMixer, Time, WanTransformer
 from lipforcing_core.models.window import Positions, RolloutPositions, WindowConfig
-from lipforcing_core.models.window_attention import grouped, masked
-
-__all__ = ["CausalStudent", "WindowConfig"]
+from lipforcing_core.models.window_attention import Way, attend_windows, best_way
 
 
 class CausalStudent(WanTransformer):
@@ -120,7 +117,7 @@ class CausalStudent(WanTransformer):
         *,
         positions: Positions = "window",
         window: WindowConfig | None = None,
-        way: Literal["auto", "mask", "groups"] = "auto",
+        way: Way | None = None,
     ) -> Tensor:
         """Velocity of all chunks of a clip at once, each seeing only its window of the same ``x_BCTHW``.
 
@@ -131,15 +128,17 @@ class CausalStudent(WanTransformer):
           ``own_window``: the reference implementation's full-sequence dynamic mode. It disagrees with its
             own rollout and lets chunks collide on positions 3 4 5; only for comparing with it.
         window: another window than the student's, for Stage 1's random windows (B.4).
-        way: how attention is computed (``window_attention``), equal to rounding; ``auto`` masks where FlexAttention
-          has a kernel, on CUDA, and attends in groups elsewhere.
+        way: how attention is computed, equal to rounding; default: ``window_attention.best_way``.
         """
-        num_latents, grid, device = x_BCTHW.shape[2], self._grid(x_BCTHW), x_BCTHW.device
-        if way == "auto":
-            fits = num_latents <= MAX_POSITIONS and flex_serves(device, self.config.head_dim)
-            way = "mask" if fits else "groups"
-        mixer = masked if way == "mask" else grouped
-        attend = mixer(window or self.window, num_latents, positions, self.rope, grid, device)
+        num_latents = x_BCTHW.shape[2]
+        attend = attend_windows(
+            way or best_way(self.rope, num_latents),
+            window or self.window,
+            num_latents,
+            positions,
+            self.rope,
+            self._grid(x_BCTHW),
+        )
         return self._denoise(x_BCTHW, t_BT, encoded, attend)
 
     def _attend_past(self, x_BCTHW: Tensor, cache: KVCache, positions: RolloutPositions) -> LayerMixer:

@@ -20,8 +20,8 @@ class KVCache:
     in place. Sizes are Python integers, so reading costs no synchronisation with the device.
 
     ``capacity`` is ``window.past_budget`` (sink + what one chunk can see) by default. A larger one keeps more than
-    is read: with room for the whole clip nothing is evicted, which keeps the reads of earlier chunks repeatable
-    (activation checkpointing in training). Results do not depend on it.
+    is read: with room for the whole clip nothing is evicted, and the reads of earlier chunks can be repeated. Results
+    do not depend on it.
     """
 
     def __init__(

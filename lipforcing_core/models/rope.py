@@ -10,7 +10,7 @@ Letters: T latent frames, P tokens of a latent frame, N heads, E head width.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,13 +39,14 @@ class Rotation(NamedTuple):
 
 
 class RotaryTables(nn.Module):
-    """Tables for ``MAX_POSITIONS`` positions per axis: computed in float64, kept in float32, not in
-    checkpoints.
+    """Tables for ``MAX_POSITIONS`` positions per axis: computed in float64, kept in float32, not in checkpoints.
 
     They are rebuilt after every move or cast of the model: casting a model to bf16, or materialising it with
     ``to_empty`` from the meta device, leaves them exact. Rotations of ranges are remembered, since a stream asks
     for the same one in every call; a compiler is given the arithmetic instead, which it fuses with the turning.
     """
+
+    time_cos: Tensor
 
     def __init__(self, head_dim: int) -> None:
         super().__init__()
@@ -53,6 +54,15 @@ class RotaryTables(nn.Module):
         for name, table in rotary_tables(head_dim).items():
             self.register_buffer(name, table.float(), persistent=False)
         self._known: dict[tuple[range, int, int], Rotation] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tables are, and rotations will be."""
+        return self.time_cos.device
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the remembered rotations, which need not travel with copies of a model."""
+        return self.__dict__ | {"_known": {}}
 
     def forward(self, positions: range | Sequence[Sequence[int]], rows: int, columns: int) -> Rotation:
         """Rotations for latents at the given temporal positions.

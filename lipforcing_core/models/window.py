@@ -91,12 +91,13 @@ class MaskPlan:
     """All chunks in one attention over the clip (letters: T latents as queries, S as keys).
 
     ``keys[s]``: a latent's index; the first T are the clip in order, then come copies at other positions.
-    ``visible[t][s]``: whether latent t sees ``keys[s]``. Positions are rotary ones, of latents and of ``keys``.
+    ``visible[t][s]``: whether latent t sees ``keys[s]``. Positions are rotary ones, of latents and of ``keys``; a range
+    where they are 0, 1, 2 ...
     """
 
-    query_positions: tuple[int, ...]
+    query_positions: range | tuple[int, ...]
     keys: tuple[int, ...]
-    key_positions: tuple[int, ...]
+    key_positions: range | tuple[int, ...]
     visible: tuple[tuple[bool, ...], ...]
 
 
@@ -142,9 +143,9 @@ def plan_mask(window: WindowConfig, num_latents: int, positions: Positions) -> M
             for latent in queries:
                 columns_seen[latent] = seen
     return MaskPlan(
-        query_positions=tuple(place),
+        query_positions=_as_range(place),
         keys=tuple(latent for latent, _ in column),
-        key_positions=tuple(position for _, position in column),
+        key_positions=_as_range([position for _, position in column]),
         visible=tuple(tuple(s in seen for s in range(len(column))) for seen in columns_seen),
     )
 
@@ -193,6 +194,11 @@ def _reference_members(window: WindowConfig, num_latents: int) -> Iterator[Membe
         seen = {i: tuple(sorted(shared | {i})) for i in range(start, stop)}
         for keys in dict.fromkeys(seen.values()):
             yield tuple(i for i in seen if seen[i] == keys), keys
+
+
+def _as_range(positions: list[int]) -> range | tuple[int, ...]:
+    counted = range(len(positions))
+    return counted if positions == list(counted) else tuple(positions)
 
 
 def _lookup(index: list[int], latents_G: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from lipforcing_core.errors import BadInputError
-from lipforcing_core.models.causal import CausalStudent, WindowConfig
+from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.conditions import EncodedConditions
 from lipforcing_core.models.kv_cache import KVCache
 from lipforcing_core.models.wan import WanTransformer
-from lipforcing_core.models.window import Positions
+from lipforcing_core.models.window import Positions, WindowConfig
+from lipforcing_core.models.window_attention import Way, best_way
 from tests.models.tiny import HEIGHT, WIDTH, random_conditions, random_latents, tiny_student
 
 WINDOWS = [
@@ -141,44 +142,70 @@ def test_absolute_rollout_equals_absolute_full_sequence(window: WindowConfig) ->
         student.store_chunk(x, chunk, cache, positions="absolute")
 
 
+def velocity_and_gradients(student: CausalStudent, x: Tensor, way: Way, **options: Any) -> list[Tensor]:
+    """Of a clip with random noise levels; gradients of every weight and of the input."""
+    batch, _, num_latents, height, width = x.shape
+    t = torch.rand(batch, num_latents, generator=torch.Generator().manual_seed(0))
+    conditions = random_conditions(num_latents, size=(height, width))
+    on_device = {name: value.to(x.device) for name, value in vars(conditions).items() if value is not None}
+    encoded = student.encode_conditions(replace(conditions, **on_device))
+    x = x.detach().requires_grad_()
+    velocity = student.forward_full(x, t.to(x.device), encoded, way=way, **options)
+    loss = velocity.float().square().mean()
+    return [velocity.detach(), *torch.autograd.grad(loss, (x, *student.parameters()))]
+
+
 @window_cases
 @pytest.mark.parametrize("positions", ["window", "absolute", "own_window"])
 @pytest.mark.parametrize("num_latents", [12, 11, 2])
 def test_masked_attention_equals_attention_in_groups(
     window: WindowConfig, positions: Positions, num_latents: int
 ) -> None:
-    """Outputs and gradients; what the one refuses, the other refuses too."""
     student = tiny_student(window=window)
-    t = torch.rand(2, num_latents, generator=torch.Generator().manual_seed(0))
+    if (window.window_latents, positions, num_latents) == (4, "own_window", 11):
+        pytest.skip("a first chunk longer than the window has negative positions")
+    x = random_latents(num_latents)
+    want = velocity_and_gradients(student, x, "groups", positions=positions)
+    got = velocity_and_gradients(student, x, "mask", positions=positions)
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b, atol=2e-5 * float(b.abs().max()) + 1e-7, rtol=0)
 
-    def run(way: Literal["groups", "mask"]) -> tuple[Tensor, ...]:
-        encoded = student.encode_conditions(random_conditions(num_latents))
-        x = random_latents(num_latents).requires_grad_()
-        velocity = student.forward_full(x, t, encoded, positions=positions, way=way)
-        return velocity.detach(), *torch.autograd.grad(velocity.square().sum(), (x, *student.parameters()))
 
-    try:
-        want = run("groups")
-    except BadInputError:
-        with pytest.raises(BadInputError):
-            run("mask")
-        return
-    for got, expected in zip(run("mask"), want, strict=True):
-        torch.testing.assert_close(got, expected, atol=2e-5 * float(expected.abs().max()) + 1e-6, rtol=0)
+@pytest.mark.parametrize("way", ["groups", "mask"])
+def test_a_first_chunk_longer_than_the_window_has_no_own_window_positions(way: Way) -> None:
+    student = tiny_student(window=WindowConfig(window_latents=4))
+    encoded = student.encode_conditions(random_conditions(11))
+    with pytest.raises(BadInputError, match="rotary positions are 0 to 1023; asked for -1"):
+        student.forward_full(random_latents(11), 0.5, encoded, positions="own_window", way=way)
+
+
+@torch.no_grad()
+def test_a_mask_that_was_made_in_inference_serves_training() -> None:
+    student = tiny_student()
+    x = random_latents(10)
+    with torch.inference_mode():
+        encoded = student.encode_conditions(random_conditions(10))
+        want = student.forward_full(x, 0.5, encoded, way="mask").clone()
+    with torch.enable_grad():
+        got = student.forward_full(x, 0.5, student.encode_conditions(random_conditions(10)), way="mask")
+        got.sum().backward()
+    assert torch.equal(got, want)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@torch.no_grad()
-def test_masked_attention_serves_training_on_a_gpu() -> None:
-    """Heads wide enough for FlexAttention, in bfloat16."""
-    student = tiny_student(dim=64).cuda().bfloat16()
-    conditions = random_conditions(12)
-    on_gpu = {name: value.cuda() for name, value in vars(conditions).items() if value is not None}
-    encoded = student.encode_conditions(replace(conditions, **on_gpu))
-    x = random_latents(12).cuda()
-    automatic, want = (student.forward_full(x, 0.5, encoded, way=way) for way in ("auto", "groups"))
-    assert (automatic - want).float().norm() / want.float().norm() < 0.02
+@pytest.mark.parametrize("size", [(16, 16), (32, 16)], ids=["64 tokens", "128 tokens"])
+@pytest.mark.parametrize("positions", ["window", "absolute"])
+def test_masked_attention_trains_on_a_gpu(size: tuple[int, int], positions: Positions) -> None:
+    """Heads of the released width, float32 weights under bfloat16 autocast; blocks hidden, whole and partial."""
+    student = tiny_student(dim=256).cuda()
+    assert best_way(student.rope, 12) == "mask"
+    x = random_latents(12, size=size).cuda()
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        want = velocity_and_gradients(student, x, "groups", positions=positions)
+        got = velocity_and_gradients(student, x, "mask", positions=positions)
+    for a, b in zip(got, want, strict=True):
+        assert (a - b).float().norm() <= 0.03 * b.float().norm() + 1e-6
 
 
 @torch.no_grad()

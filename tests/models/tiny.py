@@ -37,7 +37,12 @@ def tiny_student(seed: int = 0, *, window: WindowConfig | None = None, **changes
 
 
 def random_conditions(
-    num_latents: int, *, batch: int = 2, seed: int = 1, starts_clip: bool = True
+    num_latents: int,
+    *,
+    batch: int = 2,
+    seed: int = 1,
+    starts_clip: bool = True,
+    size: tuple[int, int] = (HEIGHT, WIDTH),
 ) -> Conditions:
     generator = torch.Generator().manual_seed(seed)
 
@@ -47,13 +52,15 @@ def random_conditions(
     return Conditions(
         text_BLD=normal(batch, 5, 8),
         audio_BND=normal(batch, 4 * num_latents - (3 if starts_clip else 0), 6),
-        reference_BC1HW=normal(batch, 4, 1, HEIGHT, WIDTH),
-        keep_mask_HW=(normal(HEIGHT, WIDTH) > 0).float(),
-        masked_video_BCTHW=normal(batch, 4, num_latents, HEIGHT, WIDTH),
-        reference_sequence_BCTHW=normal(batch, 4, num_latents, HEIGHT, WIDTH),
+        reference_BC1HW=normal(batch, 4, 1, *size),
+        keep_mask_HW=(normal(*size) > 0).float(),
+        masked_video_BCTHW=normal(batch, 4, num_latents, *size),
+        reference_sequence_BCTHW=normal(batch, 4, num_latents, *size),
     )
 
 
-def random_latents(num_latents: int, *, batch: int = 2, seed: int = 2) -> torch.Tensor:
+def random_latents(
+    num_latents: int, *, batch: int = 2, seed: int = 2, size: tuple[int, int] = (HEIGHT, WIDTH)
+) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn((batch, 4, num_latents, HEIGHT, WIDTH), generator=generator)
+    return torch.randn((batch, 4, num_latents, *size), generator=generator)
