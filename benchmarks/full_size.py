@@ -20,8 +20,8 @@ from benchmarks.timing import (
     command_line,
     machine,
     peak_gigabytes,
+    progress,
     publish,
-    require_device,
     timed,
 )
 from lipforcing_core.diffusion.samplers import few_step_chunk
@@ -31,7 +31,7 @@ from lipforcing_core.models.codec import SPACE_STRIDE
 from lipforcing_core.models.conditions import Conditions, EncodedConditions
 from lipforcing_core.models.taehv import TaehvCodec, TaehvConfig, TinyAutoencoder
 from lipforcing_core.models.wan_vae import WanVAE, WanVAECodec, WanVAEConfig
-from lipforcing_core.presets import Preset, load_preset
+from lipforcing_core.presets import Preset
 
 WARM_UP_CHUNKS = 3  # until the window is full, so that every later chunk costs the same
 
@@ -45,12 +45,10 @@ def main() -> None:
         "--compile", action="store_true", help="compile the denoising call (max-autotune, no CUDA graphs)"
     )
     arguments = parser.parse_args()
-    device = require_device(arguments.device)
-    result = measure(
-        load_preset(arguments.preset), device, repeats=arguments.repeats, compiled=arguments.compile
-    )
+    preset, device = arguments.preset, arguments.device
+    result = measure(preset, device, repeats=arguments.repeats, compiled=arguments.compile)
     variant = "_compiled" if arguments.compile else ""
-    publish(result, f"full_size_{arguments.preset}_{device.type}{variant}", arguments.output)
+    publish(result, f"full_size_{preset.name}_{device.type}{variant}", arguments.output)
 
 
 @torch.inference_mode()
@@ -82,12 +80,14 @@ def measure(
     if denoise is not None:
         student.denoise_chunk = denoise  # type: ignore[method-assign]
     stream = Stream(preset, student, encoder, decoder, device)
-    for _ in range(WARM_UP_CHUNKS):
+    for warm_up in range(WARM_UP_CHUNKS):
+        progress(f"chunk {warm_up + 1} of {WARM_UP_CHUNKS} to fill the window")
         stream.chunk(Timer(device))
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)
     timers = []
-    for _ in range(repeats):
+    for repeat in range(repeats):
+        progress(f"chunk {repeat + 1} of {repeats}")
         timers.append(Timer(device))
         stream.chunk(timers[-1])
     parts = {part: [timer.seconds[part] * 1000 for timer in timers] for part in timers[0].seconds}

@@ -10,19 +10,19 @@ import statistics
 
 import torch
 
-from benchmarks.timing import command_line, machine, publish, require_device, timed
+from benchmarks.timing import command_line, machine, publish, timed
 from lipforcing_core.diffusion.samplers import euler_sample, few_step_chunk
 from lipforcing_core.media.clock import FRAMES_PER_LATENT, latents_for_frames
 from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.conditions import Conditions
 from lipforcing_core.models.wan import WanTransformer
-from lipforcing_core.presets import Preset, load_preset
+from lipforcing_core.presets import Preset
 
 
 def main() -> None:
     """Parse the command line, measure, print, and write the result file."""
     arguments = command_line(__doc__, preset="nano", device="cpu").parse_args()
-    preset, device = load_preset(arguments.preset), require_device(arguments.device)
+    preset, device = arguments.preset, arguments.device
     result = measure(preset, device, arguments.repeats)
     publish(result, f"streaming_{preset.name}_{device.type}", arguments.output)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import torch
 
+from lipforcing_core.errors import LipForcingError
+from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.products import write_json
 
 GIGABYTE = 1e9
@@ -63,29 +66,59 @@ def machine(device: torch.device) -> dict[str, object]:
 
 
 def command_line(about: str | None, *, preset: str, device: str) -> argparse.ArgumentParser:
-    """The arguments that all benchmarks take, with these defaults."""
-    parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--preset", default=preset)
-    parser.add_argument("--device", default=device)
-    parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
+    """The arguments that all benchmarks take, with these defaults; a bad one ends the program with a sentence."""
+    parser = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--preset", type=_preset, default=preset, help="name or TOML file of the model")
+    parser.add_argument("--device", type=_device, default=device, help="cuda, cuda:N or cpu")
+    parser.add_argument("--repeats", type=positive, default=20, help="samples of each time")
+    parser.add_argument(
+        "--output", type=Path, default=Path("benchmarks/results"), help="folder for the result file"
+    )
     return parser
 
 
-def require_device(name: str) -> torch.device:
-    """The device of this name; ends the program with a sentence where there is none."""
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("error: there is no CUDA device here; --device cpu measures a small preset")
-    return device
+def positive(text: str) -> int:
+    """A whole number from 1, of a command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text)
+
+
+def progress(words: str) -> None:
+    """Say on standard error what is going on."""
+    print(words, file=sys.stderr, flush=True)
 
 
 def publish(result: Mapping[str, object], name: str, folder: Path) -> None:
     """Write ``NAME_DATE.json`` into the folder, and print all but the raw samples."""
-    write_json(folder / f"{name}_{date.today().isoformat()}.json", result)
     for key, value in result.items():
         if not isinstance(value, dict | list):
             print(f"{key:28} {value}")
+    try:
+        write_json(folder / f"{name}_{date.today().isoformat()}.json", result)
+    except OSError as error:
+        raise SystemExit(f"error: the result cannot be written into {folder}: {error.strerror}") from error
+
+
+def _preset(text: str) -> Preset:
+    try:
+        return load_preset(text)
+    except LipForcingError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _device(text: str) -> torch.device:
+    try:
+        device = torch.device(text)
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no device") from error
+    if device.type not in ("cpu", "cuda"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither cpu nor cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise argparse.ArgumentTypeError(f"there is no {text} here; cpu measures a small preset")
+    return device
 
 
 def _wait(device: torch.device) -> None:

@@ -14,24 +14,29 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from benchmarks.timing import command_line, machine, peak_gigabytes, publish, require_device, timed
+from benchmarks.timing import command_line, machine, peak_gigabytes, positive, progress, publish, timed
 from lipforcing_core.media.clock import latents_for_frames
 from lipforcing_core.models.codec import SPACE_STRIDE
 from lipforcing_core.models.config import DiTConfig
 from lipforcing_core.models.rope import RotaryTables
 from lipforcing_core.models.window import RolloutPositions, WindowConfig
 from lipforcing_core.models.window_attention import Way, attend_windows
-from lipforcing_core.presets import load_preset
 
 
 def main() -> None:
     """Parse the command line, measure, print, and write the result file."""
     parser = command_line(__doc__, preset="1.3b", device="cuda")
-    parser.add_argument("--frames", type=int, help="length of the clip; default: the preset's for training")
-    parser.add_argument("--positions", choices=get_args(RolloutPositions), default="window")
+    parser.add_argument(
+        "--frames", type=positive, help="length of the clip (None: that of the preset's training)"
+    )
+    parser.add_argument(
+        "--positions",
+        choices=get_args(RolloutPositions),
+        default="window",
+        help="of generation, or of Stage 1",
+    )
     arguments = parser.parse_args()
-    device = require_device(arguments.device)
-    preset = load_preset(arguments.preset)
+    preset, device = arguments.preset, arguments.device
     frames = arguments.frames or preset.video.window_frames
     result = {"preset": preset.name, "frames": frames} | measure(
         preset.model.config(),
@@ -78,6 +83,7 @@ def measure(
             out = attend(0, *inputs)
             return out.detach(), *torch.autograd.grad(out, inputs, upstream)
 
+        progress(f"{way}: {repeats} steps")
         samples[way] = [1000 * seconds for seconds in timed(step, repeats, device)]
         results[way], memory[way] = _with_peak(step, device)
     medians = {way: statistics.median(values) for way, values in samples.items()}

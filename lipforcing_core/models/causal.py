@@ -150,10 +150,12 @@ class CausalStudent(WanTransformer):
         num_new, grid = x_BCTHW.shape[2], self._grid(x_BCTHW)
         if positions == "window":
             rotation = self.rope(range(cache.num_past + num_new), *grid)
-        else:
+        elif positions == "absolute":
             first = cache.num_latents
             indices = (*cache.window.past(first), *range(first, first + num_new))
             rotation = self.rope((indices,), *grid)
+        else:
+            raise BadInputError(f"positions={positions!r} of a rollout is neither window nor absolute")
         return partial(_attend_cache, cache, rotation)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import repeat
-from typing import Literal
+from typing import Literal, get_args
 
 from lipforcing_core.errors import BadInputError
 
@@ -156,8 +156,10 @@ def position_of_latents(window: WindowConfig, num_latents: int, positions: Posit
     ``absolute``: the latent's index in the clip. ``own_window``: that of a sink latent too, and of any other its
     distance to the start of its own chunk's window, ``max(0, stop - (window - sink))``, as in the full-sequence
     dynamic mode of the reference implementation (B.4). The distance is negative in a first chunk that is longer than
-    the window.
+    the window. Raises ``BadInputError`` for any other word.
     """
+    if positions not in get_args(Positions):
+        raise BadInputError(f"positions={positions!r} is none of {', '.join(get_args(Positions))}")
     if positions == "window":
         return None
     if positions == "absolute" or window.window_latents is None:

@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lipforcing_core.errors import BadInputError
 from lipforcing_core.models.attention import Mask, attention, flex_serves
 from lipforcing_core.models.frame_mask import block_mask, dense_mask
 from lipforcing_core.models.rope import MAX_POSITIONS, RotaryTables, Rotation, rotate
@@ -42,8 +43,10 @@ def attend_windows(
 ) -> LayerMixer:
     """The self-attention of all layers for clips of ``num_latents`` with ``grid`` (rows, columns) of tokens each.
 
-    On the device of ``rope``; raises ``BadInputError`` for positions beyond its tables.
+    On the device of ``rope``; raises ``BadInputError`` for positions beyond its tables, and for unknown words.
     """
+    if way not in _WAYS:
+        raise BadInputError(f"way={way!r} is none of {', '.join(_WAYS)}")
     return _WAYS[way](window, num_latents, positions, rope, grid)
 
 

@@ -284,6 +284,12 @@ def test_misuse_is_explained() -> None:
         endless.store_chunk(random_latents(3), encoded.chunk(3, 6), full)
     with pytest.raises(BadInputError, match="must hold the sink"):
         WindowConfig(window_latents=3)
+    nonsense: Any = "nonsense"
+    for option in ("positions", "way"):
+        with pytest.raises(BadInputError, match=f"{option}='nonsense' is none of"):
+            student.forward_full(random_latents(6), 0.5, encoded, **{option: nonsense})
+    with pytest.raises(BadInputError, match="neither window nor absolute"):
+        endless.denoise_chunk(random_latents(3), 0.5, encoded.chunk(0, 3), full, positions=nonsense)
     with pytest.raises(BadInputError, match="must hold the sink"):
         WindowConfig(sink_latents=5)
     with pytest.raises(BadInputError, match="must not be negative"):
