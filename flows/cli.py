@@ -196,6 +196,7 @@ def generate(
     from lipforcing_core.streaming.files import check_files
     from tasks.generation import GenerationJob, generate_file, load_model
     from tasks.progress import step
+    from tasks.workspace import DETECTOR_WEIGHTS
 
     workspace: Workspace = context.obj.workspace
     demo_model = workspace.runs / "demo" / "latest" / "models" / "distilled"
@@ -207,6 +208,9 @@ def generate(
     check_files(video, audio, output)
     bundle = demo_model if model is None else find_model(model)
     preset = model_preset(bundle)
+    chosen_device = choose_device(device.value, preset)
+    of_detector = [DETECTOR_WEIGHTS[detector]] if not detector_model and detector in DETECTOR_WEIGHTS else []
+    require_files(bundle, workspace.weights, also=of_detector)
     job = GenerationJob(
         name=output.name,
         video=video,
@@ -216,11 +220,10 @@ def generate(
         detector=detector,
         detector_model=workspace.detector_model(detector, detector_model),
         weights=workspace.weights,
-        device=choose_device(device.value, preset),
+        device=chosen_device,
     )
     loaded = None
     if not is_embedded(preset):
-        require_files(job.bundle, job.weights)
         if job.device == "cpu":
             console.print(SLOW.format(preset=escape(preset.name)), soft_wrap=True)
         with step(f"load {job.bundle} (MB)") as advance:

@@ -96,7 +96,7 @@ def fetch(
     """Download checkpoints. An interrupted download goes on where it stopped; sizes and hashes are checked."""
     from lipforcing_core.weights.fetch import fetch_weights, require_address
     from lipforcing_core.weights.registry import find_weight
-    from lipforcing_core.weights.verify import verify_weights
+    from lipforcing_core.weights.verify import verify_fetched
     from tasks.progress import step
 
     folder = context.obj.workspace.weights
@@ -111,9 +111,10 @@ def fetch(
                 "read it, then add --accept-licence"
             )
     for spec in specs:
+        missing = [path for path in spec.paths(folder) if not path.is_file()]
         with step(f"fetch {spec.name} (MB)") as advance:
             fetch_weights(spec, folder, mirror=mirror, on_progress=_in_megabytes(advance))
-        said = verify_weights(spec, folder, hashes=False)
+        said = verify_fetched(spec, folder, missing)
         console.print(f"{spec.name}: {said}", soft_wrap=True)
 
 
@@ -181,10 +182,15 @@ def convert(
 def export(
     context: typer.Context,
     base: Annotated[str, typer.Argument(help="A registered name, a file, a folder of shards, or a bundle.")],
-    adapter: Annotated[str, typer.Argument(help="A LoRA adapter: a registered name or a file.")],
+    adapter: Annotated[
+        str, typer.Argument(help="A LoRA adapter: a registered name, a file or a folder of peft.")
+    ],
     output: Output,
     alpha: Annotated[
-        float | None, typer.Option(help="Default: registered, in config.json, or in the bundle's preset.")
+        float | None,
+        typer.Option(
+            help="Default: registered, in adapter_config.json or config.json, or in the bundle's preset."
+        ),
     ] = None,
     dtype: PrecisionOption = None,
     root: Annotated[str | None, typer.Option(help="Key that holds the adapter's tensors.")] = None,
@@ -198,15 +204,17 @@ def export(
 ) -> None:
     """Merge a LoRA adapter into a base: W + alpha / rank B A, in float32; whole tensors of the adapter replace.
 
+    What adapter_config.json says beside an adapter of peft holds: with use_rslora it is alpha / sqrt(rank) B A.
     OmniAvatar's own adapters have 33 input channels, lip-sync models 65: see --in-channels.
     """
     from lipforcing_core.weights.convert import plan_merge
     from lipforcing_core.weights.networks import preset_fit
-    from lipforcing_core.weights.sources import adapter_alpha, find_source
+    from lipforcing_core.weights.sources import adapter_alpha, find_source, require_sources
 
     folder = context.obj.workspace.weights
+    require_sources([base, adapter], folder)
     base_source, adapter_source = find_source(base, folder), find_source(adapter, folder)
-    alpha = adapter_alpha(adapter_source, base_source) if alpha is None else alpha
+    alpha = adapter_alpha(adapter_source, base_source, given=alpha, root=root)
     plan = plan_merge(
         base_source.open(),
         adapter_source.open_adapter(root=root),

@@ -18,7 +18,7 @@ from lipforcing_core.curation.backends import require_backends
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import discover_sources, read_facts, source_sha256
-from lipforcing_core.errors import LipForcingError
+from lipforcing_core.errors import LipForcingError, MissingWeightsError
 from lipforcing_core.media.clock import seconds
 from lipforcing_core.products import content_key, write_json
 from tasks.artifacts import publish_curation
@@ -82,13 +82,17 @@ def run_curate(
     """
     settings = CurationSettings() if settings_file is None else CurationSettings.from_toml(settings_file)
     values = settings.model_dump() | {key: value for key, value in overrides.items() if value is not None}
-    values["detector_model"] = workspace.detector_model(values["detector"], values["detector_model"])
+    detector_missing = None
+    try:
+        values["detector_model"] = workspace.detector_model(values["detector"], values["detector_model"])
+    except MissingWeightsError as error:  # told below, with the other files that are not there
+        detector_missing = str(error)
     settings = CurationSettings.from_mapping(values, "curate", names=OPTIONS)
     paths = discover_sources(source)
     root = source if source.is_dir() else source.parent
     for path in paths:
         read_facts(path, root)  # a malformed sidecar is said before hours of work
-    require_backends(settings)
+    require_backends(settings, detector_missing=detector_missing)
     with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter lock alone
         hashes = pool.map(partial(source_sha256, root=root), paths)
         config = {"settings": settings, "sources": list(zip((p.name for p in paths), hashes, strict=True))}

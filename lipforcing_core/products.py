@@ -23,10 +23,39 @@ from typing import Any
 KEY_LENGTH = 16
 
 
-def file_sha256(path: Path | str) -> str:
+ByteProgress = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all)."""
+
+_BLOCK = 1 << 24
+
+_known_hashes: dict[tuple[int, ...], str] = {}
+"""Of this process, by what changes with a file: its place, size and times."""
+
+
+def file_sha256(path: Path | str, on_progress: ByteProgress | None = None) -> str:
     """Hex SHA-256 of a file's bytes."""
+    digest, done = hashlib.sha256(), 0
     with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        size = os.fstat(stream.fileno()).st_size
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+            done += len(block)
+            if on_progress is not None:
+                on_progress(done, size)
+    return digest.hexdigest()
+
+
+def sha256_once(path: Path, on_progress: ByteProgress | None = None) -> str:
+    """Hex SHA-256 of a file, read (``on_progress`` follows) at most once in this process while it does not change.
+
+    It counts as unchanged as long as it keeps its place, size and times. Raises ``FileNotFoundError`` if there is no
+    file.
+    """
+    state = path.stat()
+    identity = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+    if identity not in _known_hashes:
+        _known_hashes[identity] = file_sha256(path, on_progress)
+    return _known_hashes[identity]
 
 
 def content_key(*parts: Any) -> str:

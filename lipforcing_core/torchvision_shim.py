@@ -5,8 +5,7 @@ does not load, and ``import torchvision`` fails with "operator torchvision::nms 
 the two missing operator schemas is enough for models, transforms and ``roi_align``; ``torchvision.ops.nms``
 and ``torchvision.io`` stay unusable, so this project does not call them.
 
-Call ``ensure_torchvision`` before importing anything that imports torchvision: lpips, pyiqa, timm,
-transformers.
+Call ``ensure_torchvision`` before importing anything that imports torchvision: lpips, pyiqa, timm, transformers.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ _declared_schemas: Any = None  # torch drops the operators when this library obj
 def ensure_torchvision() -> ModuleType:
     """Return the imported torchvision package; safe to call often and with a working torchvision.
 
-    Raises ``ImportError`` where torchvision is absent, and ``RuntimeError`` where it is broken in another
-    way.
+    Raises ``ImportError`` where torchvision is absent, and ``RuntimeError`` where it is broken in another way.
     """
     global _declared_schemas
     try:

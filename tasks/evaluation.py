@@ -76,8 +76,8 @@ def find_files(scorers: Scorers) -> dict[str, Path]:
     names = needed_weights(scorers.networks, scorers.sync_expert)
     if scorers.detector_model is None and scorers.detector in DETECTOR_WEIGHTS:
         names.append(DETECTOR_WEIGHTS[scorers.detector])
-    folder = require_all_weights(names, scorers.weights)
-    return {name: find_weight(name).path(folder) for name in names}
+    require_all_weights(names, scorers.weights)
+    return {name: find_weight(name).path(scorers.weights) for name in names}
 
 
 @lru_cache(maxsize=1)

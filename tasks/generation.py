@@ -12,7 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lipforcing_core.metrics.speed import ChunkStages, Stage, StageLedger
-from lipforcing_core.products import StepStore, content_key
+from lipforcing_core.products import StepStore, content_key, sha256_once
 from lipforcing_core.streaming.generate import GenerationReport, generate_video
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
@@ -103,7 +103,6 @@ def generate_step(job: GenerationJob, *, store: StepStore) -> Generated:
     import torch
 
     from lipforcing_core.faces.detect import detector_files
-    from lipforcing_core.weights.digest import sha256_once
 
     torch.set_num_threads(NUM_THREADS)
     hashes = [sha256_once(job.video), sha256_once(job.audio), *_model_hashes(job)]
@@ -132,7 +131,7 @@ def _model_hashes(job: GenerationJob) -> list[str]:
     """Hashes of everything the model consists of: its own files, and those that its backends read."""
     from lipforcing_core.streaming.backends import backend_digests
     from lipforcing_core.streaming.bundle import OFFICIAL_MASK, model_preset, official_file
-    from lipforcing_core.weights.digest import remembered_sha256, sha256_once
+    from lipforcing_core.weights.digest import remembered_sha256
     from lipforcing_core.weights.registry import require_weight
 
     if isinstance(job.bundle, Path):

@@ -56,8 +56,10 @@ def load(inbox_root: Path | str, warehouse_path: Path | str, *, wait_s: float = 
 
 
 def rebuild(inbox_root: Path | str, warehouse_path: Path | str, *, wait_s: float = 30.0) -> LoadResult:
-    """Make the snapshot again even when it is up to date or damaged. Raises WarehouseError as ``load`` does
-    for everything else."""
+    """Make the snapshot again even when it is up to date or damaged.
+
+    Raises WarehouseError as ``load`` does for everything else.
+    """
     return _publish(Path(inbox_root), Path(warehouse_path), wait_s=wait_s, replace=True)
 
 

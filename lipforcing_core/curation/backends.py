@@ -37,24 +37,40 @@ def load_backends(settings: CurationSettings) -> CurationBackends:
     )
 
 
-def require_backends(settings: CurationSettings) -> None:
-    """Raise at once what ``load_backends`` would raise in workers: an unknown detector, a file that is not there.
+def require_backends(settings: CurationSettings, *, detector_missing: str | None = None) -> None:
+    """Raise at once what ``load_backends`` would raise in workers: an unknown detector, files that are not there.
 
-    ``MissingWeightsError`` names the key of the settings that takes the file.
+    One ``MissingWeightsError`` tells of all that are missing, with the key of the settings that takes each.
+    detector_missing: what is to be said of the detector's file, where it was looked for already and is not there.
     """
     from lipforcing_core.faces.detect import load_detector
 
-    load_detector(settings.detector, settings.detector_model)
+    missing = []
+    if detector_missing is not None:
+        missing.append(detector_missing)
+    else:
+        try:
+            load_detector(settings.detector, settings.detector_model)
+        except MissingWeightsError as error:
+            missing.append(str(error))
     if settings.sync_expert == "syncnet-v2":
-        _require_file("sync_weights", settings.sync_weights, of="syncnet-v2", instead="nano")
+        missing += _missing_file("sync_weights", settings.sync_weights, of="syncnet-v2", instead="nano")
     if settings.quality == "hyperiqa":
-        _require_file("quality_weights", settings.quality_weights, of="hyperiqa", instead="piqe")
+        missing += _missing_file("quality_weights", settings.quality_weights, of="hyperiqa", instead="piqe")
+    if len(missing) > 1:
+        listed = ". ".join(
+            f"({index}) {problem.removesuffix('.')}" for index, problem in enumerate(missing, 1)
+        )
+        raise MissingWeightsError(f"{len(missing)} files are needed and not here. {listed}")
+    if missing:
+        raise MissingWeightsError(missing[0])
 
 
-def _require_file(key: str, given: Path | None, *, of: str, instead: str) -> None:
+def _missing_file(key: str, given: Path | None, *, of: str, instead: str) -> list[str]:
     from lipforcing_core.weights.registry import given_weight
 
     try:
         given_weight(of, given, instead=instead)
     except MissingWeightsError as error:
-        raise MissingWeightsError(f"{key} in the [curation] table of --settings: {error}") from error
+        return [f"{key} in the [curation] table of --settings: {error}"]
+    return []

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lipforcing_core.errors import BadInputError
 from lipforcing_core.media.clock import FPS
-from lipforcing_core.mistakes import mistakes
+from lipforcing_core.settings_mistakes import mistakes
 
 
 class CurationSettings(BaseModel):

@@ -30,9 +30,8 @@ def guided_velocity(
 ) -> Tensor:
     """Guided velocity of a batch with one noise level and one guidance scale per sample.
 
-    Samples with scale 1 get exactly the conditional prediction and no unconditional pass; the rest share
-    one. The scales are read on the host, so keep them there. Linear in x0 as well: guiding velocities or x0
-    is the same.
+    Samples with scale 1 get exactly the conditional prediction and no unconditional pass; the rest share one. The
+    scales are read on the host, so keep them there. Linear in x0 as well: guiding velocities or x0 is the same.
     """
     velocity = model(x_BCTHW, t_B, encoded)
     guided = torch.nonzero(scale_B != 1.0).flatten()

@@ -32,13 +32,11 @@ def euler_sample(
     guidance_scale: float = 1.0,
     window: SyncWindow | None = None,
 ) -> Tensor:
-    """Solve the flow from ``noise`` ``[B, C, T, H, W]`` (t = 1) to latents with Euler steps on the shifted
-    grid.
+    """Solve the flow from ``noise`` ``[B, C, T, H, W]`` (t = 1) to latents with Euler steps on the shifted grid.
 
-    ``num_steps`` overrides the schedule's. ``guidance_scale`` applies to every step; ``window`` instead
-    applies its own scale to the steps inside it and none elsewhere (giving both is an error). Steps without
-    guidance skip the unconditional pass. The state is kept in float32. Raises ``BadInputError`` if guidance
-    is asked for without
+    ``num_steps`` overrides the schedule's. ``guidance_scale`` applies to every step; ``window`` instead applies its own
+    scale to the steps inside it and none elsewhere (giving both is an error). Steps without guidance skip the
+    unconditional pass. The state is kept in float32. Raises ``BadInputError`` if guidance is asked for without
     ``null_encoded``.
     """
     if window is not None and guidance_scale != 1.0:
@@ -73,18 +71,15 @@ def few_step_chunk(
     exit_step: int | None = None,
     grad: bool = False,
 ) -> Tensor:
-    """Clean latents of the next chunk by a few calls at decreasing noise (method C.4); the cache is not
-    written.
+    """Clean latents of the next chunk by a few calls at decreasing noise (method C.4); the cache is not written.
 
     noise: ``[B, C, T, H, W]``, taken as the chunk at ``t_list[0]``.
     t_list: noise levels ending in 0, for example ``(0.999, 0.769, 0.0)``: one call for each but the last.
     generator: source of the fresh noise between calls; needed for more than one call.
-    exit_step: return the prediction of this call instead of the last (Self-Forcing's random exit, method
-    D.5).
+    exit_step: return the prediction of this call instead of the last (Self-Forcing's random exit, method D.5).
     grad: let gradients flow through the last call made; all earlier calls never have any.
 
-    Follow it by ``student.store_chunk(x0, encoded_chunk, cache)``. Raises ``BadInputError`` for an unusable
-    ``t_list``.
+    Follow it by ``student.store_chunk(x0, encoded_chunk, cache)``. Raises ``BadInputError`` for an unusable ``t_list``.
     """
     if len(t_list) < 2 or t_list[-1] != 0.0 or any(a <= b for a, b in pairwise(t_list)):
         raise BadInputError(f"t_list={tuple(t_list)} must decrease and end in 0")

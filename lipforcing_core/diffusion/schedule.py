@@ -50,9 +50,7 @@ class FlowSchedule:
 
     @property
     def timesteps(self) -> Tensor:
-        """All grid points from 1 down to 0, ``[num_steps + 1]`` float64. A sampler goes from each to the
-        next.
-        """
+        """All grid points from 1 down to 0, ``[num_steps + 1]`` float64. A sampler goes from each to the next."""
         s = 1.0 - torch.arange(self.num_steps + 1, dtype=torch.float64) / self.num_steps
         return self._shifted(s)
 
@@ -64,9 +62,7 @@ class FlowSchedule:
         return (*(min(round(self.tau(step), 3), T_MAX) for step in steps), 0.0)
 
     def sample_t(self, num: int, generator: torch.Generator) -> Tensor:
-        """Random noise levels ``[num]`` float64 for the critic and DMD (method C.3): shifted uniform
-        draws.
-        """
+        """Random noise levels ``[num]`` float64 for the critic and DMD (method C.3): shifted uniform draws."""
         uniform = torch.rand(num, dtype=torch.float64, generator=generator, device=generator.device)
         return self.shift_uniform(uniform)
 
@@ -106,9 +102,7 @@ class SyncWindow:
         return (step >= self.start_step - _STEP_TOLERANCE) & (step <= self.stop_step + _STEP_TOLERANCE)
 
     def scale(self, t: Time) -> Tensor:
-        """Guidance scale at ``t``: ``guidance_scale`` inside the window, 1 outside; float64, shaped like
-        ``t``.
-        """
+        """Guidance scale at ``t``: ``guidance_scale`` inside the window, 1 outside; float64, shaped like ``t``."""
         inside = self.contains(t)
         return torch.where(inside, self.guidance_scale, 1.0).double()
 
@@ -147,8 +141,9 @@ def x0_from_noise(x_t: Tensor, eps: Tensor, t: Time) -> Tensor:
 
 
 def expand_time(t: Time, x: Tensor) -> Tensor:
-    """``t`` as float64, shaped to multiply ``x``: ``[B]`` over all other axes, ``[B, T]`` over latents of
-    ``[B, C, T, ...]``.
+    """``t`` as float64, shaped to multiply ``x``.
+
+    ``[B]`` spreads over all other axes, ``[B, T]`` over latents of ``[B, C, T, ...]``.
     """
     t64 = _as_float64(t, device=x.device)
     if t64.ndim == 0:

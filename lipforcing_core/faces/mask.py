@@ -72,8 +72,7 @@ def keep_mask(size: int, source: np.ndarray | None = None) -> np.ndarray:
 def latent_keep_mask(height: int, width: int, source: np.ndarray | None = None) -> np.ndarray:
     """The latent mask: [height, width] float32, 1 = keep; the model's mask channel is 1 minus this. Read-only.
 
-    Sampled straight from the 256-pixel source (bilinear, half-pixel centres, not averaged), not from the
-    pixel mask.
+    Sampled straight from the 256-pixel source (bilinear, half-pixel centres, not averaged), not from the pixel mask.
     """
     return _thresholded(mask_source() if source is None else source, width, height)
 

@@ -1,8 +1,7 @@
 """From sightings every few frames to one smooth box and three smooth anchors for every frame.
 
-Points are followed closely. Boxes without points come in a few discrete sizes and places, so a median over
-three looks takes out single jumps, and the size, which changes slowly, is smoothed much more than the
-centre.
+Points are followed closely. Boxes without points come in a few discrete sizes and places, so a median over three looks
+takes out single jumps, and the size, which changes slowly, is smoothed much more than the centre.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """One face through a video: looks every few frames, the most persistent face, a state for every frame.
 
-The detector looks at every ``stride``-th frame of a shot and at its last frame. Boxes of neighbouring looks
-that overlap are linked into chains; the chain with the greatest total size is the face, so a spurious box
-that appears once cannot win, however large it is. Frames between looks are interpolated linearly and
-smoothed.
+The detector looks at every ``stride``-th frame of a shot and at its last frame. Boxes of neighbouring looks that
+overlap are linked into chains; the chain with the greatest total size is the face, so a spurious box that appears once
+cannot win, however large it is. Frames between looks are interpolated linearly and smoothed.
 """
 
 from __future__ import annotations
@@ -38,9 +37,8 @@ class FaceState(StrEnum):
 class FaceTrack:
     """The face in every frame.
 
-    ``anchors_F32`` float64: left brow, right brow, nose in frame pixels; ``boxes_F4`` float64: x0, y0, x1,
-    y1. Rows of frames whose state is ABSENT hold NaN, so that using one by mistake shows; ``states``
-    decides.
+    ``anchors_F32`` float64: left brow, right brow, nose in frame pixels; ``boxes_F4`` float64: x0, y0, x1, y1. Rows of
+    frames whose state is ABSENT hold NaN, so that using one by mistake shows; ``states`` decides.
     """
 
     anchors_F32: np.ndarray

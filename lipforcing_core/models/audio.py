@@ -43,8 +43,7 @@ class AudioEncoder(Protocol):
 
 
 class LogMelEncoder:
-    """40 log-mel energies x 8 hops per video frame (4 inside it, 2 before, 2 after): 320 values of about
-    unit size.
+    """40 log-mel energies x 8 hops per video frame (4 inside it, 2 before, 2 after): 320 values of about unit size.
 
     The window of a hop is 25 ms and centred on the hop, so a frame's features listen 27.5 ms past its end
     and as far back before its start (``lookahead_s``). Nothing depends on the rest of the clip.

@@ -1,8 +1,7 @@
 """Video codecs: pixels to diffusion latents and back, causal in time, with stride 4 x 8 x 8.
 
-``BlockCodec`` is the embedded codec: a linear principal-component code of 4 x 8 x 8 space-time blocks,
-fitted on the corpus it is used with. Like the Wan VAE it codes frame 0 alone and then four frames per
-latent, so F = 4T - 3.
+``BlockCodec`` is the embedded codec: a linear principal-component code of 4 x 8 x 8 space-time blocks, fitted on the
+corpus it is used with. Like the Wan VAE it codes frame 0 alone and then four frames per latent, so F = 4T - 3.
 
 Shape letters: B batch, C channels, T latent frames, F pixel frames, H W size (pixels or latents, as named).
 """
@@ -133,9 +132,7 @@ class BlockCodec:
         )
 
     def encode(self, video_BCFHW: Tensor) -> Tensor:
-        """``[B, 3, 4T-3, H, W]`` in [-1, 1] to latents ``[B, C, T, H/8, W/8]``; ``BadInputError`` on
-        other sizes.
-        """
+        """``[B, 3, 4T-3, H, W]`` in [-1, 1] to latents ``[B, C, T, H/8, W/8]``; ``BadInputError`` on other sizes."""
         return self.stream_encoder().push(video_BCFHW)
 
     def decode(self, latent_BCTHW: Tensor) -> Tensor:

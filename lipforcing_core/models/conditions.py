@@ -58,13 +58,10 @@ class Conditions:
 class EncodedConditions:
     """Conditions after everything that does not depend on the noise level: computed once, used by every call.
 
-    y_BCTHW: condition channels in input order, ``[B, 49, T, H, W]`` for the 65-channel model; ``None`` for
-        text to video.
-    context_BLD: text after the text MLP, ``[B, text_len, dim]``, or batch 1 for one text shared by all
-        samples.
+    y_BCTHW: condition channels in input order, ``[B, 49, T, H, W]`` of the 65-channel model; ``None``: text to video.
+    context_BLD: text after the text MLP, ``[B, text_len, dim]``, or batch 1 for one text shared by all samples.
     audio_BPTD: audio to add to every token of a latent, one slice per injected block; ``None`` without audio.
-    text_kv: per block, keys and values of the text (``WanTransformer.cache_text``); ``None`` computes them
-        in each call.
+    text_kv: per block, keys and values of the text (``WanTransformer.cache_text``); ``None``: made in each call.
     """
 
     y_BCTHW: Tensor | None
@@ -110,8 +107,7 @@ def pad_text(text_BLD: Tensor, text_len: int) -> Tensor:
 
 
 def condition_channels(cond: Conditions, *, latent_channels: int, num_channels: int) -> Tensor | None:
-    """The channels after the noisy latent, in checkpoint order: reference, mask, masked video, reference
-    sequence.
+    """The channels after the noisy latent, in checkpoint order: reference, mask, masked video, reference sequence.
 
     ``num_channels`` (0, C+1, 2C+1 or 3C+1) says how many of them the model takes. The mask channel is
     inverted (1 = generate). Returns ``[B, num_channels, T, H, W]`` or ``None`` for 0 channels. Raises

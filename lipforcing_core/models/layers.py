@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lipforcing_core.errors import BadInputError
+from lipforcing_core.media.clock import FRAMES_PER_LATENT
 from lipforcing_core.models.attention import attention
 from lipforcing_core.models.config import DiTConfig
 
 Mixer = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Self-attention given normed, unrotated q, k, v ``[B, T, P, N, E]`` -> ``[B, T, P, N, E]``: which tokens
-see which,
+"""Self-attention given normed, unrotated q, k, v ``[B, T, P, N, E]`` -> ``[B, T, P, N, E]``: which tokens see which,
 and at which positions, is all that differs between the bidirectional model and the student's modes."""
 
 
@@ -121,7 +121,7 @@ class AudioPack(nn.Module):
 
     def __init__(self, audio_dim: int, hidden: int) -> None:
         super().__init__()
-        self.proj = nn.Linear(VIDEO_FRAMES_PER_LATENT * audio_dim, hidden)
+        self.proj = nn.Linear(FRAMES_PER_LATENT * audio_dim, hidden)
         self.norm_out = nn.LayerNorm(hidden, eps=1e-5)
 
     def forward(self, audio_BUA: Tensor, *, starts_clip: bool) -> Tensor:
@@ -132,16 +132,13 @@ class AudioPack(nn.Module):
         ``BadInputError`` otherwise.
         """
         if starts_clip:
-            first = audio_BUA[:, :1].expand(-1, VIDEO_FRAMES_PER_LATENT - 1, -1)
+            first = audio_BUA[:, :1].expand(-1, FRAMES_PER_LATENT - 1, -1)
             audio_BUA = torch.cat([first, audio_BUA], dim=1)
-        if audio_BUA.shape[1] == 0 or audio_BUA.shape[1] % VIDEO_FRAMES_PER_LATENT:
+        if audio_BUA.shape[1] == 0 or audio_BUA.shape[1] % FRAMES_PER_LATENT:
             expected = "4T-3 frames at the start of a clip" if starts_clip else "4T frames within a clip"
-            got = audio_BUA.shape[1] - (VIDEO_FRAMES_PER_LATENT - 1 if starts_clip else 0)
+            got = audio_BUA.shape[1] - (FRAMES_PER_LATENT - 1 if starts_clip else 0)
             raise BadInputError(f"audio has {got} frames, expected {expected} for T latents")
-        return self.norm_out(self.proj(audio_BUA.unflatten(1, (-1, VIDEO_FRAMES_PER_LATENT)).flatten(2)))
-
-
-VIDEO_FRAMES_PER_LATENT = 4
+        return self.norm_out(self.proj(audio_BUA.unflatten(1, (-1, FRAMES_PER_LATENT)).flatten(2)))
 
 
 def plain_norm(x: Tensor, eps: float) -> Tensor:
@@ -150,16 +147,12 @@ def plain_norm(x: Tensor, eps: float) -> Tensor:
 
 
 def modulate(base_1KD: Tensor, time_BSKD: Tensor) -> tuple[Tensor, ...]:
-    """K modulation vectors (learned base + time), each ``[B, S, 1, D]`` to broadcast over the tokens of a
-    latent.
-    """
+    """K modulation vectors (learned base + time), each ``[B, S, 1, D]`` to broadcast over the tokens of a latent."""
     return tuple(vector[:, :, None] for vector in (base_1KD[:, None] + time_BSKD).unbind(dim=2))
 
 
 def time_sinusoid(model_time: Tensor, size: int) -> Tensor:
-    """``[...]`` model time (1000 t) -> ``[..., size]`` float64: cosines of all frequencies, then the sines
-    (A.2.3).
-    """
+    """``[...]`` model time (1000 t) -> ``[..., size]`` float64: cosines of all frequencies, then the sines (A.2.3)."""
     half = size // 2
     exponent = torch.arange(half, dtype=torch.float64, device=model_time.device) / half
     angle = model_time.double()[..., None] * 10000.0**-exponent

@@ -29,9 +29,7 @@ LORA_TARGETS = (
 
 
 class LoRALinear(nn.Linear):
-    """A linear layer with a low-rank addition. Built by ``inject_lora`` around an existing layer's
-    parameters.
-    """
+    """A linear layer with a low-rank addition. Built by ``inject_lora`` around an existing layer's parameters."""
 
     def __init__(self, base: nn.Linear, *, rank: int, alpha: float) -> None:
         nn.Module.__init__(self)
@@ -84,10 +82,11 @@ def inject_lora(
 
     The output does not change at first (B is zero; A is uniform as in peft, drawn from ``generator``). Only
     the adapters and the parameters under the names in ``also_train`` stay trainable, all others are frozen.
-    Raises ``BadInputError`` if nothing matches or the model is already adapted.
+    Raises ``BadInputError`` if nothing matches, the model is already adapted, or rank or alpha are out of range.
     """
     if rank < 1:
         raise BadInputError(f"LoRA rank {rank} must be at least 1")
+    check_alpha(alpha)
     _refuse_adapted(model)
     names = target_layers(_linear_layers(model), targets)
     if not names:
@@ -134,16 +133,19 @@ def load_adapter(
 ) -> None:
     """Adapt the layers named in an adapter file and load it, with everything else the file holds.
 
-    state: named as by ``adapter_state_dict``; ``weights.keymaps.adapter_key`` maps the names of peft and trainers. It
+    state: named as by ``adapter_state_dict``; ``weights.keymaps.adapter_key`` maps the names of peft and trainers. That
+    of a whole adapted model, which trainers keep, brings the weights of its base, which replace the model's. The state
     must adapt every linear layer whose name ends in one of ``targets``, or only some of them where ``partial``. The
     rank is read from the tensors, which take the types of the model's. A patch embedding with fewer input channels
     than the model's first passes ``grow_patch_embedding``.
 
     On the meta device the tensors of the file become those of the model, which stays on meta for the rest.
 
-    Raises ``BadInputError`` if the model is adapted already, and ``IncompatibleCheckpointError`` naming the first key
-    that is missing, has no place in the model, no partner, or another shape; the model is then unchanged.
+    Raises ``BadInputError`` if the model is adapted already or alpha is out of range, and
+    ``IncompatibleCheckpointError`` naming the first key that is missing, has no place in the model, no partner,
+    or another shape; the model is then unchanged.
     """
+    check_alpha(alpha)
     _refuse_adapted(model)
     layers = adapter_layers(state)
     if not layers:
@@ -154,6 +156,10 @@ def load_adapter(
         a = state.get(f"{name}.lora_A.weight")
         if a is None or f"{name}.weight" not in own:
             raise IncompatibleCheckpointError(f"adapter layer {name} is incomplete or unknown to the model")
+        if a.dim() != 2 or a.shape[0] == 0:
+            raise IncompatibleCheckpointError(
+                f"{name}.lora_A.weight has shape {list(a.shape)}, so it has no rank"
+            )
         out_features, in_features = _linear(model, name).weight.shape
         expected[f"{name}.lora_A.weight"] = (a.shape[0], in_features)
         expected[f"{name}.lora_B.weight"] = (out_features, a.shape[0])
@@ -176,6 +182,12 @@ def load_adapter(
     for on_meta in (False, True):
         part = {k: v.to(own[k].dtype) for k, v in state.items() if own[k].is_meta is on_meta}
         model.load_state_dict(part, strict=False, assign=on_meta)
+
+
+def check_alpha(alpha: float) -> None:
+    """Raise ``BadInputError`` for an alpha by which nothing can be scaled."""
+    if not 0 < alpha <= torch.finfo(torch.float32).max:  # NaN is neither
+        raise BadInputError(f"LoRA alpha {alpha:g} must be a finite number above 0")
 
 
 def adapter_layers(names: Iterable[str]) -> list[str]:

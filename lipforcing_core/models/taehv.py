@@ -61,10 +61,9 @@ class TinyAutoencoder(nn.Module):
     ) -> Tensor:
         """``[B, 3, F, H, W]`` in [0, 1] to normalised latents ``[B, C, T, H/8, W/8]``, T = ceil(F / 4).
 
-        A clip whose length is no multiple of 4 is filled up with copies of its first frame in front, which gives
-        the 1 + 4k grid of the Wan VAE, or of its last frame at the end, which is the autoencoder's own grid.
-        With the cache of an earlier call F must be a multiple of 4. Raises ``BadInputError`` on sizes that do
-        not fit.
+        A clip whose length is no multiple of 4 is filled up with copies of its first frame in front, which gives the
+        1 + 4k grid of the Wan VAE, or of its last frame at the end, which is the autoencoder's own grid. With the cache
+        of an earlier call F must be a multiple of 4. Raises ``BadInputError`` on sizes that do not fit.
         """
         cache = {} if cache is None else cache
         _, channels, frames, height, width = video_BCFHW.shape

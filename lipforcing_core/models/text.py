@@ -1,8 +1,7 @@
 """Text encoders: a prompt to the rows that cross-attention reads.
 
-``HashTextEncoder`` is the embedded encoder. It knows no language: each word gets a fixed random direction,
-which is enough for the few prompts in use to be told apart, and for the empty prompt to have its own
-embedding.
+``HashTextEncoder`` is the embedded encoder. It knows no language: each word gets a fixed random direction, which is
+enough for the few prompts in use to be told apart, and for the empty prompt to have its own embedding.
 """
 
 from __future__ import annotations
@@ -33,9 +32,8 @@ class TextEncoder(Protocol):
 class HashTextEncoder:
     """Every lower-case word becomes a Gaussian direction of unit length, seeded by the word's SHA-256.
 
-    Each prompt ends with an end token, so the empty prompt is one row that is not zero; rows beyond are
-    zero, as with UMT5 (the transformer attends to them all the same). Prompts that are too long lose their
-    last words.
+    Each prompt ends with an end token, so the empty prompt is one row that is not zero; rows beyond are zero, as with
+    UMT5 (the transformer attends to them all the same). Prompts that are too long lose their last words.
     """
 
     def __init__(self, *, text_len: int, text_dim: int) -> None:

@@ -136,10 +136,10 @@ class Downsample(nn.Module, Causal):
 
 
 class Upsample(nn.Module, Causal):
-    """Twice the height and width at half the channels; ``in_time``, twice the frames first: 1 + k -> 1 + 2k,
-    later k -> 2k.
+    """Twice the height and width at half the channels, and with ``in_time`` twice the frames before that.
 
-    The first frame of a clip stays one frame, and the time convolution of the others does not see it.
+    The first frame of a clip stays one frame (1 + k -> 1 + 2k, later k -> 2k), and the time convolution of the others
+    does not see it.
     """
 
     def __init__(self, channels: int, *, in_time: bool) -> None:

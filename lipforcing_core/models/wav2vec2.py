@@ -103,10 +103,9 @@ class Wav2Vec2Features(nn.Module):
 def wav2vec2_key(name: str) -> str | None:
     """The name in ``Wav2Vec2Features`` of a tensor of an official file; ``None`` for one that is not needed.
 
-    Official files prefix ``wav2vec2.`` (or nothing, if saved without a head), call magnitude and direction of
-    the positional convolution ``weight_g`` and ``weight_v`` where newer torch has a parametrization, and hold the
-    letter classifier ``lm_head``, which features do not use. Other names are kept, so that a strict load
-    reports them.
+    Official files prefix ``wav2vec2.`` (or nothing, if saved without a head), call magnitude and direction of the
+    positional convolution ``weight_g`` and ``weight_v`` where newer torch has a parametrization, and hold the letter
+    classifier ``lm_head``, which features do not use. Other names are kept, so that a strict load reports them.
     """
     name = name.removeprefix("wav2vec2.")
     if name.startswith("lm_head."):

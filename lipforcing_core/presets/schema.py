@@ -1,5 +1,4 @@
-"""What a preset holds. Sections follow the method: video and backends, model, window, schedule, then the
-stages.
+"""What a preset holds. Sections follow the method: video and backends, model, window, schedule, then the stages.
 
 Section numbers in the comments of the TOML files (A.1, D.3, H.1, ...) are those of the method specification.
 """
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lipforcing_core.models.config import DiTConfig
+from lipforcing_core.models.window import WindowConfig
+
 if TYPE_CHECKING:
     from lipforcing_core.diffusion.schedule import FlowSchedule, SyncWindow
-    from lipforcing_core.models.causal import WindowConfig
     from lipforcing_core.models.codec import CodecFit
-    from lipforcing_core.models.config import DiTConfig
 
 Count = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(ge=0)]
@@ -89,8 +89,6 @@ class ModelPreset(_Section):
 
     def config(self) -> DiTConfig:
         """As the transformer takes it."""
-        from lipforcing_core.models.config import DiTConfig
-
         return DiTConfig(**self.model_dump())
 
 
@@ -112,8 +110,6 @@ class WindowPreset(_Section):
 
     def config(self) -> WindowConfig:
         """As the student takes it."""
-        from lipforcing_core.models.causal import WindowConfig
-
         return WindowConfig(**self.model_dump())
 
 
@@ -225,9 +221,7 @@ class DistillSettings(_Section):
 
 
 class Preset(_Section):
-    """Everything that one model and its training need. ``base`` is for models without a public base
-    checkpoint.
-    """
+    """Everything that one model and its training need. ``base`` is for models without a public base checkpoint."""
 
     name: str
     summary: str

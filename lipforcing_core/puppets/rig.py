@@ -1,8 +1,7 @@
 """The puppet: a portrait whose mouth follows an utterance, moving its head in front of a background.
 
-``render`` yields frames, ``frame_truths`` the truth of the same frames without drawing them. Frame k is on
-screen from k to k + 1 frame times and shows the lips in the middle of that, so picture and sound agree to
-much less than a frame.
+``render`` yields frames, ``frame_truths`` the truth of the same frames without drawing them. Frame k is on screen from
+k to k + 1 frame times and shows the lips in the middle of that, so picture and sound agree to much less than a frame.
 """
 
 from __future__ import annotations

@@ -49,8 +49,7 @@ class HyperIqaScorer:
 def build_hyperiqa() -> Any:
     """pyiqa's HyperIQA network in evaluation mode with fresh weights, without touching the network.
 
-    pyiqa always asks timm for pretrained backbone weights; the call is intercepted while the network is
-    built.
+    pyiqa always asks timm for pretrained backbone weights; the call is intercepted while the network is built.
     """
     ensure_torchvision()
     try:

@@ -15,7 +15,7 @@ Letters: B prompts (the preset's, the empty one), L text tokens, D text width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -94,7 +94,7 @@ def load_codec(
         if codec_file is None:
             raise BadInputError(f"preset {preset.name}: the block codec needs the file it was fitted into")
         return BlockCodec.load(codec_file).to(device)
-    folder = require_all_weights([WEIGHTS[name] for name in dict.fromkeys((encoding, decoding))], weights_dir)
+    folder = _folder_with([WEIGHTS[encoding], WEIGHTS[decoding]], weights_dir)
     vae = _load_wan_vae(folder, device)
     return vae if decoding == encoding else PairedCodec(vae, _load_taehv(folder, device))
 
@@ -105,7 +105,7 @@ def load_audio_encoder(preset: Preset, weights_dir: Path | None = None, device: 
         return LogMelEncoder()
     from lipforcing_core.models import wav2vec2
 
-    folder = require_all_weights([WEIGHTS["wav2vec2"]], weights_dir)
+    folder = _folder_with([WEIGHTS["wav2vec2"]], weights_dir)
     config = wav2vec2.base_960h_config()
     network = _filled(lambda: wav2vec2.Wav2Vec2Features(config), "wav2vec2", folder, device, torch.float32)
     return wav2vec2.Wav2Vec2Encoder(network, backend_id=_backend_id("wav2vec2", folder))
@@ -120,7 +120,7 @@ def load_text_encoder(preset: Preset, weights_dir: Path | None = None, device: s
         return HashTextEncoder(text_len=preset.model.text_len, text_dim=preset.model.text_dim)
     from lipforcing_core.models import umt5
 
-    folder = require_all_weights([WEIGHTS["umt5"]], weights_dir)
+    folder = _folder_with([WEIGHTS["umt5"]], weights_dir)
     (tokenizer,) = (folder / file.path for file in find_weight(WEIGHTS["umt5"]).files if not file.tensors)
     network = _filled(lambda: umt5.UMT5Network(umt5.UMT5_XXL), "umt5", folder, device, torch.bfloat16)
     return umt5.UMT5Encoder(
@@ -139,7 +139,7 @@ def load_prompts(preset: Preset, weights_dir: Path | None, device: str = "cpu") 
     """
     if preset.backends.text not in WEIGHTS:
         return encode_prompts(load_text_encoder(preset), preset.schedule.prompt)
-    folder = require_all_weights(_needed_text(preset, weights_dir), weights_dir)
+    folder = _folder_with(_needed_text(preset, weights_dir), weights_dir)
     kept = _kept_prompts(preset, folder)
     if not kept.is_file():
         prompts = encode_prompts(load_text_encoder(preset, folder, device), preset.schedule.prompt)
@@ -163,7 +163,7 @@ def backend_digests(preset: Preset, weights_dir: Path | None) -> list[str]:
     """
     if is_embedded(preset):
         return []
-    folder = require_all_weights(needed_weights(preset, weights_dir), weights_dir)
+    folder = _folder_with(needed_weights(preset, weights_dir), weights_dir)
     digests = [remembered_sha256(_tensor_file(name, folder)) for name in _used(preset)]
     return digests + ([_kept_prompts(preset, folder).stem] if preset.backends.text in WEIGHTS else [])
 
@@ -178,6 +178,13 @@ def memory_in_words(device: str) -> Iterator[None]:
             f"the memory of {device} is not enough for this model (14B in bfloat16 takes about 40 GB): free it, take "
             "a smaller model, or use --device cpu"
         ) from error
+
+
+def _folder_with(names: Sequence[str], weights_dir: Path | None) -> Path:
+    """The folder, where the files of a backend that is not embedded are; raises as ``require_all_weights`` does."""
+    require_all_weights(names, weights_dir)
+    assert weights_dir is not None, "asked for only where a backend is not embedded"
+    return weights_dir
 
 
 def _load_wan_vae(folder: Path, device: str) -> VideoCodec:

@@ -10,7 +10,7 @@ fetch`` puts them. Its id carries the file's hash, which is computed once and re
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -27,7 +27,7 @@ from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.codec import VideoCodec
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets import Preset, load_preset
-from lipforcing_core.products import atomic_path, file_sha256, read_json, write_json
+from lipforcing_core.products import ByteProgress, atomic_path, file_sha256, read_json, write_json
 from lipforcing_core.streaming.backends import (
     load_audio_encoder,
     load_codec,
@@ -48,9 +48,6 @@ OFFICIAL_MASK = "latentsync-mask"
 
 ModelSource = Path | str
 """A bundle folder, or the name of a released student."""
-
-Progress = Callable[[int, int], None]
-"""Called with (bytes done, bytes in all)."""
 
 
 class BundleKind(StrEnum):
@@ -135,7 +132,7 @@ def load_bundle(
     *,
     weights_dir: Path | None = None,
     device: str = "cpu",
-    on_progress: Progress | None = None,
+    on_progress: ByteProgress | None = None,
 ) -> Bundle:
     """Load a bundle folder strictly: a missing, foreign or damaged part is an error that names it.
 
@@ -146,8 +143,7 @@ def load_bundle(
     weights = folder / "model.safetensors"
     if not weights.is_file() or file_sha256(weights) != about.sha256:
         raise IncompatibleCheckpointError(f"{weights}: missing, truncated or changed since it was written")
-    if needed := needed_weights(about.preset, weights_dir):
-        require_all_weights(needed, weights_dir)
+    require_all_weights(needed_weights(about.preset, weights_dir), weights_dir)
     return _assemble(
         about.kind,
         about.preset,
@@ -161,17 +157,17 @@ def load_bundle(
 
 
 def load_official(
-    name: str, *, weights_dir: Path, device: str = "cpu", on_progress: Progress | None = None
+    name: str, *, weights_dir: Path, device: str = "cpu", on_progress: ByteProgress | None = None
 ) -> Bundle:
     """Load a released student and its backends from the weights folder, in bfloat16 on every device.
 
-    In float32 the 14B model would take 57 GB. on_progress: follows the hash, where it is not remembered, and then
-    the transformer's weights. Raises ``BadInputError`` for a name that is not in ``OFFICIAL``, one
-    ``MissingWeightsError`` for all files that are not there, and ``IncompatibleCheckpointError`` for one that does not
-    fit.
+    In float32 the 14B model would take 57 GB. on_progress: follows the hash, where it is not remembered, and then the
+    transformer's weights. Raises ``BadInputError`` for a name that is not in ``OFFICIAL``, one ``MissingWeightsError``
+    for all files that are not there, and ``IncompatibleCheckpointError`` for one that does not fit.
     """
     preset = model_preset(name)
     require_files(name, weights_dir)
+    mask = load_mask_source(require_weight(OFFICIAL_MASK, weights_dir))  # small, so before what takes minutes
     return _assemble(
         BundleKind.STUDENT,
         preset,
@@ -180,7 +176,7 @@ def load_official(
         fill=partial(fill_registered, name=name, weights_dir=weights_dir, on_progress=on_progress),
         weights_dir=weights_dir,
         device=device,
-        mask=load_mask_source(require_weight(OFFICIAL_MASK, weights_dir)),
+        mask=mask,
     )
 
 
@@ -214,14 +210,17 @@ def model_preset(model: ModelSource) -> Preset:
     return load_preset(OFFICIAL[model])
 
 
-def require_files(model: ModelSource, weights_dir: Path) -> None:
-    """Raise one ``MissingWeightsError`` for all registered files that the model needs and that are not there."""
+def require_files(model: ModelSource, weights_dir: Path, *, also: Sequence[str] = ()) -> None:
+    """Raise one ``MissingWeightsError`` for all registered files that the model needs and that are not there.
+
+    also: other registered weights that are needed beside it, told in the same error.
+    """
     own = [model, OFFICIAL_MASK] if isinstance(model, str) else []
-    require_all_weights([*own, *needed_weights(model_preset(model), weights_dir)], weights_dir)
+    require_all_weights([*own, *needed_weights(model_preset(model), weights_dir), *also], weights_dir)
 
 
 def load_any(
-    model: ModelSource, *, weights_dir: Path, device: str = "cpu", on_progress: Progress | None = None
+    model: ModelSource, *, weights_dir: Path, device: str = "cpu", on_progress: ByteProgress | None = None
 ) -> Bundle:
     """``load_bundle`` or ``load_official``, as the model asks for."""
     if isinstance(model, Path):

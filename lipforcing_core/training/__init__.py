@@ -1,3 +1,1 @@
-"""Training: latent windows, checkpoints with exact resume, and the stages teacher, Diffusion Forcing,
-distillation.
-"""
+"""Training: latent windows, checkpoints with exact resume, and the stages teacher, Diffusion Forcing, distillation."""

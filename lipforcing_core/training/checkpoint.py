@@ -1,8 +1,7 @@
 """The state of a training stage on disk: atomic, the last two kept, and resumed exactly.
 
-Every random number of a stage is a function of (seed, stage, step), so a state needs no generator: weights,
-optimisers and the step number continue a run to the same bits as if it had never stopped (at the same
-number of threads).
+Every random number of a stage is a function of (seed, stage, step), so a state needs no generator: weights, optimisers
+and the step number continue a run to the same bits as if it had never stopped (at the same number of threads).
 """
 
 from __future__ import annotations

@@ -58,9 +58,7 @@ class Batch:
         return replace(self, **values)
 
     def silenced(self, samples_B: Tensor) -> Batch:
-        """The batch with the audio features of some samples (boolean ``[B]``) replaced by zeros: "no
-        audio".
-        """
+        """The batch with the audio features of some samples (boolean ``[B]``) replaced by zeros: "no audio"."""
         return replace(self, audio_BND=self.audio_BND.masked_fill(samples_B.view(-1, 1, 1), 0.0))
 
     def conditions(self, text_BLD: Tensor) -> Conditions:
@@ -180,9 +178,7 @@ class LatentWindows:
         return sum(len(clip.starts) for clip in self._clips)
 
     def batch(self, size: int, seed: int, step: int) -> Batch:
-        """The batch of a step: ``size`` windows of clips drawn uniformly. Equal arguments give equal
-        batches.
-        """
+        """The batch of a step: ``size`` windows of clips drawn uniformly. Equal arguments give equal batches."""
         rng = np.random.default_rng([seed, step])
         samples = [self._sample(rng) for _ in range(size)]
         stacked = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}

@@ -81,7 +81,7 @@ def forcing_loss(
     x0 = batch.latents_BCTHW
     t_BT = draw_chunk_levels(len(x0), x0.shape[2], preset, generator)
     x_t = add_noise(x0, torch.randn(x0.shape, generator=generator), t_BT)
-    with compute_precision(settings):
+    with compute_precision(settings, x_t.device):
         velocity = student.forward_full(
             x_t, t_BT, student.encode_conditions(batch.conditions(prompts.text_BLD))
         )
@@ -90,9 +90,7 @@ def forcing_loss(
 
 
 def draw_chunk_levels(size: int, num_latents: int, preset: Preset, generator: torch.Generator) -> Tensor:
-    """A noise level per latent ``[B, T]``: uniform over the preset's ``t_list`` (0 included), one per
-    chunk.
-    """
+    """A noise level per latent ``[B, T]``: uniform over the preset's ``t_list`` (0 included), one per chunk."""
     levels = torch.tensor(preset.schedule.t_list)
     lengths = torch.tensor([stop - start for start, stop in preset.window.config().chunks(num_latents)])
     index = torch.randint(len(levels), (size, len(lengths)), generator=generator)

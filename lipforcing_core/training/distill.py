@@ -1,5 +1,4 @@
-"""Stage 2: distribution matching on the student's own rollouts, guided in the sync window, weighed by
-reward (D.5).
+"""Stage 2: distribution matching on the student's own rollouts, guided in the sync window, weighed by reward (D.5).
 
 Three networks: the student (causal, trained), the critic (bidirectional, trained to denoise what the
 student makes) and the teacher (bidirectional, frozen). The difference of critic and teacher on a noised
@@ -63,8 +62,7 @@ def distill_student(
     critic_init: Path | None = None,
     on_step: OnStep | None = None,
 ) -> StageResult:
-    """Distil the teacher at ``teacher_init`` into the student at ``student_init``; the critic starts as the
-    teacher.
+    """Distil the teacher at ``teacher_init`` into the student at ``student_init``; the critic starts as the teacher.
 
     Every iteration updates the critic, every ``critic_per_student``-th one the student as well. Writes the
     student's ``model.safetensors`` and the metrics; a killed run continues exactly.
@@ -120,7 +118,7 @@ def critic_loss(
 ) -> Tensor:
     """Mean squared x0 error of the critic on a noised rollout of the student (no guidance)."""
     conditions = batch.conditions(prompts.text_BLD)
-    with compute_precision(preset.distill.student):
+    with compute_precision(preset.distill.student, batch.latents_BCTHW.device):
         rollout = roll_out(
             networks.student, conditions, t_list=preset.schedule.t_list, generator=generator, with_grad=False
         )
@@ -137,7 +135,7 @@ def matching_loss(
     Its gradient with respect to the rollout is (critic - teacher) / (n x numel), n = mean|rollout - teacher|.
     """
     conditions = batch.conditions(prompts.text_BLD)
-    with compute_precision(preset.distill.student):
+    with compute_precision(preset.distill.student, batch.latents_BCTHW.device):
         rollout = roll_out(
             networks.student, conditions, t_list=preset.schedule.t_list, generator=generator, with_grad=True
         )
@@ -159,7 +157,7 @@ def guided_prediction(
     alone, which changes nothing in the result.
     """
     conditions = batch.conditions(prompts.text_BLD)
-    with compute_precision(preset.distill.student):
+    with compute_precision(preset.distill.student, x_t.device):
         velocity = guided_velocity(
             teacher,
             x_t,
@@ -175,7 +173,7 @@ def _predict(
     model: WanTransformer, x_t: Tensor, t_B: Tensor, batch: Batch, prompts: Prompts, preset: Preset
 ) -> Tensor:
     """The critic's x0, never guided."""
-    with compute_precision(preset.distill.student):
+    with compute_precision(preset.distill.student, x_t.device):
         velocity = model(x_t, t_B, model.encode_conditions(batch.conditions(prompts.text_BLD)))
     return x0_from_velocity(x_t, velocity.float(), t_B)
 

@@ -57,9 +57,8 @@ def run_steps(
 ) -> Path:
     """Run ``step(0) ... step(num_steps - 1)``, continuing from the newest state in ``out_dir``.
 
-    One row per value goes to ``metrics.jsonl`` (step, stage, name, value). Rows that a killed run had
-    written after its last state are dropped before they are made again, so no row appears twice. Returns
-    the metrics path.
+    One row per value goes to ``metrics.jsonl`` (step, stage, name, value). Rows that a killed run had written after its
+    last state are dropped before they are made again, so no row appears twice. Returns the metrics path.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     states, metrics_path = out_dir / STATES_FOLDER, out_dir / METRICS_FILE
@@ -94,9 +93,7 @@ def make_optimiser(
 
 
 def learning_rate_factor(settings: StageSettings, step: int) -> float:
-    """The share of the full learning rate at a step (from 0): linear warm-up, then constant or cosine to
-    0.1.
-    """
+    """The share of the full learning rate at a step (from 0): linear warm-up, then constant or cosine to 0.1."""
     if step < settings.warmup_steps:
         return (step + 1) / settings.warmup_steps
     if settings.lr_schedule == "constant":
@@ -140,11 +137,14 @@ def update(optimiser: Optimizer, module: nn.Module, *, learning_rate: float, cli
     return norm
 
 
-def compute_precision(settings: StageSettings, device_type: str = "cpu") -> AbstractContextManager[object]:
-    """Mixed precision for the network calls of a stage; parameters, losses and optimiser stay in fp32."""
+def compute_precision(settings: StageSettings, device: torch.device) -> AbstractContextManager[object]:
+    """Mixed precision for the network calls of a stage; parameters, losses and optimiser stay in fp32.
+
+    device: where the tensors of these calls are. Autocast of another device would leave them in fp32 without a word.
+    """
     if settings.precision == "fp32":
         return nullcontext()
-    return torch.autocast(device_type, dtype=torch.bfloat16)
+    return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def read_metrics(path: Path) -> list[dict[str, object]]:

@@ -1,6 +1,4 @@
-"""The reward of the distillation: how well the decoded rollout is in sync with its sound, by a sync
-expert.
-"""
+"""The reward of the distillation: how well the decoded rollout is in sync with its sound, by a sync expert."""
 
 from __future__ import annotations
 

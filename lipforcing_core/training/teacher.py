@@ -98,7 +98,7 @@ def flow_loss(
     text_BLD = torch.where(without_text.view(-1, 1, 1), prompts.negative_text_BLD, prompts.text_BLD)
     batch = batch.silenced(without_audio)
     x_t = add_noise(x0, noise, t_B)
-    with compute_precision(settings):
+    with compute_precision(settings, x_t.device):
         velocity = model(x_t, t_B, model.encode_conditions(batch.conditions(text_BLD)))
     error = (velocity.float() - (noise - x0)).square()
     weight_B = torch.ones_like(t_B)

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from lipforcing_core.errors import IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.weights.formats import StoredTensor, read_header
+from lipforcing_core.weights.formats import StoredTensor, read_header, shown
 
 INDEX_SUFFIX = ".safetensors.index.json"
 
@@ -90,10 +90,15 @@ def _shards(path: Path) -> list[Path]:
     if not path.name.endswith(INDEX_SUFFIX):
         return [path]
     try:
-        names = sorted({str(name) for name in json.loads(path.read_text())["weight_map"].values()})
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise IncompatibleCheckpointError(f"{path}: not an index of safetensors shards ({error})") from error
-    shards = [path.parent / Path(name).name for name in names]
+        index = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise IncompatibleCheckpointError(f"{path}: not an index of safetensors shards, nor JSON") from error
+    files = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(files, dict) or not all(isinstance(name, str) for name in files.values()):
+        raise IncompatibleCheckpointError(
+            f"{path}: not an index of safetensors shards (it has no weight_map of names to files)"
+        )
+    shards = [path.parent / Path(name).name for name in sorted(set(files.values()))]
     for shard in shards:
         if not shard.is_file():
             raise MissingWeightsError(f"{shard} does not exist, and {path.name} lists it")
@@ -112,14 +117,17 @@ def _below_root(whole: Mapping[str, Any], root: str | None, file: Path) -> dict[
     foreign = sorted(name for name, value in content.items() if not isinstance(value, StoredTensor))
     if foreign:
         raise IncompatibleCheckpointError(
-            f"{file}: {foreign[0]} is not a tensor ({_inside(content)}){_roots_in_words(whole, file)}"
+            f"{file}: {shown(foreign[0])} is not a tensor ({_inside(content)}){_roots_in_words(whole, file)}"
         )
+    for name in content:
+        if shown(name) != name:
+            raise IncompatibleCheckpointError(f"{file}: {shown(name)} cannot be the name of a tensor")
     return dict(content)
 
 
 def _roots_in_words(whole: Mapping[str, Any], file: Path) -> str:
     """Where in the file tensors lie, the place of most first, and how to name it; empty where there are none."""
-    found = sorted(_roots(whole).items(), key=lambda item: -item[1])
+    found = sorted(((shown(root), count) for root, count in _roots(whole).items()), key=lambda item: -item[1])
     if not found:
         return ""
     first, _ = found[0]
@@ -146,4 +154,8 @@ def _roots(content: Mapping[str, Any], path: str = "") -> dict[str, int]:
 
 def _inside(content: Mapping[str, Any]) -> str:
     names = sorted(content)
-    return "it holds " + ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return (
+        "it holds "
+        + ", ".join(shown(name) for name in names[:3])
+        + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    )

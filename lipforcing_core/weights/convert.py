@@ -6,10 +6,16 @@ the result are known from headers alone, so here the header is written first and
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import functools
 import math
+import os
+import re
 import shutil
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,16 +24,21 @@ from torch import Tensor
 
 from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.models.config import channel_layouts
-from lipforcing_core.models.lora import adapter_layers, first_unadapted, grow_patch_embedding, target_layers
-from lipforcing_core.products import atomic_path
+from lipforcing_core.models.lora import (
+    adapter_layers,
+    check_alpha,
+    first_unadapted,
+    grow_patch_embedding,
+    target_layers,
+)
+from lipforcing_core.products import ByteProgress, atomic_path
 from lipforcing_core.weights.checkpoint import Checkpoint
 from lipforcing_core.weights.formats import StoredTensor, safetensors_header
 from lipforcing_core.weights.load import Fit
 from lipforcing_core.weights.networks import Wanted
 
 _PATCH = "patch_embedding.weight"
-
-Progress = Callable[[int, int], None]
+_ABANDONED_AFTER_S = 10  # that nobody writes to a file and nobody locks it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +91,10 @@ def plan_merge(
     layers of the base that ``models.lora.LORA_TARGETS`` names.
 
     Raises ``IncompatibleCheckpointError`` for a base that is adapted, and naming the first adapter tensor that is
-    missing, has no partner, no place in the base, or a shape that does not fit; ``BadInputError`` for a number of input
-    channels that no model here has, or fewer than there are.
+    missing, has no partner, no place in the base, or a shape that does not fit; ``BadInputError`` for an alpha that is
+    out of range, and for a number of input channels that no model here has, or fewer than there are.
     """
+    check_alpha(alpha)
     if adapter_layers(base.tensors):
         raise IncompatibleCheckpointError(f"{base.label}: holds lora_A and lora_B tensors, so it is no base")
     plan = plan_copy(base, dtype=dtype)
@@ -119,10 +131,12 @@ def plan_merge(
     return plan
 
 
-def write_plan(plan: Mapping[str, Planned], output: Path, *, on_progress: Progress | None = None) -> None:
+def write_plan(plan: Mapping[str, Planned], output: Path, *, on_progress: ByteProgress | None = None) -> None:
     """Write planned tensors to a ``.safetensors`` file; memory holds one of them at a time.
 
-    The file appears when it is complete. Raises ``BadInputError`` for another suffix or a disk that is too small.
+    The file appears when it is complete; what killed runs left of it is removed. Raises ``BadInputError`` for another
+    suffix or a disk that is too small, and ``IncompatibleCheckpointError`` naming the first tensor with a value that
+    is finite in its file and not as it would be written.
     """
     if output.suffix != ".safetensors":
         raise BadInputError(f"{output}: the name of the output must end in .safetensors")
@@ -133,27 +147,73 @@ def write_plan(plan: Mapping[str, Planned], output: Path, *, on_progress: Progre
     header = safetensors_header({name: (tensor.dtype, tensor.shape) for name, tensor in ordered.items()})
     total = sum(tensor.nbytes for tensor in ordered.values())
     output.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(output)
     free = shutil.disk_usage(output.parent).free
     if len(header) + total > free:
         raise BadInputError(
             f"{output} needs {total / 1e9:.1f} GB and {output.parent} has {free / 1e9:.1f} GB free"
         )
     done = 0
-    with atomic_path(output) as temporary, open(temporary, "wb") as stream:
-        stream.write(header)
-        for name, tensor in ordered.items():
-            values = tensor.read().contiguous()
-            assert (values.dtype, tuple(values.shape)) == (tensor.dtype, tensor.shape), name
-            stream.write(values.reshape(-1).view(torch.uint8).numpy().data)
-            done += tensor.nbytes
-            if on_progress is not None:
-                on_progress(done, total)
+    try:
+        with atomic_path(output) as temporary, open(temporary, "wb") as stream:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            stream.write(header)
+            for name, tensor in ordered.items():
+                values = tensor.read().contiguous()
+                assert (values.dtype, tuple(values.shape)) == (tensor.dtype, tensor.shape), name
+                stream.write(values.reshape(-1).view(torch.uint8).numpy().data)
+                done += tensor.nbytes
+                if on_progress is not None:
+                    on_progress(done, total)
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        raise BadInputError(
+            f"{output} needs {total / 1e9:.1f} GB, and no file may be that large there"
+        ) from error
+
+
+def _remove_abandoned(output: Path) -> None:
+    """Remove temporary files of ``output`` whose writer was killed: a writer that lives holds a lock on its own."""
+    stem, suffix = re.escape(output.stem), re.escape(output.suffix)
+    ours = re.compile(rf"\.{stem}\.[0-9a-f]{{8}}\.tmp{suffix}")  # as atomic_path calls them
+    for path in output.parent.iterdir():
+        if ours.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+            with suppress(OSError), open(path, "rb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if time.time() - os.fstat(stream.fileno()).st_mtime > _ABANDONED_AFTER_S:
+                    path.unlink()
 
 
 def _copied(checkpoint: Checkpoint, name: str, dtype: torch.dtype | None) -> Planned:
     stored = checkpoint.tensors[name]
     kept = dtype if dtype is not None and stored.dtype.is_floating_point else stored.dtype
-    return Planned(dtype=kept, shape=stored.shape, read=lambda: checkpoint.value(name).to(kept))
+    return Planned(
+        dtype=kept,
+        shape=stored.shape,
+        read=lambda: _cast(checkpoint.value(name), kept, f"{stored.file}: {name}"),
+    )
+
+
+def _cast(value: Tensor, dtype: torch.dtype, label: str) -> Tensor:
+    cast = value.to(dtype)
+    if cast.dtype != value.dtype:
+        _check_finite(cast, value, label)
+    return cast
+
+
+def _check_finite(new: Tensor, old: Tensor, label: str) -> None:
+    """Raise ``IncompatibleCheckpointError`` where ``new`` holds inf or NaN and ``old`` a number."""
+    if min(new.dtype.itemsize, old.dtype.itemsize) == 1:  # torch does not compare float8
+        new, old = new.float(), old.float()
+    if not new.numel() or all(math.isfinite(end) for end in new.aminmax()):
+        return
+    lost = old.isfinite() & ~new.isfinite()
+    if lost.any():
+        raise IncompatibleCheckpointError(
+            f"{label} holds {old[lost][0].item():g}, too large for the type to be written: choose a wider --dtype"
+        )
 
 
 def _fitted(fit: Fit, name: str, planned: Planned, shape: tuple[int, ...]) -> Tensor:
@@ -202,7 +262,7 @@ def _check_layer(base: Checkpoint, adapter: Checkpoint, layer: str) -> None:
             f"{adapter.label}: {names[0]} has no {layer}.weight in {base.label}"
         )
     a, b = (adapter.tensors[name].shape for name in names)
-    fits = len(weight.shape) == len(a) == len(b) == 2 and (b[0], a[1]) == weight.shape and a[0] == b[1]
+    fits = len(weight.shape) == len(a) == len(b) == 2 and (b[0], a[1]) == weight.shape and a[0] == b[1] > 0
     if not fits:
         raise IncompatibleCheckpointError(
             f"{adapter.label}: {layer}: lora_A {list(a)} and lora_B {list(b)} do not fit a weight {list(weight.shape)}"
@@ -222,4 +282,5 @@ def _check_replacement(name: str, own: StoredTensor, new: StoredTensor) -> None:
 def _merged(base: Checkpoint, adapter: Checkpoint, layer: str, alpha: float, dtype: torch.dtype) -> Tensor:
     a = adapter.value(f"{layer}.lora_A.weight").float()
     b = adapter.value(f"{layer}.lora_B.weight").float()
-    return base.value(f"{layer}.weight").float().add_(b @ a, alpha=alpha / a.shape[0]).to(dtype)
+    merged = base.value(f"{layer}.weight").float().add_(b @ a, alpha=alpha / a.shape[0])
+    return _cast(merged, dtype, f"{base.label} with {adapter.label}: {layer}.weight")

@@ -1,6 +1,7 @@
 """Downloads that resume: a file appears under its name only when its size and hash are right.
 
-Of a file without a public hash the header must at least be whole: it names all tensors and fits the size.
+Of a file without a public hash the header must at least be whole: it names all tensors and fits the size. JSON and the
+mouth mask must be readable.
 
 Bytes go to ``FILE.part``. Beside it, ``FILE.part.json`` notes the address and what the server calls this version of
 the file (ETag or date); a later attempt asks for the rest on the condition that it is still that version
@@ -12,23 +13,27 @@ from __future__ import annotations
 import errno
 import fcntl
 import http.client
-import json
+import lzma
 import shutil
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.products import atomic_path, read_json, write_json
+from lipforcing_core.errors import (
+    BadInputError,
+    IncompatibleCheckpointError,
+    LipForcingError,
+    MissingWeightsError,
+)
+from lipforcing_core.products import ByteProgress, atomic_path, read_json, write_json
 from lipforcing_core.weights.formats import read_header
 from lipforcing_core.weights.registry import WeightFile, WeightSpec
-
-Progress = Callable[[int, int], None]
-"""Called with (bytes done, bytes in all); the latter is 0 while the server has not said it."""
 
 HUB = "https://huggingface.co"
 
@@ -38,6 +43,7 @@ _FIRST_ATTEMPTS = 3  # while nothing has come: without a network the answer shou
 _ATTEMPTS = 6  # since the last byte
 _LONGEST_PAUSE_S = 30.0
 _DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EFBIG}
+_UNREADABLE_ZIP = (RuntimeError, ValueError, EOFError, zlib.error, lzma.LZMAError)
 _RETRIED_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -46,29 +52,35 @@ def fetch_weights(
     weights_dir: Path,
     *,
     mirror: str | None = None,
-    on_progress: Progress | None = None,
+    on_progress: ByteProgress | None = None,
     pause: Callable[[float], None] = time.sleep,
 ) -> list[Path]:
     """Download the files of a checkpoint that are not here yet, and check size and hash; returns all paths.
 
-    ``mirror`` replaces ``https://huggingface.co`` in addresses. ``pause(seconds)`` waits between attempts. Raises
-    ``MissingWeightsError`` if a file has no direct address or cannot be reached, ``IncompatibleCheckpointError`` for
-    content that is not what is registered, ``BadInputError`` if the disk is too small or the download is under way in
-    another process. Whatever is raised, no file stands under its name that was not checked.
+    ``mirror`` replaces ``https://huggingface.co`` in addresses. ``on_progress`` follows each file; bytes in all are 0
+    while the server has not said them. ``pause(seconds)`` waits between attempts. The archive of a pack is used, and
+    stays, where it lies beside the files already; one that is downloaded is removed. A file that has no direct address
+    and is not needed is left out. Raises ``MissingWeightsError`` if a needed one has no address or a file cannot be
+    reached, ``IncompatibleCheckpointError`` for content that is not what is registered, ``BadInputError`` if the disk
+    is too small or the download is under way in another process. Whatever is raised, no file stands under its name
+    that was not checked.
     """
-    missing = [file for file in spec.files if not (weights_dir / file.path).is_file()]
-    if not missing:
-        return spec.paths(weights_dir)
     require_address(spec, weights_dir)
-    if spec.archive is not None:
+    missing = [
+        file for file in spec.files if (spec.archive or file.url) and not (weights_dir / file.path).is_file()
+    ]
+    if missing and spec.archive is not None:
         archive = spec.path(weights_dir).parent / Path(spec.archive).name
-        pack = WeightFile(path=archive.name, url=spec.archive, tensors=False)
-        fetch_file(pack, archive, on_progress=on_progress, pause=pause)
+        own = archive.is_file()
+        if not own:
+            pack = WeightFile(path=archive.name, url=spec.archive, tensors=False)
+            fetch_file(pack, archive, on_progress=on_progress, pause=pause)
         try:
             for file in missing:
-                _extract(archive, file, weights_dir / file.path)
+                _extract(archive, file, weights_dir / file.path, origin=str(archive) if own else spec.archive)
         finally:
-            archive.unlink()
+            if not own:
+                archive.unlink()
         return spec.paths(weights_dir)
     for file in missing:
         fetch_file(file, weights_dir / file.path, mirror=mirror, on_progress=on_progress, pause=pause)
@@ -86,7 +98,7 @@ def fetch_file(
     target: Path,
     *,
     mirror: str | None = None,
-    on_progress: Progress | None = None,
+    on_progress: ByteProgress | None = None,
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
     """Download ``file`` to ``target``, from where an interrupted download stopped; errors as ``fetch_weights``."""
@@ -94,10 +106,12 @@ def fetch_file(
     url = file.url
     if mirror and url.startswith(f"{HUB}/"):
         url = mirror.rstrip("/") + url.removeprefix(HUB)
-    if not url.startswith(("https://", "http://")):
-        raise BadInputError(f"{url} is no web address")
+    _require_web_address(url)
     target.parent.mkdir(parents=True, exist_ok=True)
     part, note = _part(target), _note(target)
+    for path in (target, part, note):
+        if path.is_dir():
+            raise BadInputError(f"{path} is a folder where a file is to be written: move it away")
     with open(part, "ab") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -112,6 +126,7 @@ def fetch_file(
             raise
         try:
             file.check_content(part)
+            file.check_form(part)
             if file.tensors:
                 read_header(part, suffix=target.suffix)  # without a hash, a login page would pass until here
         except IncompatibleCheckpointError as error:
@@ -126,7 +141,7 @@ def fetch_file(
 
 
 def _download(
-    url: str, stream: BinaryIO, target: Path, on_progress: Progress | None, pause: Callable[[float], None]
+    url: str, stream: BinaryIO, target: Path, on_progress: ByteProgress | None, pause: Callable[[float], None]
 ) -> None:
     """Append to ``stream`` until the file is complete, with new attempts as long as bytes keep coming."""
     attempt, allowed, reached, problem = 0, _FIRST_ATTEMPTS, stream.seek(0, 2), ""
@@ -158,7 +173,7 @@ def _download(
     )
 
 
-def _receive(url: str, stream: BinaryIO, target: Path, on_progress: Progress | None) -> bool:
+def _receive(url: str, stream: BinaryIO, target: Path, on_progress: ByteProgress | None) -> bool:
     """One request for what is missing; whether the file is complete now."""
     done, (version, noted_total) = stream.seek(0, 2), _noted(target, url)
     if (
@@ -169,6 +184,10 @@ def _receive(url: str, stream: BinaryIO, target: Path, on_progress: Progress | N
     headers = {"User-Agent": "lipforcing", "Accept-Encoding": "identity", **resume}
     try:
         response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT_S)
+    except ValueError as error:  # the address asked for is one, see _require_web_address
+        raise http.client.HTTPException(
+            f"the server redirects to what is no web address ({error})"
+        ) from error
     except urllib.error.HTTPError as error:
         if error.code != 416:
             raise
@@ -178,8 +197,8 @@ def _receive(url: str, stream: BinaryIO, target: Path, on_progress: Progress | N
         if response.status != 206 or not _continues(response.headers, done):
             done = 0
             _restart(stream, target)
-        left = response.headers.get("Content-Length")
-        total = done + int(left) if left else 0
+        left = _length(response.headers)
+        total = done + left if left else 0
         _require_space(target, total - done)
         write_json(_note(target), {"url": url, "version": _version(response.headers), "total": total})
         while block := response.read(_BLOCK):
@@ -201,6 +220,14 @@ def _continues(headers: Mapping[str, str], start: int) -> bool:
     return str(headers.get("Content-Range", "")).startswith(f"bytes {start}-")
 
 
+def _length(headers: Mapping[str, str]) -> int | None:
+    """Bytes that follow; None where the server does not say."""
+    said = headers.get("Content-Length")
+    if said and not (said.isascii() and said.isdecimal() and len(said) < 20):
+        raise http.client.HTTPException(f"the server gives no number as Content-Length ({said[:40]!r})")
+    return int(said) if said else None
+
+
 def _version(headers: Mapping[str, str]) -> str | None:
     """A strong ETag, else the date of the file; None where the server gives neither, so that nothing is resumed."""
     etag = headers.get("ETag")
@@ -211,9 +238,25 @@ def _noted(target: Path, url: str) -> tuple[str | None, int]:
     """Version and size of the file whose beginning is in the part; None and 0 where that is not known."""
     try:
         noted = read_json(_note(target))
-        return (noted["version"], noted["total"]) if noted["url"] == url else (None, 0)
-    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
+        version, total = (noted["version"], noted["total"]) if noted["url"] == url else (None, 0)
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None, 0
+    known = isinstance(version, str) and version.isascii() and version.isprintable()
+    return (version, total) if known and isinstance(total, int) else (None, 0)
+
+
+def _require_web_address(url: str) -> None:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        proper = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:  # brackets, or a port that is no number
+        raise BadInputError(f"{url} is no web address ({error})") from error
+    if not proper:
+        raise BadInputError(f"{url} is no web address")
+    if not (url.isascii() and url.isprintable() and " " not in url):
+        raise BadInputError(
+            f"{url} is no web address: spaces and letters beyond ASCII must be written as %20, %C3%BC"
+        )
 
 
 def _require_space(target: Path, needed: int) -> None:
@@ -224,19 +267,34 @@ def _require_space(target: Path, needed: int) -> None:
         )
 
 
-def _extract(archive: Path, file: WeightFile, target: Path) -> None:
-    """Take the member with the file's base name out of a zip."""
+def _extract(archive: Path, file: WeightFile, target: Path, *, origin: str) -> None:
+    """Take the member with the file's base name out of a zip, which errors call ``origin``."""
     try:
         with zipfile.ZipFile(archive) as content:
             members = [name for name in content.namelist() if Path(name).name == target.name]
             if len(members) != 1:
-                raise IncompatibleCheckpointError(f"{archive.name} holds {len(members)} files {target.name}")
+                raise IncompatibleCheckpointError(f"{origin} holds {len(members)} files {target.name}")
             with atomic_path(target) as temporary:
                 with content.open(members[0]) as source, open(temporary, "wb") as out:
                     shutil.copyfileobj(source, out, _BLOCK)
-                file.check_content(temporary)
+                try:
+                    file.check_content(temporary)
+                except IncompatibleCheckpointError as error:
+                    problem = str(error).removeprefix(f"{temporary}: ")
+                    raise IncompatibleCheckpointError(
+                        f"{origin}: {target.name} in it is not the registered file ({problem})"
+                    ) from error
     except zipfile.BadZipFile as error:
-        raise IncompatibleCheckpointError(f"{archive.name} is no zip archive ({error})") from error
+        raise IncompatibleCheckpointError(
+            f"{origin} is no zip archive, or a damaged one ({error})"
+        ) from error
+    except LipForcingError:
+        raise
+    except _UNREADABLE_ZIP as error:  # an unknown or broken compression, a password
+        problem = str(error).replace(str(archive), archive.name) or type(error).__name__
+        raise IncompatibleCheckpointError(
+            f"{origin}: {target.name} in it cannot be unpacked ({problem})"
+        ) from error
 
 
 def _part(target: Path) -> Path:

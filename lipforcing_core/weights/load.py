@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lipforcing_core.errors import IncompatibleCheckpointError
 from lipforcing_core.models.state import first_mismatch
+from lipforcing_core.products import ByteProgress
 from lipforcing_core.weights.checkpoint import Checkpoint
 from lipforcing_core.weights.formats import StoredTensor
 
@@ -36,7 +37,7 @@ def load_network(
     fit: Fit | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: ByteProgress | None = None,
 ) -> None:
     """Fill ``network``, built on the meta device or real, strictly from one file or its shards.
 
@@ -47,7 +48,6 @@ def load_network(
     fit: adapts stored tensors whose shape may differ (``models.taehv.trim_time_kernel``); default: none may.
     dtype: type of the floating-point tensors; default: that of the file for tensors on the meta device, their
     own for real ones, which are filled in place. device: where tensors go that were on the meta device.
-    on_progress: called with (bytes done, bytes in all).
 
     Raises ``MissingWeightsError`` if a file is not there, and ``IncompatibleCheckpointError`` naming the file
     and the first key (in the network's naming) that is missing, unexpected or of another shape or kind.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lipforcing_core.models.state import Shaped, first_mismatch
 from lipforcing_core.presets import load_preset, preset_names
+from lipforcing_core.products import ByteProgress
 from lipforcing_core.weights.checkpoint import Checkpoint
 from lipforcing_core.weights.keymaps import find_key_map
 from lipforcing_core.weights.load import Fit, KeyMap, load_network, match_names
@@ -64,7 +65,7 @@ def fill_registered(
     *,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: ByteProgress | None = None,
 ) -> None:
     """Fill ``network``, built on the meta device, from the files of the registered checkpoint ``name``.
 

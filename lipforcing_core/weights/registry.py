@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.products import file_sha256
+from lipforcing_core.products import file_sha256, read_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,29 @@ class WeightFile:
                 raise IncompatibleCheckpointError(
                     f"{path}: sha256 is {digest}, expected {self.expected_hash}"
                 )
+
+    def check_form(self, path: Path) -> bool:
+        """Whether a file without tensors is of a kind that can be read here: JSON, or the mouth mask.
+
+        Raises ``IncompatibleCheckpointError`` if it should be and cannot: a login page is neither. ``path`` need not
+        bear the file's name yet.
+        """
+        suffix = Path(self.path).suffix
+        if self.tensors or suffix not in (".json", ".png"):
+            return False
+        try:
+            if suffix == ".json":
+                readable = isinstance(read_json(path), dict)
+            else:
+                from lipforcing_core.faces.mask import load_mask_source
+
+                readable = load_mask_source(path) is not None
+        except (ValueError, RecursionError):
+            readable = False
+        if not readable:
+            what = "a JSON object" if suffix == ".json" else "a 256 x 256 mask of black and white"
+            raise IncompatibleCheckpointError(f"{path}: is not {what}")
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,30 +207,34 @@ def given_weight(name: str, given: Path | None, *, instead: str | None = None) -
 def require_weights(name: str, weights_dir: Path) -> list[Path]:
     """Where all files of a checkpoint are; raises ``MissingWeightsError`` with how to get it if a needed one is not."""
     spec = find_weight(name)
-    for path in spec.missing(weights_dir):
-        raise MissingWeightsError(
-            f"{spec.name} is needed ({spec.used_by}) and {path} does not exist: {spec.how_to_get(weights_dir)}"
-        )
+    if missing := spec.missing(weights_dir):
+        raise MissingWeightsError(_one_missing(spec, missing[0], weights_dir))
     return spec.paths(weights_dir)
 
 
-def require_all_weights(names: Iterable[str], weights_dir: Path | None) -> Path:
-    """``weights_dir``, with all needed files of these checkpoints in it.
+def require_all_weights(names: Iterable[str], weights_dir: Path | None) -> None:
+    """Raise one ``MissingWeightsError`` for all needed files of these checkpoints that are not in the folder.
 
-    Raises one ``MissingWeightsError`` for all that is missing. Of one checkpoint it says what ``require_weights`` does.
-    Of several it names each with its missing files, size and licence, the one command that fetches them, and where a
-    person gets those that the command cannot fetch.
+    Of one checkpoint it says what ``require_weights`` does. Of several it names each with its missing files, size and
+    licence, the one command that fetches them, and where a person gets those that the command cannot fetch. A folder
+    must be given only where there are names.
     """
-    specs = [find_weight(name) for name in names]
+    specs = [find_weight(name) for name in dict.fromkeys(names)]
+    if not specs:
+        return
     if weights_dir is None:
         needed = ", ".join(spec.name for spec in specs)
         raise MissingWeightsError(f"{needed} must be downloaded, and no weights folder was given")
     missing = {spec: paths for spec in specs if (paths := spec.missing(weights_dir))}
     if len(missing) == 1:
-        require_weights(next(iter(missing)).name, weights_dir)
+        ((spec, (path, *_)),) = missing.items()
+        raise MissingWeightsError(_one_missing(spec, path, weights_dir))
     if missing:
         raise MissingWeightsError(_all_missing(missing, weights_dir))
-    return weights_dir
+
+
+def _one_missing(spec: WeightSpec, path: Path, weights_dir: Path) -> str:
+    return f"{spec.name} is needed ({spec.used_by}) and {path} does not exist: {spec.how_to_get(weights_dir)}"
 
 
 def _all_missing(missing: dict[WeightSpec, list[Path]], weights_dir: Path) -> str:

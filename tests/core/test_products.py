@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from lipforcing_core.products import StepStore, atomic_path, content_key, file_sha256, read_json, write_json
+from lipforcing_core import products
+from lipforcing_core.products import (
+    StepStore,
+    atomic_path,
+    content_key,
+    file_sha256,
+    read_json,
+    sha256_once,
+    write_json,
+)
 
 
 @dataclass(frozen=True)
@@ -121,6 +130,37 @@ def test_a_resumable_step_gets_its_folder_back(tmp_path: Path) -> None:
 def test_file_hash_is_sha256(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"abc")
     assert file_sha256(tmp_path / "f").startswith("ba7816bf8f01cfea")
+
+
+def test_the_progress_of_a_hash_ends_with_the_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_BLOCK", 2)
+    (tmp_path / "f").write_bytes(b"abc")
+    seen: list[tuple[int, int]] = []
+    assert file_sha256(tmp_path / "f", lambda *done: seen.append(done)).startswith("ba7816bf8f01cfea")
+    assert seen == [(2, 3), (3, 3)]
+
+
+def test_a_process_hashes_a_file_once_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, read = tmp_path / "a.pth", []
+    file.write_bytes(b"weights" * 1000)
+    monkeypatch.setattr(products, "file_sha256", lambda path, _: read.append(path) or file_sha256(path))
+    first = sha256_once(file)
+    assert first == sha256_once(file) == file_sha256(file)
+    assert read == [file]
+    assert list(tmp_path.iterdir()) == [file]
+    kept = file.stat()
+    file.write_bytes(b"WEIGHTS" * 1000)
+    os.utime(file, ns=(kept.st_mtime_ns, kept.st_mtime_ns))
+    assert sha256_once(file) == file_sha256(file) != first
+    replaced = tmp_path / "b.pth"
+    replaced.write_bytes(b"another" * 1000)
+    replaced.replace(file)
+    assert sha256_once(file) == file_sha256(file)
+    assert len(read) == 3
+    with pytest.raises(FileNotFoundError):
+        sha256_once(tmp_path / "none.pth")
 
 
 def test_what_killed_attempts_were_writing_is_no_product(tmp_path: Path) -> None:

@@ -71,6 +71,17 @@ def test_a_missing_file_is_asked_for_by_its_key(chosen: dict[str, str], key: str
             require_backends(CurationSettings(**chosen, **given))
 
 
+def test_all_missing_files_are_asked_for_at_once(tmp_path: Path) -> None:
+    settings = CurationSettings(detector="buffalo_l", sync_expert="syncnet-v2", quality="hyperiqa")
+    for looked_for in (None, "insightface-buffalo-l is needed"):
+        with pytest.raises(MissingWeightsError, match=r"^3 files are needed and not here") as caught:
+            require_backends(settings, detector_missing=looked_for)
+        for word in ("insightface-buffalo-l", "sync_weights", "syncnet-v2", "quality_weights", "hyperiqa"):
+            assert word in str(caught.value)
+    with pytest.raises(MissingWeightsError, match="insightface-buffalo-l: no model file was given"):
+        require_backends(CurationSettings(detector="buffalo_l"))
+
+
 def test_missing_settings_file(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="no such settings file"):
         CurationSettings.from_toml(tmp_path / "a.toml")

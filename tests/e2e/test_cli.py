@@ -93,6 +93,10 @@ def test_core_knows_no_orchestration_and_no_database() -> None:
             [*GENERATE, "--model", "lipforcing-14b"],
             "weights fetch lipforcing-14b latentsync-mask wan2.1-vae taew2.1 wav2vec2",
         ),
+        (
+            [*GENERATE, "--model", "lipforcing-14b", "--detector", "buffalo_l"],
+            "umt5-xxl insightface-buffalo-l --accept-licence`",
+        ),
         ([*GENERATE, "--model", "lipforcing-13b"], "nor a released student (known: lipforcing-14b)"),
         ([*GENERATE, "--model", "docs"], "docs is not a model bundle"),
         (["sql", "select 1"], "there is no warehouse at"),
@@ -108,7 +112,7 @@ def test_core_knows_no_orchestration_and_no_database() -> None:
         ),
         (
             ["weights", "export", "wan2.1-t2v-1.3b", "omniavatar-1.3b", "-o", "o.safetensors"],
-            "does not exist",
+            "weights fetch wan2.1-t2v-1.3b omniavatar-1.3b`",
         ),
         (["train", "teacher", "manifest.parquet", "-o", "out", "--preset", "huge"], "nano"),
         (["train", "teacher", "manifest.parquet", "-o", "out", "--preset", "14b"], "downloaded weights"),
@@ -162,6 +166,21 @@ def test_a_missing_sync_expert_is_said_before_anything_is_encoded(tmp_path: Path
     assert done.returncode == 3
     assert "backends.sync = 'syncnet-v2' in preset nano: syncnet-v2 is needed" in done.stderr
     assert str(tmp_path / "weights" / "sync") in done.stderr
+
+
+def test_all_files_that_curation_misses_are_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"not looked into")
+    settings = tmp_path / "settings.toml"
+    settings.write_text('[curation]\nsync_expert = "syncnet-v2"\n')
+    options = ["--detector", "buffalo_l", "--settings", str(settings)]
+    done = lipforcing(tmp_path / "workspace", "curate", str(tmp_path / "a.mp4"), *options)
+    assert done.returncode == 3
+    for words in (
+        "2 files are needed",
+        "det_10g.onnx does not exist",
+        "sync_weights in the [curation] table",
+    ):
+        assert words in done.stderr
 
 
 def test_malformed_settings_name_the_file(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import torch
 
 from lipforcing_core.diffusion.samplers import few_step_chunk
 from lipforcing_core.errors import BadInputError
-from lipforcing_core.models.causal import CausalStudent, WindowConfig
+from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.conditions import Conditions, pad_text
 from lipforcing_core.models.config import DiTConfig
 from lipforcing_core.models.rope import RotaryTables, rotary_tables, rotate, rotate_real
 from lipforcing_core.models.wan import WanTransformer
+from lipforcing_core.models.window import WindowConfig
 from tests.models.tiny import HEIGHT, WIDTH, random_conditions, random_latents, tiny_config, tiny_student
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from lipforcing_core.models.causal import CausalStudent, WindowConfig
+from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.conditions import Conditions
 from lipforcing_core.models.config import DiTConfig
+from lipforcing_core.models.window import WindowConfig
 
 HEIGHT, WIDTH = 4, 6
 

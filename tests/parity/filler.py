@@ -1,5 +1,4 @@
-"""The golden vectors of the reference implementations: loading them, and the deterministic weights behind
-them.
+"""The golden vectors of the reference implementations: loading them, and the deterministic weights behind them.
 
 No weights are stored. Each is computed from its checkpoint name by the rule in the README next to the
 vectors, so any implementation can be given the same network.

@@ -12,10 +12,16 @@ import torch
 from torch import Tensor
 
 from lipforcing_core.diffusion.schedule import add_noise, x0_from_velocity
-from lipforcing_core.models.causal import CausalStudent, WindowConfig
+from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.conditions import Conditions, EncodedConditions
 from lipforcing_core.models.kv_cache import KVCache
-from lipforcing_core.models.window import RolloutPositions, plan_groups, plan_mask, position_of_latents
+from lipforcing_core.models.window import (
+    RolloutPositions,
+    WindowConfig,
+    plan_groups,
+    plan_mask,
+    position_of_latents,
+)
 from tests.parity.filler import Vectors, assert_close, fill_module, load_vectors
 from tests.parity.test_omniavatar import dit_config, keep_mask
 

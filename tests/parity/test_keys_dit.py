@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from lipforcing_core.models.causal import CausalStudent, WindowConfig
+from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.config import DiTConfig
 from lipforcing_core.models.lora import adapter_state_dict, inject_lora, lora_layers
 from lipforcing_core.models.wan import WanTransformer
+from lipforcing_core.models.window import WindowConfig
 
 SIZES = {
     "1.3B": {"dim": 1536, "ffn_dim": 8960, "num_heads": 12, "num_layers": 30},

@@ -141,7 +141,8 @@ def test_presets_load_without_torch() -> None:
     import sys
 
     code = (
-        "import sys; import lipforcing_core.presets as p; p.load_preset('14b'); print('torch' in sys.modules)"
+        "import sys; import lipforcing_core.presets as p; preset = p.load_preset('14b'); "
+        "preset.window.config(); preset.model.config(); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

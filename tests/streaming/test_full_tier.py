@@ -161,6 +161,18 @@ def test_a_foreign_file_is_refused(weights: Path) -> None:
         load_official(STUDENT, weights_dir=weights)
 
 
+def test_a_mask_that_is_none_is_said_before_the_large_files_are_read(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_early(*_: object) -> str:
+        raise AssertionError("28 GB were read first")
+
+    monkeypatch.setattr("lipforcing_core.streaming.bundle.remembered_sha256", too_early)
+    registry.find_weight("latentsync-mask").path(weights).write_bytes(b"not a png")
+    with pytest.raises(BadInputError, match="is not a 256 x 256 mask"):
+        load_official(STUDENT, weights_dir=weights)
+
+
 def test_the_prompt_is_encoded_once(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     preset = tiny_preset()
     computed = backends.load_prompts(preset, weights)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lipforcing_core import products
 from lipforcing_core.errors import BadInputError, MediaError
 from lipforcing_core.media.decode import read_audio, read_frames
 from lipforcing_core.media.probe import probe
@@ -19,7 +20,6 @@ from lipforcing_core.streaming.bundle import Bundle
 from lipforcing_core.streaming.clock import ChunkClock
 from lipforcing_core.streaming.generate import GenerationReport, generate_video
 from lipforcing_core.streaming.generators import ChunkInput, load_generator
-from lipforcing_core.weights import digest
 from tasks.generation import VERSION, GenerationJob, generate_step
 from tests.streaming.helpers import FixedFace, texture, write_speech, write_video
 
@@ -147,7 +147,7 @@ def test_steps_hash_a_file_once(
 ) -> None:
     """Sources, models and detectors that many jobs share are read once; a file that changed is read again."""
     read: list[Path] = []
-    monkeypatch.setattr(digest, "file_sha256", lambda path: read.append(path) or file_sha256(path))
+    monkeypatch.setattr(products, "file_sha256", lambda path, _: read.append(path) or file_sha256(path))
     monkeypatch.setattr("lipforcing_core.faces.detect.load_detector", lambda *_: FixedFace())
     video, audio = write_video(tmp_path / "v.mp4", texture(9)), write_speech(tmp_path / "a.wav", 0.2)
     bundle = shutil.copytree(student_folder, tmp_path / "bundle")

@@ -1,13 +1,13 @@
-"""Every stage: a run that is killed and continued gives the bits of an undisturbed one, and the losses are those of
-the method.
-"""
+"""Every stage: a killed run that is continued gives the bits of an undisturbed one; losses are those of the method."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,10 +21,11 @@ from lipforcing_core.models.conditions import EncodedConditions
 from lipforcing_core.models.kv_cache import KVCache
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets import Preset
+from lipforcing_core.training import diffusion_forcing, distill
 from lipforcing_core.training.checkpoint import step_generator
 from lipforcing_core.training.common import Prompts, save_model, weigh_mouth
-from lipforcing_core.training.dataset import LatentWindows
-from lipforcing_core.training.diffusion_forcing import draw_chunk_levels, pretrain_student
+from lipforcing_core.training.dataset import Batch, LatentWindows
+from lipforcing_core.training.diffusion_forcing import draw_chunk_levels, forcing_loss, pretrain_student
 from lipforcing_core.training.distill import (
     Networks,
     critic_loss,
@@ -32,7 +33,13 @@ from lipforcing_core.training.distill import (
     guided_prediction,
     matching_loss,
 )
-from lipforcing_core.training.loop import StageResult, StepMetrics, learning_rate_factor, read_metrics
+from lipforcing_core.training.loop import (
+    StageResult,
+    StepMetrics,
+    compute_precision,
+    learning_rate_factor,
+    read_metrics,
+)
 from lipforcing_core.training.reward import SyncReward, reward_loss
 from lipforcing_core.training.rollout import roll_out
 from lipforcing_core.training.teacher import flow_loss, train_base, train_lora
@@ -173,6 +180,63 @@ def test_gaussian_timestep_weights_are_those_of_the_schedule(
     assert losses[1].item() == pytest.approx(losses[0].item() * weight.item(), rel=1e-6)
 
 
+@pytest.mark.parametrize("device", ["cpu", "xpu"])
+def test_mixed_precision_is_that_of_the_device(preset: Preset, device: str) -> None:
+    """(Autocast of xpu can be entered without such a device; that of cuda cannot.)"""
+    full, mixed = (preset.lora.model_copy(update={"precision": name}) for name in ("fp32", "bf16"))
+    with compute_precision(mixed, torch.device(device, 0)):
+        assert torch.is_autocast_enabled(device)
+        assert torch.get_autocast_dtype(device) == torch.bfloat16
+        assert torch.is_autocast_enabled("cpu") == (device == "cpu")
+    with compute_precision(full, torch.device(device)):
+        assert not torch.is_autocast_enabled(device)
+
+
+@pytest.mark.gpu
+def test_mixed_precision_on_a_gpu_computes_in_bfloat16(preset: Preset) -> None:
+    x = torch.ones(2, 2, device="cuda")
+    with compute_precision(preset.lora.model_copy(update={"precision": "bf16"}), x.device):
+        assert (x @ x).dtype == torch.bfloat16
+
+
+def test_losses_take_the_precision_of_the_device_of_their_batch(
+    preset: Preset, data: LatentWindows, prompts: Prompts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The meta device stands for a GPU; no network is called, since entering autocast ends each loss here."""
+
+    class Entered(Exception):
+        pass
+
+    def autocast(device_type: str, **_: object) -> None:
+        raise Entered(device_type)
+
+    monkeypatch.setattr(torch, "autocast", autocast)
+    monkeypatch.setattr(diffusion_forcing, "draw_chunk_levels", lambda size, num, *_: torch.zeros(size, num))
+    values = preset.model_dump()
+    for settings in (values["lora"], values["diffusion_forcing"], values["distill"]["student"]):
+        settings["precision"] = "bf16"
+    preset = Preset.model_validate(values)
+    batch, prompts = _on_meta(data.batch(2, seed=0, step=0)), _on_meta(prompts)
+    none: Any = None
+    networks = Networks(student=none, critic=none, teacher=none)
+    generator, x_t = torch.Generator(), batch.latents_BCTHW
+    losses = [
+        lambda: flow_loss(none, batch, prompts, preset, preset.lora, generator),
+        lambda: forcing_loss(none, batch, prompts, preset, preset.diffusion_forcing, generator),
+        lambda: critic_loss(networks, batch, prompts, preset, generator),
+        lambda: matching_loss(networks, batch, prompts, preset, generator),
+        lambda: guided_prediction(none, x_t, none, batch, prompts, preset),
+        lambda: distill._predict(none, x_t, none, batch, prompts, preset),
+    ]
+    for loss in losses:
+        with torch.device("meta"), pytest.raises(Entered, match="meta"):
+            loss()
+
+
+def _on_meta(values: Batch | Prompts) -> Any:
+    return replace(values, **{field.name: getattr(values, field.name).to("meta") for field in fields(values)})
+
+
 def test_learning_rate_warms_up_and_falls(preset: Preset) -> None:
     settings = preset.diffusion_forcing.model_copy(
         update={"steps": 110, "warmup_steps": 10, "lr_schedule": "cosine"}
@@ -250,8 +314,6 @@ def test_matching_gradient_is_the_published_one(
     preset: Preset, data: LatentWindows, prompts: Prompts, networks: Networks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """dL/dX = (critic - teacher) / (n numel), n = mean|X - teacher| per sample (golden value, method I)."""
-    import lipforcing_core.training.distill as distill
-
     rollout = torch.randn(2, 16, 6, 8, 8, generator=torch.Generator().manual_seed(0), requires_grad=True)
     fake, real = rollout.detach() * 0.5 + 1, rollout.detach() * 0.9
     monkeypatch.setattr(distill, "roll_out", lambda *args, **kwargs: rollout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,12 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
 from flows import cli
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, LipForcingError
+from lipforcing_core.errors import (
+    BadInputError,
+    IncompatibleCheckpointError,
+    LipForcingError,
+    MissingWeightsError,
+)
 from lipforcing_core.weights.convert import plan_merge
 from lipforcing_core.weights.networks import preset_fit
 from lipforcing_core.weights.registry import all_weights, find_weight
@@ -177,6 +183,59 @@ def test_export(tmp_path: Path) -> None:
         weights(tmp_path, "export", paths[0], paths[2], "-o", paths[2], "--root", "a", "--alpha", "2")
     )
     assert "leave out --root" in str(error)
+
+
+@pytest.mark.parametrize(("settings", "added"), [({}, 3.0), ({"use_rslora": True}, 6.0)])
+def test_export_of_a_folder_of_peft(tmp_path: Path, settings: dict[str, bool], added: float) -> None:
+    """B A is 4 everywhere; alpha 3 over rank 4 makes 3 of it, over the root of 4 it makes 6."""
+    adapter, output = tmp_path / "adapter", tmp_path / "out.safetensors"
+    adapter.mkdir()
+    save_file({"l.weight": torch.ones(2, 3)}, tmp_path / "base.safetensors")
+    lora = {"l.lora_A.weight": torch.ones(4, 3), "l.lora_B.weight": torch.ones(2, 4)}
+    named = {f"base_model.model.{name}": value for name, value in lora.items()}
+    save_file(named, adapter / "adapter_model.safetensors")
+    facts = {"peft_type": "LORA", "r": 4, "lora_alpha": 3} | settings
+    (adapter / "adapter_config.json").write_text(json.dumps(facts))
+    arguments = ["export", str(tmp_path / "base.safetensors"), str(adapter), "-o", str(output)]
+    for alpha in ("nan", "inf", "0", "-1"):
+        error = failure(weights(tmp_path, *arguments, "--alpha", alpha))
+        assert isinstance(error, BadInputError)
+        assert "above 0" in str(error)
+    assert not output.exists()
+    result = weights(tmp_path, *arguments)
+    assert result.exit_code == 0, result.exception
+    assert load_file(output)["l.weight"].tolist() == [[1 + added] * 3] * 2
+
+
+def test_export_names_all_that_is_missing_at_once(tmp_path: Path) -> None:
+    error = failure(
+        weights(
+            tmp_path, "export", "wan2.1-t2v-14b", "omniavatar-ls-14b", "-o", str(tmp_path / "o.safetensors")
+        )
+    )
+    assert isinstance(error, MissingWeightsError)
+    assert "`lipforcing weights fetch wan2.1-t2v-14b omniavatar-ls-14b`" in str(error)
+
+
+def test_a_wrong_file_that_was_fetched_now_is_moved_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Right in format, wrong in names: it must not stand in the way of the next attempt. One that was here stays."""
+    path = find_weight("taew2.1").path(tmp_path / "weights")
+
+    def fetched(*_: object, **__: object) -> list[Path]:
+        if not path.exists():
+            write_sparse(path, {"a": [2, 3]})
+        return [path]
+
+    monkeypatch.setattr("lipforcing_core.weights.fetch.fetch_weights", fetched)
+    error = failure(weights(tmp_path, "fetch", "taew2.1"))
+    assert f"what came was moved aside ({path}.wrong)" in str(error)
+    assert [file.name for file in path.parent.iterdir()] == [f"{path.name}.wrong"]
+    fetched()
+    error = failure(weights(tmp_path, "fetch", "taew2.1"))
+    assert "moved aside" not in str(error)
+    assert path.is_file()
 
 
 def test_export_of_an_image_to_video_adapter_says_how_to_grow_it(parity_dir: Path, tmp_path: Path) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lipforcing_core import products
 from lipforcing_core.products import file_sha256
 from lipforcing_core.weights import digest
-from lipforcing_core.weights.digest import remembered_sha256, sha256_once
+from lipforcing_core.weights.digest import remembered_sha256
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_file_is_read_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, int]] = []
-    monkeypatch.setattr(digest, "_BLOCK", 3000)
+    monkeypatch.setattr(products, "_BLOCK", 3000)
     assert remembered_sha256(file, lambda *done: seen.append(done)) == file_sha256(file)
     assert seen == [(3000, 7000), (6000, 7000), (7000, 7000)]
     assert remembered_sha256(file, lambda *done: seen.append(done)) == file_sha256(file)
@@ -54,32 +54,14 @@ def test_a_folder_that_cannot_be_written_to_is_no_obstacle(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(digest, "write_json", refuse)
-    assert remembered_sha256(file) == file_sha256(file)
+    expected = file_sha256(file)
+    assert remembered_sha256(file) == expected
     assert list(file.parent.iterdir()) == [file]
 
-    monkeypatch.setattr(digest, "_sha256", None)
-    assert remembered_sha256(file) == file_sha256(file), "read again"
+    monkeypatch.setattr(products, "file_sha256", None)
+    assert remembered_sha256(file) == expected, "read again"
 
 
-def test_a_process_reads_a_file_once_and_writes_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[Path] = []
-    monkeypatch.setattr(digest, "file_sha256", lambda path: read.append(path) or file_sha256(path))
-    first = sha256_once(file)
-    assert first == sha256_once(file) == file_sha256(file)
-    assert read == [file]
-    assert list(file.parent.iterdir()) == [file]
-    kept = file.stat()
-    file.write_bytes(b"WEIGHTS" * 1000)
-    os.utime(file, ns=(kept.st_mtime_ns, kept.st_mtime_ns))
-    assert sha256_once(file) == file_sha256(file) != first
-    replaced = file.with_name("b.pth")
-    replaced.write_bytes(b"another" * 1000)
-    replaced.replace(file)
-    assert sha256_once(file) == file_sha256(file)
-    assert len(read) == 3
-
-
-@pytest.mark.parametrize("hashed", [remembered_sha256, sha256_once])
-def test_a_missing_file_is_an_error(hashed: Callable[[Path], str], tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        hashed(tmp_path / "none.pth")
+        remembered_sha256(tmp_path / "none.pth")

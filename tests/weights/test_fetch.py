@@ -34,6 +34,8 @@ class Behaviour:
     ignore_range: bool = False
     status: list[int] = field(default_factory=list)  # answers before any content
     asked: list[str | None] = field(default_factory=list)
+    redirect: str | None = None
+    length: str | None = None  # what it says instead of the true one
     address: str = ""
 
 
@@ -48,6 +50,11 @@ def server() -> Iterator[Behaviour]:
             if behaviour.status:
                 self.send_error(behaviour.status.pop(0))
                 return
+            if behaviour.redirect is not None:
+                self.send_response(302)
+                self.send_header("Location", behaviour.redirect)
+                self.end_headers()
+                return
             start = 0
             if wanted and not behaviour.ignore_range and condition == behaviour.etag:
                 start = int(wanted.removeprefix("bytes=").removesuffix("-"))
@@ -57,7 +64,7 @@ def server() -> Iterator[Behaviour]:
                 self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
             if behaviour.etag:
                 self.send_header("ETag", behaviour.etag)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", behaviour.length or str(len(body)))
             self.end_headers()
             with suppress(BrokenPipeError, ConnectionResetError):  # the client may have had enough
                 self.wfile.write(body[: behaviour.cut_after.pop(0)] if behaviour.cut_after else body)
@@ -186,6 +193,75 @@ def test_without_a_hash_the_header_must_be_whole(server: Behaviour, tmp_path: Pa
     assert target.read_bytes() == server.content
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://[bad",
+        "http://",
+        "http://host:port",
+        "ftp://host",
+        "host",
+        "http://127.0.0.1:9/\u00fc",
+        "http://a b",
+    ],
+)
+def test_a_mirror_that_is_no_address(tmp_path: Path, address: str) -> None:
+    file = data_file("net", "https://huggingface.co/x/net")
+    with pytest.raises(BadInputError, match="is no web address"):
+        fetch_file(file, tmp_path / "net", mirror=address, pause=lambda _: None)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("address", ["http://[bad", "file:///etc/passwd", "http://127.0.0.1:9/\u00fc"])
+def test_a_redirect_to_nowhere(server: Behaviour, tmp_path: Path, address: str) -> None:
+    server.redirect = address
+    with pytest.raises(MissingWeightsError, match="cannot get "):
+        get(server, tmp_path / "net")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "9" * 5000])
+def test_a_length_that_is_no_number(server: Behaviour, tmp_path: Path, length: str) -> None:
+    server.length = length
+    with pytest.raises(MissingWeightsError, match="gives no number as Content-Length"):
+        get(server, tmp_path / "net")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "note",
+    [b"\xff\xfe", b"[" * 100_000, b"[]", b'{"url": "URL", "version": ["x"], "total": 9}',
+     b'{"url": "URL", "version": "a\\nb", "total": 9}', b'{"url": "URL", "version": "\\u20ac", "total": 9}'],
+)  # fmt: skip
+def test_a_damaged_note_starts_again(server: Behaviour, tmp_path: Path, note: bytes) -> None:
+    (tmp_path / "net.part").write_bytes(b"some")
+    (tmp_path / "net.part.json").write_bytes(note.replace(b"URL", f"{server.address}/net.pth".encode()))
+    get(server, tmp_path / "net")
+    assert server.asked == [None]
+    assert (tmp_path / "net").read_bytes() == CONTENT
+    assert names(tmp_path) == ["net"]
+
+
+@pytest.mark.parametrize("name", ["net", "net.part", "net.part.json"])
+def test_a_folder_in_the_way_is_told_before_anything_is_asked(
+    server: Behaviour, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(BadInputError, match=f"/{name} is a folder"):
+        get(server, tmp_path / "net")
+    assert server.asked == []
+    assert names(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("name", ["config.json", "mask.png"])
+def test_a_login_page_is_no_json_and_no_mask(server: Behaviour, tmp_path: Path, name: str) -> None:
+    server.content = b"<html>please log in</html>"
+    with pytest.raises(IncompatibleCheckpointError, match="not the registered file") as caught:
+        fetch_file(data_file(name, f"{server.address}/{name}"), tmp_path / name)
+    assert ".part" not in str(caught.value)
+    assert names(tmp_path) == []
+
+
 def test_errors_of_the_server(server: Behaviour, tmp_path: Path) -> None:
     server.status = [404]
     with pytest.raises(MissingWeightsError, match=r"answers 404 .* by hand .* put it at"):
@@ -254,6 +330,18 @@ def test_weights_without_an_address_say_where_to_get_them(tmp_path: Path) -> Non
     assert fetch_weights(spec(files=(data_file("net"),)), tmp_path) == [tmp_path / "net"]
 
 
+def test_a_file_without_an_address_that_is_not_needed_is_left_out(server: Behaviour, tmp_path: Path) -> None:
+    spare = data_file("spare", needed=False)
+    (tmp_path / "net").write_bytes(b"here")
+    assert fetch_weights(spec(files=(data_file("net"), spare)), tmp_path) == [
+        tmp_path / "net",
+        tmp_path / "spare",
+    ]
+    other = data_file("other", f"{server.address}/other", sha256=HASH, needed=False)
+    fetch_weights(spec(files=(data_file("net"), spare, other)), tmp_path)
+    assert names(tmp_path) == ["net", "other"]
+
+
 def test_a_pack_is_taken_out_of_its_archive(server: Behaviour, tmp_path: Path) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
@@ -274,3 +362,70 @@ def test_a_pack_is_taken_out_of_its_archive(server: Behaviour, tmp_path: Path) -
     with pytest.raises(IncompatibleCheckpointError, match="no zip archive"):
         fetch_weights(pack, tmp_path)
     assert names(tmp_path / "faces") == ["two.onnx"]
+
+
+def packed(content: bytes = b"one" * 100, method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """A zip with one file."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        archive.writestr("pack/one.onnx", content)
+    return stream.getvalue()
+
+
+def with_fields(archive: bytes, *, flags: int | None = None, method: int | None = None) -> bytes:
+    """The zip with other flags or another compression method in both headers of its one file."""
+    changed = bytearray(archive)
+    for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = archive.index(magic) + offset
+        for value, place in ((flags, start), (method, start + 2)):
+            if value is not None:
+                changed[place : place + 2] = value.to_bytes(2, "little")
+    return bytes(changed)
+
+
+def broken_stream(archive: bytes) -> bytes:
+    start = archive.index(b"one.onnx") + len("one.onnx")
+    return archive[:start] + b"\xff" * 4 + archive[start + 4 :]
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["fetched", "own"])
+@pytest.mark.parametrize(
+    ("archive", "problem"),
+    [
+        (b"no zip", "is no zip archive"),
+        (with_fields(packed(), method=77), "cannot be unpacked"),
+        (with_fields(packed(), flags=1), "cannot be unpacked"),
+        (broken_stream(packed()), "cannot be unpacked"),
+        (packed(b"two"), r"one\.onnx in it is not the registered file \(sha256 is"),
+    ],
+    ids=["no zip", "unknown method", "encrypted", "broken", "another content"],
+)
+def test_an_archive_that_cannot_be_read_is_named(
+    server: Behaviour, tmp_path: Path, archive: bytes, problem: str, own: bool
+) -> None:
+    """By its address, or by its path where the user put it there; nothing is left half-written."""
+    server.content = archive
+    url = f"{server.address}/pack.zip"
+    digest = hashlib.sha256(b"one" * 100).hexdigest()
+    pack = spec(files=(data_file("one.onnx", sha256=digest),), archive=url)
+    if own:
+        (tmp_path / "pack.zip").write_bytes(archive)
+    with pytest.raises(IncompatibleCheckpointError, match=problem) as caught:
+        fetch_weights(pack, tmp_path)
+    assert str(caught.value).startswith(str(tmp_path / "pack.zip") if own else url)
+    assert ".tmp" not in str(caught.value)
+    assert names(tmp_path) == (["pack.zip"] if own else [])
+
+
+def test_an_archive_that_was_put_there_by_hand_is_used_and_stays(tmp_path: Path) -> None:
+    """As the error without a network advises: the place it names is the place that is looked at."""
+    digest = hashlib.sha256(b"one" * 100).hexdigest()
+    file = data_file("metrics/one.onnx", sha256=digest)
+    pack = spec(files=(file,), archive="http://127.0.0.1:9/pack.zip")
+    with pytest.raises(MissingWeightsError) as caught:
+        fetch_weights(pack, tmp_path, pause=lambda _: None)
+    place = Path(str(caught.value).rpartition("put it at ")[2])
+    place.write_bytes(packed())
+    fetch_weights(pack, tmp_path)
+    assert (tmp_path / "metrics" / "one.onnx").read_bytes() == b"one" * 100
+    assert names(tmp_path / "metrics") == ["one.onnx", "pack.zip"]

@@ -7,15 +7,19 @@ adapter's; ``save_pretrained`` of a ``PeftModel`` writes the same below ``base_m
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lipforcing_core.models.lora import adapter_state_dict, fold_lora, inject_lora, load_adapter
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.torchvision_shim import ensure_torchvision
+from lipforcing_core.weights.convert import plan_merge
 from lipforcing_core.weights.keymaps import adapter_key
+from lipforcing_core.weights.sources import adapter_alpha, find_source
 from tests.models.tiny import random_conditions, random_latents, tiny_config
 
 RANK, ALPHA = 3, 6.0
@@ -115,3 +119,37 @@ def test_peft_loads_what_is_written_here(peft: Any) -> None:
     assert not [key for key in found.missing_keys if "lora_" in key]
     fold_lora(ours)
     torch.testing.assert_close(velocity(theirs), velocity(ours), atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"use_rslora": True},
+        {"rank_pattern": {"ffn.0": 2}},
+        {"bias": "all"},
+        {"modules_to_save": ["head.head"]},
+    ],
+)
+def test_what_peft_saves_is_merged_as_peft_merges_it(
+    peft: Any, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    base = network()
+    save_file(base.state_dict(), tmp_path / "base.safetensors")
+    config = peft.LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=list(WIDTHS), **settings)
+    theirs = peft.get_peft_model(base, config)
+    generator = torch.Generator().manual_seed(4)
+    for value in theirs.parameters():
+        if value.requires_grad:
+            value.data += 0.1 * torch.randn(value.shape, generator=generator)
+    theirs.save_pretrained(tmp_path / "adapter")
+    source, adapter = (
+        find_source(str(tmp_path / name), tmp_path) for name in ("base.safetensors", "adapter")
+    )
+    plan = plan_merge(
+        source.open(), adapter.open_adapter(), alpha=adapter_alpha(adapter, source), in_channels=None
+    )
+    want = theirs.merge_and_unload().state_dict()
+    assert plan.keys() == want.keys()
+    for name, value in want.items():
+        torch.testing.assert_close(plan[name].read(), value, atol=1e-6, rtol=0)

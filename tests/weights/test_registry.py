@@ -7,9 +7,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.faces.mask import mask_source
 from lipforcing_core.weights.keymaps import find_key_map, key_map_names, wan_diffusers_key
 from lipforcing_core.weights.networks import meta_tensors
 from lipforcing_core.weights.registry import (
@@ -24,7 +27,8 @@ from lipforcing_core.weights.registry import (
     require_weights,
     state_of,
 )
-from lipforcing_core.weights.verify import verify_weights
+from lipforcing_core.weights.verify import verify_fetched, verify_weights
+from tests.weights.full_size import write_shards
 
 SPECS = [pytest.param(spec, id=spec.name) for spec in all_weights()]
 
@@ -146,7 +150,7 @@ def test_all_that_is_missing_is_told_with_one_command(tmp_path: Path) -> None:
     assert f"put it into {spec.path(tmp_path).parent}" in by_hand
     for name in names:
         place(name, tmp_path)
-    assert require_all_weights(names, tmp_path) == tmp_path
+    require_all_weights(names, tmp_path)
 
 
 def test_a_licence_is_accepted_only_where_the_command_needs_it(tmp_path: Path) -> None:
@@ -167,9 +171,17 @@ def test_one_missing_checkpoint_keeps_its_sentence(tmp_path: Path) -> None:
         require_all_weights(["taew2.1", "umt5-xxl"], tmp_path)
     assert str(of_two.value) == str(one.value)
     with pytest.raises(
-        MissingWeightsError, match=r"taew2\.1, umt5-xxl must be downloaded, and no weights folder"
+        MissingWeightsError, match=r"^taew2\.1, umt5-xxl must be downloaded, and no weights folder"
     ):
-        require_all_weights(["taew2.1", "umt5-xxl"], None)
+        require_all_weights(["taew2.1", "umt5-xxl", "taew2.1"], None)
+    with pytest.raises(MissingWeightsError) as of_one_named_twice:
+        require_all_weights(["umt5-xxl", "umt5-xxl"], tmp_path)
+    assert str(of_one_named_twice.value) == str(one.value)
+
+
+def test_nothing_is_required_where_nothing_is_named(tmp_path: Path) -> None:
+    require_all_weights([], None)
+    require_all_weights([], tmp_path)
 
 
 def test_a_file_that_a_user_must_name(tmp_path: Path) -> None:
@@ -240,6 +252,67 @@ def test_sizes_are_checked_without_hashes(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"grap")
     with pytest.raises(IncompatibleCheckpointError, match=r"a\.onnx: 4 bytes, expected 5"):
         verify_weights(spec, tmp_path, hashes=False)
+
+
+@pytest.mark.parametrize("content", ["not a png", b"\x89PNG\r\n\x1a\n", None])
+def test_a_mask_that_is_none_is_wrong(tmp_path: Path, content: str | bytes | None) -> None:
+    """With and without hashes: there is no public one. None: a picture of another size."""
+    spec = find_weight("latentsync-mask")
+    path = spec.path(tmp_path)
+    path.parent.mkdir(parents=True)
+    picture = cv2.imencode(".png", np.zeros((64, 64), np.uint8))[1].tobytes()
+    path.write_bytes(
+        picture if content is None else content.encode() if isinstance(content, str) else content
+    )
+    for hashes in (True, False):
+        with pytest.raises(
+            IncompatibleCheckpointError, match=r"latentsync_mask\.png: is not a 256 x 256 mask"
+        ):
+            verify_weights(spec, tmp_path, hashes=hashes)
+    path.write_bytes(cv2.imencode(".png", mask_source())[1].tobytes())
+    assert verify_weights(spec, tmp_path, hashes=False) == "latentsync_mask.png can be read"
+
+
+@pytest.mark.parametrize("content", ["<html>please log in</html>", "", "[1]", "[" * 100_000, "\udcff"])
+def test_json_that_is_none_is_wrong(tmp_path: Path, content: str) -> None:
+    files = (WeightFile(path="config.json", tensors=False),)
+    spec = replace(find_weight("yunet"), files=files)
+    path = tmp_path / "config.json"
+    path.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(IncompatibleCheckpointError, match=r"config\.json: is not a JSON object"):
+        verify_weights(spec, tmp_path)
+    path.write_text("{}")
+    assert verify_weights(spec, tmp_path, hashes=False) == "config.json can be read"
+
+
+def test_only_what_was_fetched_and_is_wrong_is_moved_aside(tmp_path: Path) -> None:
+    spec = replace(
+        find_weight("taew2.1"), files=tuple(WeightFile(path=f"{index}.safetensors") for index in range(2))
+    )
+    paths = first, second = spec.paths(tmp_path)
+    whole = {name: list(value.shape) for name, value in meta_tensors("taehv").items()}
+    largest = max(whole)
+
+    def attempt(fetched: list[Path], *, damaged: bool = False, extra: str | None = None) -> str:
+        held = {name: shape for name, shape in whole.items() if name != largest}
+        write_shards(paths, held | ({largest: whole[largest], extra: [1]} if extra else {}))
+        if damaged:
+            second.write_bytes(b"damaged")
+        with pytest.raises(IncompatibleCheckpointError) as caught:
+            verify_fetched(spec, tmp_path, fetched)
+        return str(caught.value)
+
+    assert f"{largest} is missing; what came was moved aside ({second}.wrong)" in attempt([second])
+    assert first.is_file(), "was here before"
+    assert not second.exists()
+    attempt([first, second])
+    assert not first.exists(), "which of them is wrong cannot be told"
+    assert f"moved aside ({second}.wrong)" in attempt([first, second], damaged=True)
+    assert first.is_file(), "the error names the other"
+    assert "moved aside" not in attempt([first], damaged=True)
+    assert first.is_file()
+    assert "moved aside" not in attempt([second], extra="a"), "which is in the first"
+    assert second.is_file()
 
 
 @pytest.mark.parametrize(

@@ -21,31 +21,40 @@ def mistakes(
     """One line for each problem that pydantic found in values for ``model``; keys are dotted paths.
 
     An unknown key comes with the closest known name, and a missing key that it is a misspelling of is not told again.
+    Below a list or a table of sections an unknown key is told without the known ones.
     ``names``: what the user calls a key, where that is something else (an option of the command line).
     """
     problems = error.errors()
     unknown = {p["loc"]: _closest(p["loc"], model) for p in problems if p["type"] == "extra_forbidden"}
-    lines = []
-    for problem in problems:
-        if problem["type"] == "missing" and problem["loc"] in unknown.values():
-            continue
-        lines.append(_line(problem, model, unknown))
-    return [_renamed(line, names or {}) for line in lines]
+    return [
+        _line(problem, model, unknown, names or {})
+        for problem in problems
+        if problem["type"] != "missing" or problem["loc"] not in unknown.values()
+    ]
 
 
-def _line(problem: Any, model: type[BaseModel], unknown: Mapping[Location, Location | None]) -> str:
+def _line(
+    problem: Any,
+    model: type[BaseModel],
+    unknown: Mapping[Location, Location | None],
+    names: Mapping[str, str],
+) -> str:
     location: Location = problem["loc"]
-    key = _dotted(location)
+    key = _called(location, names)
     if problem["type"] == "missing":
         return f"missing key {key!r}"
     if problem["type"] == "extra_forbidden":
         close = unknown[location]
-        hint = f" (did you mean {_dotted(close)!r}?)" if close else ""
-        return f"unknown key {key!r}{hint}; known keys: {', '.join(sorted(_keys(location[:-1], model)))}"
+        hint = f" (did you mean {_called(close, names)!r}?)" if close else ""
+        section = location[:-1]
+        known = sorted(names.get(_dotted((*section, name)), name) for name in _keys(section, model))
+        return f"unknown key {key!r}{hint}" + (f"; known keys: {', '.join(known)}" if known else "")
     where = f"{key}: " if key else ""
     if problem["type"] == "model_type":
         return f"{where}must be a table [{key}] (got {_short(problem['input'])})"
-    words = problem["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    words = problem["msg"].replace("Input should", "should")
+    if problem["type"] == "value_error":  # of a validator of ours, whose words may name keys
+        words = _renamed(words.removeprefix("Value error, "), names)
     got = "" if isinstance(problem["input"], Mapping) else f" (got {_short(problem['input'])})"
     return f"{where}{words}{got}"
 
@@ -57,9 +66,13 @@ def _closest(location: Location, model: type[BaseModel]) -> Location | None:
 
 
 def _keys(location: Location, model: type[BaseModel]) -> list[str]:
-    """The keys of the section at ``location``."""
+    """The keys of the section at ``location``; none where that is not a field for a single section."""
     for part in location:
-        model = next(_models(model.model_fields[str(part)].annotation))
+        field = model.model_fields.get(str(part))
+        section = next(_models(field.annotation), None) if field else None
+        if section is None:
+            return []
+        model = section
     return list(model.model_fields)
 
 
@@ -69,10 +82,18 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     return (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
 
 
-def _renamed(line: str, names: Mapping[str, str]) -> str:
-    for key, name in names.items():
-        line = re.sub(rf"\b{key}\b", name, line)
-    return line
+def _renamed(words: str, names: Mapping[str, str]) -> str:
+    """The words with every key replaced once by what the user calls it; ``a.b`` is not taken for ``a``."""
+    keys = "|".join(re.escape(key) for key in sorted(names, key=len, reverse=True))
+    return (
+        re.sub(rf"(?<![\w.])(?:{keys})(?!\w|\.\w)", lambda found: names[found.group()], words)
+        if names
+        else words
+    )
+
+
+def _called(location: Location, names: Mapping[str, str]) -> str:
+    return names.get(_dotted(location), _dotted(location))
 
 
 def _dotted(location: Location) -> str:
