@@ -24,13 +24,13 @@ from benchmarks.timing import (
     publish,
     timed,
 )
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.diffusion.samplers import few_step_chunk
-from lipforcing_core.errors import BadInputError
 from lipforcing_core.models.causal import CausalStudent
-from lipforcing_core.models.codec import SPACE_STRIDE
+from lipforcing_core.models.codecs.protocol import SPACE_STRIDE
+from lipforcing_core.models.codecs.taehv import TaehvCodec, TaehvConfig, TinyAutoencoder
+from lipforcing_core.models.codecs.wan_vae import WanVAE, WanVAECodec, WanVAEConfig
 from lipforcing_core.models.conditions import Conditions, EncodedConditions
-from lipforcing_core.models.taehv import TaehvCodec, TaehvConfig, TinyAutoencoder
-from lipforcing_core.models.wan_vae import WanVAE, WanVAECodec, WanVAEConfig
 from lipforcing_core.presets import Preset
 
 WARM_UP_CHUNKS = 3  # until the window is full, so that every later chunk costs the same

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from lipforcing_core.errors import LipForcingError
+from lipforcing_core.base.errors import LipForcingError
+from lipforcing_core.base.products import write_json
 from lipforcing_core.presets import Preset, load_preset
-from lipforcing_core.products import write_json
 
 GIGABYTE = 1e9
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.timing import command_line, machine, peak_gigabytes, positive, progress, publish, timed
 from lipforcing_core.media.clock import latents_for_frames
-from lipforcing_core.models.codec import SPACE_STRIDE
+from lipforcing_core.models.codecs.protocol import SPACE_STRIDE
 from lipforcing_core.models.config import DiTConfig
 from lipforcing_core.models.rope import RotaryTables
 from lipforcing_core.models.window import RolloutPositions, WindowConfig

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from lipforcing_core.products import atomic_path
+from lipforcing_core.base.products import atomic_path
 from warehouse.report.context import SampleRow
 
 GAP = 6

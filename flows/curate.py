@@ -12,17 +12,17 @@ from prefect import flow
 from rich.console import Console
 from rich.markup import escape
 
-from flows.environment import orchestration
+from lipforcing_core.base.errors import LipForcingError, MissingWeightsError
+from lipforcing_core.base.products import content_key, write_json
 from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
 from lipforcing_core.curation.backends import require_backends
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import discover_sources, read_facts, source_sha256
-from lipforcing_core.errors import LipForcingError, MissingWeightsError
 from lipforcing_core.media.clock import seconds
-from lipforcing_core.products import content_key, write_json
 from tasks.artifacts import publish_curation
 from tasks.curation import Source, curate_shard, shards
+from tasks.environment import orchestration
 from tasks.progress import run_log, step
 from tasks.warehousing import RunInfo, RunRows, load_warehouse
 from tasks.workspace import Workspace, latest_link, one_run

@@ -15,17 +15,17 @@ from flows.curate import curate_sources, print_curation, require_contract
 from flows.demo_evaluation import Judged, judge
 from flows.demo_report import write_report
 from flows.demo_videos import UserVideo, resync_user_videos
-from flows.environment import orchestration
 from flows.train import training_clips
+from lipforcing_core.base.products import content_key, file_sha256, write_json
 from lipforcing_core.curation.assemble import CurationReport
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import discover_sources, source_sha256
 from lipforcing_core.presets import Preset, load_preset
-from lipforcing_core.products import content_key, file_sha256, write_json
 from lipforcing_core.puppets.corpus import CorpusIndex
 from tasks.artifacts import publish_curation, publish_report, publish_scores
 from tasks.corpus import CorpusSize, render_puppets
 from tasks.curation import Source
+from tasks.environment import orchestration
 from tasks.progress import Stopwatch, run_log, step
 from tasks.training import (
     TrainedModel,

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.box import SIMPLE
 from rich.table import Column, Table
 
+from lipforcing_core.base.products import StepStore, content_key, file_sha256
 from lipforcing_core.media.encode import mux
 from lipforcing_core.metrics.manifest import (
     UNRELATED_SUFFIX,
@@ -23,7 +24,6 @@ from lipforcing_core.metrics.protocol import gt_box_aligned
 from lipforcing_core.metrics.speed import speed_rows
 from lipforcing_core.metrics.suite import Evaluation
 from lipforcing_core.presets import Preset
-from lipforcing_core.products import StepStore, content_key, file_sha256
 from lipforcing_core.puppets.corpus import CorpusIndex
 from lipforcing_core.puppets.pairs import DRIVING, SOURCE, TRUTH, UNRELATED
 from tasks.evaluation import Scorers, evaluate_all, load_scorers

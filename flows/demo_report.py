@@ -14,7 +14,7 @@ import numpy as np
 from flows.contact_sheet import write_contact_sheet
 from flows.demo_evaluation import COPY, PAIRS, STUDENT, TRUE, WITH_UNRELATED, Judged
 from flows.demo_videos import UserVideo
-from lipforcing_core.errors import MediaError
+from lipforcing_core.base.errors import MediaError
 from lipforcing_core.media.decode import FrameReader
 from lipforcing_core.puppets.pairs import read_pair
 from tasks.progress import step

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from lipforcing_core.base.errors import LipForcingError
+from lipforcing_core.base.products import StepStore, link_or_copy
 from lipforcing_core.curation.sources import why_inaccessible
-from lipforcing_core.errors import LipForcingError
-from lipforcing_core.products import StepStore, link_or_copy
 from lipforcing_core.puppets.corpus import CorpusIndex
 from lipforcing_core.puppets.pairs import DRIVING
 from tasks.curation import Source

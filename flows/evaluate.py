@@ -11,16 +11,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.environment import orchestration
-from lipforcing_core.csv_file import read_csv
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.csv_file import read_csv
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import content_key, file_sha256, write_json
 from lipforcing_core.metrics.distribution import few_samples_note
 from lipforcing_core.metrics.manifest import EvalItem, PredictionRecord, read_predictions
 from lipforcing_core.metrics.protocol import Protocol, gt_box_aligned
 from lipforcing_core.metrics.registry import METRICS
 from lipforcing_core.metrics.suite import Evaluation
-from lipforcing_core.products import content_key, file_sha256, write_json
 from tasks.artifacts import publish_scores
+from tasks.environment import orchestration
 from tasks.evaluation import Scorers, evaluate_all, find_files, load_scorers
 from tasks.progress import run_log, step
 from tasks.warehousing import HeldOutSet, RunInfo, RunRows, System, load_warehouse

@@ -11,14 +11,14 @@ from pathlib import Path
 from prefect import flow
 from rich.console import Console
 
-from flows.environment import orchestration
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import atomic_path, content_key, file_sha256, write_json
 from lipforcing_core.curation.manifest import read_manifest
-from lipforcing_core.errors import BadInputError
 from lipforcing_core.presets import Preset, load_preset
-from lipforcing_core.products import atomic_path, content_key, file_sha256, write_json
-from lipforcing_core.streaming.backends import is_embedded
-from lipforcing_core.streaming.bundle import BundleKind, describe_bundle
+from lipforcing_core.runtime.bundle import BundleKind, describe_bundle
+from lipforcing_core.runtime.encoders import is_embedded
 from lipforcing_core.training.dataset import ClipSource
+from tasks.environment import orchestration
 from tasks.progress import step
 from tasks.training import (
     TrainedModel,

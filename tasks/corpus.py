@@ -10,7 +10,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from lipforcing_core.products import StepStore, content_key
+from lipforcing_core.base.products import StepStore, content_key
 from lipforcing_core.puppets.corpus import CorpusIndex, reel_plan
 from lipforcing_core.puppets.defects import defect_plans
 from lipforcing_core.puppets.pairs import pair_plan, render_pair

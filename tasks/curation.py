@@ -10,11 +10,11 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation.backends import CurationBackends, load_backends
 from lipforcing_core.curation.pipeline import curate_source
 from lipforcing_core.curation.records import SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.products import StepStore
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
 

@@ -14,8 +14,8 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lipforcing_core.errors import BadInputError, LipForcingError
-from lipforcing_core.products import atomic_path
+from lipforcing_core.base.errors import BadInputError, LipForcingError
+from lipforcing_core.base.products import atomic_path
 from tasks.progress import Advance
 
 T = TypeVar("T")

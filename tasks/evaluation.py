@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from lipforcing_core.base.products import StepStore
 from lipforcing_core.metrics.item_result import ItemResult
 from lipforcing_core.metrics.manifest import EvalItem, PredictionRecord
 from lipforcing_core.metrics.protocol import Protocol
 from lipforcing_core.metrics.suite import Evaluation, assemble, check_request
 from lipforcing_core.metrics.values import MetricValue
-from lipforcing_core.products import StepStore
 from lipforcing_core.weights.registry import find_weight, require_all_weights
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
@@ -85,7 +85,7 @@ def load_scorers(scorers: Scorers) -> Backends:
     """The models of this process, loaded once; raises as ``find_files`` and ``metrics.backends.load_backends`` do."""
     import torch
 
-    from lipforcing_core.faces.detect import load_detector
+    from lipforcing_core.faces.detectors.catalogue import load_detector
     from lipforcing_core.metrics.backends import load_backends
 
     torch.set_num_threads(1)

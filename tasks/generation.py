@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from lipforcing_core.metrics.speed import ChunkStages, Stage, StageLedger
-from lipforcing_core.products import StepStore, content_key, sha256_once
+from lipforcing_core.base.ledger import ChunkStages, Stage, StageLedger
+from lipforcing_core.base.products import StepStore, content_key, sha256_once
 from lipforcing_core.streaming.generate import GenerationReport, generate_video
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
 
 if TYPE_CHECKING:
-    from lipforcing_core.streaming.bundle import Bundle, ModelSource
+    from lipforcing_core.runtime.bundle import Bundle, ModelSource
 
 VERSION = 3
 NUM_THREADS = 1
@@ -66,8 +66,8 @@ def load_model(model: ModelSource, weights: Path, device: str, advance: Advance 
 
     Raises ``BadInputError`` where the device has too little memory, and as ``streaming.bundle.load_any`` does.
     """
-    from lipforcing_core.streaming.backends import memory_in_words
-    from lipforcing_core.streaming.bundle import load_any
+    from lipforcing_core.runtime.bundle import load_any
+    from lipforcing_core.runtime.encoders import memory_in_words
 
     with memory_in_words(device):
         return load_any(model, weights_dir=weights, device=device, on_progress=advance)
@@ -77,8 +77,8 @@ def generate_file(
     job: GenerationJob, output: Path, advance: Advance | None = None, *, bundle: Bundle | None = None
 ) -> GenerationReport:
     """Make one output in this process, with the job's model if it is loaded already."""
-    from lipforcing_core.faces.detect import load_detector
-    from lipforcing_core.streaming.backends import memory_in_words
+    from lipforcing_core.faces.detectors.catalogue import load_detector
+    from lipforcing_core.runtime.encoders import memory_in_words
     from lipforcing_core.streaming.generators import load_generator
 
     bundle = bundle or _bundle(job.bundle, job.weights, job.device)
@@ -102,7 +102,7 @@ def generate_step(job: GenerationJob, *, store: StepStore) -> Generated:
     """
     import torch
 
-    from lipforcing_core.faces.detect import detector_files
+    from lipforcing_core.faces.detectors.catalogue import detector_files
 
     torch.set_num_threads(NUM_THREADS)
     hashes = [sha256_once(job.video), sha256_once(job.audio), *_model_hashes(job)]
@@ -129,8 +129,8 @@ def _report(stored: dict[str, Any], output: Path) -> GenerationReport:
 
 def _model_hashes(job: GenerationJob) -> list[str]:
     """Hashes of everything the model consists of: its own files, and those that its backends read."""
-    from lipforcing_core.streaming.backends import backend_digests
-    from lipforcing_core.streaming.bundle import OFFICIAL_MASK, model_preset, official_file
+    from lipforcing_core.runtime.bundle import OFFICIAL_MASK, model_preset, official_file
+    from lipforcing_core.runtime.encoders import backend_digests
     from lipforcing_core.weights.digest import remembered_sha256
     from lipforcing_core.weights.registry import require_weight
 

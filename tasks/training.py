@@ -12,9 +12,9 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from lipforcing_core.errors import BadInputError, MissingWeightsError
+from lipforcing_core.base.errors import BadInputError, MissingWeightsError
+from lipforcing_core.base.products import StepStore, content_key, file_sha256
 from lipforcing_core.presets import Preset
-from lipforcing_core.products import StepStore, content_key, file_sha256
 from lipforcing_core.training.dataset import ClipSource
 from lipforcing_core.weights.registry import require_weight
 from tasks.dispatch import fan_out, run_job
@@ -104,7 +104,7 @@ def distill_student(
 
     ``weights`` is the folder of registered weights; raises as ``reward_file`` does.
     """
-    from lipforcing_core.sync.expert import load_sync_expert
+    from lipforcing_core.sync.experts.catalogue import load_sync_expert
 
     stages = {"distill": preset.distill.student.steps * preset.distill.critic_per_student}
     file = reward_file(preset, weights)
@@ -198,8 +198,8 @@ def _pretrain_job(preset: Preset, data: TrainingSet, parents: list[Path], folder
 def _distill_job(
     preset: Preset, data: TrainingSet, parents: list[Path], folder: Path, *, expert_file: Path | None
 ) -> None:
-    from lipforcing_core.models.codec import BlockCodec
-    from lipforcing_core.sync.expert import load_sync_expert
+    from lipforcing_core.models.codecs.block import BlockCodec
+    from lipforcing_core.sync.experts.catalogue import load_sync_expert
     from lipforcing_core.training.distill import distill_student as train
     from lipforcing_core.training.reward import SyncReward
 
@@ -221,7 +221,7 @@ def _distill_job(
 
 def _save(folder: Path, kind: str, stage: str, preset: Preset, model_file: Path, data: TrainingSet) -> None:
     """Leave the stage's bundle in its folder."""
-    from lipforcing_core.streaming.bundle import BundleKind, save_bundle
+    from lipforcing_core.runtime.bundle import BundleKind, save_bundle
 
     save_bundle(
         folder / BUNDLE,
@@ -236,8 +236,8 @@ def _save(folder: Path, kind: str, stage: str, preset: Preset, model_file: Path,
 def _prepare(preset: Preset, data: TrainingSet) -> tuple[Any, Any]:
     import torch
 
-    from lipforcing_core.streaming.backends import load_text_encoder
-    from lipforcing_core.training.common import encode_prompts
+    from lipforcing_core.runtime.encoders import load_text_encoder
+    from lipforcing_core.runtime.prompts import encode_prompts
     from lipforcing_core.training.dataset import LatentWindows
 
     torch.set_num_threads(NUM_THREADS)
@@ -254,8 +254,8 @@ def _fit_codec(clips: list[ClipSource], preset: Preset, folder: Path) -> None:
 
 
 def _encode_one(source: ClipSource, *, preset: Preset, folder: Path) -> int:
-    from lipforcing_core.models.codec import BlockCodec
-    from lipforcing_core.streaming.backends import load_audio_encoder
+    from lipforcing_core.models.codecs.block import BlockCodec
+    from lipforcing_core.runtime.encoders import load_audio_encoder
     from lipforcing_core.training.dataset import encode_clip
 
     return encode_clip(

@@ -13,13 +13,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lipforcing_core import __version__
+from lipforcing_core.base.products import as_json, content_key
 from lipforcing_core.curation.assemble import CurationReport
 from lipforcing_core.curation.manifest import read_decisions, read_manifest
 from lipforcing_core.curation.reasons import Stage
 from lipforcing_core.curation.records import ClipRecord, Decision
 from lipforcing_core.media.clock import FPS
 from lipforcing_core.metrics.suite import Evaluation
-from lipforcing_core.products import as_json, content_key
 from tasks.workspace import Workspace
 from warehouse.dimensions import metric_rows, protocol_row
 from warehouse.inbox import remove_rows, write_rows

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.products import StepStore
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import StepStore
 from lipforcing_core.weights.registry import require_weight
 
 DETECTOR_WEIGHTS = {"scrfd": "scrfd-500m", "yunet": "yunet", "buffalo_l": "insightface-buffalo-l"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from lipforcing_core.errors import BadInputError, WarehouseError
+from lipforcing_core.base.errors import BadInputError, WarehouseError
 from warehouse.schema import SCHEMA_VERSION
 
 OFFLINE = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}

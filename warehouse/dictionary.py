@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lipforcing_core.products import atomic_path
+from lipforcing_core.base.products import atomic_path
 from warehouse.schema import SCHEMA_VERSION, VOLATILE, Relation, inbox_tables, relations
 
 

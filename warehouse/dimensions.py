@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lipforcing_core.base.products import as_json
 from lipforcing_core.metrics.registry import METRICS
-from lipforcing_core.products import as_json
 
 if TYPE_CHECKING:
     from lipforcing_core.metrics.protocol import Protocol

@@ -17,8 +17,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.products import atomic_path
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import atomic_path
 from warehouse.connection import first_line
 from warehouse.schema import Column, Relation, create_table, inbox_tables
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from lipforcing_core.errors import BadInputError, WarehouseError
-from lipforcing_core.products import atomic_path, content_key, file_sha256
+from lipforcing_core.base.errors import BadInputError, WarehouseError
+from lipforcing_core.base.products import atomic_path, content_key, file_sha256
 from warehouse.connection import open_private, open_snapshot
 from warehouse.inbox import check_constraints, check_run, read_rows
 from warehouse.lock import loader_lock

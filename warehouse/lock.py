@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lipforcing_core.errors import WarehouseError
+from lipforcing_core.base.errors import WarehouseError
 
 _POLL_S = 0.05
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from warehouse.connection import open_snapshot
 
 if TYPE_CHECKING:

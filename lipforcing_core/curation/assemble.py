@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lipforcing_core.base.products import StepStore, link_or_copy, write_json
 from lipforcing_core.curation.contract import ContractResult, check_contract
 from lipforcing_core.curation.data_docs import write_data_docs
 from lipforcing_core.curation.funnel import (
@@ -21,7 +22,6 @@ from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import Decision, SourceOutcome, Status, StoredClip
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.media.clock import seconds
-from lipforcing_core.products import StepStore, link_or_copy, write_json
 
 
 @dataclass(frozen=True, kw_only=True)

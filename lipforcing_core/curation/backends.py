@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lipforcing_core.base.errors import MissingWeightsError
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.errors import MissingWeightsError
 
 if TYPE_CHECKING:
-    from lipforcing_core.faces.detect import FaceDetector
-    from lipforcing_core.quality.score import QualityScorer
-    from lipforcing_core.sync.expert import SyncExpert
+    from lipforcing_core.faces.detectors.protocol import FaceDetector
+    from lipforcing_core.quality.protocol import QualityScorer
+    from lipforcing_core.sync.experts.protocol import SyncExpert
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,9 @@ class CurationBackends:
 
 def load_backends(settings: CurationSettings) -> CurationBackends:
     """Load the backends that the settings name; raises MissingWeightsError where a file is needed and absent."""
-    from lipforcing_core.faces.detect import load_detector
-    from lipforcing_core.quality.score import load_quality
-    from lipforcing_core.sync.expert import load_sync_expert
+    from lipforcing_core.faces.detectors.catalogue import load_detector
+    from lipforcing_core.quality.catalogue import load_quality
+    from lipforcing_core.sync.experts.catalogue import load_sync_expert
 
     return CurationBackends(
         detector=load_detector(settings.detector, settings.detector_model),
@@ -43,7 +43,7 @@ def require_backends(settings: CurationSettings, *, detector_missing: str | None
     One ``MissingWeightsError`` tells of all that are missing, with the key of the settings that takes each.
     detector_missing: what is to be said of the detector's file, where it was looked for already and is not there.
     """
-    from lipforcing_core.faces.detect import load_detector
+    from lipforcing_core.faces.detectors.catalogue import load_detector
 
     missing = []
     if detector_missing is not None:

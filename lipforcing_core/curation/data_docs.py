@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from lipforcing_core.base.products import atomic_path
 from lipforcing_core.curation.contract import ContractResult
 from lipforcing_core.curation.funnel import Balance, FunnelRow, ReasonCount
 from lipforcing_core.curation.records import ClipRecord, SourceOutcome
-from lipforcing_core.products import atomic_path
 
 TEMPLATE = Path(__file__).with_name("data_docs.html")
 

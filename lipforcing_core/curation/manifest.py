@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import atomic_path
 from lipforcing_core.curation.records import ClipRecord, Decision
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.products import atomic_path
 
 _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 

@@ -8,6 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import StepStore, content_key
 from lipforcing_core.curation import steps
 from lipforcing_core.curation.backends import CurationBackends
 from lipforcing_core.curation.decide import Verdict, judge_face, judge_quality, judge_sound, judge_sync
@@ -23,11 +25,9 @@ from lipforcing_core.curation.records import (
 )
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import read_facts, source_name, source_sha256, why_inaccessible
-from lipforcing_core.errors import BadInputError
 from lipforcing_core.media.clock import FPS, SAMPLES_PER_FRAME, seconds
 from lipforcing_core.media.decode import NO_VIDEO
 from lipforcing_core.media.segments import Segment, plan_segments
-from lipforcing_core.products import StepStore, content_key
 
 # A file counts as truncated if the decoder complained and this much of its declared length is missing.
 TRUNCATED_SHARE = Fraction(1, 20)

@@ -9,9 +9,9 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.settings_mistakes import mistakes
 from lipforcing_core.media.clock import FPS
-from lipforcing_core.settings_mistakes import mistakes
 
 
 class CurationSettings(BaseModel):

@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lipforcing_core.csv_file import read_csv
+from lipforcing_core.base.csv_file import read_csv
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import file_sha256
 from lipforcing_core.curation.records import SourceFacts
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.products import file_sha256
 
 _SUFFIXES = "mp4 m4v mov mkv webm avi mpg mpeg ts mts m2ts flv wmv 3gp ogv"
 VIDEO_SUFFIXES = frozenset(f".{name}" for name in _SUFFIXES.split())

@@ -14,8 +14,16 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from lipforcing_core.base.errors import MediaError
+from lipforcing_core.base.products import (
+    KEY_LENGTH,
+    StepResult,
+    StepStore,
+    content_key,
+    file_sha256,
+    one_process,
+)
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.errors import MediaError
 from lipforcing_core.media.clock import SAMPLES_PER_FRAME
 from lipforcing_core.media.decode import FrameReader, read_wav
 from lipforcing_core.media.encode import VideoWriter, write_wav
@@ -23,12 +31,11 @@ from lipforcing_core.media.normalise import normalise
 from lipforcing_core.media.probe import probe
 from lipforcing_core.media.segments import Segment
 from lipforcing_core.media.shots import detect_shots
-from lipforcing_core.products import KEY_LENGTH, StepResult, StepStore, content_key, file_sha256, one_process
 
 if TYPE_CHECKING:
-    from lipforcing_core.faces.detect import FaceDetector
-    from lipforcing_core.quality.score import QualityScorer
-    from lipforcing_core.sync.expert import SyncExpert
+    from lipforcing_core.faces.detectors.protocol import FaceDetector
+    from lipforcing_core.quality.protocol import QualityScorer
+    from lipforcing_core.sync.experts.protocol import SyncExpert
 
 NORMALISE_VERSION = 2
 SHOTS_VERSION = 1

@@ -12,9 +12,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.diffusion.guidance import VelocityModel, guided_velocity
 from lipforcing_core.diffusion.schedule import FlowSchedule, SyncWindow, add_noise, x0_from_velocity
-from lipforcing_core.errors import BadInputError
 from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.conditions import EncodedConditions
 from lipforcing_core.models.kv_cache import KVCache

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 
 Time = float | Tensor
 """One noise level, one per sample ``[B]``, or one per latent frame ``[B, T]``."""

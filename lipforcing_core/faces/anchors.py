@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lipforcing_core.faces.detect import Face
+from lipforcing_core.faces.detectors.protocol import Face
 
 # Rows of InsightFace's 106 landmarks whose means are the three points.
 LEFT_BROW_ROWS = (43, 48, 49, 50, 51)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.faces.onnx_session import open_session
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.faces.detectors.onnx_session import open_session
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lipforcing_core.errors import BadInputError, MissingWeightsError
+from lipforcing_core.base.errors import BadInputError, MissingWeightsError
 
 SOURCE_SIZE = 256
 

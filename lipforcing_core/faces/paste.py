@@ -12,7 +12,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.faces.align import FILL_VALUE, RESOLUTION, invert_matrix, square_matrix, template_size
 from lipforcing_core.faces.mask import compositing_mask, mask_source
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lipforcing_core.faces.anchors import anchors_from_box, anchors_of
-from lipforcing_core.faces.detect import Face
+from lipforcing_core.faces.detectors.protocol import Face
 
 POINT_SIGMA_FRAMES = 1.0
 BOX_CENTRE_SIGMA_FRAMES = 4.0

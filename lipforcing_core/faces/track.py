@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.faces.detect import Face, FaceDetector
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.faces.detectors.protocol import Face, FaceDetector
 from lipforcing_core.faces.smooth import smooth_run
 
 MIN_LINK_IOU = 0.3

@@ -18,7 +18,7 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation
 
-from lipforcing_core.errors import BadInputError, MediaError
+from lipforcing_core.base.errors import BadInputError, MediaError
 from lipforcing_core.media.clock import SAMPLE_RATE
 from lipforcing_core.media.ffmpeg import ffmpeg_complaint, first_line, input_file, run_ffmpeg
 

@@ -17,11 +17,11 @@ from typing import Any
 import av
 import numpy as np
 
-from lipforcing_core.errors import BadInputError, MediaError
+from lipforcing_core.base.errors import BadInputError, MediaError
+from lipforcing_core.base.products import atomic_path
 from lipforcing_core.media.clock import FPS, SAMPLE_RATE
 from lipforcing_core.media.decode import EXACT_COLOUR, decoder_errors, opened_video, video_duration
 from lipforcing_core.media.ffmpeg import input_file, run_ffmpeg
-from lipforcing_core.products import atomic_path
 
 KEY_FRAME_INTERVAL = 50
 REPRODUCIBLE = {"x264-params": "cpu-independent=1"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import ffmpeg
 
-from lipforcing_core.errors import LipForcingError, MediaError
+from lipforcing_core.base.errors import LipForcingError, MediaError
 
 # A media file may name other files or addresses (playlists); only plain local files are followed.
 PROTOCOLS = "file,pipe,fd"

@@ -12,12 +12,12 @@ from typing import Any
 
 import ffmpeg
 
-from lipforcing_core.errors import MediaError
+from lipforcing_core.base.errors import MediaError
+from lipforcing_core.base.products import atomic_path
 from lipforcing_core.media.clock import FPS, SAMPLE_RATE
 from lipforcing_core.media.decode import presentation_times, read_wav
 from lipforcing_core.media.ffmpeg import first_line, input_file, run_ffmpeg
 from lipforcing_core.media.probe import probe
-from lipforcing_core.products import atomic_path
 
 
 @dataclass(frozen=True, kw_only=True)

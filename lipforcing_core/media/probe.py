@@ -10,7 +10,7 @@ from typing import Any
 import av
 import numpy as np
 
-from lipforcing_core.errors import MediaError
+from lipforcing_core.base.errors import MediaError
 from lipforcing_core.media.decode import decoder_errors, open_video
 
 

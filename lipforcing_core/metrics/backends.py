@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.faces.detect import FaceDetector
-from lipforcing_core.metrics.features import FeatureExtractor, load_extractor
-from lipforcing_core.metrics.perceptual import PerceptualDistance, load_perceptual
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.faces.detectors.protocol import FaceDetector
+from lipforcing_core.metrics.networks.catalogue import load_extractor
+from lipforcing_core.metrics.networks.perceptual import PerceptualDistance, load_perceptual
+from lipforcing_core.metrics.networks.protocol import FeatureExtractor
 from lipforcing_core.metrics.registry import Backend
 from lipforcing_core.metrics.sync_metrics import SyncScorer
-from lipforcing_core.sync.expert import load_sync_expert
+from lipforcing_core.sync.experts.catalogue import load_sync_expert
 
 PIXELS_ID = "pixels-v1"
 APERTURE_ID = "aperture-v1"

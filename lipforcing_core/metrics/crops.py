@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.faces.align import align_track, warp_face
-from lipforcing_core.faces.detect import FaceDetector
+from lipforcing_core.faces.detectors.protocol import FaceDetector
 from lipforcing_core.faces.track import track_face
 from lipforcing_core.media.clock import FPS
 from lipforcing_core.media.decode import iter_frames

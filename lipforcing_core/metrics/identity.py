@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lipforcing_core.metrics.features import FeatureExtractor
+from lipforcing_core.metrics.networks.protocol import FeatureExtractor
 
 
 def csim(prediction: np.ndarray, truth: np.ndarray, extractor: FeatureExtractor) -> float:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lipforcing_core.errors import BadInputError, MediaError
+from lipforcing_core.base.errors import BadInputError, MediaError
+from lipforcing_core.base.products import content_key, file_sha256
 from lipforcing_core.media.clock import SAMPLES_PER_FRAME, frames_for_samples
 from lipforcing_core.media.decode import read_audio
 from lipforcing_core.metrics import aperture, pixel
@@ -29,7 +30,6 @@ from lipforcing_core.metrics.regions import mouth_slices
 from lipforcing_core.metrics.registry import METRICS, Backend, MetricSpec, Scope
 from lipforcing_core.metrics.sync_metrics import sync_values
 from lipforcing_core.metrics.values import MetricValue, Unavailable
-from lipforcing_core.products import content_key, file_sha256
 
 FRAME_STRIDE = 4
 ITEM_VERSION = 2

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lipforcing_core.base.products import atomic_path, read_json, write_json
 from lipforcing_core.metrics.values import MetricValue, Unavailable
-from lipforcing_core.products import atomic_path, read_json, write_json
 
 IMAGE, VIDEO = "image", "video"
 

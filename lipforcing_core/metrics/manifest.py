@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from lipforcing_core.csv_file import read_csv
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.products import file_sha256, write_json
+from lipforcing_core.base.csv_file import read_csv
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import file_sha256, write_json
 
 UNRELATED_SUFFIX = "+unrelated_audio"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.products import content_key
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import content_key
 
 SIZES = (256, 512)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 
 
 class Direction(StrEnum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.metrics.aggregate import SetResult, aggregate
 from lipforcing_core.metrics.backends import Backends
 from lipforcing_core.metrics.item import evaluate_item

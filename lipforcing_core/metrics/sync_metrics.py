@@ -27,7 +27,7 @@ class SyncResult(Protocol):
 
 
 class SyncScorer(Protocol):
-    """The part of ``lipforcing_core.sync.expert.SyncExpert`` that metrics use."""
+    """The part of ``lipforcing_core.sync.experts.protocol.SyncExpert`` that metrics use."""
 
     @property
     def backend_id(self) -> str:

@@ -31,7 +31,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.models.attention import attention
 from lipforcing_core.models.conditions import EncodedConditions
 from lipforcing_core.models.config import DiTConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 
 
 @dataclass(frozen=True, kw_only=True)

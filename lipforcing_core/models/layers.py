@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.media.clock import FRAMES_PER_LATENT
 from lipforcing_core.models.attention import attention
 from lipforcing_core.models.config import DiTConfig

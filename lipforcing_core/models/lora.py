@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
 
 LORA_TARGETS = (
     *(f"{layer}.{name}" for layer in ("self_attn", "cross_attn") for name in ("q", "k", "v", "o")),

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 
 MAX_POSITIONS = 1024
 _RANGES_REMEMBERED = 16

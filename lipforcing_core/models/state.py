@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from lipforcing_core.errors import IncompatibleCheckpointError
+from lipforcing_core.base.errors import IncompatibleCheckpointError
 
 
 class Shaped(Protocol):

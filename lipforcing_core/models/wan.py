@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.models.attention import attention
 from lipforcing_core.models.conditions import Conditions, EncodedConditions, KeyValue, condition_channels
 from lipforcing_core.models.config import DiTConfig

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import repeat
 from typing import Literal, get_args
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 
 Positions = Literal["window", "absolute", "own_window"]
 RolloutPositions = Literal["window", "absolute"]

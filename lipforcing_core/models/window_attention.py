@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.models.attention import Mask, attention, flex_serves
 from lipforcing_core.models.frame_mask import block_mask, dense_mask
 from lipforcing_core.models.rope import MAX_POSITIONS, RotaryTables, Rotation, rotate

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.settings_mistakes import mistakes
 from lipforcing_core.presets.schema import Preset
-from lipforcing_core.settings_mistakes import mistakes
 
 _SUFFIX = ".toml"
 

@@ -14,7 +14,7 @@ from lipforcing_core.models.window import WindowConfig
 
 if TYPE_CHECKING:
     from lipforcing_core.diffusion.schedule import FlowSchedule, SyncWindow
-    from lipforcing_core.models.codec import CodecFit
+    from lipforcing_core.models.codecs.block import CodecFit
 
 Count = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(ge=0)]
@@ -59,7 +59,7 @@ class CodecPreset(_Section):
 
     def settings(self) -> CodecFit:
         """As the codec takes it."""
-        from lipforcing_core.models.codec import CodecFit
+        from lipforcing_core.models.codecs.block import CodecFit
 
         return CodecFit(**self.model_dump())
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lipforcing_core.base.products import atomic_path
 from lipforcing_core.media.encode import REPRODUCIBLE
-from lipforcing_core.products import atomic_path
 
 _ODD_CUT = (1, 3)
 

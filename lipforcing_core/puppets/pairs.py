@@ -11,9 +11,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import content_key
 from lipforcing_core.media.encode import write_wav
-from lipforcing_core.products import content_key
 from lipforcing_core.puppets.portraits import portrait_names
 from lipforcing_core.puppets.recording import RENDER_VERSION, ClipPlan, Recording, Shot, render_clip
 from lipforcing_core.puppets.rig import PuppetScript

@@ -14,7 +14,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 
 Point = tuple[float, float]
 LANDMARK_NAMES = (

@@ -12,9 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import content_key
 from lipforcing_core.media.encode import VideoWriter, mux, write_wav
-from lipforcing_core.products import content_key
 from lipforcing_core.puppets.backdrop import moving_texture
 from lipforcing_core.puppets.packaging import Packaging, package
 from lipforcing_core.puppets.rig import FrameTruth, PuppetScript, frame_truths, render

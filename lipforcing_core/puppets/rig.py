@@ -14,7 +14,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.puppets.backdrop import backdrop
 from lipforcing_core.puppets.mouth import FULL_GAP, Mouth, MouthGeometry
 from lipforcing_core.puppets.portraits import LANDMARK_NAMES, Portrait, load_portrait

@@ -13,8 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.products import atomic_path
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import atomic_path
 from lipforcing_core.puppets.portraits import LANDMARK_NAMES
 from lipforcing_core.puppets.rig import FrameTruth
 from lipforcing_core.puppets.speech import TimedPhoneme

@@ -13,10 +13,10 @@ from unittest import mock
 
 import numpy as np
 
-from lipforcing_core.errors import BadInputError, LipForcingError
-from lipforcing_core.products import file_sha256
-from lipforcing_core.quality.score import CROP_SIZE, QualityScore, centre_crop, sample_frames
-from lipforcing_core.torchvision_shim import ensure_torchvision
+from lipforcing_core.base.errors import BadInputError, LipForcingError
+from lipforcing_core.base.products import file_sha256
+from lipforcing_core.base.torchvision_shim import ensure_torchvision
+from lipforcing_core.quality.protocol import CROP_SIZE, QualityScore, centre_crop, sample_frames
 from lipforcing_core.weights.registry import given_weight
 
 

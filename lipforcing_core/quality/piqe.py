@@ -9,9 +9,9 @@ from importlib.metadata import version
 
 import numpy as np
 
-from lipforcing_core.errors import BadInputError, LipForcingError
-from lipforcing_core.quality.score import CROP_SIZE, QualityScore, centre_crop, sample_frames
-from lipforcing_core.torchvision_shim import ensure_torchvision
+from lipforcing_core.base.errors import BadInputError, LipForcingError
+from lipforcing_core.base.torchvision_shim import ensure_torchvision
+from lipforcing_core.quality.protocol import CROP_SIZE, QualityScore, centre_crop, sample_frames
 
 BLOCK_SIZE = 16
 WORST = 100.0

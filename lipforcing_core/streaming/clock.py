@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lipforcing_core.metrics.speed import ChunkStages, Stage
+from lipforcing_core.base.ledger import ChunkStages, Stage
 
 
 class ChunkClock:

@@ -14,17 +14,17 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.ledger import ChunkStages, Stage, StageLedger
+from lipforcing_core.base.products import file_sha256, write_json
 from lipforcing_core.faces.align import warp_face, warp_face_latentsync
-from lipforcing_core.faces.detect import FaceDetector
+from lipforcing_core.faces.detectors.protocol import FaceDetector
 from lipforcing_core.faces.paste import paste_back
 from lipforcing_core.media.clock import SAMPLE_RATE, frames_for_samples
 from lipforcing_core.media.decode import read_audio
 from lipforcing_core.media.encode import VideoWriter, mux
 from lipforcing_core.media.normalise import normalise
-from lipforcing_core.metrics.speed import ChunkStages, Stage, StageLedger
-from lipforcing_core.models.audio import AudioEncoder
-from lipforcing_core.products import file_sha256, write_json
+from lipforcing_core.models.audio_encoders.protocol import AudioEncoder
 from lipforcing_core.streaming.clock import ChunkClock
 from lipforcing_core.streaming.files import check_files
 from lipforcing_core.streaming.generators import ChunkGenerator, ChunkInput

@@ -19,14 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipforcing_core.base.ledger import Stage
 from lipforcing_core.diffusion.samplers import draw_noise, euler_sample, few_step_chunk
 from lipforcing_core.faces.mask import keep_mask, latent_keep_mask
-from lipforcing_core.metrics.speed import Stage
 from lipforcing_core.models.causal import CausalStudent
-from lipforcing_core.models.codec import SPACE_STRIDE
+from lipforcing_core.models.codecs.protocol import SPACE_STRIDE
 from lipforcing_core.models.conditions import Conditions, EncodedConditions
 from lipforcing_core.models.wan import WanTransformer
-from lipforcing_core.streaming.bundle import Bundle
+from lipforcing_core.runtime.bundle import Bundle
 from lipforcing_core.streaming.clock import ChunkClock
 
 

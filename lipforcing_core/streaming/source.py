@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.faces.align import align_track
-from lipforcing_core.faces.detect import FaceDetector
+from lipforcing_core.faces.detectors.protocol import FaceDetector
 from lipforcing_core.faces.track import track_face
 from lipforcing_core.media.clock import ping_pong_index
 from lipforcing_core.media.decode import FrameReader

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lipforcing_core.sync.nano import MOUTH_HEIGHT, MOUTH_WIDTH
+from lipforcing_core.sync.experts.nano import MOUTH_HEIGHT, MOUTH_WIDTH
 
 _BLOCK, _TIME = 8, 4
 _LUMA = (0.299, 0.587, 0.114)

@@ -12,7 +12,7 @@ import torch
 
 from lipforcing_core.puppets.speech import synthesise
 from lipforcing_core.sync.augment import block_codec
-from lipforcing_core.sync.expert import SAMPLES_PER_FRAME, SyncExpert
+from lipforcing_core.sync.experts.protocol import SAMPLES_PER_FRAME, SyncExpert
 from lipforcing_core.sync.offset import SyncScore
 from lipforcing_core.sync.puppet_data import PuppetClip, puppet_clips
 

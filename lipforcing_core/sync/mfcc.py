@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 
 SAMPLE_RATE = 16_000
 WINDOW_SAMPLES = 400

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 
 MAX_OFFSET = 15
 _DISTANCE_EPS = 1e-6  # torch's pairwise_distance adds it to every difference

@@ -19,12 +19,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.products import atomic_path, write_json
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import atomic_path, write_json
 from lipforcing_core.sync.augment import augment
 from lipforcing_core.sync.evaluate import OffsetAccuracy, offset_accuracy
-from lipforcing_core.sync.expert import WINDOW_FRAMES
-from lipforcing_core.sync.nano import (
+from lipforcing_core.sync.experts.nano import (
     EMBEDDING_SCALE,
     NanoExpert,
     NanoSyncNet,
@@ -32,6 +31,7 @@ from lipforcing_core.sync.nano import (
     log_mel,
     standardise,
 )
+from lipforcing_core.sync.experts.protocol import WINDOW_FRAMES
 from lipforcing_core.sync.puppet_data import PuppetClip, puppet_clips
 
 WEIGHTS_FILE, RESULT_FILE = "nano.safetensors", "result.json"

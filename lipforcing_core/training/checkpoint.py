@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lipforcing_core.errors import IncompatibleCheckpointError
+from lipforcing_core.base.errors import IncompatibleCheckpointError
+from lipforcing_core.base.products import atomic_path
 from lipforcing_core.models.state import check_state
-from lipforcing_core.products import atomic_path
 
 CHECKPOINTS_KEPT = 2
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,26 +9,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lipforcing_core.errors import IncompatibleCheckpointError
+from lipforcing_core.base.errors import IncompatibleCheckpointError
+from lipforcing_core.base.products import atomic_path
 from lipforcing_core.models.state import fill_network
-from lipforcing_core.models.text import TextEncoder
-from lipforcing_core.products import atomic_path
 
 MODEL_FILE = "model.safetensors"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prompts:
-    """Encoded prompt and negative prompt (the empty string), each ``[1, text_len, text_dim]``."""
-
-    text_BLD: Tensor
-    negative_text_BLD: Tensor
-
-
-def encode_prompts(encoder: TextEncoder, prompt: str) -> Prompts:
-    """The prompt of the preset beside the empty string, which stands for "no text" (H.1)."""
-    text = encoder.encode([prompt, ""])
-    return Prompts(text_BLD=text[:1], negative_text_BLD=text[1:])
 
 
 def weigh_mouth(error_BCTHW: Tensor, keep_mask_HW: Tensor, mouth_weight: float) -> Tensor:

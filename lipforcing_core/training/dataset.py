@@ -18,11 +18,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.models.audio import SAMPLES_PER_FRAME, AudioEncoder
-from lipforcing_core.models.codec import BlockCodec, CodecFit, VideoCodec
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import atomic_path, content_key, file_sha256
+from lipforcing_core.models.audio_encoders.protocol import SAMPLES_PER_FRAME, AudioEncoder
+from lipforcing_core.models.codecs.block import BlockCodec, CodecFit
+from lipforcing_core.models.codecs.protocol import VideoCodec
 from lipforcing_core.presets.schema import VideoPreset
-from lipforcing_core.products import atomic_path, content_key, file_sha256
 
 if TYPE_CHECKING:
     from lipforcing_core.models.conditions import Conditions

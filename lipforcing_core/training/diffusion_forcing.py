@@ -11,12 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lipforcing_core.base.products import content_key, file_sha256
 from lipforcing_core.diffusion.schedule import add_noise, x0_from_velocity
 from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.presets.schema import ForcingSettings, Preset
-from lipforcing_core.products import content_key, file_sha256
+from lipforcing_core.runtime.prompts import Prompts
 from lipforcing_core.training.checkpoint import TrainState, step_generator
-from lipforcing_core.training.common import MODEL_FILE, Prompts, load_model, save_model, weigh_mouth
+from lipforcing_core.training.common import MODEL_FILE, load_model, save_model, weigh_mouth
 from lipforcing_core.training.dataset import Batch, LatentWindows
 from lipforcing_core.training.loop import (
     OnStep,

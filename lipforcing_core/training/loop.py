@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from lipforcing_core.base.products import atomic_path
 from lipforcing_core.presets.schema import StageSettings
-from lipforcing_core.products import atomic_path
 from lipforcing_core.training.checkpoint import TrainState
 
 METRICS_FILE = "metrics.jsonl"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipforcing_core.models.codec import VideoCodec
+from lipforcing_core.models.codecs.protocol import VideoCodec
 
 
 class RewardModel(Protocol):

@@ -11,19 +11,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lipforcing_core.base.products import content_key, file_sha256
 from lipforcing_core.diffusion.schedule import FlowSchedule, add_noise
 from lipforcing_core.models.lora import inject_lora, merge_lora
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets.schema import LoraSettings, Preset, TeacherSettings
-from lipforcing_core.products import content_key, file_sha256
+from lipforcing_core.runtime.prompts import Prompts
 from lipforcing_core.training.checkpoint import TrainState, step_generator
-from lipforcing_core.training.common import (
-    MODEL_FILE,
-    Prompts,
-    load_model,
-    save_model,
-    weigh_mouth,
-)
+from lipforcing_core.training.common import MODEL_FILE, load_model, save_model, weigh_mouth
 from lipforcing_core.training.dataset import Batch, LatentWindows
 from lipforcing_core.training.initial import start_at_reference
 from lipforcing_core.training.loop import (

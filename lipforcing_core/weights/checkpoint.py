@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lipforcing_core.errors import IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.base.errors import IncompatibleCheckpointError, MissingWeightsError
 from lipforcing_core.weights.formats import StoredTensor, read_header, shown
 
 INDEX_SUFFIX = ".safetensors.index.json"

@@ -22,7 +22,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
+from lipforcing_core.base.products import ByteProgress, atomic_path
 from lipforcing_core.models.config import channel_layouts
 from lipforcing_core.models.lora import (
     adapter_layers,
@@ -31,7 +32,6 @@ from lipforcing_core.models.lora import (
     grow_patch_embedding,
     target_layers,
 )
-from lipforcing_core.products import ByteProgress, atomic_path
 from lipforcing_core.weights.checkpoint import Checkpoint
 from lipforcing_core.weights.formats import StoredTensor, safetensors_header
 from lipforcing_core.weights.load import Fit

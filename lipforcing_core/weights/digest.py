@@ -11,7 +11,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from lipforcing_core.products import ByteProgress, read_json, sha256_once, write_json
+from lipforcing_core.base.products import ByteProgress, read_json, sha256_once, write_json
 
 
 def remembered_sha256(path: Path, on_progress: ByteProgress | None = None) -> str:

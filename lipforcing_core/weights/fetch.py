@@ -25,13 +25,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from lipforcing_core.errors import (
+from lipforcing_core.base.errors import (
     BadInputError,
     IncompatibleCheckpointError,
     LipForcingError,
     MissingWeightsError,
 )
-from lipforcing_core.products import ByteProgress, atomic_path, read_json, write_json
+from lipforcing_core.base.products import ByteProgress, atomic_path, read_json, write_json
 from lipforcing_core.weights.formats import read_header
 from lipforcing_core.weights.registry import WeightFile, WeightSpec
 

@@ -30,7 +30,7 @@ from zipfile import ZIP_STORED, ZipFile
 import torch
 from torch import Tensor
 
-from lipforcing_core.errors import IncompatibleCheckpointError, LipForcingError
+from lipforcing_core.base.errors import IncompatibleCheckpointError, LipForcingError
 
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,

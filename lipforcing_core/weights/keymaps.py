@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.weights.load import KeyMap
 
 _DIFFUSERS_TOP = {
@@ -31,11 +31,11 @@ _DIFFUSERS_ATTENTION = {"to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "o"}
 def find_key_map(name: str) -> KeyMap:
     """The map called ``name``; raises ``BadInputError`` that lists the known names."""
     if name == "wav2vec2":
-        from lipforcing_core.models.wav2vec2 import wav2vec2_key
+        from lipforcing_core.models.audio_encoders.wav2vec2 import wav2vec2_key
 
         return lambda name: name if name.startswith("model.") else wav2vec2_key(name)
     if name == "umt5":
-        from lipforcing_core.models.umt5 import umt5_key
+        from lipforcing_core.models.text_encoders.umt5 import umt5_key
 
         return umt5_key
     if name not in _MAPS:

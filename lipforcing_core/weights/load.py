@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lipforcing_core.errors import IncompatibleCheckpointError
+from lipforcing_core.base.errors import IncompatibleCheckpointError
+from lipforcing_core.base.products import ByteProgress
 from lipforcing_core.models.state import first_mismatch
-from lipforcing_core.products import ByteProgress
 from lipforcing_core.weights.checkpoint import Checkpoint
 from lipforcing_core.weights.formats import StoredTensor
 

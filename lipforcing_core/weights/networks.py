@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, TypedDict
 import torch
 from torch import Tensor, nn
 
+from lipforcing_core.base.products import ByteProgress
 from lipforcing_core.models.state import Shaped, first_mismatch
 from lipforcing_core.presets import load_preset, preset_names
-from lipforcing_core.products import ByteProgress
 from lipforcing_core.weights.checkpoint import Checkpoint
 from lipforcing_core.weights.keymaps import find_key_map
 from lipforcing_core.weights.load import Fit, KeyMap, load_network, match_names
@@ -156,19 +156,19 @@ def _adapter(preset: str, *, in_channels: int | None = None) -> dict[str, Tensor
 
 
 def _wav2vec2() -> dict[str, Tensor]:
-    from lipforcing_core.models.wav2vec2 import Wav2Vec2Features, base_960h_config
+    from lipforcing_core.models.audio_encoders.wav2vec2 import Wav2Vec2Features, base_960h_config
 
     return _state(lambda: Wav2Vec2Features(base_960h_config()))
 
 
 def _umt5() -> dict[str, Tensor]:
-    from lipforcing_core.models.umt5 import UMT5_XXL, UMT5Network
+    from lipforcing_core.models.text_encoders.umt5 import UMT5_XXL, UMT5Network
 
     return _state(lambda: UMT5Network(UMT5_XXL))
 
 
 def _torchvision(model: str) -> dict[str, Tensor]:
-    from lipforcing_core.torchvision_shim import ensure_torchvision
+    from lipforcing_core.base.torchvision_shim import ensure_torchvision
 
     return _state(getattr(ensure_torchvision().models, model))
 
@@ -179,7 +179,7 @@ def _built_by(callable_path: str) -> dict[str, Tensor]:
 
 
 def _trim_time_kernel(name: str, stored: Tensor, wanted_shape: Sequence[int]) -> Tensor:
-    from lipforcing_core.models.taehv import trim_time_kernel
+    from lipforcing_core.models.codecs.taehv import trim_time_kernel
 
     return trim_time_kernel(name, stored, wanted_shape)
 
@@ -193,13 +193,13 @@ _NETWORKS: dict[str, Callable[[], dict[str, Tensor]]] = {
     "omniavatar-adapter-14b": partial(_adapter, "14b", in_channels=_I2V_CHANNELS),
     "omniavatar-ls-adapter-1.3b": partial(_adapter, "1.3b"),
     "omniavatar-ls-adapter-14b": partial(_adapter, "14b"),
-    "wan-vae": partial(_built_by, "lipforcing_core.models.wan_vae:WanVAE"),
-    "taehv": partial(_built_by, "lipforcing_core.models.taehv:TinyAutoencoder"),
+    "wan-vae": partial(_built_by, "lipforcing_core.models.codecs.wan_vae:WanVAE"),
+    "taehv": partial(_built_by, "lipforcing_core.models.codecs.taehv:TinyAutoencoder"),
     "wav2vec2-base": _wav2vec2,
     "umt5-xxl": _umt5,
-    "syncnet-v2": partial(_built_by, "lipforcing_core.sync.syncnet_v2:SyncNetV2"),
-    "inception-v3-fid": partial(_built_by, "lipforcing_core.metrics.inception:InceptionPool"),
-    "i3d-400": partial(_built_by, "lipforcing_core.metrics.i3d:I3D"),
+    "syncnet-v2": partial(_built_by, "lipforcing_core.sync.experts.syncnet_v2:SyncNetV2"),
+    "inception-v3-fid": partial(_built_by, "lipforcing_core.metrics.networks.inception:InceptionPool"),
+    "i3d-400": partial(_built_by, "lipforcing_core.metrics.networks.i3d:I3D"),
     "hyperiqa": partial(_built_by, "lipforcing_core.quality.hyperiqa:build_hyperiqa"),
     "alexnet": partial(_torchvision, "alexnet"),
     "vgg16": partial(_torchvision, "vgg16"),

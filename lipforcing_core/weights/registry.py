@@ -11,8 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.products import file_sha256, read_json
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.base.products import file_sha256, read_json
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError
-from lipforcing_core.products import read_json
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
+from lipforcing_core.base.products import read_json
 from lipforcing_core.weights.checkpoint import INDEX_SUFFIX, Checkpoint, holds_no_containers
 from lipforcing_core.weights.keymaps import adapter_key, find_key_map
 from lipforcing_core.weights.networks import Wanted, wanted_by

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from lipforcing_core.errors import IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.base.errors import IncompatibleCheckpointError, MissingWeightsError
 from lipforcing_core.weights.networks import wanted_by
 from lipforcing_core.weights.registry import WeightSpec
 

@@ -7,8 +7,8 @@ import torch
 
 from benchmarks.full_size import measure, random_network
 from lipforcing_core.models.causal import CausalStudent
-from lipforcing_core.models.taehv import TaehvConfig
-from lipforcing_core.models.wan_vae import WanVAEConfig
+from lipforcing_core.models.codecs.taehv import TaehvConfig
+from lipforcing_core.models.codecs.wan_vae import WanVAEConfig
 from lipforcing_core.presets import Preset, load_preset
 
 SMALL = {

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation.backends import CurationBackends
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.faces.detect import Face
+from lipforcing_core.faces.detectors.protocol import Face
 from lipforcing_core.media.encode import VideoWriter, mux
-from lipforcing_core.products import StepStore
-from lipforcing_core.quality.score import QualityScore
+from lipforcing_core.quality.protocol import QualityScore
 from lipforcing_core.sync.offset import SyncScore
 
 WIDTH, HEIGHT = 320, 240

@@ -7,6 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import StepStore, read_json
 from lipforcing_core.curation.assemble import assemble_manifest
 from lipforcing_core.curation.backends import CurationBackends
 from lipforcing_core.curation.contract import check_contract
@@ -16,9 +18,7 @@ from lipforcing_core.curation.pipeline import curate_source
 from lipforcing_core.curation.records import SourceOutcome, Status
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import discover_sources
-from lipforcing_core.errors import BadInputError
 from lipforcing_core.media.decode import read_frames
-from lipforcing_core.products import StepStore, read_json
 
 Corpus = tuple[list[SourceOutcome], StepStore]
 SETTINGS = CurationSettings(

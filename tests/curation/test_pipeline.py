@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation import steps
 from lipforcing_core.curation.assemble import mark_duplicates
 from lipforcing_core.curation.backends import CurationBackends
@@ -15,11 +17,9 @@ from lipforcing_core.curation.pipeline import curate_source, split_of
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import SourceOutcome, Status
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.errors import BadInputError
 from lipforcing_core.media.decode import read_audio
 from lipforcing_core.media.probe import probe
 from lipforcing_core.media.segments import Segment
-from lipforcing_core.products import StepStore
 
 from .conftest import BlueExpert, DetailQuality, SquareDetector, speech
 

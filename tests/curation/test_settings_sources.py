@@ -7,6 +7,7 @@ from typing import IO
 
 import pytest
 
+from lipforcing_core.base.errors import BadInputError, MissingWeightsError
 from lipforcing_core.curation import sources
 from lipforcing_core.curation.backends import require_backends
 from lipforcing_core.curation.reasons import RejectReason
@@ -19,7 +20,6 @@ from lipforcing_core.curation.sources import (
     source_sha256,
     why_inaccessible,
 )
-from lipforcing_core.errors import BadInputError, MissingWeightsError
 
 
 def test_settings_come_from_a_toml_table(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.diffusion.guidance import combine, guided_velocity
 from lipforcing_core.diffusion.samplers import draw_noise, euler_sample, few_step_chunk
 from lipforcing_core.diffusion.schedule import FlowSchedule, SyncWindow, add_noise, x0_from_velocity
-from lipforcing_core.errors import BadInputError
 from lipforcing_core.models.conditions import EncodedConditions
 from tests.models.tiny import HEIGHT, WIDTH, random_conditions, random_latents, tiny_student
 

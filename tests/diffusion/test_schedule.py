@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.diffusion.schedule import (
     FlowSchedule,
     SyncWindow,
@@ -17,7 +18,6 @@ from lipforcing_core.diffusion.schedule import (
     x0_from_noise,
     x0_from_velocity,
 )
-from lipforcing_core.errors import BadInputError
 
 TAU = {
     0: 1.0,

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flows.environment import configure, make_prefect_home
+from tasks.environment import configure, make_prefect_home
 
 
 def small_preset() -> Any:

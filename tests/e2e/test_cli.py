@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from flows.cli import app
+from apps.cli.main import app
 from lipforcing_core.presets import load_preset
 
 COMMANDS = [
@@ -54,7 +54,7 @@ HEAVY = {
 
 
 def lipforcing(workspace: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "flows.cli", "--workspace", str(workspace), *arguments]
+    command = [sys.executable, "-m", "apps.cli.main", "--workspace", str(workspace), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
 
@@ -66,7 +66,7 @@ def test_every_command_has_help_with_an_example(command: list[str]) -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = f"import sys, flows.cli; print(sorted({HEAVY!r} & set(sys.modules)))"
+    code = f"import sys, apps.cli.main; print(sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

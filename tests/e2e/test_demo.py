@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from lipforcing_core.base.products import file_sha256
 from lipforcing_core.curation.manifest import read_decisions, read_manifest
 from lipforcing_core.media.probe import probe
-from lipforcing_core.products import file_sha256
 from lipforcing_core.puppets.corpus import reel_plan
 from lipforcing_core.puppets.recording import render_clip
 from lipforcing_core.puppets.truth import Outcome, read_truth
-from lipforcing_core.streaming.bundle import load_bundle
+from lipforcing_core.runtime.bundle import load_bundle
 from warehouse.digest import digest
 from warehouse.query import fetch
 
@@ -156,7 +156,7 @@ def test_any_system_can_be_scored_from_a_manifest(workspace: Path, tmp_path: Pat
     (tmp_path / "items.csv").write_text("\n".join(items))
     (tmp_path / "predictions.csv").write_text("\n".join(predictions))
     arguments = ["evaluate", "predictions.csv", "--items", "items.csv", "--name", "mine", "--frames", "40"]
-    command = [sys.executable, "-m", "flows.cli", "--workspace", str(tmp_path / "ws"), *arguments]
+    command = [sys.executable, "-m", "apps.cli.main", "--workspace", str(tmp_path / "ws"), *arguments]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

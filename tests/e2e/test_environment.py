@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.environment import orchestration
-from lipforcing_core.errors import BadInputError, LipForcingError
+from lipforcing_core.base.errors import BadInputError, LipForcingError
+from tasks.environment import orchestration
 from tasks.workspace import Workspace
 
 Usage = namedtuple("Usage", "total used free")
@@ -45,7 +45,7 @@ def test_an_interrupt_ends_a_flow_at_once_in_one_sentence(tmp_path: Path) -> Non
     script = (
         "import os, signal, sys, time\n"
         "from pathlib import Path\n"
-        "from flows.environment import orchestration\n"
+        "from tasks.environment import orchestration\n"
         "from tasks.workspace import Workspace\n"
         "with orchestration(Workspace(Path(sys.argv[1]))):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.evaluate import few_samples, read_items, scores_table
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.metrics.protocol import gt_box_aligned
 from lipforcing_core.metrics.suite import Evaluation
 from lipforcing_core.metrics.values import MetricValue

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from lipforcing_core.errors import BadInputError, MissingWeightsError
-from lipforcing_core.faces.detect import Face, FaceFilter, load_detector
+from lipforcing_core.base.errors import BadInputError, MissingWeightsError
+from lipforcing_core.faces.detectors.catalogue import load_detector
+from lipforcing_core.faces.detectors.protocol import Face, FaceFilter
 
 
 def face(width: float, height: float, score: float = 0.9) -> Face:

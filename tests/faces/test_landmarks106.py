@@ -16,12 +16,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from lipforcing_core.errors import BadInputError, MissingWeightsError
+from lipforcing_core.base.errors import BadInputError, MissingWeightsError
+from lipforcing_core.base.products import file_sha256
 from lipforcing_core.faces.anchors import anchors_from_landmarks, anchors_from_points, anchors_of
-from lipforcing_core.faces.detect import Face, detector_files, load_detector
+from lipforcing_core.faces.detectors.catalogue import detector_files, load_detector
+from lipforcing_core.faces.detectors.protocol import Face
 from lipforcing_core.faces.landmarks106 import Landmarks106
 from lipforcing_core.faces.track import intersection_over_union, track_face
-from lipforcing_core.products import file_sha256
 from tasks.workspace import Workspace
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lipforcing_core.errors import BadInputError, MissingWeightsError
+from lipforcing_core.base.errors import BadInputError, MissingWeightsError
 from lipforcing_core.faces.mask import (
     compositing_mask,
     keep_mask,

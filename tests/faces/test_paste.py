@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.faces.align import align_points, square_matrix, template_points, warp_face
 from lipforcing_core.faces.mask import compositing_mask, mask_source
 from lipforcing_core.faces.paste import FEATHER, paste_back, paste_back_latentsync

@@ -7,7 +7,7 @@ import pytest
 
 from lipforcing_core.faces.align import align_points, align_track, square_matrix
 from lipforcing_core.faces.anchors import anchors_from_points
-from lipforcing_core.faces.detect import load_detector
+from lipforcing_core.faces.detectors.catalogue import load_detector
 from lipforcing_core.faces.track import track_face
 from lipforcing_core.puppets.rig import PuppetScript, frame_truths, render
 from lipforcing_core.puppets.speech import synthesise

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from lipforcing_core.faces.align import Alignment, align_track, square_matrix, warp_face
-from lipforcing_core.faces.detect import FaceDetector, load_detector
+from lipforcing_core.faces.detectors.catalogue import load_detector
+from lipforcing_core.faces.detectors.protocol import FaceDetector
 from lipforcing_core.faces.mask import keep_mask, load_mask_source, mask_source
 from lipforcing_core.faces.paste import paste_back
 from lipforcing_core.faces.track import FaceState, FaceTrack, track_face

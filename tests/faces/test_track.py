@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.faces.anchors import anchors_from_box, anchors_from_points
-from lipforcing_core.faces.detect import Face
+from lipforcing_core.faces.detectors.protocol import Face
 from lipforcing_core.faces.track import FaceState, track_face
 
 D, G, A = FaceState.DETECTED, FaceState.INTERPOLATED, FaceState.ABSENT

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from lipforcing_core.errors import BadInputError, MediaError
+from lipforcing_core.base.errors import BadInputError, MediaError
 from lipforcing_core.media import decode
 from lipforcing_core.media.encode import VideoWriter, mux, write_wav
 

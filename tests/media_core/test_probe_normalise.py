@@ -9,7 +9,7 @@ import ffmpeg
 import numpy as np
 import pytest
 
-from lipforcing_core.errors import MediaError
+from lipforcing_core.base.errors import MediaError
 from lipforcing_core.media.decode import presentation_times, read_audio, read_frames
 from lipforcing_core.media.encode import VideoWriter, mux
 from lipforcing_core.media.ffmpeg import run_ffmpeg

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.media.segments import Segment, plan_segments
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from lipforcing_core.faces.align import align_track, warp_face
-from lipforcing_core.faces.detect import load_detector
+from lipforcing_core.faces.detectors.catalogue import load_detector
 from lipforcing_core.faces.track import track_face
 from lipforcing_core.metrics.aperture import (
     UndefinedMeasure,

@@ -13,18 +13,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.base.products import file_sha256
 from lipforcing_core.metrics.aggregate import SetResult, aggregate
 from lipforcing_core.metrics.backends import Backends, load_backends, needed_weights
 from lipforcing_core.metrics.distribution import frechet_distance
-from lipforcing_core.metrics.i3d import I3D
-from lipforcing_core.metrics.inception import InceptionPool
 from lipforcing_core.metrics.item import evaluate_item, item_key
 from lipforcing_core.metrics.item_result import IMAGE, VIDEO, ItemResult
 from lipforcing_core.metrics.manifest import EvalItem, PredictionRecord, record_prediction
-from lipforcing_core.products import file_sha256
-from lipforcing_core.sync.expert import load_sync_expert
-from lipforcing_core.sync.syncnet_v2 import SyncNetV2
+from lipforcing_core.metrics.networks.i3d import I3D
+from lipforcing_core.metrics.networks.inception import InceptionPool
+from lipforcing_core.sync.experts.catalogue import load_sync_expert
+from lipforcing_core.sync.experts.syncnet_v2 import SyncNetV2
 from lipforcing_core.weights.registry import WeightFile, find_weight, require_all_weights
 from tasks.evaluation import Scorers, find_files, load_scorers
 from tests.metrics.test_learned_arcface import write_graph
@@ -221,7 +221,7 @@ def test_the_command_says_in_one_line_what_it_needs(
 ) -> None:
     arguments = ["--workspace", str(tmp_path), "evaluate", "p.csv", "--items", "i.csv", *options]
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", "apps.cli.main", *arguments],
         capture_output=True,
         text=True,
         timeout=100,

@@ -2,12 +2,13 @@ import cv2
 import numpy as np
 import pytest
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.metrics import i3d, inception
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.metrics.distribution import FEATURE_WIDTHS, frechet_distance
-from lipforcing_core.metrics.features import RandomImageFeatures, RandomVideoFeatures, load_extractor
 from lipforcing_core.metrics.identity import csim, mean_cosine
-from lipforcing_core.metrics.perceptual import load_perceptual
+from lipforcing_core.metrics.networks import i3d, inception
+from lipforcing_core.metrics.networks.catalogue import load_extractor
+from lipforcing_core.metrics.networks.perceptual import load_perceptual
+from lipforcing_core.metrics.networks.random_features import RandomImageFeatures, RandomVideoFeatures
 
 
 def clip(seed: int, num_frames: int = 8, size: int = 64) -> np.ndarray:

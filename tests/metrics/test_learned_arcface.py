@@ -10,12 +10,12 @@ import pytest
 from insightface.model_zoo import ArcFaceONNX
 from onnx import TensorProto, helper, numpy_helper
 
-from lipforcing_core.errors import IncompatibleCheckpointError
-from lipforcing_core.faces.onnx_session import open_session
-from lipforcing_core.metrics.arcface import ArcFaceFeatures, open_arcface
-from lipforcing_core.metrics.features import load_extractor
+from lipforcing_core.base.errors import IncompatibleCheckpointError
+from lipforcing_core.base.products import file_sha256
+from lipforcing_core.faces.detectors.onnx_session import open_session
 from lipforcing_core.metrics.identity import csim
-from lipforcing_core.products import file_sha256
+from lipforcing_core.metrics.networks.arcface import ArcFaceFeatures, open_arcface
+from lipforcing_core.metrics.networks.catalogue import load_extractor
 
 PROJECTION = np.random.default_rng(0).standard_normal((3, 512)).astype(np.float32)
 

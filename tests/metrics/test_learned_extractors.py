@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lipforcing_core.errors import IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.metrics.features import LEARNED_EXTRACTORS, load_extractor
-from lipforcing_core.metrics.i3d import I3D, preprocess
-from lipforcing_core.metrics.inception import InceptionPool
-from lipforcing_core.metrics.learned import I3DFeatures, InceptionFeatures
-from lipforcing_core.products import file_sha256
+from lipforcing_core.base.errors import IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.base.products import file_sha256
+from lipforcing_core.metrics.networks.catalogue import load_extractor
+from lipforcing_core.metrics.networks.i3d import I3D, preprocess
+from lipforcing_core.metrics.networks.inception import InceptionPool
+from lipforcing_core.metrics.networks.learned import LEARNED_EXTRACTORS, I3DFeatures, InceptionFeatures
 from lipforcing_core.weights.registry import find_weight
 
 NETWORKS = {"i3d-400": I3D, "inception-v3-fid": InceptionPool}

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lipforcing_core.metrics.inception import InceptionPool
-from lipforcing_core.torchvision_shim import ensure_torchvision
+from lipforcing_core.base.torchvision_shim import ensure_torchvision
+from lipforcing_core.metrics.networks.inception import InceptionPool
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lipforcing_core.errors import IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.metrics.perceptual import LPIPS_BACKBONES, load_perceptual, lpips_network
-from lipforcing_core.products import file_sha256
+from lipforcing_core.base.errors import IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.base.products import file_sha256
+from lipforcing_core.metrics.networks.perceptual import LPIPS_BACKBONES, load_perceptual, lpips_network
 from lipforcing_core.weights.registry import WeightFile, find_weight
 
 

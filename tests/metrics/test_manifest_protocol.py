@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.metrics.manifest import (
     DrivenBy,
     PredictionRecord,

@@ -1,15 +1,8 @@
 import pytest
 
+from lipforcing_core.base.ledger import ChunkStages, Stage, StageLedger
 from lipforcing_core.metrics.registry import METRICS, Backend
-from lipforcing_core.metrics.speed import (
-    ChunkStages,
-    Stage,
-    StageLedger,
-    merged_totals,
-    missed_deadlines,
-    speed_rows,
-    speed_values,
-)
+from lipforcing_core.metrics.speed import merged_totals, missed_deadlines, speed_rows, speed_values
 
 
 def chunk(num_frames: int, **seconds: float) -> ChunkStages:

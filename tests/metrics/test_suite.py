@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.faces.detect import Face
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.ledger import ChunkStages, Stage, StageLedger
+from lipforcing_core.faces.detectors.protocol import Face
 from lipforcing_core.media.decode import read_audio
 from lipforcing_core.media.encode import VideoWriter, write_wav
 from lipforcing_core.metrics.aggregate import aggregate
@@ -18,7 +19,7 @@ from lipforcing_core.metrics.item import evaluate_item, item_key
 from lipforcing_core.metrics.item_result import ItemResult
 from lipforcing_core.metrics.manifest import DrivenBy, EvalItem, record_prediction
 from lipforcing_core.metrics.protocol import CropMode, Protocol, gt_box_aligned
-from lipforcing_core.metrics.speed import ChunkStages, Stage, StageLedger, speed_rows
+from lipforcing_core.metrics.speed import speed_rows
 from lipforcing_core.metrics.suite import Evaluation, evaluate_predictions
 
 NUM_FRAMES = 26

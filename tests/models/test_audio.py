@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.models.audio import (
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.models.audio_encoders.log_mel import (
     CONTEXT_HOPS,
     HOPS_PER_FRAME,
     NUM_MELS,
-    SAMPLE_RATE,
-    SAMPLES_PER_FRAME,
     LogMelEncoder,
 )
+from lipforcing_core.models.audio_encoders.protocol import SAMPLE_RATE, SAMPLES_PER_FRAME
 
 HOPS = HOPS_PER_FRAME + 2 * CONTEXT_HOPS
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.conditions import EncodedConditions
 from lipforcing_core.models.kv_cache import KVCache

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.models.causal_codec import CausalCodec, FeatureCache
-from lipforcing_core.models.taehv import TaehvCodec
-from lipforcing_core.models.wan_vae import WanVAECodec
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.models.codecs.causal_codec import CausalCodec, FeatureCache
+from lipforcing_core.models.codecs.taehv import TaehvCodec
+from lipforcing_core.models.codecs.wan_vae import WanVAECodec
 from tests.models.tiny_codecs import (
     CHANNELS,
     FRAMES,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError
-from lipforcing_core.models.codec import BlockCodec, CodecFit
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
+from lipforcing_core.models.codecs.block import BlockCodec, CodecFit
 
 
 def _clips(seed: int = 0, num_clips: int = 3, frames: int = 24, size: int = 64) -> list[np.ndarray]:

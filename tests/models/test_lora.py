@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.lora import (
     LORA_TARGETS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lipforcing_core.models.taehv import TaehvCodec, TinyAutoencoder, trim_time_kernel
+from lipforcing_core.models.codecs.taehv import TaehvCodec, TinyAutoencoder, trim_time_kernel
 from tests.models.tiny_codecs import TAEHV, random_latents, random_video, tiny_autoencoder
 
 

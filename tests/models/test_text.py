@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.models.text import HashTextEncoder
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.models.text_encoders.hashed import HashTextEncoder
 
 
 def test_rows_are_unit_then_zero() -> None:

@@ -8,8 +8,9 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.models.umt5 import (
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.base.torchvision_shim import ensure_torchvision
+from lipforcing_core.models.text_encoders.umt5 import (
     END_ID,
     UMT5Config,
     UMT5Encoder,
@@ -20,7 +21,6 @@ from lipforcing_core.models.umt5 import (
     relative_bucket,
     umt5_key,
 )
-from lipforcing_core.torchvision_shim import ensure_torchvision
 
 TINY = UMT5Config(
     vocab_size=16, dim=12, dim_attn=16, dim_ffn=20, num_heads=2, num_layers=3, num_buckets=8, max_distance=10

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.diffusion.samplers import few_step_chunk
-from lipforcing_core.errors import BadInputError
 from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.conditions import Conditions, pad_text
 from lipforcing_core.models.config import DiTConfig

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.models.wan_vae import WanVAE, WanVAECodec, WanVAEConfig
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.models.codecs.wan_vae import WanVAE, WanVAECodec, WanVAEConfig
 from tests.models.tiny_codecs import VAE, random_latents, random_video, tiny_vae
 
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.models.wav2vec2 import (
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.torchvision_shim import ensure_torchvision
+from lipforcing_core.models.audio_encoders.wav2vec2 import (
     Wav2Vec2Encoder,
     Wav2Vec2Features,
     interpolate,
     normalise,
     wav2vec2_key,
 )
-from lipforcing_core.torchvision_shim import ensure_torchvision
 
 
 def tiny_network(**changes: Any) -> Wav2Vec2Features:

@@ -7,8 +7,8 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
-from lipforcing_core.models.taehv import TaehvConfig, TinyAutoencoder
-from lipforcing_core.models.wan_vae import WanVAE, WanVAEConfig
+from lipforcing_core.models.codecs.taehv import TaehvConfig, TinyAutoencoder
+from lipforcing_core.models.codecs.wan_vae import WanVAE, WanVAEConfig
 
 VAE = WanVAEConfig(
     dim=8,

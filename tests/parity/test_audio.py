@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from lipforcing_core.models.audio import SAMPLES_PER_FRAME
-from lipforcing_core.models.wav2vec2 import (
+from lipforcing_core.base.torchvision_shim import ensure_torchvision
+from lipforcing_core.models.audio_encoders.protocol import SAMPLES_PER_FRAME
+from lipforcing_core.models.audio_encoders.wav2vec2 import (
     Wav2Vec2Encoder,
     Wav2Vec2Features,
     interpolate,
     normalise,
     wav2vec2_key,
 )
-from lipforcing_core.torchvision_shim import ensure_torchvision
 from tests.parity.filler import Vectors, assert_close, filled_state, load_vectors
 
 

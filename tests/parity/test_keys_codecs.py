@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from lipforcing_core.models.taehv import TinyAutoencoder
-from lipforcing_core.models.wan_vae import WanVAE
+from lipforcing_core.models.codecs.taehv import TinyAutoencoder
+from lipforcing_core.models.codecs.wan_vae import WanVAE
 
 
 @pytest.mark.parametrize(("name", "build"), [("wan2.1_vae", WanVAE), ("taew2_1", TinyAutoencoder)])

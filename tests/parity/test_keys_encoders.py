@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from lipforcing_core.models.umt5 import UMT5_XXL, UMT5Network, umt5_key
-from lipforcing_core.models.wav2vec2 import Wav2Vec2Features, base_960h_config, wav2vec2_key
-from lipforcing_core.torchvision_shim import ensure_torchvision
+from lipforcing_core.base.torchvision_shim import ensure_torchvision
+from lipforcing_core.models.audio_encoders.wav2vec2 import Wav2Vec2Features, base_960h_config, wav2vec2_key
+from lipforcing_core.models.text_encoders.umt5 import UMT5_XXL, UMT5Network, umt5_key
 
 
 def shapes(network: torch.nn.Module) -> dict[str, list[int]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from lipforcing_core.sync.experts.syncnet_v2 import SyncNetV2, SyncNetV2Expert, mfcc_windows
 from lipforcing_core.sync.mfcc import filterbank, mel_filters, mfcc
 from lipforcing_core.sync.offset import (
     Edges,
@@ -18,7 +19,6 @@ from lipforcing_core.sync.offset import (
     offset_search,
     shift_distances,
 )
-from lipforcing_core.sync.syncnet_v2 import SyncNetV2, SyncNetV2Expert, mfcc_windows
 from tests.parity.filler import Vectors, assert_close, fill_module, load_vectors
 
 KINDS = ("mfcc", "offset", "network")

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lipforcing_core.models.causal_codec import FeatureCache
-from lipforcing_core.models.codec import TIME_STRIDE
-from lipforcing_core.models.taehv import TinyAutoencoder
+from lipforcing_core.models.codecs.causal_codec import FeatureCache
+from lipforcing_core.models.codecs.protocol import TIME_STRIDE
+from lipforcing_core.models.codecs.taehv import TinyAutoencoder
 from tests.parity.filler import Tensors, Vectors, assert_close, fill_module, load_vectors
 
 

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from lipforcing_core.models.umt5 import UMT5_XXL, UMT5Config, UMT5Network, relative_bucket, umt5_key
+from lipforcing_core.models.text_encoders.umt5 import (
+    UMT5_XXL,
+    UMT5Config,
+    UMT5Network,
+    relative_bucket,
+    umt5_key,
+)
 from tests.parity.filler import Vectors, assert_close, fill_module, load_vectors
 
 

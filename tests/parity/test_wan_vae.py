@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lipforcing_core.models.causal_codec import FeatureCache
-from lipforcing_core.models.wan_vae import WanVAE, WanVAEConfig
+from lipforcing_core.models.codecs.causal_codec import FeatureCache
+from lipforcing_core.models.codecs.wan_vae import WanVAE, WanVAEConfig
 from tests.parity.filler import Vectors, assert_close, filled_state, load_vectors
 
 REFERENCE_GROUP = 4  # frames encoded at once, after the first, whatever the stride of the network

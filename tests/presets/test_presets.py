@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.presets import load_preset, preset_names
 
 

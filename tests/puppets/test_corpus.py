@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lipforcing_core.errors import BadInputError, MediaError
+from lipforcing_core.base.errors import BadInputError, MediaError
 from lipforcing_core.media.decode import read_audio, read_frames
 from lipforcing_core.media.probe import probe
 from lipforcing_core.puppets import recording

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from lipforcing_core.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.puppets.portraits import LANDMARK_NAMES, load_portrait, portrait_names
 from lipforcing_core.puppets.rig import FrameTruth, PuppetScript, frame_truths, render
 from lipforcing_core.puppets.speech import CONTROL_RATE, Utterance, Voice, synthesise

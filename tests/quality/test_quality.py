@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.quality.score import QualityScorer, centre_crop, load_quality, sample_frames
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.quality.catalogue import load_quality
+from lipforcing_core.quality.protocol import QualityScorer, centre_crop, sample_frames
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 SCRIPT = """
-from lipforcing_core.torchvision_shim import ensure_torchvision
+from lipforcing_core.base.torchvision_shim import ensure_torchvision
 first = ensure_torchvision()
 assert ensure_torchvision() is first
 import torch

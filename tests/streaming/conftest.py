@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from lipforcing_core.models.causal import CausalStudent
-from lipforcing_core.models.codec import BlockCodec
+from lipforcing_core.models.codecs.block import BlockCodec
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets import Preset, load_preset
-from lipforcing_core.streaming.bundle import Bundle, BundleKind, load_bundle, save_bundle
+from lipforcing_core.runtime.bundle import Bundle, BundleKind, load_bundle, save_bundle
 from tests.streaming.helpers import texture
 
 

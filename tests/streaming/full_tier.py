@@ -14,11 +14,13 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor, nn
 
+from lipforcing_core.base.torchvision_shim import ensure_torchvision
 from lipforcing_core.faces.mask import mask_source
-from lipforcing_core.models import taehv, umt5, wan_vae, wav2vec2
+from lipforcing_core.models.audio_encoders import wav2vec2
 from lipforcing_core.models.causal import CausalStudent
+from lipforcing_core.models.codecs import taehv, wan_vae
+from lipforcing_core.models.text_encoders import umt5
 from lipforcing_core.presets import Preset, load_preset
-from lipforcing_core.torchvision_shim import ensure_torchvision
 from lipforcing_core.weights.registry import find_weight
 
 CHANNELS, TEXT_LEN = 4, 6
@@ -84,7 +86,7 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(taehv, "TaehvConfig", lambda: TAEHV)
     monkeypatch.setattr(wav2vec2, "base_960h_config", tiny_wav2vec2_config)
     monkeypatch.setattr(umt5, "UMT5_XXL", UMT5)
-    monkeypatch.setattr("lipforcing_core.streaming.bundle.load_preset", lambda _: tiny_preset())
+    monkeypatch.setattr("lipforcing_core.runtime.bundle.load_preset", lambda _: tiny_preset())
 
 
 def write_weights(folder: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lipforcing_core.faces.detect import Face
+from lipforcing_core.faces.detectors.protocol import Face
 from lipforcing_core.media.encode import VideoWriter, write_wav
 
 SIDE = 192

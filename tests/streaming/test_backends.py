@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lipforcing_core.errors import BadInputError, MissingWeightsError
-from lipforcing_core.models.audio import LogMelEncoder
-from lipforcing_core.models.causal_codec import PairedCodec
-from lipforcing_core.models.codec import BlockCodec, CodecFit
+from lipforcing_core.base.errors import BadInputError, MissingWeightsError
+from lipforcing_core.models.audio_encoders.log_mel import LogMelEncoder
+from lipforcing_core.models.codecs.block import BlockCodec, CodecFit
+from lipforcing_core.models.codecs.causal_codec import PairedCodec
 from lipforcing_core.presets import load_preset
-from lipforcing_core.streaming.backends import (
+from lipforcing_core.runtime.encoders import (
     backend_digests,
     choose_device,
     is_embedded,

@@ -12,14 +12,14 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from flows.cli import app
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from apps.cli.main import app
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.base.products import StepStore, file_sha256, read_json
 from lipforcing_core.media.decode import read_frames
-from lipforcing_core.models.causal_codec import PairedCodec
-from lipforcing_core.models.wan_vae import WanVAECodec
-from lipforcing_core.products import StepStore, file_sha256, read_json
-from lipforcing_core.streaming import backends
-from lipforcing_core.streaming.bundle import (
+from lipforcing_core.models.codecs.causal_codec import PairedCodec
+from lipforcing_core.models.codecs.wan_vae import WanVAECodec
+from lipforcing_core.runtime import encoders as backends
+from lipforcing_core.runtime.bundle import (
     Bundle,
     BundleKind,
     find_model,
@@ -167,7 +167,7 @@ def test_a_mask_that_is_none_is_said_before_the_large_files_are_read(
     def too_early(*_: object) -> str:
         raise AssertionError("28 GB were read first")
 
-    monkeypatch.setattr("lipforcing_core.streaming.bundle.remembered_sha256", too_early)
+    monkeypatch.setattr("lipforcing_core.runtime.bundle.remembered_sha256", too_early)
     registry.find_weight("latentsync-mask").path(weights).write_bytes(b"not a png")
     with pytest.raises(BadInputError, match="is not a 256 x 256 mask"):
         load_official(STUDENT, weights_dir=weights)
@@ -245,7 +245,7 @@ def test_the_wan_vae_may_decode_as_well_and_foreign_pairs_are_refused(weights: P
 def test_a_step_depends_on_every_file(
     weights: Path, clip: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lipforcing_core.faces.detect.load_detector", lambda *_: FixedFace())
+    monkeypatch.setattr("lipforcing_core.faces.detectors.catalogue.load_detector", lambda *_: FixedFace())
     store, speech = StepStore(tmp_path / "steps"), write_speech(tmp_path / "b.wav", 0.2)
     job = GenerationJob(name="x", video=clip[0], audio=speech, bundle=STUDENT, weights=weights)
     first = generate_step(job, store=store)
@@ -259,7 +259,7 @@ def test_the_command(
     weights: Path, clip: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``weights`` is the folder of that name of the workspace ``tmp_path``."""
-    monkeypatch.setattr("lipforcing_core.faces.detect.load_detector", lambda *_: FixedFace())
+    monkeypatch.setattr("lipforcing_core.faces.detectors.catalogue.load_detector", lambda *_: FixedFace())
     arguments = [str(clip[0]), str(clip[1]), "-o", str(tmp_path / "out.mp4"), "--model", STUDENT]
     command = ["--workspace", str(tmp_path), "generate", *arguments, "--device", "cpu"]
     result = CliRunner().invoke(app, command, catch_exceptions=False)

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lipforcing_core import products
-from lipforcing_core.errors import BadInputError, MediaError
+from lipforcing_core.base import products
+from lipforcing_core.base.errors import BadInputError, MediaError
+from lipforcing_core.base.products import StepStore, content_key, file_sha256, read_json
 from lipforcing_core.media.decode import read_audio, read_frames
 from lipforcing_core.media.probe import probe
-from lipforcing_core.products import StepStore, content_key, file_sha256, read_json
-from lipforcing_core.streaming.bundle import Bundle
+from lipforcing_core.runtime.bundle import Bundle
 from lipforcing_core.streaming.clock import ChunkClock
 from lipforcing_core.streaming.generate import GenerationReport, generate_video
 from lipforcing_core.streaming.generators import ChunkInput, load_generator
@@ -133,7 +133,7 @@ def test_the_key_of_an_embedded_step_is_that_of_its_files(
     student_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Folders, weights that it does not read and names are left out, so that finished steps stay finished."""
-    monkeypatch.setattr("lipforcing_core.faces.detect.load_detector", lambda *_: FixedFace())
+    monkeypatch.setattr("lipforcing_core.faces.detectors.catalogue.load_detector", lambda *_: FixedFace())
     video, audio = write_video(tmp_path / "v.mp4", texture(9)), write_speech(tmp_path / "a.wav", 0.2)
     job = GenerationJob(name="x", video=video, audio=audio, bundle=student_folder, weights=tmp_path / "none")
     made = generate_step(job, store=StepStore(tmp_path / "steps"))
@@ -148,7 +148,7 @@ def test_steps_hash_a_file_once(
     """Sources, models and detectors that many jobs share are read once; a file that changed is read again."""
     read: list[Path] = []
     monkeypatch.setattr(products, "file_sha256", lambda path, _: read.append(path) or file_sha256(path))
-    monkeypatch.setattr("lipforcing_core.faces.detect.load_detector", lambda *_: FixedFace())
+    monkeypatch.setattr("lipforcing_core.faces.detectors.catalogue.load_detector", lambda *_: FixedFace())
     video, audio = write_video(tmp_path / "v.mp4", texture(9)), write_speech(tmp_path / "a.wav", 0.2)
     bundle = shutil.copytree(student_folder, tmp_path / "bundle")
     (tmp_path / "detector.onnx").write_bytes(b"graph")

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.diffusion.samplers import few_step_chunk
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.faces.mask import keep_mask, latent_keep_mask
 from lipforcing_core.models.causal import CausalStudent
-from lipforcing_core.models.codec import BlockCodec
+from lipforcing_core.models.codecs.block import BlockCodec
 from lipforcing_core.models.conditions import Conditions
+from lipforcing_core.runtime.bundle import Bundle, load_bundle
 from lipforcing_core.streaming import generators
-from lipforcing_core.streaming.bundle import Bundle, load_bundle
 from lipforcing_core.streaming.clock import ChunkClock
 from lipforcing_core.streaming.generators import (
     ChunkInput,

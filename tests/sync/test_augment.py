@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from lipforcing_core.sync.augment import augment, block_codec, reduce_mouth
-from lipforcing_core.sync.nano import mouth_region
+from lipforcing_core.sync.experts.nano import mouth_region
 from lipforcing_core.sync.puppet_data import cut_mouth
 
 

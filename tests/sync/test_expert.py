@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.products import file_sha256
-from lipforcing_core.sync.expert import load_sync_expert
-from lipforcing_core.sync.nano import (
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.base.products import file_sha256
+from lipforcing_core.sync.experts.catalogue import load_sync_expert
+from lipforcing_core.sync.experts.nano import (
     EMBEDDING_SCALE,
     MOUTH_REGION,
     NanoExpert,
@@ -20,7 +20,7 @@ from lipforcing_core.sync.nano import (
     log_mel,
     shipped_weights,
 )
-from lipforcing_core.sync.syncnet_v2 import SyncNetV2
+from lipforcing_core.sync.experts.syncnet_v2 import SyncNetV2
 
 
 @pytest.fixture(scope="module")

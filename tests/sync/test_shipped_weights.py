@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lipforcing_core.products import file_sha256
+from lipforcing_core.base.products import file_sha256
 from lipforcing_core.puppets.speech import synthesise
 from lipforcing_core.sync.evaluate import through_codec
-from lipforcing_core.sync.expert import SyncExpert, load_sync_expert
-from lipforcing_core.sync.nano import RECOMMENDED_MIN_CONFIDENCE, shipped_weights
+from lipforcing_core.sync.experts.catalogue import load_sync_expert
+from lipforcing_core.sync.experts.nano import RECOMMENDED_MIN_CONFIDENCE, shipped_weights
+from lipforcing_core.sync.experts.protocol import SyncExpert
 from lipforcing_core.sync.puppet_data import PuppetClip, puppet_clips
 
 NUM_FRAMES = 81

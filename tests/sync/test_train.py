@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.sync.expert import load_sync_expert
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.sync.experts.catalogue import load_sync_expert
 from lipforcing_core.sync.puppet_data import PuppetClip, puppet_clips
 from lipforcing_core.sync.train import SyncTrainSettings, contrastive_loss, fit_network, train_sync_expert
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lipforcing_core.errors import BadInputError, LipForcingError
+from lipforcing_core.base.errors import BadInputError, LipForcingError
 from tasks.dispatch import connect, disconnect, fan_out, run_job
 
 pytestmark = pytest.mark.ray

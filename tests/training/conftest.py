@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lipforcing_core.models.audio import LogMelEncoder
-from lipforcing_core.models.codec import BlockCodec
-from lipforcing_core.models.text import HashTextEncoder
+from lipforcing_core.models.audio_encoders.log_mel import LogMelEncoder
+from lipforcing_core.models.codecs.block import BlockCodec
+from lipforcing_core.models.text_encoders.hashed import HashTextEncoder
 from lipforcing_core.presets import Preset, load_preset
-from lipforcing_core.training.common import Prompts, encode_prompts
+from lipforcing_core.runtime.prompts import Prompts, encode_prompts
 from lipforcing_core.training.dataset import LatentWindows, encode_frames
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from lipforcing_core.errors import IncompatibleCheckpointError
+from lipforcing_core.base.errors import IncompatibleCheckpointError
 from lipforcing_core.training.checkpoint import TrainState, saved_states, step_generator
 
 

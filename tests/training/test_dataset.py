@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.models.codec import BlockCodec
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.models.codecs.block import BlockCodec
 from lipforcing_core.presets import Preset
 from lipforcing_core.training.dataset import Batch, LatentWindows
 

@@ -14,16 +14,17 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lipforcing_core.base.errors import IncompatibleCheckpointError
 from lipforcing_core.diffusion.schedule import FlowSchedule
-from lipforcing_core.errors import IncompatibleCheckpointError
 from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.conditions import EncodedConditions
 from lipforcing_core.models.kv_cache import KVCache
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets import Preset
+from lipforcing_core.runtime.prompts import Prompts
 from lipforcing_core.training import diffusion_forcing, distill
 from lipforcing_core.training.checkpoint import step_generator
-from lipforcing_core.training.common import Prompts, save_model, weigh_mouth
+from lipforcing_core.training.common import save_model, weigh_mouth
 from lipforcing_core.training.dataset import Batch, LatentWindows
 from lipforcing_core.training.diffusion_forcing import draw_chunk_levels, forcing_loss, pretrain_student
 from lipforcing_core.training.distill import (

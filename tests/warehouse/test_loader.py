@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lipforcing_core.errors import WarehouseError
+from lipforcing_core.base.errors import WarehouseError
 from warehouse.digest import digest
 from warehouse.inbox import write_rows
 from warehouse.loader import LOCK_NAME, load, rebuild
@@ -201,7 +201,7 @@ def test_a_killed_build_leaves_the_old_snapshot(
     def full_disk(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lipforcing_core.products.os.replace", full_disk)
+    monkeypatch.setattr("lipforcing_core.base.products.os.replace", full_disk)
     with pytest.raises(WarehouseError, match="No space left on device"):
         load(inbox, path)
     monkeypatch.undo()

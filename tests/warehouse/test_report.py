@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lipforcing_core.errors import BadInputError, WarehouseError
+from lipforcing_core.base.errors import BadInputError, WarehouseError
 from warehouse.report.build import build_report, duration, number, render_report, signed
 from warehouse.report.context import Command, EmbeddedNote, Question, ReportContext, SampleRow
 from warehouse.report.data import ReportData, read_report_data

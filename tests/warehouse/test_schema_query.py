@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.curation.reasons import RejectReason
-from lipforcing_core.errors import BadInputError
 from lipforcing_core.metrics.protocol import gt_box_aligned
 from warehouse.dictionary import data_dictionary, write_data_dictionary
 from warehouse.dimensions import metric_rows, protocol_row

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
-from flows import cli
-from lipforcing_core.errors import (
+from apps.cli import main as cli
+from lipforcing_core.base.errors import (
     BadInputError,
     IncompatibleCheckpointError,
     LipForcingError,

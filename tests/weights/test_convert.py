@@ -15,12 +15,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
+from lipforcing_core.models.audio_encoders.wav2vec2 import Wav2Vec2Features
+from lipforcing_core.models.codecs.taehv import TinyAutoencoder, trim_time_kernel
 from lipforcing_core.models.conditions import Conditions
 from lipforcing_core.models.lora import adapter_state_dict, inject_lora, load_adapter, lora_layers
-from lipforcing_core.models.taehv import TinyAutoencoder, trim_time_kernel
 from lipforcing_core.models.wan import WanTransformer
-from lipforcing_core.models.wav2vec2 import Wav2Vec2Features
 from lipforcing_core.weights.checkpoint import Checkpoint
 from lipforcing_core.weights.convert import plan_copy, plan_merge, write_plan
 from lipforcing_core.weights.keymaps import adapter_key, find_key_map
@@ -268,7 +268,7 @@ def test_a_kernel_that_is_used_in_part_is_written_in_that_part(tmp_path: Path) -
 
 
 def test_a_converted_file_loads_as_what_it_was(tmp_path: Path) -> None:
-    from lipforcing_core.torchvision_shim import ensure_torchvision
+    from lipforcing_core.base.torchvision_shim import ensure_torchvision
 
     ensure_torchvision()
     from transformers import Wav2Vec2Config, Wav2Vec2ForCTC

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lipforcing_core import products
-from lipforcing_core.products import file_sha256
+from lipforcing_core.base import products
+from lipforcing_core.base.products import file_sha256
 from lipforcing_core.weights import digest
 from lipforcing_core.weights.digest import remembered_sha256
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
 from lipforcing_core.weights import fetch as fetching
 from lipforcing_core.weights.fetch import fetch_file, fetch_weights
 from lipforcing_core.weights.registry import WeightFile, WeightSpec

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lipforcing_core.errors import IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.base.errors import IncompatibleCheckpointError, MissingWeightsError
 from lipforcing_core.weights.checkpoint import Checkpoint
 from lipforcing_core.weights.convert import plan_copy, plan_merge
 from lipforcing_core.weights.networks import meta_tensors

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.models.lora import inject_lora, load_adapter
 from lipforcing_core.weights import convert, formats
 from lipforcing_core.weights.checkpoint import Checkpoint

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lipforcing_core.errors import IncompatibleCheckpointError, LipForcingError, MissingWeightsError
+from lipforcing_core.base.errors import IncompatibleCheckpointError, LipForcingError, MissingWeightsError
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.weights.checkpoint import Checkpoint
 from lipforcing_core.weights.load import load_network

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
 from lipforcing_core.faces.mask import mask_source
 from lipforcing_core.weights.keymaps import find_key_map, key_map_names, wan_diffusers_key
 from lipforcing_core.weights.networks import meta_tensors

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lipforcing_core.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
 from lipforcing_core.weights.sources import Source, adapter_alpha, find_source, require_sources
 
 PEFT = {

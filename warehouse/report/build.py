@@ -11,8 +11,8 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from lipforcing_core.errors import BadInputError
-from lipforcing_core.products import atomic_path
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import atomic_path
 from warehouse.report import plots
 from warehouse.report.context import ReportContext
 from warehouse.report.data import ReportData, Row, Series, read_report_data

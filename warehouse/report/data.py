@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from lipforcing_core.errors import WarehouseError
+from lipforcing_core.base.errors import WarehouseError
 from warehouse.connection import open_snapshot
 
 Row = dict[str, Any]

@@ -1,0 +1,99 @@
+"""The plain table behind every seam: which implementations there are, what each needs, what people call it.
+
+A seam is a folder with ``protocol.py`` (what an implementation can do), one file an implementation, and
+``catalogue.py``, which holds a ``Catalogue``. Help texts, validation and its messages, needed weights, ``lipforcing
+doctor`` and the tier tables are all derived from it, so a new implementation is its file and one entry.
+
+A seam extends ``Entry`` by a field ``load``: a function that imports the implementation when it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+from lipforcing_core.base.errors import BadInputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One implementation of a seam.
+
+    name: what users call it. summary: one sentence for people, without the name. weights: the registered checkpoints
+    that it reads (``lipforcing weights list``). licence: what restricts its use; empty where nothing does.
+    """
+
+    name: str
+    summary: str
+    weights: tuple[str, ...] = ()
+    licence: str = ""
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it works without a downloaded file."""
+        return not self.weights
+
+
+E = TypeVar("E", bound=Entry)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalogue(Generic[E]):
+    """All implementations of a seam, in the order of help texts; the first is the default.
+
+    kind: what one of them is, in the singular ("face detector").
+    """
+
+    kind: str
+    entries: tuple[E, ...]
+
+    def __iter__(self) -> Iterator[E]:
+        return iter(self.entries)
+
+    def __getitem__(self, name: str) -> E:
+        """The entry called ``name``; raises ``BadInputError`` that lists the known names."""
+        for entry in self.entries:
+            if entry.name == name:
+                return entry
+        raise BadInputError(self._unknown(name))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What can be chosen."""
+        return tuple(entry.name for entry in self.entries)
+
+    @property
+    def default(self) -> str:
+        """The name of the entry that is used where nobody chooses."""
+        return self.entries[0].name
+
+    @property
+    def choices(self) -> str:
+        """The names in a sentence: ``lbp, scrfd or yunet``."""
+        *others, last = self.names
+        return f"{', '.join(others)} or {last}" if others else last
+
+    @property
+    def help(self) -> str:
+        """One line for a help text: what is chosen, and from what."""
+        return f"{self.kind[0].upper()}{self.kind[1:]}: {self.choices}."
+
+    @property
+    def choice(self) -> AfterValidator:
+        """For ``Annotated[str, CATALOGUE.choice]`` in a settings model: refuses names that are not in the table."""
+        return AfterValidator(self._checked)
+
+    def _checked(self, name: Any) -> Any:
+        if name not in self.names:
+            raise PydanticCustomError("unknown_choice", "{message}", {"message": self._unknown(name)})
+        return name
+
+    def _unknown(self, name: object) -> str:
+        return f"unknown {self.kind} {name!r}; known: {', '.join(self.names)}"

@@ -1,0 +1,54 @@
+"""CSV files that a user gives: a header, then rows, separated by commas."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+from lipforcing_core.base.errors import BadInputError
+
+_OTHER_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
+
+
+def read_csv(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a file with a header that has the ``required`` columns; none where the file is empty.
+
+    Blank lines are no rows. Fields that a row lacks at its end are "". Raises ``BadInputError`` for a file that cannot
+    be read or is no CSV, naming the row that has more fields than the header (rows count from 1 below it), or naming
+    the columns that are missing and, where the header looks like it, the separator that was used instead of commas.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            lines = csv.reader(stream)
+            header = next(lines, None)
+            rows = [fields for fields in lines if fields]
+    except OSError as error:
+        raise BadInputError(f"{path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadInputError(f"{path} is not a CSV file: {error}") from error
+    if header is None:
+        return []
+    if missing := [name for name in required if name not in header]:
+        raise BadInputError(f"{path}: {_columns(missing)} missing in its first line{_hint(header)}")
+    for number, fields in enumerate(rows, start=1):
+        if len(fields) > len(header):
+            raise BadInputError(
+                f"{path}, row {number}: {len(fields)} fields, but the first line names {len(header)} columns (a field "
+                "with a comma in it needs quotes)"
+            )
+    return [dict(zip_longest(header, fields, fillvalue="")) for fields in rows]
+
+
+def _columns(names: Sequence[str]) -> str:
+    return f"column{'' if len(names) == 1 else 's'} {', '.join(names)}"
+
+
+def _hint(header: Sequence[str]) -> str:
+    if not any(header):
+        return ", which is blank"
+    for separator, name in _OTHER_SEPARATORS.items():
+        if len(header) == 1 and separator in header[0]:
+            return f"; the columns look separated by {name}, but commas are needed"
+    return f" (found: {', '.join(header)})"

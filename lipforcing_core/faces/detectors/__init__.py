@@ -1,0 +1,1 @@
+"""Face detectors: the protocol, one file an implementation, and the catalogue."""

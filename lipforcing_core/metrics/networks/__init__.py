@@ -1,0 +1,1 @@
+"""Networks that measures stand on: the protocols, one file an implementation, and the catalogue."""

@@ -1,0 +1,1 @@
+"""Audio encoders: the protocol, one file an implementation, and the catalogue."""

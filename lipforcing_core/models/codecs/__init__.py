@@ -1,0 +1,1 @@
+"""Video codecs: the protocol, one file an implementation, and the catalogue."""

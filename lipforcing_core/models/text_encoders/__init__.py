@@ -1,0 +1,1 @@
+"""Text encoders: the protocol, one file an implementation, and the catalogue."""

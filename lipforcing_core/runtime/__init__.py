@@ -1,0 +1,1 @@
+"""What surrounds the transformer for training and streaming alike: model bundles, encoders and codecs, prompts."""

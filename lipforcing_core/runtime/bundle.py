@@ -1,0 +1,270 @@
+"""What is needed to run a trained model: from a bundle folder, or a released student from its registered file.
+
+A bundle folder holds ``bundle.json`` (what it is), ``preset.json`` (the full preset), ``model.safetensors`` and, for
+the embedded codec, ``codec.safetensors``. Other backends are read from the weights folder (``streaming.backends``).
+
+A released student (``lipforcing-14b``) needs no folder of its own: its 28 GB are read from where ``lipforcing weights
+fetch`` puts them. Its id carries the file's hash, which is computed once and remembered (``weights.digest``).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
+from lipforcing_core.base.products import ByteProgress, atomic_path, file_sha256, read_json, write_json
+from lipforcing_core.faces.mask import load_mask_source
+from lipforcing_core.models.audio_encoders.protocol import AudioEncoder
+from lipforcing_core.models.causal import CausalStudent
+from lipforcing_core.models.codecs.protocol import VideoCodec
+from lipforcing_core.models.wan import WanTransformer
+from lipforcing_core.presets import Preset, load_preset
+from lipforcing_core.runtime.encoders import (
+    load_audio_encoder,
+    load_codec,
+    load_prompts,
+    model_dtype,
+    needed_weights,
+)
+from lipforcing_core.weights.digest import remembered_sha256
+from lipforcing_core.weights.load import load_network
+from lipforcing_core.weights.networks import fill_registered
+from lipforcing_core.weights.registry import find_weight, require_all_weights, require_weight
+
+FORMAT = 1
+OFFICIAL = {"lipforcing-14b": "14b"}
+"""Released students by registered name, and the preset of each."""
+OFFICIAL_MASK = "latentsync-mask"
+"""The mouth mask that released students were trained with; one drawn otherwise is a shift of their input (A.4)."""
+
+ModelSource = Path | str
+"""A bundle folder, or the name of a released student."""
+
+
+class BundleKind(StrEnum):
+    """Which network the bundle holds."""
+
+    TEACHER = "teacher"
+    STUDENT = "student"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A loaded model with its codec, audio encoder and text embeddings, in evaluation mode.
+
+    Model and codec are on one device. text_BLD, negative_text_BLD: ``[1, text_len, text_dim]`` of the preset's prompt
+    and of the empty one, on the CPU.
+    model_id: ``kind-stage@sha256:...`` of the weights, or ``name@sha256:...`` of a released student; it is written on
+    everything the model makes.
+    mask: the mouth mask it was trained with, ``[256, 256]`` uint8, 255 = keep; None: the drawn one (``faces.mask``).
+    """
+
+    kind: BundleKind
+    stage: str
+    model_id: str
+    preset: Preset
+    model: WanTransformer | CausalStudent
+    codec: VideoCodec
+    audio_encoder: AudioEncoder
+    text_BLD: Tensor
+    negative_text_BLD: Tensor
+    mask: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleDescription:
+    """What a bundle folder says of itself. ``sha256`` is that of the weights when they were written."""
+
+    kind: BundleKind
+    stage: str
+    sha256: str
+    preset: Preset
+
+
+def save_bundle(
+    folder: Path, *, kind: BundleKind, stage: str, preset: Preset, model_file: Path, codec_file: Path | None
+) -> None:
+    """Write a bundle folder; it appears under its name only when complete. ``codec_file``: of a fitted codec."""
+    with atomic_path(folder) as temporary:
+        temporary.mkdir(parents=True)
+        shutil.copyfile(model_file, temporary / "model.safetensors")
+        if codec_file is not None:
+            shutil.copyfile(codec_file, temporary / "codec.safetensors")
+        write_json(temporary / "preset.json", preset)
+        sha256 = file_sha256(temporary / "model.safetensors")
+        write_json(
+            temporary / "bundle.json",
+            {"format": FORMAT, "kind": kind.value, "stage": stage, "sha256": sha256},
+        )
+
+
+def describe_bundle(folder: Path) -> BundleDescription:
+    """Read what a bundle is without loading its weights; errors as for ``load_bundle``."""
+    if not (folder / "bundle.json").is_file():
+        raise BadInputError(
+            f"{folder} is not a model bundle (no bundle.json); `lipforcing demo` and `lipforcing train` write them"
+        )
+    try:
+        facts = read_json(folder / "bundle.json")
+        if facts["format"] != FORMAT:
+            raise IncompatibleCheckpointError(f"{folder}: bundle format {facts['format']}, expected {FORMAT}")
+        preset = Preset.model_validate(read_json(folder / "preset.json"))
+        kind, stage, sha256 = BundleKind(facts["kind"]), str(facts["stage"]), str(facts["sha256"])
+    except IncompatibleCheckpointError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = str(error).splitlines()[0]
+        raise IncompatibleCheckpointError(f"{folder}: its description is damaged ({problem})") from error
+    return BundleDescription(kind=kind, stage=stage, sha256=sha256, preset=preset)
+
+
+def load_bundle(
+    folder: Path,
+    *,
+    weights_dir: Path | None = None,
+    device: str = "cpu",
+    on_progress: ByteProgress | None = None,
+) -> Bundle:
+    """Load a bundle folder strictly: a missing, foreign or damaged part is an error that names it.
+
+    weights_dir: where the files of backends that are not embedded lie; ``MissingWeightsError`` lists all that are not
+    there. on_progress: follows the transformer's weights.
+    """
+    about = describe_bundle(folder)
+    weights = folder / "model.safetensors"
+    if not weights.is_file() or file_sha256(weights) != about.sha256:
+        raise IncompatibleCheckpointError(f"{weights}: missing, truncated or changed since it was written")
+    require_all_weights(needed_weights(about.preset, weights_dir), weights_dir)
+    return _assemble(
+        about.kind,
+        about.preset,
+        stage=about.stage,
+        model_id=f"{about.kind.value}-{about.stage}@sha256:{about.sha256[:12]}",
+        fill=partial(load_network, files=weights, on_progress=on_progress),
+        weights_dir=weights_dir,
+        device=device,
+        codec_file=folder / "codec.safetensors",
+    )
+
+
+def load_official(
+    name: str, *, weights_dir: Path, device: str = "cpu", on_progress: ByteProgress | None = None
+) -> Bundle:
+    """Load a released student and its backends from the weights folder, in bfloat16 on every device.
+
+    In float32 the 14B model would take 57 GB. on_progress: follows the hash, where it is not remembered, and then the
+    transformer's weights. Raises ``BadInputError`` for a name that is not in ``OFFICIAL``, one ``MissingWeightsError``
+    for all files that are not there, and ``IncompatibleCheckpointError`` for one that does not fit.
+    """
+    preset = model_preset(name)
+    require_files(name, weights_dir)
+    mask = load_mask_source(require_weight(OFFICIAL_MASK, weights_dir))  # small, so before what takes minutes
+    return _assemble(
+        BundleKind.STUDENT,
+        preset,
+        stage="released",
+        model_id=f"{name}@sha256:{remembered_sha256(official_file(name, weights_dir), on_progress)[:12]}",
+        fill=partial(fill_registered, name=name, weights_dir=weights_dir, on_progress=on_progress),
+        weights_dir=weights_dir,
+        device=device,
+        mask=mask,
+    )
+
+
+def official_file(name: str, weights_dir: Path) -> Path:
+    """The file of a released student; ``MissingWeightsError`` saying how to get it if it is not there."""
+    require_all_weights([name], weights_dir)
+    (file,) = find_weight(name).tensor_files(weights_dir)
+    return file
+
+
+def find_model(text: str) -> ModelSource:
+    """What a user calls a model: a bundle folder, or the name of a released student (a folder wins).
+
+    Raises ``BadInputError`` if it is neither; the folder is not looked into.
+    """
+    if Path(text).is_dir():
+        return Path(text)
+    if text not in OFFICIAL:
+        raise BadInputError(
+            f"{text} is neither a folder with a model bundle nor a released student (known: {', '.join(OFFICIAL)})"
+        )
+    return text
+
+
+def model_preset(model: ModelSource) -> Preset:
+    """The preset of a model, read without its weights; errors as those of ``describe_bundle`` and ``load_official``."""
+    if isinstance(model, Path):
+        return describe_bundle(model).preset
+    if model not in OFFICIAL:
+        raise BadInputError(f"{model} is no released student (known: {', '.join(OFFICIAL)})")
+    return load_preset(OFFICIAL[model])
+
+
+def require_files(model: ModelSource, weights_dir: Path, *, also: Sequence[str] = ()) -> None:
+    """Raise one ``MissingWeightsError`` for all registered files that the model needs and that are not there.
+
+    also: other registered weights that are needed beside it, told in the same error.
+    """
+    own = [model, OFFICIAL_MASK] if isinstance(model, str) else []
+    require_all_weights([*own, *needed_weights(model_preset(model), weights_dir), *also], weights_dir)
+
+
+def load_any(
+    model: ModelSource, *, weights_dir: Path, device: str = "cpu", on_progress: ByteProgress | None = None
+) -> Bundle:
+    """``load_bundle`` or ``load_official``, as the model asks for."""
+    if isinstance(model, Path):
+        return load_bundle(model, weights_dir=weights_dir, device=device, on_progress=on_progress)
+    return load_official(model, weights_dir=weights_dir, device=device, on_progress=on_progress)
+
+
+def _assemble(
+    kind: BundleKind,
+    preset: Preset,
+    *,
+    stage: str,
+    model_id: str,
+    fill: Callable[..., None],
+    weights_dir: Path | None,
+    device: str,
+    codec_file: Path | None = None,
+    mask: np.ndarray | None = None,
+) -> Bundle:
+    """Load the parts, the text encoder first: it is large, and gone before the transformer comes.
+
+    ``fill(network, dtype=..., device=...)`` reads the transformer's weights into a network on the meta device.
+    """
+    prompts = load_prompts(preset, weights_dir, device)
+    codec = load_codec(preset, weights_dir, device, codec_file=codec_file)
+    audio_encoder = load_audio_encoder(preset, weights_dir, device)
+    with torch.device("meta"):
+        model = _build_model(kind, preset)
+    fill(model, dtype=model_dtype(preset), device=device)
+    return Bundle(
+        kind=kind,
+        stage=stage,
+        model_id=model_id,
+        preset=preset,
+        model=model.eval().requires_grad_(False),
+        codec=codec,
+        audio_encoder=audio_encoder,
+        text_BLD=prompts.text_BLD,
+        negative_text_BLD=prompts.negative_text_BLD,
+        mask=mask,
+    )
+
+
+def _build_model(kind: BundleKind, preset: Preset) -> WanTransformer | CausalStudent:
+    if kind is BundleKind.STUDENT:
+        return CausalStudent(preset.model.config(), preset.window.config())
+    return WanTransformer(preset.model.config())

@@ -1,0 +1,1 @@
+"""Sync experts: the protocol, one file an implementation, and the catalogue."""

@@ -1,0 +1,127 @@
+"""Content keys that finished work is stored under: frozen, since a key that moves throws users' work away.
+
+``content_keys.json`` was written before the rooms were rearranged. A key that must change (a step that computes
+something else) gets a new version in the code and a new line here; where the old result is still right, the old key is
+looked up as well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lipforcing_core.base.products import StepResult, StepStore, content_key
+from lipforcing_core.curation import steps
+from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.media.segments import Segment
+from lipforcing_core.metrics.protocol import gt_box_aligned
+from lipforcing_core.presets import load_preset
+from lipforcing_core.puppets.corpus import defect_plans, reel_plan
+from lipforcing_core.puppets.pairs import pair_plan
+from tasks import corpus, generation, training
+from tasks.corpus import CorpusSize, render_puppets
+from tasks.generation import GenerationJob
+from tasks.training import TrainingSet
+
+FROZEN = json.loads(Path(__file__).with_name("content_keys.json").read_text())
+SHA256 = "ab" * 32
+
+
+class _KeySeen(Exception):
+    """Raised instead of doing a step's work."""
+
+
+class _Recorder(StepStore):
+    """Remembers the step and key it is asked for, and does nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nowhere"))
+        self.seen: list[tuple[str, str]] = []
+
+    def run(self, step: str, key: str, work: Callable[[Path], Any], *, resumable: bool = False) -> StepResult:
+        self.seen.append((step, key))
+        raise _KeySeen
+
+
+def _key_of(call: Callable[[_Recorder], object]) -> tuple[str, str]:
+    store = _Recorder()
+    with pytest.raises(_KeySeen):
+        call(store)
+    return store.seen[-1]
+
+
+def _named_backend(name: str) -> Any:
+    return SimpleNamespace(backend_id=name)
+
+
+def _keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
+    """Every kind of key, by name."""
+    settings, segment = CurationSettings(), Segment(25, 200)
+    changed = CurationSettings(detect_stride=1, clip_crf=20, shot_threshold=3.0)
+    source = steps.NormalisedSource(Path("a.mp4"), steps.normalise_key(SHA256), _Recorder(), {})
+    yield "normalise", steps.normalise_key(SHA256)
+    for name, chosen in {"": settings, ", other settings": changed}.items():
+        yield "shots" + name, _key_of(lambda store, s=chosen: steps.found_shots(source, s, store))[1]
+        yield (
+            "align" + name,
+            _key_of(lambda store, s=chosen: steps.aligned(source, segment, s, _named_backend("lbp"), store))[
+                1
+            ],
+        )
+    expert, clip = _named_backend("nano@sha256:1"), Path("clip.mp4")
+    for correct in (True, False):
+        yield (
+            f"sync, correct={correct}",
+            _key_of(
+                lambda store, c=correct: steps.synchronised(
+                    source, segment, "align-key", clip, expert, store, correct=c
+                )
+            )[1],
+        )
+    yield (
+        "quality",
+        _key_of(lambda store: steps.rated("align-key", clip, 50, _named_backend("piqe"), store))[1],
+    )
+
+    yield (
+        "puppets",
+        _key_of(lambda store: render_puppets.fn(store, 3, CorpusSize(num_reels=2, num_pairs=1)))[1],
+    )
+    yield "puppet reel", reel_plan(0, 1, size=320).recipe
+    yield "puppet pair", pair_plan(0, 1, size=320).recipe
+    yield "puppet defect", sorted(plan.recipe for plan in defect_plans(0, size=320).values())[0]
+
+    files = {}
+    for name in ("clip.mp4", "clip.wav", "window.safetensors", "model.safetensors", "codec.safetensors"):
+        files[name] = tmp_path / name
+        files[name].write_bytes(name.encode())
+    (tmp_path / "windows").mkdir()
+    (tmp_path / "windows" / "a.safetensors").write_bytes(b"window")
+    preset = load_preset(Path(__file__).with_name("nano_before.toml"))
+    clips = [training.ClipSource(clip_id="a", clip_path=files["clip.mp4"], audio_path=files["clip.wav"])]
+    yield "training set", _key_of(lambda store: training.prepare_training_set.fn(store, clips, preset))[1]
+    data = TrainingSet(folder=tmp_path)
+    yield "teacher", _key_of(lambda store: training.train_teacher.fn(store, preset, data))[1]
+    yield "student", _key_of(lambda store: training.pretrain_student.fn(store, preset, data, tmp_path))[1]
+    yield (
+        "distilled",
+        _key_of(lambda store: training.distill_student.fn(store, preset, data, tmp_path, tmp_path, tmp_path))[
+            1
+        ],
+    )
+    monkeypatch.setattr(generation, "_model_hashes", lambda job: ["weights"])
+    job = GenerationJob(name="x", video=files["clip.mp4"], audio=files["clip.wav"], bundle=tmp_path, seed=4)
+    yield "generate", _key_of(lambda store: generation.generate_step(job, store=store))[1]
+    yield "protocol", gt_box_aligned(detector_id="lbp", num_frames=75).id
+    yield "preset nano", content_key(preset)
+    yield "curation settings", content_key(settings)
+    assert corpus.RENDER_VERSION >= 1
+
+
+def test_no_key_has_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert dict(_keys(tmp_path, monkeypatch)) == FROZEN

@@ -1,0 +1,68 @@
+"""CSV files of users: every row has the columns of the header, or is told by its number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lipforcing_core.base.csv_file import read_csv
+from lipforcing_core.base.errors import BadInputError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "a.csv"
+
+
+def test_rows_by_column(file: Path) -> None:
+    file.write_text('name,note\na,"one, two"\n\nb,\n', encoding="utf-8-sig")
+    assert read_csv(file, ["name"]) == [{"name": "a", "note": "one, two"}, {"name": "b", "note": ""}]
+
+
+def test_fields_that_a_row_lacks_are_empty(file: Path) -> None:
+    file.write_text("name,note,more\na\nb,x\n")
+    assert read_csv(file, ["name"]) == [
+        {"name": "a", "note": "", "more": ""},
+        {"name": "b", "note": "x", "more": ""},
+    ]
+
+
+def test_a_row_with_too_many_fields_is_told_by_its_number(file: Path) -> None:
+    file.write_text("name,note\na,one\n\nb,two, three\n")
+    with pytest.raises(BadInputError, match=r"a\.csv, row 2: 3 fields, but the first line names 2 columns"):
+        read_csv(file, ["name"])
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("\nname,note\na,b\n", "columns name, note missing in its first line, which is blank$"),
+        (",\na,b\n", "columns name, note missing in its first line, which is blank$"),
+        ("name,other\n", r"column note missing in its first line \(found: name, other\)$"),
+        ("name;note\n", "look separated by ';', but commas are needed$"),
+        ("name\tnote\n", "look separated by tabs, but commas are needed$"),
+    ],
+)
+def test_a_header_without_the_columns_says_what_it_has(file: Path, text: str, problem: str) -> None:
+    file.write_text(text)
+    with pytest.raises(BadInputError, match=problem):
+        read_csv(file, ["name", "note"])
+
+
+def test_an_empty_file_has_no_rows(file: Path) -> None:
+    file.touch()
+    assert read_csv(file, ["name"]) == []
+
+
+def test_what_is_no_file_or_no_csv_is_refused(file: Path) -> None:
+    with pytest.raises(BadInputError, match=r"a\.csv cannot be read: No such file"):
+        read_csv(file, [])
+    with pytest.raises(BadInputError, match="cannot be read: Is a directory"):
+        read_csv(file.parent, [])
+    file.write_bytes(b"name\n\xff\n")
+    with pytest.raises(BadInputError, match=r"a\.csv is not a CSV file"):
+        read_csv(file, [])
+    file.write_text('name\n"' + "x" * 200_000)
+    with pytest.raises(BadInputError, match=r"a\.csv is not a CSV file: field larger"):
+        read_csv(file, [])
