@@ -33,7 +33,9 @@ EXTRA_TESTS = {
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("package", help="a folder or file, e.g. lipforcing_core/diffusion")
-    parser.add_argument("--tests", nargs="*", help="test folders or files (default: the mirror of the package)")
+    parser.add_argument(
+        "--tests", nargs="*", help="test folders or files (default: the mirror of the package)"
+    )
     parser.add_argument("--sample", type=int, help="at most this many faults of a package, drawn by --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)

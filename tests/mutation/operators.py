@@ -71,7 +71,9 @@ def _faults(node: ast.AST) -> Iterator[ast.AST]:
         yield from _other_constants(node)
     elif isinstance(node, ast.Call):
         yield from _other_calls(node)
-    elif isinstance(node, ast.If | ast.IfExp | ast.While) and not isinstance(node.test, ast.Compare | ast.UnaryOp):
+    elif isinstance(node, ast.If | ast.IfExp | ast.While) and not isinstance(
+        node.test, ast.Compare | ast.UnaryOp
+    ):
         test = ast.UnaryOp(op=ast.Not(), operand=node.test)
         yield _changed(node, test=test) if isinstance(node, ast.IfExp) else _Head(node.test, test)
     elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
@@ -107,11 +109,21 @@ def _other_calls(node: ast.Call) -> Iterator[ast.AST]:
     if name in GRADIENT_CONTEXTS and isinstance(node.func, ast.Attribute):
         yield _changed(node, func=_changed(node.func, attr="enable_grad"))
     plain = [arg for arg in node.args if not isinstance(arg, ast.Starred)]
-    if name not in SWAP_CRASHES and len(plain) == len(node.args) >= 2 and ast.dump(node.args[0]) != ast.dump(node.args[1]):
+    if (
+        name not in SWAP_CRASHES
+        and len(plain) == len(node.args) >= 2
+        and ast.dump(node.args[0]) != ast.dump(node.args[1])
+    ):
         yield _changed(node, args=[node.args[1], node.args[0], *node.args[2:]])
     for index, keyword in enumerate(node.keywords):
         if keyword.arg is not None:
             yield _changed(node, keywords=[k for i, k in enumerate(node.keywords) if i != index])
+
+
+def _are_swappable(args: list[ast.expr]) -> bool:
+    """Whether the first two arguments can be told apart and change places."""
+    plain = not any(isinstance(arg, ast.Starred) for arg in args)
+    return plain and len(args) >= 2 and ast.dump(args[0]) != ast.dump(args[1])
 
 
 @dataclass
@@ -146,12 +158,18 @@ def _edit(source: str, offsets: list[int], node: ast.AST, replacement: ast.AST) 
 def _is_left_alone(node: ast.AST) -> bool:
     """Whether a change there could not be a fault of behaviour: types, docstrings, messages, decorators of classes."""
     child = node
+    if "TYPE_CHECKING" in ast.dump(getattr(node, "test", ast.Pass())):
+        return True
     while (parent := getattr(child, "parent", None)) is not None:
         if isinstance(parent, ast.AnnAssign | ast.arg) and child is parent.annotation:
             return True
         if isinstance(parent, ast.FunctionDef | ast.AsyncFunctionDef) and child is parent.returns:
             return True
-        if isinstance(parent, ast.ClassDef) and child in (*parent.decorator_list, *parent.bases, *parent.keywords):
+        if isinstance(parent, ast.ClassDef) and child in (
+            *parent.decorator_list,
+            *parent.bases,
+            *parent.keywords,
+        ):
             return True
         if isinstance(parent, ast.Raise | ast.Assert | ast.JoinedStr | ast.FormattedValue | ast.Import):
             return True

@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -25,7 +25,7 @@ from typing import Any
 
 from tests.mutation.operators import Mutant
 
-PRELOADED = ("numpy", "scipy", "pandas", "pyarrow", "torch", "cv2", "av", "pydantic", "pytest", "hypothesis")
+PRELOADED = ("numpy", "scipy", "pandas", "pyarrow", "torch", "cv2", "av", "pydantic", "pytest")
 PYTEST_OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:randomly", "--no-header")
 SLOWEST_FACTOR = 5.0
 SPARE_S = 20.0
@@ -100,7 +100,7 @@ def judge(mutant: Mutant, file: Path, reach: Reach) -> tuple[Verdict, float]:
     return verdict, time.monotonic() - started
 
 
-def _in_child(work: Any, limit_s: float | None) -> int | None:
+def _in_child(work: Callable[[], int], limit_s: float | None) -> int | None:
     """Exit status of ``work`` in a forked child with a process group of its own; None if it ran out of time."""
     child = os.fork()
     if child == 0:
@@ -201,9 +201,3 @@ def _silence() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
-
-
-def lines_of(files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """The files with their texts."""
-    for file in files:
-        yield file, file.read_text(encoding="utf-8")
