@@ -60,7 +60,7 @@ def of_the_outside(_task: Any, _run: Any, state: State[Any]) -> bool:
     return isinstance(error, OSError | WarehouseError) or not isinstance(error, LipForcingError)
 
 
-def say_what_to_do(_flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
+def say_what_to_do(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
     """On the page of a failed flow run: our one sentence as the state's message, and an artifact that repeats it."""
     from prefect.artifacts import create_markdown_artifact
     from prefect.client.orchestration import get_client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +38,7 @@ app.add_typer(cli_warehouse.app, name="warehouse")
 app.add_typer(cli_weights.app, name="weights")
 app.add_typer(puppets.app, name="puppets")
 
-EXAMPLES = {
+EXAMPLES: dict[Callable[..., None], str] = {
     flow_commands.demo: "lipforcing demo --videos ~/my_clips",
     flow_commands.train_eval: "lipforcing train-eval experiment.toml",
     flow_commands.curate: "lipforcing curate ~/talks --detector scrfd --detector-model scrfd.onnx",
