@@ -17,6 +17,7 @@ from apps.cli import flow_commands, puppets, services
 from apps.cli import train as cli_train
 from apps.cli import warehouse as cli_warehouse
 from apps.cli import weights as cli_weights
+from apps.cli.encoding import use_utf8
 from apps.cli.output import Options, console
 from apps.cli.progress import TerminalReporter
 from lipforcing_core import __version__
@@ -122,6 +123,7 @@ def version() -> None:
 def main() -> None:
     """Entry point: one clear sentence and a non-zero exit for every error a user can cause."""
     debug = "--debug" in sys.argv  # the parser may be what fails
+    use_utf8()
     end_on_signals()
     try:
         app(standalone_mode=True)
