@@ -131,7 +131,7 @@ def _report(stored: dict[str, Any], output: Path) -> GenerationReport:
 def _model_hashes(job: GenerationJob) -> list[str]:
     """Hashes of everything the model consists of: its own files, and those that its backends read."""
     from lipforcing_core.runtime.bundle import OFFICIAL_MASK, model_preset, official_file
-    from lipforcing_core.runtime.encoders import backend_digests
+    from lipforcing_core.runtime.prompts import backend_digests
     from lipforcing_core.weights.digest import remembered_sha256
     from lipforcing_core.weights.registry import require_weight
 
