@@ -167,9 +167,8 @@ def test_matching_gradient_is_the_published_one() -> None:
         torch.testing.assert_close(loss_B[sample].detach(), 0.5 * step.square().mean())
     assert not matching_loss(X0, fake=real, real=real).any(), "no difference, no loss"
     assert EPSILON == 1e-6
-    one = matching_loss(
-        torch.ones(1, 1, 1, 1, 1), fake=torch.ones(1, 1, 1, 1, 1) + 1e-3, real=torch.ones(1, 1, 1, 1, 1)
-    )
+    one = torch.ones(1, 1, 1, 1, 1)
+    loss = matching_loss(one, fake=one + 1e-3, real=one)
     assert loss.item() == pytest.approx(0.5 * (1e-3 / 1e-6) ** 2, rel=1e-3)
     assert matching_loss(X0, fake=fake, real=real, epsilon=1.0).sum() < loss_B.sum()
 
