@@ -8,9 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from lipforcing_core.base.errors import BadInputError, MissingWeightsError
 from lipforcing_core.base.products import StepResult, StepStore, content_key, file_sha256, link_or_copy
 from lipforcing_core.presets import Preset
@@ -19,6 +16,7 @@ from lipforcing_core.weights.registry import require_weight
 from tasks import training_keys
 from tasks.dispatch import fan_out, run_job
 from tasks.progress import Advance
+from tasks.recording import step_task
 
 if TYPE_CHECKING:
     from lipforcing_core.training.stages.protocol import Stage
@@ -55,7 +53,7 @@ class TrainedModel:
     reused: bool
 
 
-@task(cache_policy=NO_CACHE)
+@step_task()
 def prepare_training_set(
     store: StepStore, clips: Sequence[ClipSource], preset: Preset, advance: Advance | None = None
 ) -> TrainingSet:
@@ -78,7 +76,7 @@ def prepare_training_set(
     return TrainingSet(folder=finished.folder)
 
 
-@task(cache_policy=NO_CACHE)
+@step_task()
 def train_teacher(
     store: StepStore, preset: Preset, data: TrainingSet, advance: Advance | None = None
 ) -> TrainedModel:
@@ -110,7 +108,7 @@ def train_teacher(
     return _trained(store, finished, [base, lora], preset, data, kind="teacher", stage="teacher")
 
 
-@task(cache_policy=NO_CACHE)
+@step_task()
 def pretrain_student(
     store: StepStore, preset: Preset, data: TrainingSet, teacher: Path, advance: Advance | None = None
 ) -> TrainedModel:
@@ -132,7 +130,7 @@ def pretrain_student(
     return _trained(store, finished, [forcing], preset, data, kind="student", stage="pretrained")
 
 
-@task(cache_policy=NO_CACHE)
+@step_task()
 def distill_student(
     store: StepStore,
     preset: Preset,
