@@ -16,9 +16,10 @@ from lipforcing_core.base.errors import LipForcingError, MissingWeightsError
 from lipforcing_core.base.products import content_key, write_json
 from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
 from lipforcing_core.curation.backends import require_backends
+from lipforcing_core.curation.facts import read_facts
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.curation.sources import discover_sources, read_facts, source_sha256
+from lipforcing_core.curation.sources import discover_sources, source_sha256
 from lipforcing_core.media.clock import seconds
 from tasks.artifacts import publish_curation
 from tasks.curation import Source, curate_shard, shards

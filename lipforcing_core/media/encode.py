@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import wave
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -106,13 +106,12 @@ class VideoWriter:
         self._cleanup.close()
 
     def abort(self) -> None:
-        """Drop the unfinished file."""
-        self._container.close()
+        """Drop the unfinished file, and at once: also where closing it fails, as on a full disk."""
+        with suppress(av.error.FFmpegError, OSError):
+            self._container.close()
         unfinished = InterruptedError("the video was not finished")
-        try:
+        with suppress(InterruptedError):
             self._cleanup.__exit__(InterruptedError, unfinished, None)
-        except InterruptedError:
-            return
 
     def __enter__(self) -> VideoWriter:
         return self

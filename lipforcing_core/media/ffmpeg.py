@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import ffmpeg
 
-from lipforcing_core.base.errors import LipForcingError, MediaError
+from lipforcing_core.base.errors import MediaError, SurroundingsError
+from lipforcing_core.base.failures import surroundings_in_words
+from lipforcing_core.base.names import shown_name
 
 # A media file may name other files or addresses (playlists); only plain local files are followed.
 PROTOCOLS = "file,pipe,fd"
@@ -27,23 +31,43 @@ def input_file(path: Path | str, **options: Any) -> Any:
 def run_ffmpeg(output: Any, subject: Path | str, *, stdin: bytes | None = None) -> tuple[bytes, str]:
     """Run an ffmpeg-python output and return what it wrote to standard output and to standard error.
 
-    A failure raises MediaError about ``subject`` with the first line of ffmpeg's message.
+    A failure raises MediaError about ``subject`` with the first line of ffmpeg's message, and ``SurroundingsError``
+    where it says nothing about the file: ffmpeg was killed from outside, memory or space ran out.
     """
     from imageio_ffmpeg import get_ffmpeg_exe
 
     command = output.global_args("-nostdin", "-hide_banner", "-loglevel", "error").overwrite_output()
+    arguments = command.compile(cmd=get_ffmpeg_exe())
+    given = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
     try:
-        out, message = command.run(
-            cmd=get_ffmpeg_exe(), input=stdin, capture_stdout=True, capture_stderr=True
+        done = subprocess.run(arguments, capture_output=True, **given)
+    except OSError as error:
+        raise SurroundingsError(f"ffmpeg cannot be started: {error.strerror}") from error
+    text = done.stderr.decode("utf-8", "replace").strip()
+    if done.returncode == 0:
+        return done.stdout, text
+    if problem := _outside_cause(done.returncode, text):
+        raise SurroundingsError(f"{problem} (while ffmpeg was working on {shown_name(subject)})")
+    if done.returncode < 0:
+        crash = signal.Signals(-done.returncode).name
+        raise MediaError(subject, "cannot be processed", first_line(text) or f"ffmpeg crashed: {crash}")
+    reason = first_line(text) or f"ffmpeg gave no reason (exit code {done.returncode})"
+    raise MediaError(subject, "cannot be processed", reason)
+
+
+_CRASHES = frozenset({signal.SIGSEGV, signal.SIGILL, signal.SIGFPE, signal.SIGABRT})
+"""Signals that a program brings on itself, here by what it reads; every other one comes from outside."""
+
+
+def _outside_cause(exit_code: int, message: str) -> str | None:
+    """Why ffmpeg failed where that is no property of the file it read; None where it may be one."""
+    if exit_code < 0 and -exit_code not in _CRASHES:
+        return (
+            f"ffmpeg was ended from outside by signal {-exit_code}, as the system does when memory is short"
         )
-    except ffmpeg.Error as error:
-        text = error.stderr.decode("utf-8", "replace")
-        if "No space left on device" in text:
-            raise LipForcingError(
-                f"the disk is full (ffmpeg was working on {subject}); free some space and try again"
-            ) from error
-        raise MediaError(subject, "cannot be processed", first_line(text) or "no message") from error
-    return out, message.decode("utf-8", "replace").strip()
+    if "received signal" in message:  # it answers SIGTERM and SIGINT itself, with an ordinary exit code
+        return "ffmpeg was told from outside to end"
+    return surroundings_in_words(message)
 
 
 def ffmpeg_complaint(path: Path | str) -> str:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
-from lipforcing_core.base.products import ByteProgress, atomic_path
+from lipforcing_core.base.products import ByteProgress, atomic_path, temporary_name_of
 from lipforcing_core.models.config import channel_layouts
 from lipforcing_core.models.lora import (
     adapter_layers,
