@@ -178,6 +178,12 @@ class SourceOutcome(BaseModel):
         """Whether the machine failed and not the source, so that another run may come to another result."""
         return any(d.reason is RejectReason.FAILED_THIS_TIME for d in self.decisions)
 
+    @property
+    def is_final(self) -> bool:
+        """Whether equal content will always come to this; an outcome that is not must not be kept for another run."""
+        passing = {RejectReason.FAILED_THIS_TIME, RejectReason.INACCESSIBLE}
+        return not any(d.reason in passing for d in self.decisions)
+
     def frames(self, status: Status) -> int:
         """Frames that left with a status."""
         return sum(d.num_frames for d in self.decisions if d.status is status)

@@ -38,9 +38,8 @@ def run_ffmpeg(output: Any, subject: Path | str, *, stdin: bytes | None = None) 
 
     command = output.global_args("-nostdin", "-hide_banner", "-loglevel", "error").overwrite_output()
     arguments = command.compile(cmd=get_ffmpeg_exe())
-    given = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
     try:
-        done = subprocess.run(arguments, capture_output=True, **given)
+        done = subprocess.run(arguments, capture_output=True, input=stdin or b"")
     except OSError as error:
         raise SurroundingsError(f"ffmpeg cannot be started: {error.strerror}") from error
     text = done.stderr.decode("utf-8", "replace").strip()

@@ -13,7 +13,8 @@ from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation import steps
 from lipforcing_core.curation.assemble import mark_duplicates
 from lipforcing_core.curation.backends import CurationBackends
-from lipforcing_core.curation.pipeline import curate_source, split_of
+from lipforcing_core.curation.pieces import split_of
+from lipforcing_core.curation.pipeline import curate_source
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import SourceOutcome, Status
 from lipforcing_core.curation.settings import CurationSettings
@@ -66,8 +67,8 @@ def test_every_shot_leaves_by_its_own_door(reel: Reel, curate: Curate, shared_st
     assert outcome.frames_in == 240
     assert outcome.seconds() == sum(outcome.seconds(status) for status in Status) == 9.6
     for clip in outcome.clips:
-        assert clip.record.av_offset_measured == clip.record.av_offset_applied == 3
-        assert clip.record.av_offset_remaining == 0
+        assert clip.record.scores.av_offset_measured == clip.record.scores.av_offset_applied == 3
+        assert clip.record.scores.av_offset_remaining == 0
         info = probe(shared_store.root / clip.clip)
         assert (info.width, info.height, info.num_frames, info.frame_rate) == (512, 512, 60, 25)
         assert len(read_audio(shared_store.root / clip.audio)) == 60 * 640
@@ -83,8 +84,8 @@ def test_injected_offset_is_found_and_undone(
     path = reel(f"offset{offset}", ["face"], offset_frames=offset, shot_frames=90)
     outcome = curate(path, max_abs_offset_frames=10)
     (clip,) = outcome.clips
-    assert clip.record.av_offset_measured == offset
-    assert clip.record.av_offset_remaining == 0
+    assert clip.record.scores.av_offset_measured == offset
+    assert clip.record.scores.av_offset_remaining == 0
     corrected = read_audio(shared_store.root / clip.audio)
     inner = slice(15 * 640, 75 * 640)
     assert np.corrcoef(corrected[inner], speech(90)[inner])[0, 1] > 0.9
@@ -101,7 +102,7 @@ def test_without_the_sync_filter_sound_is_measured_and_left_alone(
 ) -> None:
     path = reel("offset9", ["face"], offset_frames=9, shot_frames=90)
     (clip,) = curate(path, sync_filter=False).clips
-    assert (clip.record.av_offset_measured, clip.record.av_offset_applied) == (9, 0)
+    assert (clip.record.scores.av_offset_measured, clip.record.scores.av_offset_applied) == (9, 0)
     late = read_audio(shared_store.root / clip.audio)
     inner = slice(15 * 640, 75 * 640)
     assert np.corrcoef(late[inner], speech(90)[inner])[0, 1] < 0.5
@@ -149,7 +150,7 @@ def test_unrelated_sound_has_low_confidence(
         path, settings=strict, backends=backends, store=store, root=tmp_path
     ).decisions
     assert decision.reason is RejectReason.SYNC_CONFIDENCE_LOW
-    assert decision.measured == decision.sync_confidence
+    assert decision.measured == decision.scores.sync_confidence
 
 
 @pytest.mark.parametrize("kind", ["junk", "empty", "cut", "late cut"])
@@ -301,6 +302,12 @@ def test_split_keeps_a_person_on_one_side() -> None:
     assert {split_of(None, str(i), 0.0) for i in range(50)} == {"train"}
 
 
-def test_missing_and_outside_files_are_refused(reel: Reel, curate: Curate, tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="no such file"):
-        curate(tmp_path / "absent.mp4")
+def test_a_file_that_is_no_longer_there_is_quarantined_and_one_outside_refused(
+    curate: Curate, settings: CurationSettings, backends: CurationBackends, store: StepStore, tmp_path: Path
+) -> None:
+    (decision,) = curate(tmp_path / "absent.mp4").quarantine
+    assert (decision.reason, decision.message) == (RejectReason.INACCESSIBLE, "it is no longer there")
+    with pytest.raises(BadInputError, match="outside the corpus folder"):
+        curate_source(
+            tmp_path / "a.mp4", settings=settings, backends=backends, store=store, root=tmp_path / "corpus"
+        )
