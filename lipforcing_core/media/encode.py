@@ -21,7 +21,7 @@ from lipforcing_core.base.errors import BadInputError, MediaError
 from lipforcing_core.base.products import atomic_path
 from lipforcing_core.media.clock import FPS, SAMPLE_RATE
 from lipforcing_core.media.decode import EXACT_COLOUR, decoder_errors, opened_video, video_duration
-from lipforcing_core.media.ffmpeg import input_file, run_ffmpeg
+from lipforcing_core.media.ffmpeg import file_argument, input_file, run_ffmpeg
 
 KEY_FRAME_INTERVAL = 50
 REPRODUCIBLE = {"x264-params": "cpu-independent=1"}
@@ -180,7 +180,7 @@ def mux(
         output = ffmpeg.output(
             input_file(video_path).video,
             sound,
-            str(temporary.absolute()),
+            file_argument(temporary),
             vcodec="copy",
             acodec="aac",
             audio_bitrate="128k",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -25,7 +26,30 @@ def input_file(path: Path | str, **options: Any) -> Any:
         raise MediaError(path, "is a folder" if path.is_dir() else "there is no such file")
     if path.stat().st_size == 0:
         raise MediaError(path, "is empty (0 bytes)")
-    return ffmpeg.input(str(path.absolute()), protocol_whitelist=PROTOCOLS, **options)
+    return ffmpeg.input(file_argument(path), protocol_whitelist=PROTOCOLS, **options)
+
+
+def file_argument(path: Path | str) -> str:
+    """A path as ffmpeg-python takes it, for ``run_ffmpeg``: absolute, so that no name reads like an option.
+
+    ffmpeg-python hashes its arguments as UTF-8; a name in other bytes is handed over in hexadecimal digits, which
+    ``run_ffmpeg`` turns back.
+    """
+    absolute = str(Path(path).absolute())
+    try:
+        absolute.encode("utf-8")
+    except UnicodeEncodeError:
+        return _IN_HEXADECIMAL + os.fsencode(absolute).hex()
+    return absolute
+
+
+_IN_HEXADECIMAL = "path-in-hexadecimal:"
+
+
+def _real_argument(argument: str) -> str:
+    if not argument.startswith(_IN_HEXADECIMAL):
+        return argument
+    return os.fsdecode(bytes.fromhex(argument.removeprefix(_IN_HEXADECIMAL)))
 
 
 def run_ffmpeg(output: Any, subject: Path | str, *, stdin: bytes | None = None) -> tuple[bytes, str]:
@@ -37,7 +61,7 @@ def run_ffmpeg(output: Any, subject: Path | str, *, stdin: bytes | None = None) 
     from imageio_ffmpeg import get_ffmpeg_exe
 
     command = output.global_args("-nostdin", "-hide_banner", "-loglevel", "error").overwrite_output()
-    arguments = command.compile(cmd=get_ffmpeg_exe())
+    arguments = [_real_argument(argument) for argument in command.compile(cmd=get_ffmpeg_exe())]
     try:
         done = subprocess.run(arguments, capture_output=True, input=stdin or b"")
     except OSError as error:

@@ -187,7 +187,7 @@ def test_a_failure_that_passes_costs_only_a_second_attempt(
         return detect(*args, **options)
 
     monkeypatch.setattr(steps, "detect_shots", fails_once)
-    assert only(curate(reel("one", ["grey"])))[1] is RejectReason.NO_FACE
+    assert only(curate(reel("grey one", ["grey"])))[1] is RejectReason.NO_FACE
 
 
 def test_a_finished_product_that_was_damaged_is_made_again(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation import steps
 from lipforcing_core.curation.assemble import mark_duplicates
 from lipforcing_core.curation.backends import CurationBackends
-from lipforcing_core.curation.pieces import split_of
+from lipforcing_core.curation.pieces import curate_pieces, split_of
 from lipforcing_core.curation.pipeline import curate_source
 from lipforcing_core.curation.reasons import RejectReason
-from lipforcing_core.curation.records import SourceOutcome, Status
+from lipforcing_core.curation.records import SourceFacts, SourceOutcome, Status
+from lipforcing_core.curation.results import Decoded
 from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.curation.sources import SourceFile
 from lipforcing_core.media.decode import read_audio
 from lipforcing_core.media.probe import probe
 from lipforcing_core.media.segments import Segment
@@ -218,6 +221,45 @@ def test_sound_that_ends_early_costs_only_the_rest(reel: Reel, curate: Curate, t
     assert accepted[0] == 0
     assert accepted[1] == missing[0] in (70, 71, 72)
     assert missing[1] == 90
+
+
+@pytest.mark.parametrize(("num_samples", "trimmed", "missing"), [
+    (60 * 640, 0, 0), (60 * 640 - 1, 0, 0), (59 * 640, 1, 0), (55 * 640, 5, 0), (54 * 640, 0, 6), (61 * 640, 0, 0),
+])  # fmt: skip
+def test_a_picture_that_outlasts_its_sound_by_little_is_trimmed_and_counted(
+    num_samples: int,
+    trimmed: int,
+    missing: int,
+    settings: CurationSettings,
+    backends: CurationBackends,
+    store: StepStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result = Decoded(
+        num_frames=60,
+        num_samples=num_samples,
+        width=2,
+        height=2,
+        decoder_message="",
+        declared_s=Fraction(12, 5),
+        has_audio=True,
+    )
+    file = SourceFile(path=Path("a.mp4"), name="a.mp4", sha256="ab" * 32)
+    source = steps.NormalisedSource(file=file, store=store, result=result)
+    monkeypatch.setattr(steps, "found_shots", lambda *_: [(0, 57), (57, 60)])
+    brief = settings.model_copy(update={"min_segment_s": 4.0})  # so that no piece is worked on
+    curated = curate_pieces(source, 60, num_samples, SourceFacts(), brief, backends)
+    assert curated.frames_trimmed == trimmed
+    found = [(d.reason, d.num_frames) for d in curated.decisions if d.reason is RejectReason.AUDIO_MISSING]
+    assert found == ([(RejectReason.AUDIO_MISSING, missing)] if missing else [])
+    assert sum(d.num_frames for d in curated.decisions) == 60 - trimmed
+    if missing:
+        (row,) = (d for d in curated.decisions if d.reason is RejectReason.AUDIO_MISSING)
+        assert (row.measured, row.threshold) == (2.16, 2.4)
+        assert (row.start_frame, row.stop_frame) == (54, 60)
+    short = next(d for d in curated.decisions if d.reason is RejectReason.TOO_SHORT)
+    assert (short.start_frame, short.threshold) == (0, 4.0)
+    assert short.measured == short.num_frames / 25
 
 
 def test_second_run_repeats_nothing_and_thresholds_decide_anew(reel: Reel, curate_afresh: Curate) -> None:
