@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from lipforcing_core.base.csv_file import read_csv_table
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.base.names import real_name, shown_name
+from lipforcing_core.base.names import path_in, shown_name
 from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.curation.sources import (
     TABLE_NAME,
@@ -101,10 +101,9 @@ def _table(table: Path, _mtime_ns: int, _size: int) -> tuple[_Row, ...]:
 
 def _below(root: Path, given: str, origin: str) -> str:
     """A path of the table, plain or as ``shown_name`` writes it, relative to the folder of the table."""
-    name = given if os.path.lexists(root / given) else real_name(given)
-    if "\0" in name or not (root / name).resolve().is_relative_to(root.resolve()):
+    if "\0" in given or not path_in(root, given).resolve().is_relative_to(root.resolve()):
         raise BadInputError(f"{origin}: path {given!r} leaves the folder")
-    joined = os.path.normpath(os.path.abspath(root / name))
+    joined = os.path.normpath(os.path.abspath(path_in(root, given)))
     return Path(os.path.relpath(joined, os.path.abspath(root))).as_posix()
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lipforcing_core.base.errors import MediaError
-from lipforcing_core.base.names import printable, real_name, shown_name
+from lipforcing_core.base.names import path_as_text, path_from_text, path_in, printable, real_name, shown_name
 
 
 @pytest.mark.parametrize(
@@ -64,3 +66,31 @@ def test_errors_can_be_printed_whatever_they_name() -> None:
     error = MediaError(os.fsdecode(b"/x/caf\xe9\x1b[31m.mp4"), "is empty", "words\x07")
     assert str(error) == r"/x/caf\xe9\x1b[31m.mp4: is empty (words\x07)"
     str(error).encode("utf-8")
+
+
+def test_a_list_names_a_path_plainly_or_as_it_is_shown(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9.mp4")
+    (tmp_path / "plain.mp4").touch()
+    (tmp_path / odd).touch()
+    (tmp_path / r"a\n.mp4").touch()
+    assert path_in(tmp_path, "plain.mp4") == tmp_path / "plain.mp4"
+    assert path_in(tmp_path, r"caf\xe9.mp4") == tmp_path / odd
+    assert path_in(tmp_path, r"a\n.mp4") == tmp_path / r"a\n.mp4"
+    assert path_in(tmp_path, r"b\n.mp4") == tmp_path / "b\n.mp4"
+    assert path_in(tmp_path, r"\x00").name == "\0"
+    assert path_in(tmp_path, "absent") == tmp_path / "absent"
+
+
+@pytest.mark.parametrize(
+    "name", [b"caf\xe9.mp4", b"a\\xe9\xff\n", b"a\\xe9", b"plain", b"two\nlines", b"\\n \\x41", "é".encode()]
+)
+def test_a_path_survives_json(name: bytes) -> None:
+    path = Path(os.fsdecode(b"/x/" + name))
+    text = path_as_text(path)
+    assert path_from_text(json.loads(json.dumps(text).encode())) == path
+    text.encode("utf-8")
+
+
+def test_only_names_that_need_it_are_written_otherwise() -> None:
+    assert path_as_text(Path("/x/two\nlines\\n")) == "/x/two\nlines\\n"
+    assert path_from_text(r"C:\new\x41") == Path(r"C:\new\x41")
