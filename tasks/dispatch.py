@@ -152,11 +152,14 @@ def fan_out(
     work: Work = Work.CLIPS,
     advance: Advance | None = None,
     on_done: Callable[[int], None] | None = None,
+    lost: Callable[[T, str], R] | None = None,
 ) -> list[R]:
     """``[function(item) for item in items]`` on Ray workers; results in the order of the items.
 
-    ``on_done`` is called with the index of every item that is finished.
-    Raises the first error of an item, after cancelling the rest; ``LipForcingError`` where a worker died.
+    ``on_done`` is called with the index of every item that is finished. ``lost`` makes the result of an item whose
+    worker died, twice, from the item and what is known of the death.
+    Raises the first error of an item, after cancelling the rest; without ``lost``, ``LipForcingError`` where a worker
+    died.
     """
     if not items:
         return []
@@ -173,7 +176,13 @@ def fan_out(
         while waiting:
             ready, waiting = ray.wait(waiting, num_returns=1)
             for reference in ready:
-                results[position[reference]] = ray.get(reference)
+                item = items[position[reference]]
+                try:
+                    results[position[reference]] = ray.get(reference)
+                except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+                    if lost is None:
+                        raise
+                    results[position[reference]] = lost(item, str(_user_error(error, name)))
                 if on_done:
                     on_done(position[reference])
             if advance:
