@@ -28,7 +28,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 LEAST_CPUS = 2
-START_ATTEMPTS = 4
+START_ATTEMPTS = 10
 OBJECT_STORE_BYTES = 128 * 2**20
 POLL_S = 0.5
 OUR_FOLDER = Path(__file__).parents[1]
