@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from apps.cli import presets as cli_presets
+from apps.cli import settings as cli_settings
 from apps.cli import train as cli_train
 from apps.cli import warehouse as cli_warehouse
 from apps.cli import weights as cli_weights
@@ -31,6 +33,8 @@ app = typer.Typer(
 )
 puppets_app = typer.Typer(help="The synthetic talking-head corpus with known truth.")
 app.add_typer(cli_train.app, name="train")
+app.add_typer(cli_presets.app, name="presets")
+app.add_typer(cli_settings.app, name="settings")
 app.add_typer(cli_warehouse.app, name="warehouse")
 app.add_typer(cli_weights.app, name="weights")
 app.add_typer(puppets_app, name="puppets")
