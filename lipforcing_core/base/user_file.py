@@ -63,9 +63,12 @@ def read_json_value(path: Path | str, *, largest: int = LARGEST_TEXT) -> Any:
     """The value in a JSON file of a user; raises ``BadInputError`` as ``read_text`` does, and for what is no JSON."""
     text = read_text(path, largest=largest)
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=_no_constant)
+        if "\\ud" in text.lower():  # half a character, which no file, terminal or database takes
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
     except (ValueError, RecursionError) as error:
-        raise BadInputError(f"{shown_path(Path(path))}: is not JSON ({_problem(error)})") from error
+        raise BadInputError(f"{shown_path(Path(path))}: is not readable JSON ({_problem(error)})") from error
 
 
 def read_json_object(path: Path | str, *, largest: int = LARGEST_TEXT) -> dict[str, Any]:
@@ -73,7 +76,7 @@ def read_json_object(path: Path | str, *, largest: int = LARGEST_TEXT) -> dict[s
     value = read_json_value(path, largest=largest)
     if not isinstance(value, dict):
         raise BadInputError(
-            f"{shown_path(Path(path))}: holds {_kind(value)}, and an object {{...}} is wanted"
+            f"{shown_path(Path(path))}: must hold an object {{...}}, and holds {_kind(value)}"
         )
     return value
 
@@ -123,6 +126,8 @@ def _no_constant(name: str) -> Any:
 def _problem(error: ValueError | RecursionError) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
+    if isinstance(error, UnicodeEncodeError):
+        return "it holds half a character (a surrogate without its partner)"
     words = str(error).split("\n")[0]
     if "integer string conversion" in words:
         return "it holds a number of thousands of digits"

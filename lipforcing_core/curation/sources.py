@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from functools import lru_cache
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 from lipforcing_core.base.csv_file import read_csv
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import file_sha256
+from lipforcing_core.base.user_file import read_json_object
 from lipforcing_core.curation.records import SourceFacts
 
 _SUFFIXES = "mp4 m4v mov mkv webm avi mpg mpeg ts mts m2ts flv wmv 3gp ogv"
@@ -98,13 +98,7 @@ def read_facts(path: Path | str, root: Path | str) -> SourceFacts:
     path = Path(path)
     sidecar = path.with_name(path.name + SIDECAR_SUFFIX)
     if sidecar.is_file():
-        try:
-            values = json.loads(sidecar.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise BadInputError(f"{sidecar}: is not readable JSON ({error})") from error
-        if not isinstance(values, dict):
-            raise BadInputError(f"{sidecar}: must hold an object, got {type(values).__name__}")
-        return _facts(values, sidecar)
+        return _facts(read_json_object(sidecar), sidecar)
     table = Path(root) / TABLE_NAME
     if table.is_file():
         state = table.stat()

@@ -49,7 +49,7 @@ def load_preset(name: str | Path, *, overrides: Sequence[str] = ()) -> Preset:
     if overrides:
         values = apply_overrides(values, overrides)
         where += "".join(f" --set {override}" for override in overrides)
-    return _checked(values, where)
+    return check_preset(values, where)
 
 
 def make_preset(values: Mapping[str, Any], where: str = "preset", *, folder: Path | None = None) -> Preset:
@@ -58,7 +58,7 @@ def make_preset(values: Mapping[str, Any], where: str = "preset", *, folder: Pat
     folder: what the path of a base is relative to; default: the working folder. Raises ``BadInputError`` as
     ``load_preset`` does, its lines beginning with ``where``.
     """
-    return _checked(resolve_layers(values, where, named=shipped_values, folder=folder or Path()), where)
+    return check_preset(resolve_layers(values, where, named=shipped_values, folder=folder or Path()), where)
 
 
 def shipped_values(name: str) -> dict[str, Any] | None:
@@ -68,7 +68,8 @@ def shipped_values(name: str) -> dict[str, Any] | None:
     return tomllib.loads(files(__package__).joinpath(name + _SUFFIX).read_text(encoding="utf-8"))
 
 
-def _checked(values: Mapping[str, Any], where: str) -> Preset:
+def check_preset(values: Mapping[str, Any], where: str) -> Preset:
+    """The preset that these values describe in full; raises ``BadInputError`` with a line for each mistake."""
     try:
         return Preset.model_validate(values)
     except ValidationError as error:

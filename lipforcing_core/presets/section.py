@@ -6,6 +6,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Few = Annotated[int, Field(ge=1, le=100_000)]
+"""A count of what is held in memory at once: an absurd one is refused before anything is built."""
+
 Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0)]
