@@ -49,7 +49,7 @@ def show(
     from lipforcing_core.presets import Preset, load_preset
 
     preset = load_preset(name, overrides=overrides or ())
-    values = values_by_name(preset.model_dump())
+    values = values_by_name(preset)
     for setting in describe(Preset):
         if setting.name not in values:
             if full:
@@ -87,7 +87,7 @@ def new(
         f"name = {toml_value(file.stem)}\n"
         f"summary = {toml_value(f'like {base.name}, but ...')}\n"
         f'# without = []    # tables or keys of the base to leave out, as in ["codec"]\n\n'
-        + commented_toml(settings, values_by_name(base.model_dump()))
+        + commented_toml(settings, values_by_name(base))
     )
     with atomic_path(file) as temporary:
         temporary.write_text(text, encoding="utf-8")

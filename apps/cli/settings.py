@@ -31,7 +31,7 @@ def curation(
     from lipforcing_core.base.describe_toml import commented_toml
     from lipforcing_core.curation.settings import CurationSettings
 
-    rows, defaults = describe(CurationSettings), values_by_name(CurationSettings().model_dump())
+    rows, defaults = describe(CurationSettings), values_by_name(CurationSettings())
     if toml:
         typer.echo(
             "# Settings of `lipforcing curate --settings FILE`: take the `# ` of a line away to change one."

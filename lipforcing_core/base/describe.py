@@ -8,7 +8,7 @@ A model says the meaning and the unit of a setting with ``meaning``, beside its 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -55,11 +55,12 @@ def describe(model: type[BaseModel]) -> list[Setting]:
     return list(_described(model, ""))
 
 
-def values_by_name(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested values under dotted names; what a section that is None holds is left out."""
+def values_by_name(settings: BaseModel) -> dict[str, Any]:
+    """The values that are set, under dotted names: those that a dump leaves out too, and none that are None."""
     found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
+    for key in type(settings).model_fields:
+        value = getattr(settings, key)
+        if isinstance(value, BaseModel):
             found |= {f"{key}.{inner}": v for inner, v in values_by_name(value).items()}
         elif value is not None:
             found[key] = value

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lipforcing_core.base.csv_file import read_csv
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.names import path_in
 from lipforcing_core.base.products import file_sha256, write_json
 from lipforcing_core.base.user_file import read_json_value
 
@@ -148,7 +149,7 @@ def _record(row: dict[str, str], *, root: Path, where: str) -> PredictionRecord:
         value = row.get(name) or ""
         if not isinstance(value, str) or "\0" in value:
             raise BadInputError(f"{where}: {name} must be a text, and is {str(value)[:60]!r}")
-    target = (root / row["path"]).resolve()
+    target = path_in(root, row["path"]).resolve()
     if not target.is_relative_to(root):
         raise BadInputError(f"{where}: {row['path']} leaves {root}")
     sha256 = row["sha256"].lower()

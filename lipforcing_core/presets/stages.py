@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -45,6 +45,17 @@ class StageSettings(Section):
     checkpoint_every: Annotated[
         Count, meaning("Updates between two states from which a killed run goes on.", "updates")
     ]
+    ema_decay: Annotated[
+        Probability | None,
+        meaning(
+            "Decay of the average of the weights that is saved; without it the last weights are.", "per update"
+        ),
+    ] = None
+    ema_start: Annotated[
+        Count, meaning("The update (from 1) whose weights the average starts from.", "updates")
+    ] = 1
+
+    _newer: ClassVar[tuple[str, ...]] = ("ema_decay", "ema_start")
 
 
 class TeacherSettings(StageSettings):
@@ -90,13 +101,20 @@ class ForcingSettings(StageSettings):
     """Diffusion Forcing pre-training of the student (D.4). ``mouth_weight`` 1 is the published loss."""
 
     mouth_weight: MouthWeight
+    objective: Annotated[
+        Literal["x0", "flow"],
+        meaning("What the loss measures: the error of x0 (the released code) or of the velocity (the paper)."),
+    ] = "x0"
+
+    _newer: ClassVar[tuple[str, ...]] = (*StageSettings._newer, "objective")
 
 
 class DistillSettings(Section):
     """Self-Forcing rollout with Sync-Window DMD, critic and reward (D.5).
 
-    ``student.steps`` counts student updates; each is preceded by ``critic_per_student`` critic updates, so
-    the stage has ``student.steps x critic_per_student`` iterations.
+    ``student.steps`` counts student updates. The critic is updated in every iteration, the student in every
+    ``critic_per_student``-th, so the stage has ``student.steps x critic_per_student`` iterations. The options after
+    ``teacher_preset`` follow the released code by default.
     """
 
     student: StageSettings
@@ -106,7 +124,7 @@ class DistillSettings(Section):
         Amount, meaning("Strength of the sync reward R in the weight exp(beta R); 0 switches it off.")
     ]
     reward_weighting: Annotated[
-        Literal["per_sample", "self_normalized"],
+        Literal["per_sample", "self_normalized", "legacy_batch_mean"],
         meaning(
             "per_sample is the published mean(w L), with unbounded weights; self_normalized is sum(w L) / sum(w)."
         ),
@@ -114,3 +132,48 @@ class DistillSettings(Section):
     teacher_preset: Annotated[
         str | None, meaning("Preset whose (larger) teacher is distilled; without it this one's.")
     ] = None
+    guidance: Annotated[
+        Literal["inside", "outside", "everywhere", "nowhere"],
+        meaning("Where the teacher is guided: inside the sync window, or as in one of the ablations."),
+    ] = "inside"
+    window_edges: Annotated[
+        Literal["rounded", "steps"],
+        meaning("Ends of the window: times of three decimals (the released code), or steps themselves (the paper)."),
+    ] = "rounded"
+    critic_objective: Annotated[
+        Literal["x0", "flow"], meaning("What the critic's loss measures: the error of x0 or of the velocity.")
+    ] = "x0"
+    critic_clip_norm: Annotated[
+        Positive | None,
+        meaning("Largest norm of the critic's gradient; without it it is never clipped. The paper says 10.", "norm"),
+    ] = None
+    critic_accumulation: Annotated[
+        Literal["released", "mean"],
+        meaning(
+            "mean divides the critic's loss by the micro-batches in every iteration; released does not where the "
+            "student is updated too."
+        ),
+    ] = "released"
+    reward_centre_momentum: Annotated[
+        Probability | None,
+        meaning("Momentum of the running mean that is taken off the reward; without it nothing is.", "per update"),
+    ] = None
+    reward_clamp: Annotated[
+        Positive | None, meaning("The reward is clamped to plus or minus this; without it it is not.")
+    ] = None
+
+    _newer: ClassVar[tuple[str, ...]] = (
+        "guidance",
+        "window_edges",
+        "critic_objective",
+        "critic_clip_norm",
+        "critic_accumulation",
+        "reward_centre_momentum",
+        "reward_clamp",
+    )
+
+    @model_validator(mode="after")
+    def _known_ablation(self) -> DistillSettings:
+        if self.window_edges == "steps" and self.guidance != "inside":
+            raise ValueError(f"guidance = {self.guidance!r} is available with window_edges = 'rounded' only")
+        return self

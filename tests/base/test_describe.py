@@ -70,7 +70,7 @@ def test_every_setting_says_what_it_means(model: type[BaseModel]) -> None:
 @pytest.mark.parametrize("name", preset_names())
 def test_every_value_of_a_preset_is_described(name: str) -> None:
     described = {row.name for row in describe(Preset)}
-    assert set(values_by_name(load_preset(name).model_dump())) <= described
+    assert set(values_by_name(load_preset(name))) <= described
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ def uncommented(text: str) -> str:
 @pytest.mark.parametrize("name", preset_names())
 def test_the_commented_preset_holds_the_preset(name: str) -> None:
     preset = load_preset(name)
-    values = values_by_name(preset.model_dump())
+    values = values_by_name(preset)
     text = commented_toml(describe(Preset), values)
-    assert values_by_name(tomllib.loads(text)) == {}, "nothing but the headers holds"
+    assert " = " not in "".join(line for line in text.splitlines() if not line.startswith("#"))
     set_sections = {part for part in preset.model_dump(exclude_none=True) if part in ("codec", "base")}
     assert {part for part in tomllib.loads(text) if part in ("codec", "base")} == set_sections
     whole = uncommented(text)
@@ -104,7 +104,7 @@ def test_the_commented_preset_holds_the_preset(name: str) -> None:
 
 
 def test_the_commented_curation_settings_hold_the_defaults() -> None:
-    defaults = values_by_name(CurationSettings().model_dump())
+    defaults = values_by_name(CurationSettings())
     text = commented_toml(describe(CurationSettings), defaults, table="curation")
     assert tomllib.loads(text) == {"curation": {}}
     assert CurationSettings(**tomllib.loads(uncommented(text))["curation"]) == CurationSettings()
