@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lipforcing_core.base.names import printable
+
 
 class LipForcingError(Exception):
-    """Base of every error a user can cause: says what was wrong with which input, and what to do."""
+    """Base of every error a user can cause: says what was wrong with which input, and what to do.
+
+    Its text is safe to print whatever names of files it holds: bytes that are not UTF-8 and control characters are
+    shown escaped.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class BadInputError(LipForcingError, ValueError):
