@@ -18,6 +18,7 @@ from apps.cli import warehouse as cli_warehouse
 from apps.cli import weights as cli_weights
 from lipforcing_core import __version__
 from lipforcing_core.base.errors import BadInputError, LipForcingError
+from lipforcing_core.base.names import printable
 from tasks.environment import INTERRUPTED, configure, make_prefect_home
 from tasks.workspace import Workspace
 
@@ -298,12 +299,14 @@ def sql(
     output_format: Annotated[
         OutputFormat, typer.Option("--format", "-f", help="How to print the rows.")
     ] = OutputFormat.TABLE,
+    full: Annotated[bool, typer.Option("--full", help="Show long text whole; tables cut it otherwise.")] = False,
 ) -> None:
     """Ask the warehouse (read-only). `lipforcing warehouse tables` lists what there is to ask."""
     from warehouse.query import fetch, render
 
     columns, rows = fetch(context.obj.workspace.warehouse, query)
-    typer.echo(render(columns, rows, output_format.value), nl=output_format is OutputFormat.TABLE)
+    text = render(columns, rows, output_format.value, full=full, terminal=sys.stdout.isatty())
+    typer.echo(text, nl=output_format is OutputFormat.TABLE)
 
 
 @puppets_app.command(
@@ -355,7 +358,7 @@ def main() -> None:
 def _fail(message: str, code: int, error: BaseException | None) -> None:
     if error is not None:
         raise error
-    text = f"[red]error:[/red] {escape(message)}"
+    text = f"[red]error:[/red] {escape(printable(message))}"
     Console(stderr=True, highlight=False).print(text, soft_wrap=True)
     sys.exit(code)
 
