@@ -18,6 +18,7 @@ from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.runtime.bundle import BundleKind, describe_bundle
 from lipforcing_core.runtime.encoders import is_embedded
 from lipforcing_core.training.dataset import ClipSource
+from tasks.cost import read_meters
 from tasks.environment import orchestration
 from tasks.progress import step
 from tasks.training import (
@@ -164,7 +165,7 @@ def _run(
     workspace: Workspace, flow_name: str, work: Callable[[], TrainedModel], preset: Preset, output: Path
 ) -> None:
     """Train, write the rows of the run, and copy the bundle to where the user wants it."""
-    started_at = datetime.now(UTC)
+    started_at, meters = datetime.now(UTC), read_meters()
     with orchestration(workspace):
         model = work()
     config = {"preset": preset, "weights": file_sha256(model.bundle / "model.safetensors")}
@@ -174,6 +175,7 @@ def _run(
         config=config,
         preset=preset.name,
         started_at=started_at,
+        meters=meters,
     )
     write_json(workspace.run_folder(flow_name, run.run_id) / "config.json", config)
     rows = RunRows(workspace, run)

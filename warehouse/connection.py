@@ -1,8 +1,8 @@
 """Opening the warehouse: read-only for everyone, private files for the loader, DuckDB's errors in our words.
 
-A program that opens the published file for writing (DuckDB's UI, DBeaver, a notebook) keeps a lock on it and a write-ahead
-log beside it. DuckDB replays a log into whatever file has the name, also into a snapshot that was published since; so a
-snapshot, which is always complete without a log, is read under another name wherever a log lies beside it.
+A program that opens the published file for writing (DuckDB's UI, DBeaver, a notebook) keeps a lock on it and a
+write-ahead log beside it. DuckDB replays a log into whatever file has the name, also into a snapshot that was published
+since; so a snapshot, which is always complete without a log, is read under another name wherever a log lies beside it.
 """
 
 from __future__ import annotations
@@ -102,7 +102,9 @@ def _opened(path: Path, called: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection to ``path`` with its schema checked; messages name the file as it is ``called``."""
     try:
         connection = duckdb.connect(str(path), read_only=True, config={**OFFLINE, **resource_config()})
-        connection.execute("set enable_external_access = false")  # last: it also forbids naming the spill folder
+        connection.execute(
+            "set enable_external_access = false"
+        )  # last: it also forbids naming the spill folder
     except duckdb.Error as error:
         raise _not_opened(called, str(error)) from error
     except UnicodeEncodeError as error:

@@ -34,8 +34,8 @@ def digest(
 ) -> dict[str, str]:
     """Hex SHA-256 of the comparable content of every table; equal digests mean equal rows.
 
-    ``ignore_run_id`` compares two runs of different names. ``columns`` names the tables and columns to read instead, for
-    a comparison with a warehouse of an earlier schema. Raises as ``open_snapshot`` does, and WarehouseError for a
+    ``ignore_run_id`` compares two runs of different names. ``columns`` names the tables and columns to read instead,
+    for a comparison with a warehouse of an earlier schema. Raises as ``open_snapshot`` does, and WarehouseError for a
     snapshot of an earlier schema that has not all columns.
     """
     chosen = _comparable_columns(ignore_run_id) if columns is None else columns

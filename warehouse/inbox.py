@@ -1,8 +1,8 @@
 """The inbox: one immutable Parquet file for each finished unit of work, ``<table>/<run_id>/<unit>.parquet``.
 
 Workers anywhere write here and never open the database. A file has the exact schema of its table and says which version
-of the schema that is; its rows are sorted by the table's key, and equal rows give equal bytes. Files of earlier versions
-are read as well (``warehouse.migrations``): the inbox is the record of all runs.
+of the schema that is; its rows are sorted by the table's key, and equal rows give equal bytes. Files of earlier
+versions are read as well (``warehouse.migrations``): the inbox is the record of all runs.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def write_rows(
     columns that may be null, NaN mean null. Writing the same unit again replaces its file.
 
     Raises BadInputError naming the table and row: unknown table, unknown or missing column, a value of the
-    wrong type, an infinite number, NaN or null where a value is required, a broken check, or two rows with the same key.
+    wrong type, an infinite number, NaN or null where a value is required, a broken check, or two rows with one key.
     """
     relation = _relation(table)
     path = _unit_path(inbox_root, table, run_id, unit)
@@ -121,8 +121,8 @@ def _check_finite(relation: Relation, data: pa.Table) -> None:
             (row,) = data.filter(wrong).slice(0, 1).to_pylist()
             named = ", ".join(f"{name}={row[name]!r}" for name in relation.key if row[name] is not None)
             raise BadInputError(
-                f"column {field.name} holds {row[field.name]} where a number is needed, in {count} of {data.num_rows} rows "
-                f"(first: {named}); rewrite the file without them"
+                f"column {field.name} holds {row[field.name]} where a number is needed, in {count} of "
+                f"{data.num_rows} rows (first: {named}); rewrite the file without them"
             )
 
 

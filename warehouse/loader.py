@@ -2,8 +2,8 @@
 
 A load always builds the whole file from the inbox, so there is no state that could go stale: loading twice,
 loading after a kill, and rebuilding after the file was deleted all give the same content. Where nothing in
-the inbox, the schema or the published numbers has changed, the snapshot is left as it is. A program that has the snapshot
-open for writing does not hold a load up: the new file takes over the name, the program keeps the old file.
+the inbox, the schema or the published numbers has changed, the snapshot is left as it is. A program that has the
+snapshot open for writing does not hold a load up: the new file takes over the name, the program keeps the old file.
 
 Of several rows with one key, the one from the last file wins: files are ordered by run id, then unit.
 """
@@ -18,8 +18,8 @@ import duckdb
 import pyarrow as pa
 
 from lipforcing_core.base.errors import BadInputError, WarehouseError
-from lipforcing_core.base.products import atomic_path, content_key, file_sha256
 from lipforcing_core.base.names import printable, shown_name
+from lipforcing_core.base.products import atomic_path, content_key, file_sha256
 from warehouse.connection import LockedWarehouseError, log_of, open_copy, open_private, open_snapshot
 from warehouse.inbox import check_constraints, check_run, read_rows
 from warehouse.lock import loader_lock
@@ -99,8 +99,8 @@ def _content_key(inbox_root: Path, files: list[Path]) -> str:
 def _published(warehouse_path: Path, key: str, *, damaged_is_absent: bool) -> LoadResult | None:
     """What the published snapshot holds; None where there is none with this content key.
 
-    A snapshot that another program has open for writing does not count: that program may have changed it. It is looked at
-    all the same, so that no database of someone else and none of a newer schema is replaced.
+    A snapshot that another program has open for writing does not count: that program may have changed it. It is looked
+    at all the same, so that no database of someone else and none of a newer schema is replaced.
     """
     if not warehouse_path.exists():
         return None

@@ -50,7 +50,11 @@ def fetch(warehouse_path: Path | str, sql: str) -> tuple[list[str], list[tuple[A
             if len(statements) != 1:
                 raise BadInputError(
                     f"give one statement; there are {len(statements)} in {sql!r}"
-                    + ("; run them one by one, or join their rows with `union all by name`" if statements else "")
+                    + (
+                        "; run them one by one, or join their rows with `union all by name`"
+                        if statements
+                        else ""
+                    )
                 )
             cursor = connection.execute(statements[0])
             return [item[0] for item in cursor.description], cursor.fetchall()
@@ -107,7 +111,9 @@ def _aligned(columns: list[str], cells: list[list[str]], numeric: list[bool], wi
     for line in short:
         padded = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, numeric, strict=True))
         lines.append("  ".join(padded).rstrip())
-    num_cut = sum(a != b for line, whole in zip(short, cells, strict=True) for a, b in zip(line, whole, strict=True))
+    num_cut = sum(
+        a != b for line, whole in zip(short, cells, strict=True) for a, b in zip(line, whole, strict=True)
+    )
     counted = f"{len(cells)} row{'' if len(cells) == 1 else 's'}"
     if num_cut:
         values = "1 value is" if num_cut == 1 else f"{num_cut} values are"

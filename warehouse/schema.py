@@ -17,7 +17,7 @@ import pyarrow as pa
 from warehouse.migrations.catalogue import CURRENT_VERSION
 
 SCHEMA_VERSION = CURRENT_VERSION
-"""Raised with every change of the SQL files that changes a table: each version is a file in ``warehouse/migrations``."""
+"""Raised with every change of the SQL files that changes a table: each is a file in ``warehouse/migrations``."""
 
 VOLATILE = "[volatile]"
 """Ends the comment of a table or column that holds wall-clock measurements or facts about one machine."""

@@ -299,7 +299,9 @@ def sql(
     output_format: Annotated[
         OutputFormat, typer.Option("--format", "-f", help="How to print the rows.")
     ] = OutputFormat.TABLE,
-    full: Annotated[bool, typer.Option("--full", help="Show long text whole; tables cut it otherwise.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Show long text whole; tables cut it otherwise.")
+    ] = False,
 ) -> None:
     """Ask the warehouse (read-only). `lipforcing warehouse tables` lists what there is to ask."""
     from warehouse.query import fetch, render

@@ -23,12 +23,21 @@ REFUSED = frozenset({"all rights reserved", "proprietary", "confidential", "no l
 """Words that grant no use at all."""
 
 _NON_COMMERCIAL = re.compile(
-    r"\bnon ?commercial\b|\bnot for commercial\b|\bno commercial\b|\bnc\b|\bcommercial use (is )?(not|prohibited|forbidden)\b"
+    r"\bnon ?commercial\b|\bnot for commercial\b|\bno commercial\b|\bnc\b"
+    r"|\bcommercial use (is )?(not|prohibited|forbidden)\b"
     r"|\b(research|academic|education(al)?|evaluation|personal)( \w+){0,3} only\b"
     r"|\bonly for( \w+){0,2} (research|academic|education(al)?|evaluation|personal)\b"
 )
-_CC_WORDS = {"attribution": "by", "sharealike": "sa", "noncommercial": "nc", "noderivatives": "nd", "noderivs": "nd"}
-_URL = re.compile(r"(?:https?://)?(?:www\.)?creativecommons\.org/(?:licenses|publicdomain)/([a-z+-]+)(?:/[\d.]+)?\S*")
+_CC_WORDS = {
+    "attribution": "by",
+    "sharealike": "sa",
+    "noncommercial": "nc",
+    "noderivatives": "nd",
+    "noderivs": "nd",
+}
+_URL = re.compile(
+    r"(?:https?://)?(?:www\.)?creativecommons\.org/(?:licenses|publicdomain)/([a-z+-]+)(?:/[\d.]+)?\S*"
+)
 _LIST = re.compile(r"\s*[;,+&]\s*|\s+and\s+|\s+with\s+")
 _CHOICE = re.compile(r"\s+or\s+")
 _REMARK = re.compile(r"\([^()]*\)")
@@ -38,8 +47,8 @@ def commercial_use(licence: str | None) -> bool | None:
     """Whether a licence allows commercial use; None where that cannot be told.
 
     ``licence`` is an SPDX identifier or expression, a common spelling (``CC BY-NC 4.0``, ``Creative Commons
-    Attribution``, an address of creativecommons.org), or several of them: parts joined by a comma, semicolon, ``and`` or
-    ``+`` must all allow it, and of those joined by ``or`` one is enough.
+    Attribution``, an address of creativecommons.org), or several of them: parts joined by a comma, semicolon, ``and``
+    or ``+`` must all allow it, and of those joined by ``or`` one is enough.
     """
     text = _with_short_names((licence or "").lower())
     if not text.strip():
@@ -74,7 +83,9 @@ def commercial_ok_of_all(answers: list[bool | None]) -> bool | None:
 
 def _with_short_names(text: str) -> str:
     """Lower-case text with addresses and long names of Creative Commons written short."""
-    text = _URL.sub(lambda match: f"cc {'0' if match[1] == 'zero' else match[1]}".replace("cc mark", "pdm"), text)
+    text = _URL.sub(
+        lambda match: f"cc {'0' if match[1] == 'zero' else match[1]}".replace("cc mark", "pdm"), text
+    )
     text = re.sub(r",?\s*\b(version|v)\.?\s*(?=\d)|(?<=gpl)v?(?=\d)", " ", text)
     text = re.sub(r"non[\s_-]commercial", "noncommercial", text)
     text = re.sub(r"share[\s_-]alike", "sharealike", text)

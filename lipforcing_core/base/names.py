@@ -1,9 +1,10 @@
 """Names of files as text that people, tables and pages can hold, and back.
 
-A file name on Linux is any bytes without "/" and NUL. Python stands in for bytes that are not UTF-8 with lone surrogates,
-which no UTF-8 file, Parquet column, web page or database takes; a name may also hold a newline or the escape sequences
-of a terminal. ``shown_name`` writes both with backslashes, so that a name is one line of plain text and two names never
-look alike; ``real_name`` is its inverse. Ordinary names, those with letters of any language too, stay as they are.
+A file name on Linux is any bytes without "/" and NUL. Python stands in for bytes that are not UTF-8 with lone
+surrogates, which no UTF-8 file, Parquet column, web page or database takes; a name may also hold a newline or the
+escape sequences of a terminal. ``shown_name`` writes both with backslashes, so that a name is one line of plain text
+and two names never look alike; ``real_name`` is its inverse. Ordinary names, those with letters of any language too,
+stay as they are.
 """
 
 from __future__ import annotations

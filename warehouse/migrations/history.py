@@ -43,7 +43,9 @@ def upgrade(
         _refuse_newer(relation, data, written, latest)
     columns = columns_at(relation, written, migrations)
     if columns is None:
-        raise BadInputError(f"schema {written}, which the file was written with, has no table {relation.name}")
+        raise BadInputError(
+            f"schema {written}, which the file was written with, has no table {relation.name}"
+        )
     _check_names(relation, data, columns, version)
     for name, field in columns.items():
         if name not in data.column_names:

@@ -1,7 +1,7 @@
 """The kinds of change that a migration is made of.
 
-Each kind knows two things: how the columns of a table looked before the change (``before``), and how rows written before
-it become rows written after it (``upgrade``).
+Each kind knows two things: how the columns of a table looked before the change (``before``), and how rows written
+before it become rows written after it (``upgrade``).
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class MapValues:
 
 @dataclass(frozen=True, kw_only=True)
 class Derive:
-    """A column follows from others from this version on: ``rule`` is called with the values of ``inputs`` of each row."""
+    """A column follows from others from this version on: ``rule`` takes the values of ``inputs`` of a row."""
 
     table: str
     column: str
