@@ -8,10 +8,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from lipforcing_core import __version__
+from lipforcing_core.base.errors import WarehouseError
 from lipforcing_core.base.licences import commercial_ok, commercial_ok_of_all
 from lipforcing_core.base.products import as_json, content_key
 from lipforcing_core.curation.assemble import CurationReport
@@ -21,6 +19,7 @@ from lipforcing_core.curation.records import ClipRecord, Decision
 from lipforcing_core.media.clock import FPS
 from lipforcing_core.metrics.suite import Evaluation
 from tasks.cost import Usage, cost_since, machine, read_meters
+from tasks.recording import of_the_outside, step_task
 from tasks.workspace import Workspace
 from warehouse.dimensions import metric_rows, protocol_row
 from warehouse.inbox import remove_rows, write_rows
@@ -144,10 +143,19 @@ class HeldOutSet:
         return f"{self.name}@{self.version}"
 
 
-@task(cache_policy=NO_CACHE)
+@step_task(retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=of_the_outside)
 def load_warehouse(workspace: Workspace) -> LoadResult:
     """Merge the inbox and publish the snapshot."""
     return load(workspace.inbox, workspace.warehouse)
+
+
+def load_if_possible(workspace: Workspace) -> str | None:
+    """Load the warehouse; what went wrong, in words, where it could not be: the rows wait in the inbox."""
+    try:
+        load_warehouse(workspace)
+    except WarehouseError as error:
+        return f"{error}. The rows of this run are in the inbox: `lipforcing warehouse rebuild` loads them"
+    return None
 
 
 def _decision_row(decision: Decision, dataset_id: str) -> dict[str, Any]:
@@ -172,9 +180,9 @@ def _decision_row(decision: Decision, dataset_id: str) -> dict[str, Any]:
 def _measured_by(decision: Decision) -> str | None:
     """The backend whose score decided; None where no model did."""
     backends = {
-        Stage.FACE: decision.detector_backend,
-        Stage.QUALITY: decision.quality_backend,
-        Stage.SYNC: decision.sync_backend,
+        Stage.FACE: decision.scores.detector_backend,
+        Stage.QUALITY: decision.scores.quality_backend,
+        Stage.SYNC: decision.scores.sync_backend,
     }
     return None if decision.reason is None else backends.get(decision.reason.stage)
 
@@ -204,11 +212,11 @@ def _clip_row(clip: ClipRecord, dataset_id: str) -> dict[str, Any]:
         "start_s": float(clip.start_frame / FPS),
         "stop_s": float(clip.stop_frame / FPS),
         "num_frames": clip.num_frames,
-        "av_offset_frames": clip.av_offset_applied,
-        "sync_confidence": clip.sync_confidence,
-        "sync_backend": clip.sync_backend,
-        "quality": clip.quality,
-        "quality_backend": clip.quality_backend,
+        "av_offset_frames": clip.scores.av_offset_applied,
+        "sync_confidence": clip.scores.sync_confidence,
+        "sync_backend": clip.scores.sync_backend,
+        "quality": clip.scores.quality,
+        "quality_backend": clip.scores.quality_backend,
         "licence": clip.licence,
         "commercial_ok": commercial_ok(clip.licence, clip.commercial_ok),
         "sha256": clip.clip_sha256,

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from lipforcing_core.base.names import printable
+from apps.cli.output import escape
 
 app = typer.Typer(help="The DuckDB warehouse: rebuild, tables, describe, digest, dictionary.")
 console = Console(highlight=False)
@@ -27,9 +26,9 @@ def rebuild(context: typer.Context) -> None:
         if count:
             console.print(f"{name:<24} {count:>8} rows")
     for item in result.quarantined:
-        words = escape(printable(f"{item.path}: {item.problem}"))
+        words = escape(f"{item.path}: {item.problem}")
         console.print(f"[yellow]left out[/yellow] {words}", soft_wrap=True)
-    place = escape(printable(str(result.path)))
+    place = escape(str(result.path))
     console.print(f"{place} from {result.num_files} inbox files", soft_wrap=True)
 
 
@@ -91,4 +90,4 @@ def dictionary(
     from warehouse.dictionary import write_data_dictionary
 
     write_data_dictionary(output)
-    console.print(f"wrote {escape(printable(str(output)))}", soft_wrap=True)
+    console.print(f"wrote {escape(str(output))}", soft_wrap=True)

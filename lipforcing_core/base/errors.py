@@ -37,6 +37,12 @@ class MediaError(BadInputError):
         super().__init__(f"{path}: {problem}{detail}")
 
 
+class SurroundingsError(LipForcingError):
+    """The machine failed and not the input: no memory, no space, a killed process. Repeating the work can succeed."""
+
+    exit_code = 5
+
+
 class MissingWeightsError(LipForcingError):
     """A checkpoint is needed and absent. The message names the file, its source, licence and the remedy."""
 

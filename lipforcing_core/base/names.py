@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 _FORMATTING = "\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff"
 """Characters that change the direction or the lines of the text around them and are themselves invisible."""
@@ -19,6 +20,8 @@ _UNSAFE = re.compile(f"[\x00-\x1f\x7f-\x9f\ud800-\udfff{_FORMATTING}]")
 _UNSAFE_IN_MESSAGE = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff{_FORMATTING}]")
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _LONG = {short: character for character, short in _SHORT.items()} | {r"\\": "\\"}
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")
+_ESCAPED_BYTE = re.compile(r"\\x[89a-f][0-9a-f]")
 _ESCAPE = re.compile(r"\\(?:[\\nrt]|x[0-9a-f]{2}|u[0-9a-f]{4})")
 
 
@@ -33,6 +36,25 @@ def shown_name(name: str | bytes | os.PathLike[str]) -> str:
 def real_name(shown: str) -> str:
     """The name that ``shown_name`` has written; text that is no escape stays as it is."""
     return _ESCAPE.sub(_unescaped, shown)
+
+
+def path_in(folder: Path, text: str) -> Path:
+    """The path below ``folder`` that a list of a user names, plainly or as ``shown_name`` writes it."""
+    plain = folder / text
+    if os.path.lexists(plain) or real_name(text) == text:
+        return plain
+    return folder / real_name(text)
+
+
+def path_as_text(path: Path) -> str:
+    """A path for JSON, which takes no bytes that are not UTF-8: as it is, or else as ``shown_name`` writes it."""
+    text = str(path)
+    return shown_name(text) if _NOT_UTF8.search(text) or _ESCAPED_BYTE.search(text) else text
+
+
+def path_from_text(text: str) -> Path:
+    """The path that ``path_as_text`` has written; text in which no byte is escaped is a path as it stands."""
+    return Path(real_name(text) if _ESCAPED_BYTE.search(text) else text)
 
 
 def printable(message: str) -> str:

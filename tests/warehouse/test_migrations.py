@@ -94,7 +94,9 @@ def test_the_catalogue_is_numbered_without_gaps_and_fits_the_schema() -> None:
         for step in migration.steps:
             relation = inbox_tables()[step.table]
             if isinstance(step, AddColumn):
-                added = next(c for c in columns_at(relation, migration.version).values() if c.name == step.column)
+                added = next(
+                    c for c in columns_at(relation, migration.version).values() if c.name == step.column
+                )
                 assert added.nullable or step.default is not None, step
 
 
@@ -104,9 +106,13 @@ def test_a_file_says_its_version_and_old_and_new_files_of_a_table_mix(tmp_path: 
     path = write_rows(inbox, "runs", "demo-0003", "rows", [row | {"gpu_seconds": 1800.0}])
     assert pq.read_metadata(path).metadata[VERSION_KEY] == str(SCHEMA_VERSION).encode()
     assert load(inbox, tmp_path / "w.duckdb").quarantined == ()
-    rows = fetch(tmp_path / "w.duckdb", "select run_id, cpu_hours, gpu_hours, wall_hours from compute_cost")[1]
+    rows = fetch(tmp_path / "w.duckdb", "select run_id, cpu_hours, gpu_hours, wall_hours from compute_cost")[
+        1
+    ]
     assert {row[0]: row[1:3] for row in rows}["demo-0003"] == (2.0, 0.5)
-    assert {row[0]: row[3] for row in rows}["curate-00ff"] == pytest.approx((10 * 60 + 0.876544) / 3600, abs=1e-6)
+    assert {row[0]: row[3] for row in rows}["curate-00ff"] == pytest.approx(
+        (10 * 60 + 0.876544) / 3600, abs=1e-6
+    )
     assert len(rows) == 5
 
 
@@ -135,7 +141,7 @@ def test_columns_of_a_newer_version_are_refused_by_name(
 
 def test_a_newer_file_is_refused_even_with_the_same_columns(tmp_path: Path) -> None:
     relation = inbox_tables()["training_steps"]
-    with pytest.raises(BadInputError, match=r"newer version of lipforcing: schema 99, this version .* update lipforcing"):
+    with pytest.raises(BadInputError, match=r"newer version .* schema 99, this version .* update lipforcing"):
         upgrade(relation, _steps(relation), 99)
 
 
@@ -143,16 +149,14 @@ def test_a_newer_file_is_refused_even_with_the_same_columns(tmp_path: Path) -> N
 def test_a_version_that_is_none_is_refused(tmp_path: Path, text: bytes) -> None:
     relation = inbox_tables()["training_steps"]
     path = _written(tmp_path, _steps(relation), text)
-    with pytest.raises(BadInputError, match="lipforcing.schema_version in its metadata is b'"):
+    with pytest.raises(BadInputError, match=r"lipforcing\.schema_version in its metadata is b'"):
         read_rows(relation, path)
 
 
 def test_nullable_columns_may_be_missing_and_their_order_is_free(tmp_path: Path) -> None:
     relation = inbox_tables()["funnel"]
-    path = write_rows(
-        tmp_path, "funnel", "r", "u",
-        [{"dataset_id": "d", "stage": "s", "position": 0, "unit": "clips", "num_in": 3, "num_out": 2, "seconds_in": 1.5}],
-    )  # fmt: skip
+    row = {"dataset_id": "d", "stage": "s", "position": 0, "unit": "clips", "num_in": 3, "num_out": 2}
+    path = write_rows(tmp_path, "funnel", "r", "u", [{**row, "seconds_in": 1.5}])
     data = pq.read_table(path)
     short = data.drop_columns(["seconds_out"]).select(["seconds_in", *data.column_names[:-2]])
     (row,) = upgrade(relation, short, 2).to_pylist()
@@ -208,7 +212,9 @@ def test_every_kind_of_change_is_applied_in_order() -> None:
         {"street": "a", "height_m": 12.0, "colour": "red", "is_tall": True},
         {"street": "b", "height_m": None, "colour": "red", "is_tall": None},
     ]
-    second = pa.table({"street": ["a", "b", "c"], "height_m": [12.0, 3.0, 4.0], "colour": ["rot", None, "blue"]})
+    second = pa.table(
+        {"street": ["a", "b", "c"], "height_m": [12.0, 3.0, 4.0], "colour": ["rot", None, "blue"]}
+    )
     assert upgrade(HOUSE, second, 2, GROWTH).to_pylist() == [
         {"street": "a", "height_m": 12.0, "colour": "red", "is_tall": True},
         {"street": "b", "height_m": 3.0, "colour": "none", "is_tall": False},

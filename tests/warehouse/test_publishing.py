@@ -41,7 +41,10 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", WRITER, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "held\n"
@@ -204,9 +207,13 @@ def test_every_connection_is_bounded_and_spills_elsewhere(inbox: Path, tmp_path:
     with duckdb.connect(":memory:", config={"memory_limit": wanted["memory_limit"]}) as plain:
         ((memory,),) = plain.execute("select current_setting('memory_limit')").fetchall()
     with open_snapshot(path) as connection:
-        assert connection.execute(limit).fetchall() == [(memory, int(wanted["threads"]), wanted["temp_directory"])]
+        assert connection.execute(limit).fetchall() == [
+            (memory, int(wanted["threads"]), wanted["temp_directory"])
+        ]
     with open_private(tmp_path / "p.duckdb") as connection:
-        assert connection.execute(limit).fetchall() == [(memory, int(wanted["threads"]), wanted["temp_directory"])]
+        assert connection.execute(limit).fetchall() == [
+            (memory, int(wanted["threads"]), wanted["temp_directory"])
+        ]
     assert 0 < int(wanted["memory_limit"].removesuffix("MB")) <= MAX_MEMORY_MB
     assert 0 < int(wanted["threads"]) <= MAX_THREADS
     assert 0 < int(wanted["max_temp_directory_size"].removesuffix("MB")) <= 16_000

@@ -1,0 +1,184 @@
+"""A corpus from end to end: which sources are new, their work on Ray, and the data set put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lipforcing_core.base.errors import LipForcingError
+from lipforcing_core.base.names import shown_name
+from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
+from lipforcing_core.curation.facts import facts_by_name, read_facts, side_warnings
+from lipforcing_core.curation.records import SourceFacts, SourceOutcome
+from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.curation.sources import IgnoredFiles
+from lipforcing_core.curation.sources import find_sources as find_files
+from tasks.curation import Source, curate_shard, shards
+from tasks.digests import source_digests
+from tasks.outcomes import code_digest, find_outcome, keep_outcome, outcome_key, settings_digest
+from tasks.progress import Step, step
+from tasks.workspace import Workspace
+
+
+class ContractError(LipForcingError):
+    """The curated manifest does not hold what it promises."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Sources with the hashes of their content, and the keys of their outcomes."""
+
+    sources: tuple[Source, ...]
+    hashes: tuple[str, ...]
+    keys: tuple[str, ...]
+
+    def listing(self) -> list[tuple[str, str]]:
+        """Name and hash of every source, as run ids are made of them."""
+        return [(source.path.name, sha256) for source, sha256 in zip(self.sources, self.hashes, strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a folder holds: videos, what is known of them by name, other files by kind, and side information without
+    effect."""
+
+    sources: list[Source]
+    facts: dict[str, SourceFacts]
+    ignored: tuple[IgnoredFiles, ...]
+    warnings: tuple[str, ...]
+
+    def identity(self) -> dict[str, dict[str, SourceFacts]]:
+        """The part of a run's configuration that side information is; empty where there is none."""
+        return {"facts": self.facts} if self.facts else {}
+
+
+def discover(given: Path) -> Found:
+    """The videos of a folder or the one file; a malformed side file is said here, before hours of work.
+
+    Raises ``BadInputError`` as ``lipforcing_core.curation.sources.find_sources`` and ``side_warnings`` do.
+    """
+    found = find_files(given)
+    return Found(
+        sources=[Source(path=path, root=found.root) for path in found.sources],
+        facts=facts_by_name(found.sources, found.root),
+        ignored=found.ignored,
+        warnings=side_warnings(found),
+    )
+
+
+def find_sources(given: Path) -> list[Source]:
+    """The videos of ``discover`` alone."""
+    return discover(given).sources
+
+
+def survey(workspace: Workspace, sources: Sequence[Source], settings: CurationSettings) -> Corpus:
+    """Hash what is new or changed, and say which outcome each source has under these settings."""
+    by_root: dict[Path, list[Path]] = {}
+    for source in sources:
+        by_root.setdefault(source.root, []).append(source.path)
+    hashes: dict[tuple[Path, Path], str] = {}
+    for root, paths in by_root.items():
+        digests = source_digests(paths, root, workspace.state)
+        hashes |= {(root, path): sha256 for path, sha256 in zip(paths, digests, strict=True)}
+    code, chosen = code_digest(), settings_digest(settings)
+    keys = [
+        outcome_key(
+            s.path, s.root, hashes[s.root, s.path], read_facts(s.path, s.root), settings=chosen, code=code
+        )
+        for s in sources
+    ]
+    return Corpus(
+        sources=tuple(sources), hashes=tuple(hashes[s.root, s.path] for s in sources), keys=tuple(keys)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curated:
+    """The report of a curation, and how many sources were taken from earlier work."""
+
+    report: CurationReport
+    num_reused: int
+    is_settled: bool
+    """Whether the same files will always come to this: no machine failed, and no file changed or could not be read any
+    more between the survey and the work."""
+
+
+def curate_corpus(
+    workspace: Workspace,
+    corpus: Corpus,
+    settings: CurationSettings,
+    folder: Path,
+    beside: Found | None = None,
+) -> Curated:
+    """Curate what is new, in shards, and put the data set together in ``folder``; the warehouse is left alone.
+
+    ``beside``: what was found beside the sources, to be told in the report.
+    """
+    store = workspace.store
+    found = [find_outcome(store, key) for key in corpus.keys]
+    new = [index for index, outcome in enumerate(found) if outcome is None]
+    num_reused = len(found) - len(new)
+    if new:
+        title = f"curate {len(new)} new sources ({num_reused} reused)"
+        with step(title, "s of video") as shown:
+            tally = _Tally([corpus.sources[index] for index in new], shown)
+            made: list[SourceOutcome] = []
+            for shard in shards(tally.sources):
+                made += curate_shard(shard, settings, store, on_done=tally.done)
+        for index, outcome in zip(new, made, strict=True):
+            keep_outcome(store, corpus.keys[index], outcome)
+            found[index] = outcome
+    with step(f"put {len(found)} sources together"):
+        outcomes = [outcome for outcome in found if outcome is not None]
+        report = assemble_manifest(
+            outcomes,
+            folder,
+            settings,
+            store=store,
+            ignored=beside.ignored if beside else (),
+            warnings=beside.warnings if beside else (),
+        )
+    known = zip(outcomes, corpus.hashes, strict=True)
+    settled = all(o.sha256 == sha256 and not o.failed_this_time for o, sha256 in known)
+    return Curated(report=report, num_reused=num_reused, is_settled=settled)
+
+
+class _Tally:
+    """Progress in seconds of video, since one long file is more work than many short ones."""
+
+    def __init__(self, sources: list[Source], shown: Step) -> None:
+        self.sources = sources
+        self._shown = shown
+        self._seconds = {source.path: _length_s(source.path) for source in sources}
+        self._left = [source.path for source in sources]
+        self._show()
+
+    def done(self, source: Source) -> None:
+        """One source is finished."""
+        self._left.remove(source.path)
+        self._show()
+
+    def _show(self) -> None:
+        total = sum(self._seconds.values())
+        left = sum(self._seconds[path] for path in self._left)
+        names = ", ".join(shown_name(path.name) for path in self._left[:2])
+        self._shown.at_work(f"{len(self.sources) - len(self._left)}/{len(self.sources)} files; now {names}")
+        self._shown(round(total - left), max(1, round(total)))
+
+
+def _length_s(path: Path) -> float:
+    """How long a video says it is; a second for one that does not, so that it counts as some work."""
+    from lipforcing_core.media.probe import probe
+
+    try:
+        declared = probe(path).duration_s
+        return min(float(declared), 86_400.0) if declared else 1.0
+    except (LipForcingError, OSError, ValueError):
+        return 1.0
+
+
+def require_contract(report: CurationReport) -> None:
+    """Raise ``ContractError`` if the manifest breaks its contract."""
+    if not report.contract.success:
+        raise ContractError(f"the manifest breaks its contract; {report.data_docs} lists what and where")
