@@ -14,11 +14,11 @@ from rich.table import Table
 from lipforcing_core.base.csv_file import read_csv
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import content_key, file_sha256, write_json
-from lipforcing_core.metrics.distribution import few_samples_note
+from lipforcing_core.metrics.few_samples import few_samples_note
 from lipforcing_core.metrics.manifest import EvalItem, PredictionRecord, read_predictions
+from lipforcing_core.metrics.measures.catalogue import MEASURES
 from lipforcing_core.metrics.protocol import Protocol, gt_box_aligned
-from lipforcing_core.metrics.registry import METRICS
-from lipforcing_core.metrics.suite import Evaluation
+from lipforcing_core.metrics.suite import Evaluation, check_window
 from tasks.artifacts import publish_scores
 from tasks.environment import orchestration
 from tasks.evaluation import Scorers, evaluate_all, find_files, load_scorers
@@ -70,6 +70,7 @@ def run_evaluate(
 ) -> None:
     """Run the flow for the command line; print set-level scores and what is missing or could not be measured."""
     check_name("the name of the run", name)
+    check_window(num_frames)
     find_files(scorers)
     items, predictions = read_items(items_file), read_predictions(predictions_file)
     truths = [(item.clip_id, file_sha256(item.truth_video)) for item in items]
@@ -118,12 +119,12 @@ def scores_table(evaluation: Evaluation) -> Table:
     systems = sorted({value.system for value in whole})
     scores = {(value.metric, value.system): value for value in whole}
     table = Table("metric", "n", *systems)
-    for metric, spec in METRICS.items():
-        found = [scores.get((metric, system)) for system in systems]
+    for measure in MEASURES:
+        found = [scores.get((measure.name, system)) for system in systems]
         if any(found):
             n = next(value.n for value in found if value)
             cells = ["-" if value is None else f"{value.value:z.4g}" for value in found]
-            table.add_row(spec.label, str(n), *cells)
+            table.add_row(measure.label, str(n), *cells)
     return table
 
 

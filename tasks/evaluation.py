@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class Scorers:
     """Names of the backends that score; each worker loads them once.
 
-    networks: a set of ``metrics.backends``. sync_expert: one to use instead of that set's. weights: the folder of
-    registered weights, where files are looked for that no other path is given for.
+    networks: one of ``metrics.backends.NETWORK_SETS``. sync_expert: one to use instead of that set's. weights: the
+    folder of registered weights, where files are looked for that no other path is given for.
     """
 
     detector: str = "lbp"
@@ -57,7 +57,7 @@ def evaluate_all(
     """Score every prediction of every item; ``pairs`` of systems are compared on the clips both have."""
     from lipforcing_core.metrics.aggregate import aggregate
 
-    check_request(items, predictions, pairs)
+    check_request(items, predictions, protocol, pairs)
     work = partial(
         _evaluate_step, predictions=list(predictions), protocol=protocol, store=store, scorers=scorers
     )

@@ -18,6 +18,7 @@ from apps.cli import warehouse as cli_warehouse
 from apps.cli import weights as cli_weights
 from lipforcing_core import __version__
 from lipforcing_core.base.errors import BadInputError, LipForcingError
+from lipforcing_core.metrics.backends import NETWORK_SETS
 from tasks.environment import INTERRUPTED, configure, make_prefect_home
 from tasks.workspace import Workspace
 
@@ -261,13 +262,13 @@ def evaluate(
     ],
     name: Annotated[str, typer.Option(help="Name of the run in the warehouse.")] = "evaluation",
     frames: Annotated[
-        int | None, typer.Option(min=16, help="Score the first N frames; default: the whole truth.")
+        int | None, typer.Option(help="Score the first N frames; default: the whole truth.")
     ] = None,
     detector: Annotated[str, typer.Option(help=DETECTOR_HELP)] = "lbp",
     detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
     networks: Annotated[
-        str, typer.Option(help="Networks that score: embedded (no files) or learned (weights you fetch).")
-    ] = "embedded",
+        str, typer.Option(help=NETWORK_SETS.help + " The first needs no files, the others weights you fetch.")
+    ] = NETWORK_SETS.default,
     sync_expert: Annotated[
         str | None, typer.Option(help="nano or syncnet-v2, instead of the one of the networks.")
     ] = None,

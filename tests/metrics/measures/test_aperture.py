@@ -5,14 +5,14 @@ import pytest
 from lipforcing_core.faces.align import align_track, warp_face
 from lipforcing_core.faces.detectors.catalogue import load_detector
 from lipforcing_core.faces.track import track_face
-from lipforcing_core.metrics.aperture import (
-    UndefinedMeasure,
+from lipforcing_core.metrics.measures.aperture import (
     aperture_curve,
     aperture_sync,
     correlation,
     silence_opening,
     speech_envelope,
 )
+from lipforcing_core.metrics.values import UndefinedMeasure
 from lipforcing_core.puppets.rig import PuppetScript, frame_truths, render
 from lipforcing_core.puppets.speech import synthesise
 
