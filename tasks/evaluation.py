@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from prefect import task
-from prefect.cache_policies import NO_CACHE
+from typing import Protocol as Interface
 
 from lipforcing_core.base.products import StepStore
+from lipforcing_core.metrics.backends import NETWORK_SETS, Backends
 from lipforcing_core.metrics.item_result import ItemResult
 from lipforcing_core.metrics.manifest import EvalItem, PredictionRecord
 from lipforcing_core.metrics.protocol import Protocol
@@ -20,10 +18,9 @@ from lipforcing_core.metrics.values import MetricValue
 from lipforcing_core.weights.registry import find_weight, require_all_weights
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
-from tasks.workspace import DETECTOR_WEIGHTS
-
-if TYPE_CHECKING:
-    from lipforcing_core.metrics.backends import Backends
+from tasks.recording import step_task
+from tasks.resources import Work
+from tasks.workspace import DETECTOR_WEIGHTS, Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +33,36 @@ class Scorers:
 
     detector: str = "lbp"
     detector_model: Path | None = None
-    networks: str = "embedded"
+    networks: str = NETWORK_SETS.default
     sync_expert: str | None = None
     weights: Path = Path("weights")
 
+    @classmethod
+    def of(cls, choice: ScorerChoice, workspace: Workspace) -> Scorers:
+        """The scorers that a request names, with the weights of a workspace."""
+        return cls(
+            detector=choice.detector,
+            detector_model=choice.detector_model,
+            networks=choice.networks,
+            sync_expert=choice.sync_expert,
+            weights=workspace.weights,
+        )
 
-@task(cache_policy=NO_CACHE)
+
+class ScorerChoice(Interface):
+    """What a request says of scorers."""
+
+    @property
+    def detector(self) -> str: ...
+    @property
+    def detector_model(self) -> Path | None: ...
+    @property
+    def networks(self) -> str: ...
+    @property
+    def sync_expert(self) -> str | None: ...
+
+
+@step_task()
 def evaluate_all(
     items: Sequence[EvalItem],
     predictions: Sequence[PredictionRecord],
@@ -61,7 +82,7 @@ def evaluate_all(
     work = partial(
         _evaluate_step, predictions=list(predictions), protocol=protocol, store=store, scorers=scorers
     )
-    results = fan_out(work, items, name="evaluate-item", advance=advance)
+    results = fan_out(work, items, name="evaluate-item", work=Work.SCORE, advance=advance)
     whole = aggregate(results, protocol, load_scorers(scorers), pairs=pairs, speed=speed, seed=seed)
     return assemble(items, predictions, protocol, results, whole)
 

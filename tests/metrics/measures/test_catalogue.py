@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.evaluate import scores_table
+from apps.cli.show import scores_table
+from flows.summaries import EvaluateSummary
 from lipforcing_core.base.catalogue import Catalogue
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.metrics.backends import Backend, load_backends
@@ -83,7 +84,7 @@ def test_a_new_measure_costs_its_function_and_one_entry(tmp_path: Path) -> None:
             "| redness | Redness of the crop | levels | - | Mean of the red channel \\| over the crop. |"
             in page
         )
-        table = scores_table(evaluation)
+        table = scores_table(EvaluateSummary.of("run", tmp_path, evaluation))
         labels = list(table.columns[0].cells)
         assert labels[-1] == "Redness of the crop"
         assert smallest_window() == NUM_FRAMES
