@@ -214,6 +214,7 @@ def test_scorers_travel_to_workers(tmp_path: Path) -> None:
         (["--networks", "learned"], 3, [f"`lipforcing weights fetch {' '.join(LEARNED)} --accept-licence`"]),
         (["--sync-expert", "syncnet-v2"], 3, ["lipforcing weights fetch syncnet-v2"]),
         (["--networks", "resnet"], 2, ["unknown set of networks 'resnet'; known: embedded, learned"]),
+        (["--frames", "16"], 2, ["25"]),
     ],
 )
 def test_the_command_says_in_one_line_what_it_needs(
