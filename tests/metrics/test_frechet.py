@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from lipforcing_core.metrics.distribution import (
+from lipforcing_core.metrics.few_samples import few_samples_note
+from lipforcing_core.metrics.frechet import (
     WIDE,
     ClusteredFeatures,
     Moments,
-    few_samples_note,
     frechet_distance,
     frechet_from_moments,
     moments,

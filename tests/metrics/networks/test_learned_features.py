@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from lipforcing_core.base.errors import IncompatibleCheckpointError, MissingWeightsError
 from lipforcing_core.base.products import file_sha256
-from lipforcing_core.metrics.networks.catalogue import load_extractor
+from lipforcing_core.metrics.networks.catalogue import FEATURE_NETWORKS, load_extractor
 from lipforcing_core.metrics.networks.i3d import I3D, preprocess
+from lipforcing_core.metrics.networks.i3d_features import I3DFeatures
 from lipforcing_core.metrics.networks.inception import InceptionPool
-from lipforcing_core.metrics.networks.learned import LEARNED_EXTRACTORS, I3DFeatures, InceptionFeatures
+from lipforcing_core.metrics.networks.inception_features import InceptionFeatures
 from lipforcing_core.weights.registry import find_weight
 
 NETWORKS = {"i3d-400": I3D, "inception-v3-fid": InceptionPool}
@@ -39,7 +40,7 @@ def states() -> dict[str, dict[str, Tensor]]:
     return {name: network().state_dict() for name, network in NETWORKS.items()}
 
 
-@pytest.mark.parametrize("name", sorted(LEARNED_EXTRACTORS))
+@pytest.mark.parametrize("name", [entry.name for entry in FEATURE_NETWORKS if entry.weights])
 def test_without_its_file_it_says_what_it_needs(name: str, tmp_path: Path) -> None:
     spec = find_weight(name)
     for given in (None, tmp_path / "not there"):
@@ -51,7 +52,7 @@ def test_without_its_file_it_says_what_it_needs(name: str, tmp_path: Path) -> No
             spec.source,
             spec.url,
             spec.licence,
-            LEARNED_EXTRACTORS[name],
+            FEATURE_NETWORKS[name].stand_in,
         ):
             assert part in str(error.value)
     assert "not there" in str(error.value)

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from lipforcing_core.base.errors import IncompatibleCheckpointError
 from lipforcing_core.base.products import file_sha256
 from lipforcing_core.faces.detectors.onnx_session import open_session
-from lipforcing_core.metrics.identity import csim
+from lipforcing_core.metrics.measures.identity import mean_cosine
 from lipforcing_core.metrics.networks.arcface import ArcFaceFeatures, open_arcface
 from lipforcing_core.metrics.networks.catalogue import load_extractor
 
@@ -59,8 +59,8 @@ def test_embedding_of_flat_frames(batch: int | str, tmp_path: Path) -> None:
     assert features.shape == (19, 512)
     assert features.dtype == np.float32
     np.testing.assert_allclose(features, (colours - 127.5) / 127.5 @ PROJECTION, rtol=1e-4, atol=1e-4)
-    assert csim(frames, frames, extractor) == pytest.approx(1.0)
-    assert csim(frames, 255 - frames, extractor) == pytest.approx(-1.0)
+    assert mean_cosine(features, features) == pytest.approx(1.0)
+    assert mean_cosine(features, extractor.embed(255 - frames)) == pytest.approx(-1.0)
 
 
 @pytest.mark.parametrize("rows", [1, "N"])

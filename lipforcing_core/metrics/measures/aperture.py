@@ -13,13 +13,21 @@ Lag and offset signs are those of method F.6: positive where the matching sound 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from lipforcing_core.media.clock import SAMPLES_PER_FRAME
-from lipforcing_core.metrics.pixel import luma
+from lipforcing_core.metrics.backends import Backend
+from lipforcing_core.metrics.manifest import EvalItem, PredictionRecord
+from lipforcing_core.metrics.measures.given_speech import driven_by_unrelated, speech_given
+from lipforcing_core.metrics.measures.pixel import luma
+from lipforcing_core.metrics.measures.protocol import ClipMeasure, Direction
 from lipforcing_core.metrics.regions import INNER_MOUTH_BOX, mouth_slices
+from lipforcing_core.metrics.values import UndefinedMeasure
+
+if TYPE_CHECKING:
+    from lipforcing_core.metrics.scored import ScoredClip, ScoredPicture, ScoredTruth
 
 DARK_SHARE = 0.65
 GRID_HEIGHT, GRID_WIDTH = 41, 52  # the inner mouth box in a crop of 128 pixels
@@ -33,10 +41,6 @@ MIN_OVERLAP_FRAMES = 16
 _MIN_PEAK = 1e-4
 _SMOOTHING = (0.25, 0.5, 0.25)
 _FLAT = 1e-9
-
-
-class UndefinedMeasure(Exception):
-    """The measure has no value for this input; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +104,108 @@ def aperture_sync(
     return ApertureSync(correlation=correlations[best], lag_frames=best, correlation_at_zero=correlations[0])
 
 
+def _aperture(picture: ScoredPicture) -> np.ndarray:
+    return aperture_curve(picture.frames)
+
+
+def _loudness(truth: ScoredTruth) -> np.ndarray:
+    return speech_envelope(truth.speech, len(truth.frames))
+
+
+def _against_driving_speech(clip: ScoredClip) -> ApertureSync:
+    return aperture_sync(clip.once(_aperture), clip.truth.once(_loudness))
+
+
+APERTURE_CORR = ClipMeasure(
+    name="aperture_corr",
+    label="Aperture-speech correlation",
+    direction=Direction.HIGHER,
+    backend=Backend.APERTURE,
+    min_frames=MIN_OVERLAP_FRAMES + MAX_LAG_FRAMES,
+    summary="Correlation of lip aperture seen in pixels with the loudness of the driving speech, at the best lag of "
+    "up to five frames; a maximum over lags, so above zero by chance.",
+    compute=lambda clip: clip.once(_against_driving_speech).correlation,
+)
+
+APERTURE_CORR_LAG0 = ClipMeasure(
+    name="aperture_corr_lag0",
+    label="Aperture-speech correlation, no lag",
+    direction=Direction.HIGHER,
+    backend=Backend.APERTURE,
+    min_frames=MIN_OVERLAP_FRAMES + MAX_LAG_FRAMES,
+    summary="Correlation of lip aperture seen in pixels with the loudness of the driving speech, without a shift.",
+    compute=lambda clip: clip.once(_against_driving_speech).correlation_at_zero,
+)
+
+APERTURE_LAG_FRAMES = ClipMeasure(
+    name="aperture_lag_frames",
+    label="Aperture lag",
+    unit="frames",
+    direction=Direction.NONE,
+    backend=Backend.APERTURE,
+    min_frames=MIN_OVERLAP_FRAMES + MAX_LAG_FRAMES,
+    summary="Lag of the best aperture-speech correlation; positive: the sound lies earlier than the picture.",
+    compute=lambda clip: clip.once(_against_driving_speech).lag_frames,
+)
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson correlation of two ``[n]`` curves; raises ``UndefinedMeasure`` where one is flat."""
+    a, b = a - a.mean(), b - b.mean()
+    lengths = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    if min(lengths) < _FLAT * np.sqrt(len(a)):
+        raise UndefinedMeasure(("the mouth", "the sound")[int(np.argmin(lengths))] + " does not change")
+    return float(np.clip(a @ b / (lengths[0] * lengths[1]), -1.0, 1.0))
+
+
+def _against_speech_given(clip: ScoredClip) -> float:
+    envelope_F = speech_envelope(clip.once(speech_given), len(clip.frames))
+    return correlation(clip.once(_aperture), envelope_F)
+
+
+APERTURE_CORR_GIVEN = ClipMeasure(
+    name="aperture_corr_given",
+    label="Aperture-speech correlation (speech given)",
+    direction=Direction.HIGHER,
+    backend=Backend.APERTURE,
+    summary="Aperture-speech correlation without a shift of a prediction made from unrelated speech, against that "
+    "speech.",
+    applies=driven_by_unrelated,
+    compute=_against_speech_given,
+)
+
+APERTURE_TRUTH_CORR = ClipMeasure(
+    name="aperture_truth_corr",
+    label="Aperture-truth correlation",
+    direction=Direction.HIGHER,
+    backend=Backend.APERTURE,
+    summary="Correlation of lip aperture in the prediction with lip aperture in the truth, frame by frame.",
+    compute=lambda clip: correlation(clip.once(_aperture), clip.truth.once(_aperture)),
+)
+
+
+def _source_aperture(truth: ScoredTruth) -> np.ndarray:
+    if truth.item.source_video is None:
+        raise UndefinedMeasure("the item has no source video")
+    return aperture_curve(truth.source_frames())
+
+
+def _has_source(record: PredictionRecord, item: EvalItem) -> bool:
+    return item.source_video is not None
+
+
+SOURCE_LEAKAGE = ClipMeasure(
+    name="source_leakage",
+    label="Source leakage",
+    direction=Direction.LOWER,
+    backend=Backend.APERTURE,
+    summary="Correlation of lip aperture in the prediction with lip aperture in the source video: 1 = the source's own "
+    "speech shows through.",
+    applies=_has_source,
+    compute=lambda clip: correlation(clip.once(_aperture), clip.truth.once(_source_aperture)),
+)
+
+
 def silence_opening(aperture_F: np.ndarray, envelope_F: np.ndarray) -> float:
     """How open the mouth is when nobody speaks, relative to when somebody does: 0 = shut, 1 = no difference.
 
@@ -121,17 +227,20 @@ def silence_opening(aperture_F: np.ndarray, envelope_F: np.ndarray) -> float:
     return float(opening[silent].mean() / while_speaking)
 
 
-def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson correlation of two ``[n]`` curves; raises ``UndefinedMeasure`` where one is flat."""
-    a, b = a - a.mean(), b - b.mean()
-    lengths = float(np.linalg.norm(a)), float(np.linalg.norm(b))
-    if min(lengths) < _FLAT * np.sqrt(len(a)):
-        raise UndefinedMeasure(("the mouth", "the sound")[int(np.argmin(lengths))] + " does not change")
-    return float(np.clip(a @ b / (lengths[0] * lengths[1]), -1.0, 1.0))
+SILENCE_OPENING = ClipMeasure(
+    name="silence_opening",
+    label="Opening in silence",
+    direction=Direction.LOWER,
+    backend=Backend.APERTURE,
+    min_frames=2 * MIN_FRAMES_PER_STATE,
+    summary="Lip aperture while the driving speech is silent over that while it is not: 0 = shut, 1 = no difference.",
+    compute=lambda clip: silence_opening(clip.once(_aperture), clip.truth.once(_loudness)),
+)
 
 
 def _opening(mouth: np.ndarray) -> float:
     """Mean darkness of a box of luma, without what is connected to its upper or lower edge."""
+    import cv2
     from skimage.morphology import reconstruction
 
     mouth = cv2.resize(mouth, (GRID_WIDTH, GRID_HEIGHT), interpolation=cv2.INTER_AREA)

@@ -5,14 +5,14 @@ import pytest
 from lipforcing_core.faces.align import align_track, warp_face
 from lipforcing_core.faces.detectors.catalogue import load_detector
 from lipforcing_core.faces.track import track_face
-from lipforcing_core.metrics.aperture import (
-    UndefinedMeasure,
+from lipforcing_core.metrics.measures.aperture import (
     aperture_curve,
     aperture_sync,
     correlation,
     silence_opening,
     speech_envelope,
 )
+from lipforcing_core.metrics.values import UndefinedMeasure
 from lipforcing_core.puppets.rig import PuppetScript, frame_truths, render
 from lipforcing_core.puppets.speech import synthesise
 
@@ -173,3 +173,63 @@ def test_silence_opening_needs_silence_speech_and_movement():
         silence_opening(wandering(0, 40), np.full(40, -40.0))
     with pytest.raises(UndefinedMeasure, match="does not move"):
         silence_opening(np.full(40, 0.2), np.array([0.0] * 20 + [-40.0] * 20))
+
+
+def test_the_skin_level_is_the_upper_quarter_of_the_box():
+    """41 x 52 pixels: with a quarter and a bit bright, that brightness is the skin; with less it is the rest."""
+    frames = np.full((2, 128, 128, 3), 40, np.uint8)
+    frames[0, 67:79, 38:90] = 200  # 12 of 41 rows; dark level 130: what is below is as dark as 1 - 40 / 130
+    frames[1, 67:76, 38:90] = 200  # 9 of 41 rows: the skin is 40 itself, nothing is dark
+    frames[:, 100:108, 38:90] = 200
+    curve = aperture_curve(frames)
+    assert curve[0] == pytest.approx((1 - 40 / 130) * 21 / 41)
+    assert curve[1] == pytest.approx((1 - 40 / 130) * 24 / 41)
+
+
+def test_envelope_is_smoothed_over_three_frames_and_relative_to_the_loud_ones():
+    loudness = np.full(40, 0.5)
+    loudness[20], loudness[39] = 1.0, 0.25
+    envelope = speech_envelope(tone(loudness), 40)
+    smooth = np.full(40, 0.5)
+    smooth[19:22] = [0.625, 0.75, 0.625]
+    smooth[38:] = [0.4375, 0.3125]
+    expected = 20 * np.log10(np.minimum(1.0, smooth / np.percentile(smooth, 95)))
+    np.testing.assert_allclose(envelope, expected, atol=0.02)
+    steady = tone(np.full(10, 0.5))
+    np.testing.assert_array_equal(speech_envelope(np.append(steady, np.ones(99, np.float32)), 10)[:9], 0.0)
+
+
+def test_the_shortest_curves_that_correlate():
+    curve = wandering(4, 21)
+    assert aperture_sync(curve, curve).correlation == pytest.approx(1.0)
+    with pytest.raises(UndefinedMeasure, match="20 frames are too few to correlate \\(at least 21\\)"):
+        aperture_sync(curve[:20], curve[:20])
+    assert aperture_sync(curve[:18], curve[:18], max_lag_frames=2).lag_frames == 0
+
+
+def test_among_equal_lags_the_smallest_is_taken():
+    alternating = np.tile([1.0, -1.0], 18)  # every even lag is equally good; norms are whole numbers at lag 0
+    found = aperture_sync(alternating, alternating)
+    assert (found.lag_frames, found.correlation) == (0, 1.0)
+
+
+def test_silence_has_quiet_neighbours_and_three_frames_are_enough():
+    loud, quiet, limit = 0.0, -31.0, -30.0
+    envelope = np.array([loud] * 3 + [limit] + [quiet] * 5)
+    aperture = np.array([0.9, 0.5, 0.7, 0.3, 0.8, 0.1, 0.2, 0.1, 0.1])
+    closed = np.percentile(aperture, 5)
+    silent = aperture[5:].mean() - closed  # the quiet frame beside the limit is no silence
+    speaking = aperture[:4].mean() - closed
+    assert silence_opening(aperture, envelope) == pytest.approx(silent / speaking)
+    assert silence_opening(aperture[:-1], envelope[:-1]) > 0
+    with pytest.raises(UndefinedMeasure, match="2 silent and 4 speaking frames; 3 of each"):
+        silence_opening(aperture[:-2], envelope[:-2])
+    with pytest.raises(UndefinedMeasure, match="4 silent and 2 speaking"):
+        silence_opening(aperture[2:], envelope[2:])
+
+
+def test_curves_that_hardly_change_still_correlate():
+    a, b = 1e-6 * wandering(5), wandering(6)
+    assert correlation(a, b) == pytest.approx(np.corrcoef(a, b)[0, 1])
+    with pytest.raises(UndefinedMeasure, match="mouth"):
+        correlation(1e-10 * a, b)

@@ -1,4 +1,4 @@
-"""Pixel metrics between aligned crops of a prediction and of the truth: SSIM, PSNR, mouth sharpness.
+"""Pixel measures between aligned crops of a prediction and of the truth: SSIM, PSNR, mouth sharpness.
 
 Clips are ``[F, H, W, 3] uint8 RGB``, equal in shape and in step frame by frame. SSIM works on luma; its settings
 are those of Wang et al. 2004 (Gaussian window of sigma 1.5 cut at 11 pixels, K1 0.01, K2 0.03, population
@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
+from lipforcing_core.metrics.backends import Backend
+from lipforcing_core.metrics.measures.protocol import ClipMeasure, Direction
 from lipforcing_core.metrics.regions import mouth_slices, redrawn_mask
+
+if TYPE_CHECKING:
+    from lipforcing_core.metrics.scored import ScoredClip
 
 SSIM_SIGMA = 1.5
 SSIM_WINDOW = 11
@@ -29,22 +34,40 @@ def luma(frames: np.ndarray) -> np.ndarray:
     return frames @ np.array(LUMA_WEIGHTS)
 
 
-def ssim(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Mean over frames of the structural similarity of luma, in [-1, 1]; 1 for equal clips."""
-    return float(np.mean([_inner(similarity).mean() for similarity in _similarity_maps(prediction, truth)]))
-
-
-def mouth_ssim(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """SSIM averaged over the region that models redraw (mouth mask, method A.4) instead of the whole crop."""
-    return ssim_and_mouth_ssim(prediction, truth)[1]
-
-
 def ssim_and_mouth_ssim(prediction: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """``ssim`` and ``mouth_ssim`` from one pass over the frames."""
+    """Mean over frames of the structural similarity of luma, in [-1, 1]; 1 for equal clips.
+
+    The first is over the whole crop, the second over the region that models redraw (mouth mask, method A.4).
+    """
     mask = redrawn_mask(_square_side(truth))
     means = [(_inner(s).mean(), s[mask].mean()) for s in _similarity_maps(prediction, truth)]
     whole, mouth = np.mean(means, axis=0)
     return float(whole), float(mouth)
+
+
+def _similarity(clip: ScoredClip) -> tuple[float, float]:
+    return ssim_and_mouth_ssim(clip.frames, clip.truth.frames)
+
+
+SSIM = ClipMeasure(
+    name="ssim",
+    label="SSIM",
+    direction=Direction.HIGHER,
+    backend=Backend.PIXELS,
+    published_name="SSIM",
+    summary="Structural similarity of luma to the truth (Gaussian window, sigma 1.5), mean over the aligned "
+    "crop and over frames.",
+    compute=lambda clip: clip.once(_similarity)[0],
+)
+
+MOUTH_SSIM = ClipMeasure(
+    name="mouth_ssim",
+    label="SSIM (mouth)",
+    direction=Direction.HIGHER,
+    backend=Backend.PIXELS,
+    summary="SSIM averaged over the region that models redraw (mouth mask).",
+    compute=lambda clip: clip.once(_similarity)[1],
+)
 
 
 def psnr(prediction: np.ndarray, truth: np.ndarray) -> float:
@@ -56,11 +79,33 @@ def psnr(prediction: np.ndarray, truth: np.ndarray) -> float:
     return _decibels(float(np.mean([error.mean() for error in _squared_errors(prediction, truth)])))
 
 
+PSNR = ClipMeasure(
+    name="psnr",
+    label="PSNR",
+    unit="dB",
+    direction=Direction.HIGHER,
+    backend=Backend.PIXELS,
+    summary="Peak signal-to-noise ratio to the truth, squared error pooled over the aligned clip.",
+    compute=lambda clip: psnr(clip.frames, clip.truth.frames),
+)
+
+
 def mouth_psnr(prediction: np.ndarray, truth: np.ndarray) -> float:
     """``psnr`` over the region that models redraw (mouth mask, method A.4)."""
     _check_pair(prediction, truth)
     mask = redrawn_mask(_square_side(truth))
     return _decibels(float(np.mean([error[mask].mean() for error in _squared_errors(prediction, truth)])))
+
+
+MOUTH_PSNR = ClipMeasure(
+    name="mouth_psnr",
+    label="PSNR (mouth)",
+    unit="dB",
+    direction=Direction.HIGHER,
+    backend=Backend.PIXELS,
+    summary="PSNR over the region that models redraw (mouth mask).",
+    compute=lambda clip: mouth_psnr(clip.frames, clip.truth.frames),
+)
 
 
 def mouth_sharpness_ratio(prediction: np.ndarray, truth: np.ndarray) -> float:
@@ -74,6 +119,17 @@ def mouth_sharpness_ratio(prediction: np.ndarray, truth: np.ndarray) -> float:
     if reference == 0.0:
         return 1.0 if energy == 0.0 else math.inf
     return energy / reference
+
+
+MOUTH_SHARPNESS = ClipMeasure(
+    name="mouth_sharpness",
+    label="Mouth sharpness",
+    direction=Direction.NONE,
+    backend=Backend.PIXELS,
+    summary="Laplacian energy in the mouth box, prediction over truth: 1 = as sharp, below 1 = blurred, "
+    "above 1 = noisy.",
+    compute=lambda clip: mouth_sharpness_ratio(clip.frames, clip.truth.frames),
+)
 
 
 def _check_pair(prediction: np.ndarray, truth: np.ndarray) -> None:
@@ -116,11 +172,15 @@ def _ssim_map(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _window(image: np.ndarray) -> np.ndarray:
+    import cv2
+
     return cv2.GaussianBlur(image, (SSIM_WINDOW, SSIM_WINDOW), SSIM_SIGMA, borderType=cv2.BORDER_REFLECT)
 
 
 def _squared_errors(prediction: np.ndarray, truth: np.ndarray) -> Iterator[np.ndarray]:
     """Per frame ``[H, W, 3] float64``."""
+    import cv2
+
     for x, y in zip(prediction, truth, strict=True):
         yield cv2.absdiff(x, y).astype(np.float64) ** 2
 
@@ -132,6 +192,8 @@ def _decibels(mean_squared_error: float) -> float:
 
 
 def _laplacian_energy(frames: np.ndarray) -> float:
+    import cv2
+
     rows, columns = mouth_slices(frames.shape[1:3])
     inner = slice(1, -1)
     energies = [np.mean(cv2.Laplacian(luma(f[rows, columns]), cv2.CV_64F)[inner, inner] ** 2) for f in frames]

@@ -5,16 +5,22 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from lipforcing_core.metrics.pixel import (
+from lipforcing_core.metrics.measures.pixel import (
     luma,
     mouth_psnr,
     mouth_sharpness_ratio,
-    mouth_ssim,
     psnr,
-    ssim,
     ssim_and_mouth_ssim,
 )
-from lipforcing_core.metrics.regions import mouth_slices, redrawn_mask
+from lipforcing_core.metrics.regions import INNER_MOUTH_BOX, mouth_slices, redrawn_mask
+
+
+def ssim(prediction: np.ndarray, truth: np.ndarray) -> float:
+    return ssim_and_mouth_ssim(prediction, truth)[0]
+
+
+def mouth_ssim(prediction: np.ndarray, truth: np.ndarray) -> float:
+    return ssim_and_mouth_ssim(prediction, truth)[1]
 
 
 def textured(seed: int, num_frames: int = 2, size: int = 64) -> np.ndarray:
@@ -133,3 +139,74 @@ def test_clips_that_do_not_match_are_refused(prediction: np.ndarray):
 def test_crops_too_small_are_refused():
     with pytest.raises(ValueError, match="too small"):
         mouth_slices((8, 8))
+
+
+def test_luma_by_hand():
+    pixels = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 20, 30]]], np.uint8)
+    assert luma(pixels)[0] == pytest.approx([76.245, 149.685, 29.07, 2.99 + 11.74 + 3.42])
+
+
+def test_mouth_ssim_is_the_mean_of_scikit_images_map_under_the_mask():
+    truth, prediction = textured(4), noisy(textured(4), 25)
+    mask = redrawn_mask(64)
+    expected = []
+    for x, y in zip(prediction, truth, strict=True):
+        _, similarity = structural_similarity(
+            luma(x),
+            luma(y),
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=255,
+            full=True,
+        )
+        expected.append(similarity[mask].mean())
+    assert mouth_ssim(prediction, truth) == pytest.approx(np.mean(expected), abs=1e-9)
+    assert mouth_ssim(prediction, truth) != pytest.approx(ssim(prediction, truth), abs=1e-4)
+
+
+def test_mouth_psnr_by_hand():
+    truth = np.full((2, 64, 64, 3), 100, np.uint8)
+    prediction = truth.copy()
+    prediction[0, redrawn_mask(64)] = 110  # mean squared error of the mask: 100 in one frame of two
+    assert mouth_psnr(prediction, truth) == pytest.approx(10 * math.log10(255**2 / 50))
+    with pytest.raises(ValueError, match="square"):
+        mouth_psnr(np.zeros((1, 64, 48, 3), np.uint8), np.zeros((1, 64, 48, 3), np.uint8))
+
+
+def test_sharpness_of_one_bright_point_by_hand():
+    """A point of height h has a Laplacian of -4 h there and h beside it: 20 h^2 in the box's inner pixels."""
+    rows, columns = mouth_slices((64, 64))
+    low, high = np.zeros((1, 64, 64, 3), np.uint8), np.zeros((1, 64, 64, 3), np.uint8)
+    centre = (rows.start + 6, columns.start + 9)
+    low[0][centre], high[0][centre] = 50, 150
+    assert mouth_sharpness_ratio(high, low) == pytest.approx(9.0)
+    high[0, rows.start - 2] = 255  # outside the box
+    assert mouth_sharpness_ratio(high, low) == pytest.approx(9.0)
+    low[0, rows.start, columns.start] = (
+        50  # in the border that is left out but for its neighbours, which are too
+    )
+    assert mouth_sharpness_ratio(high, low) == pytest.approx(9.0)
+
+
+@pytest.mark.parametrize("shape", [(0, 64, 64, 3), (1, 10, 64, 3), (1, 64, 10, 3), (1, 64, 64, 4)])
+def test_clips_without_room_for_a_window_are_refused(shape: tuple[int, ...]):
+    for measure in (psnr, mouth_psnr, mouth_sharpness_ratio, ssim):
+        with pytest.raises(ValueError, match=r"clips|square"):
+            measure(np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
+    small = np.zeros((1, 11, 11, 3), np.uint8)
+    assert psnr(small + 255, small) == 0.0
+
+
+def test_the_boxes_of_the_mouth():
+    assert mouth_slices((100, 200)) == (slice(54, 84), slice(44, 156))
+    assert mouth_slices((100, 100), INNER_MOUTH_BOX) == (slice(52, 84), slice(30, 70))
+    assert mouth_slices((14, 14)) == (slice(8, 12), slice(3, 11))
+    for shape in ((11, 100), (100, 5)):
+        with pytest.raises(ValueError, match="too small"):
+            mouth_slices(shape)
+    mask = redrawn_mask(64)
+    assert mask.dtype == bool
+    assert mask[45, 32]
+    assert not mask[5, 32]
+    assert not mask.flags.writeable

@@ -15,12 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FEATURE_WIDTHS = {"inception-v3-fid": 2048, "i3d-400": 400, "random-conv-v1": 64, "random-conv3d-v1": 32}
-"""Dimensions of the feature vectors of each extractor, by the part of its backend id before the ``@``."""
-
-SAMPLES = {"fid": "frames", "fvd": "windows"}
-"""What one feature vector stands for in each Frechet distance."""
-
 WIDE = 256
 """Features with more dimensions than this are resampled by their scalar products, narrower ones by their moments."""
 
@@ -104,20 +98,6 @@ def _by_products(
         return max(0.0, float(((mean_x - mean_y) ** 2).sum() + spread - 2.0 * trace))
 
     return distance
-
-
-def few_samples_note(metric: str, num_vectors: int | None, backend: str) -> str | None:
-    """A sentence where the covariance of so few vectors must be singular; None where it need not, or for other metrics.
-
-    ``metric``, ``num_vectors`` and ``backend`` as in ``values.MetricValue``.
-    """
-    width = FEATURE_WIDTHS.get(backend.partition("@")[0])
-    if metric not in SAMPLES or num_vectors is None or width is None or num_vectors > width:
-        return None  # n vectors span n - 1 dimensions at most
-    return (
-        f"{metric.upper()} from {num_vectors} {SAMPLES[metric]}, no more than the {width} features of {backend}: the "
-        "covariance is singular and the value biased upward; compare only with equal n"
-    )
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:

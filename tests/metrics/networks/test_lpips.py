@@ -13,8 +13,11 @@ from torch.nn import functional
 
 from lipforcing_core.base.errors import IncompatibleCheckpointError, MissingWeightsError
 from lipforcing_core.base.products import file_sha256
-from lipforcing_core.metrics.networks.perceptual import LPIPS_BACKBONES, load_perceptual, lpips_network
+from lipforcing_core.metrics.networks.catalogue import load_perceptual
+from lipforcing_core.metrics.networks.lpips import lpips_network
 from lipforcing_core.weights.registry import WeightFile, find_weight
+
+LPIPS_BACKBONES = {"lpips-alex": "alex", "lpips-vgg": "vgg"}
 
 
 def backbone(name: str) -> nn.Sequential:
