@@ -26,12 +26,12 @@ def publish_curation(report: CurationReport) -> None:
 
 def publish_scores(evaluation: Evaluation) -> None:
     """Set-level scores, one row a system and metric."""
-    from lipforcing_core.metrics.registry import METRICS
+    from lipforcing_core.metrics.measures.catalogue import MEASURES
 
     rows = [
         {
             "system": value.system,
-            "metric": METRICS[value.metric].label,
+            "metric": MEASURES[value.metric].label,
             "value": value.value,
             "low": value.ci_low,
             "high": value.ci_high,
