@@ -23,7 +23,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RAY = str(Path(sys.executable).parent / "ray")
-READY_S = 600.0
+READY_S = 300.0
+ATTEMPTS = 6
 WORKER_PORTS = ["--min-worker-port=0", "--max-worker-port=0"]
 
 
@@ -49,7 +50,6 @@ def free_ports(count: int) -> list[int]:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("head")
-    port, dashboard, client = free_ports(3)
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text(secrets.token_hex(32))
@@ -58,34 +58,42 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     }
     environment |= {"PYTHONPATH": str(REPOSITORY), "RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1"}
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
-    command = [RAY, "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}"]
-    command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--num-cpus=2"]
-    command += [f"--ray-client-server-port={client}", *WORKER_PORTS]
-    command += [f"--temp-dir={socket_folder().with_name('head')}", "--object-store-memory=100000000"]
-    with open(folder / "head.log", "w") as log:
-        head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
-    made = Cluster(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", environment)
+    for attempt in range(1, ATTEMPTS + 1):
+        port, dashboard, client = free_ports(3)
+        command = [RAY, "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}"]
+        command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--num-cpus=2"]
+        command += [f"--ray-client-server-port={client}", *WORKER_PORTS, "--object-store-memory=100000000"]
+        command += [f"--temp-dir={socket_folder().with_name(f'head{attempt}')}"]
+        with open(folder / "head.log", "w") as log:
+            head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
+        made = Cluster(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", environment)
+        if is_up(made, head, token.read_text()):
+            break
+        head.terminate()
+        head.wait(timeout=120)
+    else:  # Ray gives its own processes 30 seconds, and no option to change that
+        words = (folder / "head.log").read_text()
+        assert "timed out during startup" in words, words[-2000:]
+        pytest.skip(f"no Ray head started in {ATTEMPTS} attempts: this machine is too busy")
     try:
-        wait_for(made, head, folder / "head.log", token.read_text())
         yield made
     finally:
         head.send_signal(signal.SIGTERM)
         head.wait(timeout=120)
 
 
-def wait_for(cluster: Cluster, head: subprocess.Popen[bytes], log: Path, token: str) -> None:
+def is_up(cluster: Cluster, head: subprocess.Popen[bytes], token: str) -> bool:
     request = urllib.request.Request(
         f"{cluster.dashboard}/api/jobs/", headers={"Authorization": f"Bearer {token}"}
     )
     deadline = time.monotonic() + READY_S
-    while time.monotonic() < deadline:
-        assert head.poll() is None, log.read_text()[-2000:]
+    while time.monotonic() < deadline and head.poll() is None:
         try:
             with urllib.request.urlopen(request, timeout=10):
-                return
+                return True
         except OSError:
             time.sleep(1)
-    raise AssertionError(f"no head after {READY_S} s: {log.read_text()[-2000:]}")
+    return False
 
 
 @pytest.fixture
