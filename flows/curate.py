@@ -20,6 +20,7 @@ from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import discover_sources, read_facts, source_sha256
 from lipforcing_core.media.clock import seconds
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS, advice_for_people
 from tasks.artifacts import publish_curation
 from tasks.curation import Source, curate_shard, shards
 from tasks.environment import orchestration
@@ -102,7 +103,7 @@ def run_curate(
     with one_run(folder), run_log(folder / "run.log"), orchestration(workspace):
         report = curate(workspace, [Source(path=p, root=root) for p in paths], settings, run, folder)
     latest_link(folder)
-    print_curation(report)
+    print_curation(report, settings.sync_expert)
     require_contract(report)
 
 
@@ -112,7 +113,7 @@ def require_contract(report: CurationReport) -> None:
         raise ContractError(f"the manifest breaks its contract; {report.data_docs} lists what and where")
 
 
-def print_curation(report: CurationReport) -> None:
+def print_curation(report: CurationReport, sync_expert: str = SYNC_EXPERTS.default) -> None:
     """The balance, the reasons and the paths, for people."""
     counts = report.balance
     console.print(
@@ -127,9 +128,9 @@ def print_curation(report: CurationReport) -> None:
     docs, manifest = escape(str(report.data_docs)), escape(str(report.manifest))
     console.print(f"contract {verdict} ({report.contract.num_checks} checks): {docs}", soft_wrap=True)
     console.print(f"manifest: {manifest}", soft_wrap=True)
-    if any(reason.reason is RejectReason.SYNC_CONFIDENCE_LOW for reason in report.reasons):
+    advice = advice_for_people(sync_expert)
+    if advice and any(reason.reason is RejectReason.SYNC_CONFIDENCE_LOW for reason in report.reasons):
         console.print(
-            "The embedded sync expert knows only puppets: for real people give syncnet-v2 in the settings, or "
-            "measure without acting on it with --no-sync-filter.",
+            f"{advice} Set sync_expert in the settings, or measure without acting on it with --no-sync-filter.",
             soft_wrap=True,
         )

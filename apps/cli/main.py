@@ -17,7 +17,11 @@ from apps.cli import train as cli_train
 from apps.cli import warehouse as cli_warehouse
 from apps.cli import weights as cli_weights
 from lipforcing_core import __version__
+from lipforcing_core.base.catalogue import file_help
 from lipforcing_core.base.errors import BadInputError, LipForcingError
+from lipforcing_core.faces.detectors.catalogue import DETECTORS
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS, advice_for_people
+from lipforcing_core.weights.chosen import weights_to_find
 from tasks.environment import INTERRUPTED, configure, make_prefect_home
 from tasks.workspace import Workspace
 
@@ -47,10 +51,6 @@ SLOW = (
 USER_ERRNOS = {
     errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST
 }  # fmt: skip
-
-
-DETECTOR_HELP = "Face detector: lbp, scrfd, yunet or buffalo_l."
-DETECTOR_MODEL_HELP = "Model file of scrfd or yunet; of buffalo_l det_10g.onnx, with 2d106det.onnx beside it."
 
 
 class OutputFormat(StrEnum):
@@ -137,12 +137,12 @@ def curate(
         Path, typer.Argument(help="A video file or a folder of videos (searched recursively).")
     ],
     settings: Annotated[Path | None, typer.Option(help="TOML file with a \\[curation] table.")] = None,
-    detector: Annotated[str | None, typer.Option(help=DETECTOR_HELP)] = None,
-    detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
+    detector: Annotated[str | None, typer.Option(help=DETECTORS.help)] = None,
+    detector_model: Annotated[Path | None, typer.Option(help=file_help(DETECTORS))] = None,
     min_seconds: Annotated[float | None, typer.Option(help="Shortest clip to keep (default 5).")] = None,
     sync_filter: Annotated[
         bool | None,
-        typer.Option(help="Reject and correct by sync scores. The embedded expert only knows puppets."),
+        typer.Option(help=f"Reject and correct by sync scores. {advice_for_people(SYNC_EXPERTS.default)}"),
     ] = None,
 ) -> None:
     """Turn raw videos into aligned, synchronised, checked clips with a Parquet manifest.
@@ -183,8 +183,8 @@ def generate(
     device: Annotated[
         Device, typer.Option(help="auto: the GPU, if there is one, for all but the embedded models.")
     ] = Device.AUTO,
-    detector: Annotated[str, typer.Option(help=DETECTOR_HELP)] = "lbp",
-    detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
+    detector: Annotated[str, typer.Option(help=DETECTORS.help)] = DETECTORS.default,
+    detector_model: Annotated[Path | None, typer.Option(help=file_help(DETECTORS))] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 42,
 ) -> None:
     """Re-sync a video to a speech track, streaming, chunk by chunk.
@@ -198,7 +198,6 @@ def generate(
     from lipforcing_core.streaming.files import check_files
     from tasks.generation import GenerationJob, generate_file, load_model
     from tasks.progress import step
-    from tasks.workspace import DETECTOR_WEIGHTS
 
     workspace: Workspace = context.obj.workspace
     demo_model = workspace.runs / "demo" / "latest" / "models" / "distilled"
@@ -207,11 +206,11 @@ def generate(
             f"no demo has run in the workspace {workspace.root.absolute()}: run `lipforcing demo`, name the workspace "
             "of one (lipforcing -w FOLDER generate ...), or give a bundle with --model"
         )
+    of_detector = weights_to_find(DETECTORS[detector], detector_model)
     check_files(video, audio, output)
     bundle = demo_model if model is None else find_model(model)
     preset = model_preset(bundle)
     chosen_device = choose_device(device.value, preset)
-    of_detector = [DETECTOR_WEIGHTS[detector]] if not detector_model and detector in DETECTOR_WEIGHTS else []
     require_files(bundle, workspace.weights, also=of_detector)
     job = GenerationJob(
         name=output.name,
@@ -263,13 +262,13 @@ def evaluate(
     frames: Annotated[
         int | None, typer.Option(min=16, help="Score the first N frames; default: the whole truth.")
     ] = None,
-    detector: Annotated[str, typer.Option(help=DETECTOR_HELP)] = "lbp",
-    detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
+    detector: Annotated[str, typer.Option(help=DETECTORS.help)] = DETECTORS.default,
+    detector_model: Annotated[Path | None, typer.Option(help=file_help(DETECTORS))] = None,
     networks: Annotated[
         str, typer.Option(help="Networks that score: embedded (no files) or learned (weights you fetch).")
     ] = "embedded",
     sync_expert: Annotated[
-        str | None, typer.Option(help="nano or syncnet-v2, instead of the one of the networks.")
+        str | None, typer.Option(help=f"{SYNC_EXPERTS.help} Default: the one of the networks.")
     ] = None,
 ) -> None:
     """Score predictions of any lip-sync system with one protocol, into the warehouse.

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lipforcing_core.models.config import DiTConfig
 from lipforcing_core.models.window import WindowConfig
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 
 if TYPE_CHECKING:
     from lipforcing_core.diffusion.schedule import FlowSchedule, SyncWindow
@@ -47,7 +48,7 @@ class BackendsPreset(_Section):
     decoder: Literal["block-pca", "wan-vae", "taehv"]
     audio: Literal["log-mel", "wav2vec2"]
     text: Literal["hash", "umt5"]
-    sync: Literal["nano", "syncnet-v2"]
+    sync: Annotated[str, SYNC_EXPERTS.choice]
 
 
 class CodecPreset(_Section):

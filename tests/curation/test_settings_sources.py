@@ -78,7 +78,7 @@ def test_all_missing_files_are_asked_for_at_once(tmp_path: Path) -> None:
             require_backends(settings, detector_missing=looked_for)
         for word in ("insightface-buffalo-l", "sync_weights", "syncnet-v2", "quality_weights", "hyperiqa"):
             assert word in str(caught.value)
-    with pytest.raises(MissingWeightsError, match="insightface-buffalo-l: no model file was given"):
+    with pytest.raises(MissingWeightsError, match="insightface-buffalo-l: no file was given"):
         require_backends(CurationSettings(detector="buffalo_l"))
 
 
