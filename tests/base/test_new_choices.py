@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ASK = '''
+ASK = """
 import dataclasses, json, sys
 from pathlib import Path
 
@@ -110,7 +109,7 @@ answers["found"] = [str(Workspace(folder.parent).detector_model("fake-onnx", Non
 answers["found by evaluate"] = list(find_files(Scorers(detector="fake-onnx", weights=folder)))
 answers["doctor then"] = [choices_finding(catalogue, Workspace(folder.parent)).detail for catalogue in CHOICES]
 print(json.dumps(answers))
-'''
+"""
 
 
 @pytest.fixture(scope="module")
