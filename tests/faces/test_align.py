@@ -296,3 +296,23 @@ def test_reduction_of_the_part_is_reduction_of_the_frame(corner: tuple[int, int]
     got = warp_face(frame, matrix, 280).astype(int)
     assert np.percentile(np.abs(got - plain), 99) <= 2  # all but the border of the frame
     assert np.abs(got - plain).mean() < 0.5
+
+
+def test_mirrored_points_get_the_best_rotation_that_there_is() -> None:
+    """A planar face seen in a mirror: still a turn and a scale, and the turn is the best one."""
+    points = np.array([[90.0, 40.0], [15.0, 32.0], [70.0, 110.0]])
+    linear = align_points(points[None], nose_bias=False)[0][0][:, :2]
+    template = template_points() - template_points().mean(axis=0)
+    centred = points - points.mean(axis=0)
+    dot = (centred * template).sum()
+    cross = (centred[:, 0] * template[:, 1] - centred[:, 1] * template[:, 0]).sum()
+    angle, scale = np.arctan2(cross, dot), np.sqrt(np.linalg.det(linear))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    np.testing.assert_allclose(linear, scale * turn, atol=1e-9)
+
+
+def test_fine_texture_does_not_alias_wherever_it_lies() -> None:
+    board = (np.indices((1600, 1600)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    matrix = np.array([[0.35, 0, -120], [0, 0.4667, -150]])
+    crop = warp_face(np.dstack([board] * 3), matrix, 128)
+    assert crop.astype(float).std() < 4
