@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.weights.chosen import registered_file
+from tasks.progress import note
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,7 @@ def one_run(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(
-                f"another process is at work in {folder}; waiting for it to end", file=sys.stderr, flush=True
-            )
+            note(f"another process is at work in {folder}; waiting for it to end")
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 

@@ -1,4 +1,4 @@
-"""The demo's evaluation: every model and two controls on held-out puppets driven by new audio."""
+"""Every model of an experiment and its controls on held-out items, generated and scored."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.box import SIMPLE
-from rich.table import Column, Table
+from typing import Any
 
 from lipforcing_core.base.products import StepStore, content_key, file_sha256
 from lipforcing_core.media.encode import mux
@@ -24,7 +22,6 @@ from lipforcing_core.metrics.protocol import gt_box_aligned
 from lipforcing_core.metrics.speed import speed_rows
 from lipforcing_core.metrics.suite import Evaluation
 from lipforcing_core.presets import Preset
-from lipforcing_core.puppets.corpus import CorpusIndex
 from lipforcing_core.puppets.pairs import DRIVING, SOURCE, TRUTH, UNRELATED
 from tasks.evaluation import Scorers, evaluate_all, load_scorers
 from tasks.generation import GenerationJob, generate_all
@@ -44,15 +41,6 @@ PAIRS = (
     ("pretrained", COPY),
     ("teacher", COPY),
 )
-HEADLINE = {
-    "sync_c": "Sync-C",
-    "sync_d": "Sync-D",
-    "aperture_corr_lag0": "lip r",
-    "mouth_ssim": "SSIM lips",
-    "fid": "FID*",
-    "fps_pipeline": "FPS",
-    "ttff_pipeline_s": "TTFF s",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,39 +53,32 @@ class Judged:
     items: Sequence[EvalItem]
     videos: Mapping[tuple[str, str], Path]
 
-    def table(self) -> Table:
-        """Set-level values of the headline metrics, for the terminal."""
-        table = Table(
-            Column("system", no_wrap=True),
-            *(Column(title, justify="right", no_wrap=True) for title in HEADLINE.values()),
-            title=f"{self.dataset.num_clips} held-out clips, new audio (* random features, see the report)",
-            box=SIMPLE,
-            padding=(0, 1, 0, 0),
-        )
-        values = {(v.system, v.metric): v.value for v in self.evaluation.values if v.clip_id is None}
-        for system in self.systems:
-            cells = [values.get((system.system, metric)) for metric in HEADLINE]
-            table.add_row(
-                system.label,
-                *("-" if cell is None else f"{cell:z.{1 if cell >= 100 else 2}f}" for cell in cells),
-            )
-        return table
-
 
 def judge(
     workspace: Workspace,
-    corpus: CorpusIndex,
+    items: Sequence[EvalItem],
+    dataset: HeldOutSet,
     models: Mapping[str, TrainedModel],
     preset: Preset,
+    *,
+    scorers: Scorers,
     seed: int,
 ) -> Judged:
-    """Generate with every model, add the controls, and score all of it against the known truth."""
-    store, scorers = workspace.store, Scorers(sync_expert=preset.backends.sync)
-    items = [held_out_item(folder) for folder in corpus.pairs]
+    """Generate with every model, add the controls, and score all of it against the truth.
+
+    Controls are the untouched source, where that is not the truth itself, and the distilled student under speech that
+    has nothing to do with the item, where there is any.
+    """
+    store = workspace.store
     protocol = gt_box_aligned(detector_id=load_scorers(scorers).ids["detector"])
+    detection: dict[str, Any] = {"detector": scorers.detector, "detector_model": scorers.detector_model}
     jobs = {
         (name, item.clip_id): GenerationJob(
-            name=f"{name}/{item.clip_id}", video=_source(item), audio=item.driving_audio, bundle=model.bundle
+            name=f"{name}/{item.clip_id}",
+            video=_source(item),
+            audio=item.driving_audio,
+            bundle=model.bundle,
+            **detection,
         )
         for name, model in models.items()
         for item in items
@@ -106,16 +87,19 @@ def judge(
         (WITH_UNRELATED, item.clip_id): GenerationJob(
             name=f"{WITH_UNRELATED}/{item.clip_id}",
             video=_source(item),
-            audio=_unrelated(item),
+            audio=item.unrelated_audio,
             bundle=models[STUDENT].bundle,
+            **detection,
         )
         for item in items
+        if item.unrelated_audio is not None
     }
-    with step(f"generate {len(jobs)} videos") as advance:
+    with step(f"generate {len(jobs)} videos", "videos") as advance:
         made = dict(zip(jobs, generate_all(list(jobs.values()), store, advance), strict=True))
     videos = {key: generated.report.output for key, generated in made.items()}
     for item in items:
-        videos[COPY, item.clip_id] = _copy_through(store, item)
+        if _source(item) != item.truth_video:
+            videos[COPY, item.clip_id] = _copy_through(store, item)
         videos[TRUE, item.clip_id] = item.truth_video
     predictions = [_record(system, clip_id, path) for (system, clip_id), path in sorted(videos.items())]
     speed, _ = speed_rows(
@@ -123,31 +107,24 @@ def judge(
         protocol_id=protocol.id,
         machine=f"{platform.machine()} CPU, {os.cpu_count()} cores, 1 thread",
     )
-    with step(f"score {len(predictions)} videos") as advance:
+    labels = {system for system, _ in videos}
+    with step(f"score {len(predictions)} videos", "clips") as advance:
         evaluation = evaluate_all(
             items,
             predictions,
             protocol,
             store,
             scorers=scorers,
-            pairs=PAIRS,
+            pairs=[pair for pair in PAIRS if set(pair) <= labels],
             speed=speed,
             seed=seed,
             advance=advance,
         )
-    version = content_key([(item.clip_id, file_sha256(item.truth_video)) for item in items])
-    dataset = HeldOutSet(
-        name="puppets-heldout",
-        version=version,
-        num_clips=len(items),
-        description="puppets of the two training portraits, with unseen motion, light and speech",
-    )
-    return Judged(
-        evaluation=evaluation, dataset=dataset, systems=_systems(models, preset), items=items, videos=videos
-    )
+    systems = [system for system in _systems(models, preset) if system.system in labels]
+    return Judged(evaluation=evaluation, dataset=dataset, systems=systems, items=items, videos=videos)
 
 
-def held_out_item(folder: Path) -> EvalItem:
+def puppet_item(folder: Path) -> EvalItem:
     """A rendered pair as an evaluation item.
 
     There are only two faces, so intervals resample performances (clips), not people; the report says so.
@@ -178,7 +155,7 @@ def _systems(models: Mapping[str, TrainedModel], preset: Preset) -> list[System]
         )
 
     return [
-        system(TRUE, "Truth", "truth", None, "the puppet really driven by the new audio"),
+        system(TRUE, "Truth", "truth", None, "the face really driven by the new audio"),
         system(COPY, "Source, copied", "control", None, "the untouched source under the new audio"),
         system(
             "teacher", "Teacher", "teacher", preset.schedule.num_steps, "bidirectional, guided at every step"
@@ -206,10 +183,4 @@ def _copy_through(store: StepStore, item: EvalItem) -> Path:
 
 
 def _source(item: EvalItem) -> Path:
-    assert item.source_video is not None
-    return item.source_video
-
-
-def _unrelated(item: EvalItem) -> Path:
-    assert item.unrelated_audio is not None
-    return item.unrelated_audio
+    return item.truth_video if item.source_video is None else item.source_video

@@ -17,11 +17,11 @@ from lipforcing_core.base.errors import (
     LipForcingError,
     MissingWeightsError,
 )
-from lipforcing_core.weights.convert import plan_merge
-from lipforcing_core.weights.networks import preset_fit
+from lipforcing_core.checkpoints.convert import plan_merge
+from lipforcing_core.checkpoints.networks import preset_fit
+from lipforcing_core.checkpoints.sources import find_source
 from lipforcing_core.weights.registry import all_weights, find_weight
-from lipforcing_core.weights.sources import find_source
-from tests.weights.full_size import key_list, write_sparse
+from tests.checkpoints.full_size import key_list, write_sparse
 
 
 def weights(workspace: Path, *arguments: str) -> Result:
@@ -228,7 +228,7 @@ def test_a_wrong_file_that_was_fetched_now_is_moved_aside(
             write_sparse(path, {"a": [2, 3]})
         return [path]
 
-    monkeypatch.setattr("lipforcing_core.weights.fetch.fetch_weights", fetched)
+    monkeypatch.setattr("lipforcing_core.checkpoints.fetch.fetch_weights", fetched)
     error = failure(weights(tmp_path, "fetch", "taew2.1"))
     assert f"what came was moved aside ({path}.wrong)" in str(error)
     assert [file.name for file in path.parent.iterdir()] == [f"{path.name}.wrong"]

@@ -32,6 +32,7 @@ from lipforcing_core.base.errors import (
     MissingWeightsError,
 )
 from lipforcing_core.base.products import ByteProgress, atomic_path, read_json, write_json
+from lipforcing_core.checkpoints.form import check_form
 from lipforcing_core.weights.formats import read_header
 from lipforcing_core.weights.registry import WeightFile, WeightSpec
 
@@ -126,7 +127,7 @@ def fetch_file(
             raise
         try:
             file.check_content(part)
-            file.check_form(part)
+            check_form(file, part)
             if file.tensors:
                 read_header(part, suffix=target.suffix)  # without a hash, a login page would pass until here
         except IncompatibleCheckpointError as error:

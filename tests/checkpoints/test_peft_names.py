@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import save_file
 
 from lipforcing_core.base.torchvision_shim import ensure_torchvision
+from lipforcing_core.checkpoints.convert import plan_merge
+from lipforcing_core.checkpoints.sources import adapter_alpha, find_source
 from lipforcing_core.models.lora import adapter_state_dict, fold_lora, inject_lora, load_adapter
 from lipforcing_core.models.wan import WanTransformer
-from lipforcing_core.weights.convert import plan_merge
 from lipforcing_core.weights.keymaps import adapter_key
-from lipforcing_core.weights.sources import adapter_alpha, find_source
 from tests.models.tiny import random_conditions, random_latents, tiny_config
 
 RANK, ALPHA = 3, 6.0

@@ -11,9 +11,9 @@ from typing import Any
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.base.products import read_json
+from lipforcing_core.checkpoints.networks import Wanted, wanted_by
 from lipforcing_core.weights.checkpoint import INDEX_SUFFIX, Checkpoint, holds_no_containers
 from lipforcing_core.weights.keymaps import adapter_key, find_key_map
-from lipforcing_core.weights.networks import Wanted, wanted_by
 from lipforcing_core.weights.registry import (
     WeightSpec,
     all_weights,

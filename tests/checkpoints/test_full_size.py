@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from lipforcing_core.base.errors import IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.checkpoints.convert import plan_copy, plan_merge
+from lipforcing_core.checkpoints.networks import meta_tensors
+from lipforcing_core.checkpoints.sources import find_source
+from lipforcing_core.checkpoints.verify import verify_weights
 from lipforcing_core.weights.checkpoint import Checkpoint
-from lipforcing_core.weights.convert import plan_copy, plan_merge
-from lipforcing_core.weights.networks import meta_tensors
 from lipforcing_core.weights.registry import all_weights, find_weight
-from lipforcing_core.weights.sources import find_source
-from lipforcing_core.weights.verify import verify_weights
-from tests.weights.full_size import Shapes, key_list, write_shards, write_sparse
+from tests.checkpoints.full_size import Shapes, key_list, write_shards, write_sparse
 
 LISTS = {
     "wan2.1-t2v-1.3b": "wan2.1_t2v_1.3B",

@@ -6,7 +6,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from lipforcing_core.base.errors import IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.weights.networks import wanted_by
+from lipforcing_core.checkpoints.form import check_form
+from lipforcing_core.checkpoints.networks import wanted_by
 from lipforcing_core.weights.registry import WeightSpec
 
 
@@ -28,7 +29,7 @@ def verify_weights(spec: WeightSpec, weights_dir: Path, *, hashes: bool = True) 
     for file, path in here:
         if not file.tensors:
             file.check_size(path)
-            if file.check_form(path):
+            if check_form(file, path):
                 readable.append(path.name)
     said = []
     wanted = wanted_by(spec)

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.base.products import ByteProgress, atomic_path
+from lipforcing_core.checkpoints.networks import Wanted
 from lipforcing_core.models.config import channel_layouts
 from lipforcing_core.models.lora import (
     adapter_layers,
@@ -33,9 +34,9 @@ from lipforcing_core.models.lora import (
     target_layers,
 )
 from lipforcing_core.weights.checkpoint import Checkpoint
-from lipforcing_core.weights.formats import StoredTensor, safetensors_header
+from lipforcing_core.weights.formats import safetensors_header
 from lipforcing_core.weights.load import Fit
-from lipforcing_core.weights.networks import Wanted
+from lipforcing_core.weights.stored import StoredTensor
 
 _PATCH = "patch_embedding.weight"
 _ABANDONED_AFTER_S = 10  # that nobody writes to a file and nobody locks it

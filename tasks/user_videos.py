@@ -1,4 +1,4 @@
-"""The user's own videos in the demo: re-synced to puppet speech by the student the demo trained."""
+"""The user's own videos in an experiment on puppets: re-synced to puppet speech by the student it trained."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from pathlib import Path
 from lipforcing_core.base.errors import LipForcingError
 from lipforcing_core.base.products import StepStore, link_or_copy
 from lipforcing_core.curation.sources import why_inaccessible
-from lipforcing_core.puppets.corpus import CorpusIndex
-from lipforcing_core.puppets.pairs import DRIVING
 from tasks.curation import Source
 from tasks.dispatch import fan_out
 from tasks.generation import GenerationJob, generate_step
 from tasks.progress import step
+from tasks.resources import Work
 from tasks.workspace import Workspace
 
 
@@ -29,15 +28,16 @@ class UserVideo:
 
 
 def resync_user_videos(
-    workspace: Workspace, sources: Sequence[Source], corpus: CorpusIndex, bundle: Path, folder: Path
+    workspace: Workspace, sources: Sequence[Source], speech: Path | None, bundle: Path, folder: Path
 ) -> list[UserVideo]:
     """Redraw the lips of each video for a held-out speech. A video that cannot be used says why."""
-    if not sources:
+    if not sources or speech is None:
         return []
-    speech = corpus.pairs[0] / DRIVING
     work = partial(_resync, speech=speech, bundle=bundle, store=workspace.store)
-    with step(f"re-sync {len(sources)} of your videos") as advance:
-        done = fan_out(work, [source.path for source in sources], name="re-sync", advance=advance)
+    with step(f"re-sync {len(sources)} of your videos", "videos") as advance:
+        done = fan_out(
+            work, [source.path for source in sources], name="re-sync", work=Work.GENERATE, advance=advance
+        )
     out = folder / "your_videos"
     out.mkdir(exist_ok=True)
     return [

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.weights import fetch as fetching
-from lipforcing_core.weights.fetch import fetch_file, fetch_weights
+from lipforcing_core.checkpoints import fetch as fetching
+from lipforcing_core.checkpoints.fetch import fetch_file, fetch_weights
 from lipforcing_core.weights.registry import WeightFile, WeightSpec
-from tests.weights.full_size import write_sparse
+from tests.checkpoints.full_size import write_sparse
 
 CONTENT = bytes(range(256)) * 16_384  # 4 MiB
 HASH = hashlib.sha256(CONTENT).hexdigest()

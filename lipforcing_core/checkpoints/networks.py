@@ -1,4 +1,4 @@
-"""The full-size networks that checkpoints must fit, and networks filled from registered checkpoints.
+"""The full-size networks that checkpoints must fit.
 
 What a file must hold is learned from a network on the meta device: names and shapes, no memory.
 """
@@ -8,23 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from lipforcing_core.base.products import ByteProgress
-from lipforcing_core.models.state import Shaped, first_mismatch
 from lipforcing_core.presets import load_preset, preset_names
 from lipforcing_core.weights.checkpoint import Checkpoint
 from lipforcing_core.weights.keymaps import find_key_map
-from lipforcing_core.weights.load import Fit, KeyMap, load_network, match_names
-from lipforcing_core.weights.registry import find_weight, require_weights
+from lipforcing_core.weights.load import Fit, KeyMap, match_names
+from lipforcing_core.weights.mismatch import Shaped, first_mismatch
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lipforcing_core.models.config import DiTConfig
     from lipforcing_core.weights.registry import WeightSpec
 
@@ -55,32 +52,11 @@ def wanted_by(spec: WeightSpec) -> Wanted | None:
     """What the files of a registered checkpoint must hold; None where no network of this project reads them."""
     if spec.network is None:
         return None
-    return Wanted(tensors=meta_tensors(spec.network), **_reading(spec))
-
-
-def fill_registered(
-    network: nn.Module,
-    name: str,
-    weights_dir: Path,
-    *,
-    dtype: torch.dtype | None = None,
-    device: torch.device | str = "cpu",
-    on_progress: ByteProgress | None = None,
-) -> None:
-    """Fill ``network``, built on the meta device, from the files of the registered checkpoint ``name``.
-
-    Names are mapped as the registry says; ``dtype``, ``device`` and ``on_progress`` are those of ``load_network``.
-    Raises ``MissingWeightsError`` saying how to get a file that is not here, and as ``load_network`` does.
-    """
-    spec = find_weight(name)
-    require_weights(name, weights_dir)
-    load_network(
-        network,
-        spec.tensor_files(weights_dir),
-        dtype=dtype,
-        device=device,
-        on_progress=on_progress,
-        **_reading(spec),
+    return Wanted(
+        tensors=meta_tensors(spec.network),
+        key_map=find_key_map(spec.key_map) if spec.key_map else None,
+        root=spec.root,
+        fit=_trim_time_kernel if spec.network == "taehv" else None,
     )
 
 
@@ -98,22 +74,6 @@ def preset_fit(tensors: Mapping[str, Shaped]) -> str:
             return f"fits preset {preset}"
         problems.append(f"{preset}: {' '.join(mismatch)}")
     return f"fits no shipped preset ({'; '.join(problems)})"
-
-
-class _Reading(TypedDict):
-    """How the tensors of a file become those of its network: options of ``load_network``."""
-
-    key_map: KeyMap | None
-    root: str | None
-    fit: Fit | None
-
-
-def _reading(spec: WeightSpec) -> _Reading:
-    return {
-        "key_map": find_key_map(spec.key_map) if spec.key_map else None,
-        "root": spec.root,
-        "fit": _trim_time_kernel if spec.network == "taehv" else None,
-    }
 
 
 def _state(build: Callable[[], nn.Module]) -> dict[str, Tensor]:

@@ -16,16 +16,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
+from lipforcing_core.checkpoints.convert import plan_copy, plan_merge, write_plan
+from lipforcing_core.checkpoints.networks import FULLY_TRAINED, Wanted
 from lipforcing_core.models.audio_encoders.wav2vec2 import Wav2Vec2Features
 from lipforcing_core.models.codecs.taehv import TinyAutoencoder, trim_time_kernel
 from lipforcing_core.models.conditions import Conditions
 from lipforcing_core.models.lora import adapter_state_dict, inject_lora, load_adapter, lora_layers
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.weights.checkpoint import Checkpoint
-from lipforcing_core.weights.convert import plan_copy, plan_merge, write_plan
 from lipforcing_core.weights.keymaps import adapter_key, find_key_map
 from lipforcing_core.weights.load import load_network
-from lipforcing_core.weights.networks import FULLY_TRAINED, Wanted
 from tests.models.tiny import random_conditions, random_latents, tiny_config
 
 ALPHA = 6.0
@@ -77,7 +77,7 @@ MEASURE = """
 import re, sys
 from pathlib import Path
 from lipforcing_core.weights.checkpoint import Checkpoint
-from lipforcing_core.weights.convert import plan_copy, write_plan
+from lipforcing_core.checkpoints.convert import plan_copy, write_plan
 
 def peak_mib():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1024
@@ -294,7 +294,7 @@ def test_a_converted_file_loads_as_what_it_was(tmp_path: Path) -> None:
 
 
 def test_index_and_bundle_folders_are_sources(tmp_path: Path) -> None:
-    from lipforcing_core.weights.sources import adapter_alpha, find_source
+    from lipforcing_core.checkpoints.sources import adapter_alpha, find_source
 
     model = adapted()
     split(model, tmp_path)

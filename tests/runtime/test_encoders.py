@@ -11,16 +11,14 @@ from lipforcing_core.models.codecs.block import BlockCodec, CodecFit
 from lipforcing_core.models.codecs.causal_codec import PairedCodec
 from lipforcing_core.presets import load_preset
 from lipforcing_core.runtime.encoders import (
-    backend_digests,
     choose_device,
     is_embedded,
     load_audio_encoder,
-    load_prompts,
     load_text_encoder,
     memory_in_words,
     model_dtype,
-    needed_weights,
 )
+from lipforcing_core.runtime.prompts import backend_digests, load_prompts, needed_weights
 from tests.streaming.helpers import texture
 
 OFFICIAL = ["wan2.1-vae", "taew2.1", "wav2vec2-base-960h", "umt5-xxl"]

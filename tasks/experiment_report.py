@@ -1,4 +1,4 @@
-"""The demo's report: pictures of the same instants by every system, and words on what is embedded."""
+"""The report of an experiment: pictures of the same instants by every system, and words on what is embedded."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from flows.contact_sheet import write_contact_sheet
-from flows.demo_evaluation import COPY, PAIRS, STUDENT, TRUE, WITH_UNRELATED, Judged
-from flows.demo_videos import UserVideo
 from lipforcing_core.base.errors import MediaError
 from lipforcing_core.media.decode import FrameReader
+from lipforcing_core.metrics.manifest import EvalItem
 from lipforcing_core.puppets.pairs import read_pair
+from tasks.contact_sheet import write_contact_sheet
+from tasks.judging import COPY, PAIRS, STUDENT, TRUE, WITH_UNRELATED, Judged
 from tasks.progress import step
+from tasks.user_videos import UserVideo
 from tasks.warehousing import RunInfo
 from tasks.workspace import Workspace
 from warehouse.report.build import build_report
 from warehouse.report.context import Command, EmbeddedNote, Question, ReportContext, SampleRow
 
+REQUEST_FILE = "request.json"
+LINKS = {
+    "Curation contract and data docs": "curation/data_docs.html",
+    "Manifest of accepted clips": "curation/manifest.parquet",
+    "Configuration of the run": "config.json",
+    "Request of the run": REQUEST_FILE,
+}
 COLUMNS = {
     COPY: "Source",
     TRUE: "Truth",
@@ -41,6 +49,12 @@ SUMMARY = (
     "then a causal two-step student, then its distillation. This page says how well the student re-syncs puppets "
     "that it has not seen, performing to speech that it has not heard. Both faces are known from training and "
     "intervals resample performances, so nothing here speaks for new people."
+)
+
+OF_VIDEOS = (
+    "Real footage was curated and used to train a {parameters} M-parameter lip-sync model: a bidirectional teacher, "
+    "then a causal two-step student, then its distillation. This page says how well they re-sync clips that were held "
+    "out, under the speech that the list of items names, or under their own."
 )
 
 EMBEDDED = (
@@ -64,15 +78,16 @@ def write_report(
     videos: Sequence[UserVideo],
     *,
     parameters: float,
+    puppets: bool,
 ) -> Path:
     """Write ``report.html`` and ``frames.png`` into the run folder; returns the report."""
     with step("write the report"):
-        samples = sample_rows(judged)
+        samples = sample_rows(judged, puppets=puppets)
         write_contact_sheet(samples[::SHOWN_OF_EACH], folder / "frames.png")
         context = ReportContext(
-            title="Lip Forcing Factory: demo",
+            title=f"Lip Forcing Factory: {run.flow.replace('_', ' ')}",
             run_id=run.run_id,
-            summary=SUMMARY.format(parameters=f"{parameters:.1f}"),
+            summary=(SUMMARY if puppets else OF_VIDEOS).format(parameters=f"{parameters:.1f}"),
             question=Question(
                 system=STUDENT,
                 copied=COPY,
@@ -85,37 +100,45 @@ def write_report(
             sample_images=[*samples, *user_rows(videos)],
             embedded_notes=[EmbeddedNote(part=p, embedded=e, full=f) for p, e, f in EMBEDDED],
             versions=_versions(),
-            commands=[Command(purpose="Make this page again", command="make demo")],
+            commands=[Command(purpose="Make this page again", command=_again(run))],
             next_steps=_next_steps(),
-            links={
-                "Curation contract and data docs": "curation/data_docs.html",
-                "Manifest of accepted clips": "curation/manifest.parquet",
-                "Configuration of the run": "config.json",
-            },
+            links={words: file for words, file in LINKS.items() if (folder / file).exists()},
         )
         return build_report(workspace.warehouse, context, folder / "report.html")
 
 
-def sample_rows(judged: Judged) -> list[SampleRow]:
-    """For the first clips: the instants where the truth's lips are widest, half open and shut."""
+def sample_rows(judged: Judged, *, puppets: bool) -> list[SampleRow]:
+    """For the first clips: of puppets the instants where the truth's lips are widest, half open and shut, else three
+    spread over the clip."""
+    shown = {system.system for system in judged.systems}
+    columns = {system: title for system, title in COLUMNS.items() if system in shown}
     rows = []
     for item in judged.items[:SAMPLE_CLIPS]:
-        truth = read_pair(item.truth_video.parent).truth
-        assert truth.frames is not None, "a held-out puppet has a face"
-        aperture = np.array(truth.frames.aperture)
-        order = np.argsort(aperture, kind="stable")
-        for words, frame in (
-            ("widest", order[-1]),
-            ("half open", order[len(order) * 2 // 3]),
-            ("shut", order[0]),
-        ):
+        for words, frame in _puppet_instants(item) if puppets else _spread_instants(item):
             images = {
-                title: _png(judged.videos[system, item.clip_id], int(frame))
-                for system, title in COLUMNS.items()
+                title: _png(judged.videos[system, item.clip_id], frame)
+                for system, title in columns.items()
+                if (system, item.clip_id) in judged.videos
             }
-            caption = f"{item.clip_id}, frame {frame}: lips of the truth {words}"
-            rows.append(SampleRow(caption=caption, images=images))
+            rows.append(SampleRow(caption=f"{item.clip_id}, frame {frame}{words}", images=images))
     return rows
+
+
+def _puppet_instants(item: EvalItem) -> list[tuple[str, int]]:
+    truth = read_pair(item.truth_video.parent).truth
+    assert truth.frames is not None, "a held-out puppet has a face"
+    order = np.argsort(np.array(truth.frames.aperture), kind="stable")
+    chosen = {"widest": order[-1], "half open": order[len(order) * 2 // 3], "shut": order[0]}
+    return [(f": lips of the truth {words}", int(frame)) for words, frame in chosen.items()]
+
+
+def _spread_instants(item: EvalItem) -> list[tuple[str, int]]:
+    with FrameReader(item.truth_video) as reader:
+        return [("", reader.num_frames * part // 4) for part in (1, 2, 3)]
+
+
+def _again(run: RunInfo) -> str:
+    return "lipforcing demo" if run.flow == "demo" else f"lipforcing run train_eval --request {REQUEST_FILE}"
 
 
 def user_rows(videos: Sequence[UserVideo]) -> list[SampleRow]:

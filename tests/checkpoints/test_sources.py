@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.weights.sources import Source, adapter_alpha, find_source, require_sources
+from lipforcing_core.checkpoints.sources import Source, adapter_alpha, find_source, require_sources
 
 PEFT = {
     "peft_type": "LORA", "r": 4, "lora_alpha": 16, "use_rslora": False, "alpha_pattern": {}, "rank_pattern": {},
