@@ -111,13 +111,15 @@ answers["doctor then"] = [choices_finding(catalogue, Workspace(folder.parent)).d
 print(json.dumps(answers))
 """
 
+pytestmark = pytest.mark.timeout(600)  # a busy machine takes long to import everything
+
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("weights") / "weights"
     folder.mkdir()
     command = [sys.executable, "-c", ASK, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout) | {"folder": folder}
 

@@ -288,9 +288,9 @@ def test_the_feather_is_a_share_of_the_crop_and_ends_after_two_deviations() -> N
         taps = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
         want = np.convolve(hard, taps / taps.sum(), mode="same")
         got = paste_back(frame, white, to_crop, source=half, feather=feather)[256, :, 0] / 255
-        np.testing.assert_allclose(got[100:400], want[100:400], atol=0.02)
+        np.testing.assert_allclose(got[100:400], want[100:400], atol=0.005)
         down = paste_back(frame, white, to_crop, source=lower, feather=feather)[:, 256, 0] / 255
-        np.testing.assert_allclose(down[100:400], want[100:400], atol=0.02)
+        np.testing.assert_allclose(down[100:400], want[100:400], atol=0.005)
         edge = np.flatnonzero(hard > 0.5)[0]
         assert got[edge - radius - 3] == 0
         assert got[edge + radius + 3] == 1

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from scipy.fft import dct
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.sync.mfcc import filterbank, mel_filters, mfcc
+from lipforcing_core.sync.mfcc import _cosines, filterbank, mel_filters, mfcc
+
+
+@pytest.fixture(autouse=True)
+def _fresh_tables() -> None:
+    """Every test makes its own tables, so that none passes on what another one computed."""
+    mel_filters.cache_clear()
+    _cosines.cache_clear()
 
 
 def test_81_frames_have_323_columns() -> None:
