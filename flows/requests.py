@@ -23,6 +23,8 @@ from pydantic import (
 from lipforcing_core.base.catalogue import file_help
 from lipforcing_core.base.names import path_as_text, path_from_text
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
+from lipforcing_core.metrics.backends import NETWORK_SETS
+from lipforcing_core.metrics.measures.catalogue import smallest_window
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 from tasks.corpora import Corpus, PuppetCorpus
 from tasks.resources import Resources
@@ -137,9 +139,8 @@ class ScoringRequest(Request):
     detector_model: Path | None = Field(
         None, description=f"{file_help(DETECTORS)} null: that of the weights folder."
     )
-    networks: str = Field(
-        "embedded",
-        description="Networks that score: embedded (no files) or learned (weights that you fetch).",
+    networks: Annotated[str, NETWORK_SETS.choice] = Field(
+        NETWORK_SETS.default, description=f"{NETWORK_SETS.help} The first needs no files."
     )
     sync_expert: Annotated[str, SYNC_EXPERTS.choice] | None = Field(
         None,
@@ -160,7 +161,9 @@ class EvaluateRequest(ScoringRequest):
     )
     name: str = Field("evaluation", description="Name of the run in the warehouse.")
     num_frames: int | None = Field(
-        None, ge=16, description="Score the first frames of each clip; null: the whole truth."
+        None,
+        ge=smallest_window(),
+        description="Score the first frames of each clip; null: the whole truth.",
     )
 
 

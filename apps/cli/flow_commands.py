@@ -10,6 +10,7 @@ import typer
 
 from lipforcing_core.base.catalogue import file_help
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
+from lipforcing_core.metrics.backends import NETWORK_SETS
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS, advice_for_people
 
 OPTIONS = {
@@ -154,13 +155,13 @@ def evaluate(
     ],
     name: Annotated[str, typer.Option(help="Name of the run in the warehouse.")] = "evaluation",
     frames: Annotated[
-        int | None, typer.Option(min=16, help="Score the first N frames; default: the whole truth.")
+        int | None, typer.Option(help="Score the first N frames; default: the whole truth.")
     ] = None,
     detector: Annotated[str, typer.Option(help=DETECTORS.help)] = DETECTORS.default,
     detector_model: Annotated[Path | None, typer.Option(help=file_help(DETECTORS))] = None,
     networks: Annotated[
-        str, typer.Option(help="Networks that score: embedded (no files) or learned (weights you fetch).")
-    ] = "embedded",
+        str, typer.Option(help=f"{NETWORK_SETS.help} The first needs no files, the others weights you fetch.")
+    ] = NETWORK_SETS.default,
     sync_expert: Annotated[
         str | None, typer.Option(help=f"{SYNC_EXPERTS.help} Default: the one of the networks.")
     ] = None,
