@@ -14,7 +14,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from fractions import Fraction
@@ -229,22 +229,35 @@ class StepStore:
         """Where the products of this step and key live once it is finished."""
         return self.root / step / key
 
-    def find(self, step: str, key: str) -> StepResult | None:
-        """The finished step, or None."""
-        folder = self.folder(step, key)
-        try:
-            return StepResult(folder=folder, result=read_json(folder / self.RESULT), reused=True)
-        except (FileNotFoundError, json.JSONDecodeError):
-            return None
+    def find(self, step: str, key: str, *, also: Sequence[str] = ()) -> StepResult | None:
+        """The finished step, or None.
 
-    def run(self, step: str, key: str, work: Callable[[Path], Any], *, resumable: bool = False) -> StepResult:
-        """Return the finished step, doing ``work(folder)`` first if it has not been done.
+        also: older keys that the same result may be stored under, looked up in this order after ``key``.
+        """
+        for name in (key, *also):
+            folder = self.folder(step, name)
+            try:
+                return StepResult(folder=folder, result=read_json(folder / self.RESULT), reused=True)
+            except (FileNotFoundError, json.JSONDecodeError):
+                continue
+        return None
+
+    def run(
+        self,
+        step: str,
+        key: str,
+        work: Callable[[Path], Any],
+        *,
+        resumable: bool = False,
+        also: Sequence[str] = (),
+    ) -> StepResult:
+        """Return the finished step, doing ``work(folder)`` first if it has not been done, see ``find``.
 
         ``work`` writes its products into the folder it is given, and returns a JSON value that refers to
         them by names relative to that folder. With ``resumable`` the folder survives a failure or a kill and
         the next call gets it back with what is in it, so long work can continue from its own checkpoints.
         """
-        if found := self.find(step, key):
+        if found := self.find(step, key, also=also):
             return found
         final = self.folder(step, key)
         if resumable:
