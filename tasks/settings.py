@@ -45,7 +45,7 @@ def curation_settings(
 
 
 def preset_of(given: Given) -> Preset:
-    """A preset by name, from a TOML file, or brought along (whole, or as what differs from the one it ``extends``).
+    """A preset by name, from a TOML file, or brought along: whole, or as what differs from the one it ``extends``.
 
     Raises ``BadInputError`` with a line for each mistake.
     """
