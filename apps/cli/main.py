@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from apps.cli import flow_commands, puppets, services
+from apps.cli import presets as cli_presets
+from apps.cli import settings as cli_settings
 from apps.cli import train as cli_train
 from apps.cli import warehouse as cli_warehouse
 from apps.cli import weights as cli_weights
-from apps.cli.output import Options, console
+from apps.cli.encoding import use_utf8
+from apps.cli.output import Options, console, escape
 from apps.cli.progress import TerminalReporter
 from lipforcing_core import __version__
 from lipforcing_core.base.errors import LipForcingError
@@ -33,11 +36,13 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(cli_train.app, name="train")
+app.add_typer(cli_presets.app, name="presets")
+app.add_typer(cli_settings.app, name="settings")
 app.add_typer(cli_warehouse.app, name="warehouse")
 app.add_typer(cli_weights.app, name="weights")
 app.add_typer(puppets.app, name="puppets")
 
-EXAMPLES = {
+EXAMPLES: dict[Callable[..., None], str] = {
     flow_commands.demo: "lipforcing demo --videos ~/my_clips",
     flow_commands.train_eval: "lipforcing train-eval experiment.toml",
     flow_commands.curate: "lipforcing curate ~/talks --detector scrfd --detector-model scrfd.onnx",
@@ -104,12 +109,16 @@ def sql(
     output_format: Annotated[
         OutputFormat, typer.Option("--format", "-f", help="How to print the rows.")
     ] = OutputFormat.TABLE,
+    full: Annotated[
+        bool, typer.Option("--full", help="Show long text whole; tables cut it otherwise.")
+    ] = False,
 ) -> None:
-    """Ask the warehouse (read-only). `lipforcing warehouse tables` lists what there is to ask."""
+    """Ask the warehouse (read-only). `lipforcing warehouse describe` says what there is to ask."""
     from warehouse.query import fetch, render
 
     columns, rows = fetch(context.obj.workspace.warehouse, query)
-    typer.echo(render(columns, rows, output_format.value), nl=output_format is OutputFormat.TABLE)
+    text = render(columns, rows, output_format.value, full=full, terminal=sys.stdout.isatty())
+    typer.echo(text, nl=output_format is OutputFormat.TABLE)
 
 
 @app.command(hidden=True)
@@ -121,6 +130,7 @@ def version() -> None:
 def main() -> None:
     """Entry point: one clear sentence and a non-zero exit for every error a user can cause."""
     debug = "--debug" in sys.argv  # the parser may be what fails
+    use_utf8()
     end_on_signals()
     try:
         app(standalone_mode=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
 
+from lipforcing_core.base.names import printable
 from tasks.workspace import Workspace
 
 console = Console(highlight=False)
@@ -17,6 +18,11 @@ class Options:
     """Options that come before the command."""
 
     workspace: Workspace
+
+
+def escape(words: str) -> str:
+    """Text as the console shall show it: no markup of rich, and nothing that a terminal would act on."""
+    return markup.escape(printable(words))
 
 
 def say(words: str, style: str = "") -> None:

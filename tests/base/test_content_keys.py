@@ -17,7 +17,9 @@ import pytest
 
 from lipforcing_core.base.products import StepResult, StepStore, content_key, file_sha256
 from lipforcing_core.curation import steps
+from lipforcing_core.curation.results import decoding_from_json
 from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.curation.sources import SourceFile
 from lipforcing_core.media.segments import Segment
 from lipforcing_core.metrics.protocol import gt_box_aligned
 from lipforcing_core.presets import Preset, load_preset
@@ -83,7 +85,19 @@ def _keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
     """Every kind of key, by name."""
     settings, segment = CurationSettings(), Segment(25, 200)
     changed = CurationSettings(detect_stride=1, clip_crf=20, shot_threshold=3.0)
-    source = steps.NormalisedSource(Path("a.mp4"), steps.normalise_key(SHA256), _Recorder(), {})
+    file = SourceFile(path=Path("a.mp4"), name="a.mp4", sha256=SHA256)
+    decoded = decoding_from_json(
+        {
+            "num_frames": 200,
+            "num_samples": 1,
+            "width": 2,
+            "height": 2,
+            "decoder_message": "",
+            "declared_s": "8",
+        }
+        | {"has_audio": True}
+    )
+    source = steps.NormalisedSource(file=file, store=_Recorder(), result=decoded)
     yield "normalise", steps.normalise_key(SHA256)
     for name, chosen in {"": settings, ", other settings": changed}.items():
         yield "shots" + name, _key_of(lambda store, s=chosen: steps.found_shots(source, s, store))[1]
