@@ -23,7 +23,7 @@ def test_81_frames_have_323_columns() -> None:
     assert mfcc(np.zeros(81 * 640, dtype=np.float32)).shape == (323, 13)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 5000))
 def test_every_sample_is_in_some_window(num_samples: int) -> None:
     num_windows = len(mfcc(np.ones(num_samples, dtype=np.float32)))
