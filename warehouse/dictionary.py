@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path
+from warehouse.dimensions import metric_rows
 from warehouse.schema import SCHEMA_VERSION, VOLATILE, Relation, inbox_tables, relations
 
 
@@ -22,10 +23,13 @@ def data_dictionary() -> str:
         "when the content of two warehouses is compared, and so are rows of metrics measured with a clock.",
         "**Tables:** " + _links(tables),
         "**Views:** " + _links(views),
+        "**Metrics:** [what each is](#the-metrics), the rows of the table metrics.",
         "## Tables",
         *(_section(relation) for relation in tables),
         "## Views",
         *(_section(relation) for relation in views),
+        "## The metrics",
+        _metrics(),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -70,6 +74,16 @@ def _section(relation: Relation) -> str:
             f"| {c.name} | {c.sql_type.lower()} | {'yes' if c.nullable else 'no'} | {_meaning(c.comment)} |"
             for c in relation.columns
         ]
+    return "\n".join(lines)
+
+
+def _metrics() -> str:
+    """What the loader writes into the table metrics."""
+    lines = ["| metric | label | unit | better | definition |", "| --- | --- | --- | --- | --- |"]
+    better = {True: "higher", False: "lower", None: "-"}
+    for row in metric_rows():
+        cells = (row["metric"], row["label"], row["unit"] or "-", better[row["higher_is_better"]])
+        lines.append(f"| {' | '.join(cells)} | {_meaning(row['definition'])} |")
     return "\n".join(lines)
 
 

@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 
 from apps.cli import flow_commands, puppets, services
+from apps.cli import presets as cli_presets
+from apps.cli import settings as cli_settings
 from apps.cli import train as cli_train
 from apps.cli import warehouse as cli_warehouse
 from apps.cli import weights as cli_weights
@@ -34,6 +36,8 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(cli_train.app, name="train")
+app.add_typer(cli_presets.app, name="presets")
+app.add_typer(cli_settings.app, name="settings")
 app.add_typer(cli_warehouse.app, name="warehouse")
 app.add_typer(cli_weights.app, name="weights")
 app.add_typer(puppets.app, name="puppets")
