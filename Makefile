@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_WORKERS ?= 2
 
-.PHONY: help demo test test-all lint format clean
+.PHONY: help demo test test-all lint format mutants clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,10 @@ lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+mutants: $(READY)  ## plant faults in PACKAGE=lipforcing_core/... and count which ones its tests notice
+	@test -n "$(PACKAGE)" || { echo "name a package: make mutants PACKAGE=lipforcing_core/diffusion [SAMPLE=200]" >&2; exit 1; }
+	$(BIN)/python -m tests.mutation $(PACKAGE) $(if $(SAMPLE),--sample $(SAMPLE))
 
 format: $(READY)  ## let ruff format and fix
 	$(BIN)/ruff format .

@@ -1,4 +1,4 @@
-"""What a flow run shows on its page in Prefect: tables and links beside the run folder and the warehouse."""
+"""What a recorded flow run shows on its page in Prefect: tables and links; nothing where no server records it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from lipforcing_core.curation.assemble import CurationReport
 from lipforcing_core.metrics.registry import METRICS
 from lipforcing_core.metrics.suite import Evaluation
+from tasks.recording import recorded
 
 
 def publish_curation(report: CurationReport) -> None:
@@ -46,8 +47,12 @@ def publish_report(report: Path) -> None:
 
 
 def _table(key: str, description: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    if not recorded():
+        return
     create_table_artifact(key=key, table=[dict(row) for row in rows], description=description)
 
 
 def _link(key: str, path: Path) -> None:
+    if not recorded():
+        return
     create_link_artifact(key=key, link=path.resolve().as_uri(), link_text=path.name)

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from lipforcing_core.base.products import StepStore, content_key
 from lipforcing_core.puppets.corpus import CorpusIndex, reel_plan
 from lipforcing_core.puppets.defects import defect_plans
@@ -17,6 +14,7 @@ from lipforcing_core.puppets.pairs import pair_plan, render_pair
 from lipforcing_core.puppets.recording import RENDER_VERSION, render_clip
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
+from tasks.recording import step_task
 
 Draw = Callable[[Path], object]
 
@@ -30,7 +28,7 @@ class CorpusSize:
     side: int = 320
 
 
-@task(cache_policy=NO_CACHE)
+@step_task()
 def render_puppets(
     store: StepStore, seed: int, size: CorpusSize, advance: Advance | None = None
 ) -> CorpusIndex:

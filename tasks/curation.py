@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation.backends import CurationBackends, load_backends
@@ -16,7 +13,7 @@ from lipforcing_core.curation.pipeline import curate_source
 from lipforcing_core.curation.records import SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
 from tasks.dispatch import fan_out
-from tasks.progress import Advance
+from tasks.recording import of_the_outside, step_task
 
 SHARD_SIZE = 256
 
@@ -34,13 +31,17 @@ def shards(sources: Sequence[Source], size: int = SHARD_SIZE) -> list[list[Sourc
     return [list(sources[start : start + size]) for start in range(0, len(sources), size)]
 
 
-@task(cache_policy=NO_CACHE, retries=1)
+@step_task(retries=1, retry_condition_fn=of_the_outside)
 def curate_shard(
-    sources: Sequence[Source], settings: CurationSettings, store: StepStore, advance: Advance | None = None
+    sources: Sequence[Source],
+    settings: CurationSettings,
+    store: StepStore,
+    on_done: Callable[[Source], None] | None = None,
 ) -> list[SourceOutcome]:
-    """Curate the sources of one shard; finished steps are taken from the store."""
+    """Curate the sources of one shard; finished steps are taken from the store. ``on_done`` hears of every source."""
     work = partial(_curate_one, settings=settings, store=store)
-    return fan_out(work, sources, name="curate-source", advance=advance)
+    told = None if on_done is None else lambda index: on_done(sources[index])
+    return fan_out(work, sources, name="curate-source", on_done=told)
 
 
 def _curate_one(source: Source, *, settings: CurationSettings, store: StepStore) -> SourceOutcome:

@@ -1,7 +1,8 @@
 """Work sent to Ray: many small items fanned out, or one long job watched while it runs.
 
 With no ``RAY_ADDRESS`` a local Ray is started on first use; with one, the same code goes to that cluster.
-Models are loaded once per Ray worker, since workers are reused and the loaders are cached.
+Models are loaded once per Ray worker, since workers are reused and the loaders are cached. What a piece of work takes
+of a machine is a setting of the request (``tasks.resources``).
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import chdir
 from pathlib import Path
@@ -16,52 +19,108 @@ from typing import Any, TypeVar
 
 from lipforcing_core.base.errors import BadInputError, LipForcingError
 from lipforcing_core.base.products import atomic_path
-from tasks.progress import Advance
+from tasks.environment import end_on_signals, ends_on_signals
+from tasks.progress import Advance, note
+from tasks.resources import Need, Work, needed
+from tasks.scratch import socket_folder
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-JOB_CPUS = 2
+LEAST_CPUS = 2
 OBJECT_STORE_BYTES = 128 * 2**20
 POLL_S = 0.5
-LOCAL_LOGS = "/tmp/ray/session_latest/logs/worker-*.err"
 OUR_FOLDER = Path(__file__).parents[1]
 """Ray puts the folder in which it is started first on the import path of its workers: with any other folder, a user's
 own ``tasks/`` or ``flows/`` there would hide ours."""
 
 
 def connect() -> None:
-    """Connect to the cluster of ``RAY_ADDRESS``, or start a local Ray; does nothing if already connected."""
+    """Connect to the cluster of ``RAY_ADDRESS``, or start a local Ray; does nothing if already connected.
+
+    Raises ``BadInputError`` where no cluster answers, or one that wants a token that was not given.
+    """
     import ray
 
     if ray.is_initialized():
         return
+    on_signals = ends_on_signals()
     if address := os.environ.get("RAY_ADDRESS"):
-        try:
-            with chdir(OUR_FOLDER):
-                ray.init(address=address, log_to_driver=False)
-        except ConnectionError as error:
+        _connect_to_cluster(address)
+    else:
+        _start_local()
+    if on_signals:
+        end_on_signals()
+
+
+def _connect_to_cluster(address: str) -> None:
+    import ray
+
+    try:
+        with chdir(OUR_FOLDER):
+            ray.init(address=address, log_to_driver=False)
+    except Exception as error:
+        if wants_token(error):
+            raise BadInputError(
+                f"RAY_ADDRESS={address}: this Ray cluster wants a token. Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN "
+                "or RAY_AUTH_TOKEN_PATH to the token of the cluster (`ray start` writes it to ~/.ray/auth_token)"
+            ) from error
+        if isinstance(error, ConnectionError):
             raise BadInputError(
                 f"RAY_ADDRESS={address}: no Ray cluster answers there; start it, or unset the variable for a local one"
             ) from error
-        return
+        raise
+
+
+def wants_token(error: BaseException) -> bool:
+    """Whether a failure to connect is about authentication."""
+    words = f"{type(error).__name__} {error}".lower()
+    return any(word in words for word in ("token", "unauthenticated", "authentication", "unauthorized"))
+
+
+def _start_local() -> None:
+    import ray
+
     _ensure_token()
     with chdir(OUR_FOLDER):
         ray.init(
-            num_cpus=max(JOB_CPUS, os.cpu_count() or 1),
+            num_cpus=max(LEAST_CPUS, os.cpu_count() or 1),
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             log_to_driver=False,
             logging_level=logging.ERROR,
+            _temp_dir=str(socket_folder()),
         )
 
 
 def disconnect() -> None:
-    """Leave the cluster; stops a local Ray."""
+    """Leave the cluster; stops a local Ray and removes its session folder."""
+    if "ray" not in sys.modules:  # nothing was dispatched
+        return
     import ray
 
     if ray.is_initialized():
+        local = "RAY_ADDRESS" not in os.environ
         ray.shutdown()
+        if local:
+            shutil.rmtree(socket_folder(), ignore_errors=True)
+
+
+def _check_room(need: Need, work: Work) -> None:
+    """Say what would otherwise wait for ever: work that no machine is large enough for."""
+    import ray
+
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if any(m.get("CPU", 0) >= need.cpus and m.get("GPU", 0) >= need.gpus for m in machines):
+        return
+    largest = ", ".join(f"{m.get('CPU', 0):g} CPUs and {m.get('GPU', 0):g} GPUs" for m in machines) or "none"
+    words = (
+        f"resources.{work.value} of the request asks for {need.cpus:g} CPUs and {need.gpus:g} GPUs for one piece of "
+        f"work; machines here: {largest}"
+    )
+    if "RAY_ADDRESS" not in os.environ:
+        raise BadInputError(f"{words}. Ask for less, or set RAY_ADDRESS to a cluster that has them")
+    note(f"{words}. Waiting for the cluster to grow")
 
 
 def fan_out(
@@ -69,11 +128,13 @@ def fan_out(
     items: Sequence[T],
     *,
     name: str,
-    num_cpus: float = 1,
+    work: Work = Work.CLIPS,
     advance: Advance | None = None,
+    on_done: Callable[[int], None] | None = None,
 ) -> list[R]:
     """``[function(item) for item in items]`` on Ray workers; results in the order of the items.
 
+    ``on_done`` is called with the index of every item that is finished.
     Raises the first error of an item, after cancelling the rest; ``LipForcingError`` where a worker died.
     """
     if not items:
@@ -81,7 +142,9 @@ def fan_out(
     import ray
 
     connect()
-    remote = ray.remote(num_cpus=num_cpus, max_retries=1)(_here(function))
+    need = needed(work)
+    _check_room(need, work)
+    remote = ray.remote(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=1)(_here(function))
     waiting = [remote.options(name=name).remote(item) for item in items]
     position = {reference: index for index, reference in enumerate(waiting)}
     results: list[Any] = [None] * len(items)
@@ -90,6 +153,8 @@ def fan_out(
             ready, waiting = ray.wait(waiting, num_returns=1)
             for reference in ready:
                 results[position[reference]] = ray.get(reference)
+                if on_done:
+                    on_done(position[reference])
             if advance:
                 advance(len(items) - len(waiting), len(items))
     except ray.exceptions.RayError as error:
@@ -104,17 +169,23 @@ def run_job(
     function: Callable[..., R],
     *args: Any,
     name: str,
-    num_cpus: float = JOB_CPUS,
+    num_cpus: float | None = None,
     watch: Callable[[], None] | None = None,
 ) -> R:
     """Run one long job on Ray, calling ``watch`` now and then and once more at the end.
 
-    The job must be resumable: if its worker dies it is started again with the same arguments.
+    The job must be resumable: if its worker dies it is started again with the same arguments. ``num_cpus`` takes the
+    place of what the request says of training, for a job whose bits depend on it.
     """
     import ray
 
     connect()
-    reference = ray.remote(num_cpus=num_cpus, max_retries=2)(_here(function)).options(name=name).remote(*args)
+    need = needed(Work.TRAIN)
+    if num_cpus is not None:
+        need = Need(cpus=num_cpus)
+    _check_room(need, Work.TRAIN)
+    remote = ray.remote(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=2)(_here(function))
+    reference = remote.options(name=name).remote(*args)
     try:
         while not ray.wait([reference], timeout=POLL_S)[0]:
             if watch:
@@ -159,7 +230,6 @@ def _user_error(error: Any, name: str) -> BaseException:
         return cause
     reason = str(error).strip().split("\n", 1)[0]
     return LipForcingError(
-        f"a worker of {name} died ({type(error).__name__}: {reason}). Its last words are in Ray's logs "
-        f"(of a local Ray: {LOCAL_LOGS}). Finished steps are kept: free memory if that ran out, and run the command "
-        "again to go on"
+        f"a worker of {name} died ({type(error).__name__}: {reason}). Finished steps are kept: free memory if that ran "
+        "out, and run the command again to go on"
     )

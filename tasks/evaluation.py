@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from prefect import task
-from prefect.cache_policies import NO_CACHE
+from typing import Protocol as Interface
 
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.metrics.item_result import ItemResult
@@ -20,7 +18,9 @@ from lipforcing_core.metrics.values import MetricValue
 from lipforcing_core.weights.registry import find_weight, require_all_weights
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
-from tasks.workspace import DETECTOR_WEIGHTS
+from tasks.recording import step_task
+from tasks.resources import Work
+from tasks.workspace import DETECTOR_WEIGHTS, Workspace
 
 if TYPE_CHECKING:
     from lipforcing_core.metrics.backends import Backends
@@ -40,8 +40,32 @@ class Scorers:
     sync_expert: str | None = None
     weights: Path = Path("weights")
 
+    @classmethod
+    def of(cls, choice: ScorerChoice, workspace: Workspace) -> Scorers:
+        """The scorers that a request names, with the weights of a workspace."""
+        return cls(
+            detector=choice.detector,
+            detector_model=choice.detector_model,
+            networks=choice.networks,
+            sync_expert=choice.sync_expert,
+            weights=workspace.weights,
+        )
 
-@task(cache_policy=NO_CACHE)
+
+class ScorerChoice(Interface):
+    """What a request says of scorers."""
+
+    @property
+    def detector(self) -> str: ...
+    @property
+    def detector_model(self) -> Path | None: ...
+    @property
+    def networks(self) -> str: ...
+    @property
+    def sync_expert(self) -> str | None: ...
+
+
+@step_task()
 def evaluate_all(
     items: Sequence[EvalItem],
     predictions: Sequence[PredictionRecord],
@@ -61,7 +85,7 @@ def evaluate_all(
     work = partial(
         _evaluate_step, predictions=list(predictions), protocol=protocol, store=store, scorers=scorers
     )
-    results = fan_out(work, items, name="evaluate-item", advance=advance)
+    results = fan_out(work, items, name="evaluate-item", work=Work.SCORE, advance=advance)
     whole = aggregate(results, protocol, load_scorers(scorers), pairs=pairs, speed=speed, seed=seed)
     return assemble(items, predictions, protocol, results, whole)
 

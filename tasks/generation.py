@@ -8,14 +8,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from lipforcing_core.base.ledger import ChunkStages, Stage, StageLedger
 from lipforcing_core.base.products import StepStore, content_key, sha256_once
 from lipforcing_core.streaming.generate import GenerationReport, generate_video
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
+from tasks.recording import step_task
+from tasks.resources import Work
 
 if TYPE_CHECKING:
     from lipforcing_core.runtime.bundle import Bundle, ModelSource
@@ -53,12 +52,14 @@ class Generated:
     report: GenerationReport
 
 
-@task(cache_policy=NO_CACHE)
+@step_task()
 def generate_all(
     jobs: Sequence[GenerationJob], store: StepStore, advance: Advance | None = None
 ) -> list[Generated]:
     """Make every output that has not been made yet."""
-    return fan_out(partial(generate_step, store=store), jobs, name="generate", advance=advance)
+    return fan_out(
+        partial(generate_step, store=store), jobs, name="generate", work=Work.GENERATE, advance=advance
+    )
 
 
 def load_model(model: ModelSource, weights: Path, device: str, advance: Advance | None = None) -> Bundle:
@@ -130,7 +131,7 @@ def _report(stored: dict[str, Any], output: Path) -> GenerationReport:
 def _model_hashes(job: GenerationJob) -> list[str]:
     """Hashes of everything the model consists of: its own files, and those that its backends read."""
     from lipforcing_core.runtime.bundle import OFFICIAL_MASK, model_preset, official_file
-    from lipforcing_core.runtime.encoders import backend_digests
+    from lipforcing_core.runtime.prompts import backend_digests
     from lipforcing_core.weights.digest import remembered_sha256
     from lipforcing_core.weights.registry import require_weight
 

@@ -1,27 +1,114 @@
-"""Progress of long work: a live bar on a terminal, a line every few seconds elsewhere."""
+"""Progress of long work, told to whoever listens: a terminal that an app gives, or the log of a service."""
 
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from typing import Protocol
 
 Advance = Callable[[int, int], None]
 """Called with (done, total); it may be called often."""
 
-console = Console(stderr=True, highlight=False)
 _log = logging.getLogger("lipforcing")
 _log.setLevel(logging.INFO)
 _log.propagate = False
 QUIET_INTERVAL_S = 10.0
+
+
+class Step(Protocol):
+    """What a running step tells."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Move the bar to ``done`` of ``total``; it may be called often."""
+
+    def at_work(self, words: str) -> None:
+        """Name what is being worked on at this moment."""
+
+
+class Reporter(Protocol):
+    """Somewhere that progress is shown."""
+
+    def step(self, title: str, unit: str) -> AbstractContextManager[Step]:
+        """Show a step while the block runs, and at its end how long it took; ``unit`` is what it counts."""
+
+    def note(self, words: str) -> None:
+        """Show one sentence."""
+
+
+class LogReporter:
+    """Progress as lines of a log: of the flow run inside one that Prefect records, else of ``lipforcing``."""
+
+    @contextmanager
+    def step(self, title: str, unit: str) -> Iterator[Step]:
+        started = time.perf_counter()
+        self.note(f"{title} ...")
+        yield OccasionalLines(title, unit, self.note)
+        self.note(f"done {title} ({time.perf_counter() - started:.1f} s)")
+
+    def note(self, words: str) -> None:
+        from prefect.exceptions import MissingContextError
+        from prefect.logging import get_run_logger
+
+        try:
+            get_run_logger().info(words)
+        except MissingContextError:
+            _log.info(words)
+
+
+class OccasionalLines:
+    """A line of progress every few seconds, with what is at work and how long the rest may take."""
+
+    def __init__(self, title: str, unit: str, write: Callable[[str], None]) -> None:
+        self._title, self._unit, self._write = title, unit, write
+        self._started = self._last = time.monotonic()
+        self._at_work = ""
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._last < QUIET_INTERVAL_S:
+            return
+        self._last = now
+        left = remaining_s(now - self._started, done, total)
+        parts = [
+            f"{done}/{total} {self._unit}".rstrip(),
+            *([] if left is None else [f"about {in_words(left)} left"]),
+            *([self._at_work] if self._at_work else []),
+        ]
+        self._write(f"{self._title}: {', '.join(parts)}")
+
+    def at_work(self, words: str) -> None:
+        self._at_work = words
+
+
+def remaining_s(elapsed_s: float, done: int, total: int) -> float | None:
+    """Seconds that the rest takes at the pace so far; None before anything is done."""
+    return None if done <= 0 else elapsed_s * (total - done) / done
+
+
+def in_words(seconds: float) -> str:
+    """A duration for people: ``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+_reporter: Reporter = LogReporter()
+
+
+def report_to(reporter: Reporter) -> None:
+    """Show progress of this process through ``reporter`` from now on."""
+    global _reporter
+    _reporter = reporter
+
+
+def note(words: str) -> None:
+    """Tell one sentence to whoever listens, and write it into the run's log."""
+    _log.info("%s", words)
+    _reporter.note(words)
 
 
 @contextmanager
@@ -38,49 +125,17 @@ def run_log(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def step(title: str) -> Iterator[Advance]:
-    """Show one step of a flow: yields the callback that moves its bar; says at the end how long it took."""
+def step(title: str, unit: str = "") -> Iterator[Step]:
+    """Show one step of a flow: yields what moves its bar; ``unit`` is what it counts, such as ``clips``."""
     started = time.perf_counter()
     _log.info("started %s", title)
     try:
-        with _shown(title) as advance:
-            yield advance
+        with _reporter.step(title, unit) as shown:
+            yield shown
     except BaseException as error:
         _log.info("failed %s: %s: %s", title, type(error).__name__, error)
         raise
-    seconds = time.perf_counter() - started
-    _log.info("done %s (%.1f s)", title, seconds)
-    console.print(f"  [green]done[/green] {escape(title)} [dim]({seconds:.1f} s)[/dim]")
-
-
-@contextmanager
-def _shown(title: str) -> Iterator[Advance]:
-    if console.is_terminal:
-        with Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-        ) as progress:
-            bar = progress.add_task(escape(title), total=None)
-            yield lambda done, total: progress.update(bar, completed=done, total=total)
-    else:
-        print(f"  {title} ...", file=sys.stderr, flush=True)
-        yield _occasional_lines(title)
-
-
-def _occasional_lines(title: str) -> Advance:
-    last = time.monotonic()
-
-    def advance(done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= QUIET_INTERVAL_S:
-            last = time.monotonic()
-            print(f"  {title}: {done}/{total}", file=sys.stderr, flush=True)
-
-    return advance
+    _log.info("done %s (%.1f s)", title, time.perf_counter() - started)
 
 
 class Stopwatch:

@@ -9,9 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from lipforcing_core.base.errors import BadInputError, MissingWeightsError
 from lipforcing_core.base.products import StepStore, content_key, file_sha256
 from lipforcing_core.presets import Preset
@@ -19,6 +16,7 @@ from lipforcing_core.training.dataset import ClipSource
 from lipforcing_core.weights.registry import require_weight
 from tasks.dispatch import fan_out, run_job
 from tasks.progress import Advance
+from tasks.recording import step_task
 
 TRAINING_SET_VERSION = 1
 STAGE_VERSION = 2
@@ -52,7 +50,7 @@ class TrainedModel:
     reused: bool
 
 
-@task(cache_policy=NO_CACHE)
+@step_task()
 def prepare_training_set(
     store: StepStore, clips: Sequence[ClipSource], preset: Preset, advance: Advance | None = None
 ) -> TrainingSet:
@@ -70,7 +68,7 @@ def prepare_training_set(
     return TrainingSet(folder=store.run("training-set", key, work).folder)
 
 
-@task(cache_policy=NO_CACHE)
+@step_task()
 def train_teacher(
     store: StepStore, preset: Preset, data: TrainingSet, advance: Advance | None = None
 ) -> TrainedModel:
@@ -81,7 +79,7 @@ def train_teacher(
     return _train(store, "teacher", preset, data, [], stages, _teacher_job, advance)
 
 
-@task(cache_policy=NO_CACHE)
+@step_task()
 def pretrain_student(
     store: StepStore, preset: Preset, data: TrainingSet, teacher: Path, advance: Advance | None = None
 ) -> TrainedModel:
@@ -90,7 +88,7 @@ def pretrain_student(
     return _train(store, "pretrained", preset, data, [teacher], stages, _pretrain_job, advance)
 
 
-@task(cache_policy=NO_CACHE)
+@step_task()
 def distill_student(
     store: StepStore,
     preset: Preset,

@@ -9,10 +9,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from lipforcing_core import __version__
+from lipforcing_core.base.errors import WarehouseError
 from lipforcing_core.base.products import as_json, content_key
 from lipforcing_core.curation.assemble import CurationReport
 from lipforcing_core.curation.manifest import read_decisions, read_manifest
@@ -20,6 +18,7 @@ from lipforcing_core.curation.reasons import Stage
 from lipforcing_core.curation.records import ClipRecord, Decision
 from lipforcing_core.media.clock import FPS
 from lipforcing_core.metrics.suite import Evaluation
+from tasks.recording import of_the_outside, step_task
 from tasks.workspace import Workspace
 from warehouse.dimensions import metric_rows, protocol_row
 from warehouse.inbox import remove_rows, write_rows
@@ -138,10 +137,19 @@ class HeldOutSet:
         return f"{self.name}@{self.version}"
 
 
-@task(cache_policy=NO_CACHE)
+@step_task(retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=of_the_outside)
 def load_warehouse(workspace: Workspace) -> LoadResult:
     """Merge the inbox and publish the snapshot."""
     return load(workspace.inbox, workspace.warehouse)
+
+
+def load_if_possible(workspace: Workspace) -> str | None:
+    """Load the warehouse; what went wrong, in words, where it could not be: the rows wait in the inbox."""
+    try:
+        load_warehouse(workspace)
+    except WarehouseError as error:
+        return f"{error}. The rows of this run are in the inbox: `lipforcing warehouse rebuild` loads them"
+    return None
 
 
 def _decision_row(decision: Decision, dataset_id: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.weights.registry import require_weight
+from tasks.progress import note
 
 DETECTOR_WEIGHTS = {"scrfd": "scrfd-500m", "yunet": "yunet", "buffalo_l": "insightface-buffalo-l"}
 
@@ -81,9 +81,7 @@ def one_run(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(
-                f"another process is at work in {folder}; waiting for it to end", file=sys.stderr, flush=True
-            )
+            note(f"another process is at work in {folder}; waiting for it to end")
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 

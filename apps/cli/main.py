@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import sys
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +12,16 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from apps.cli import flow_commands, puppets, services
 from apps.cli import train as cli_train
 from apps.cli import warehouse as cli_warehouse
 from apps.cli import weights as cli_weights
+from apps.cli.output import Options, console
+from apps.cli.progress import TerminalReporter
 from lipforcing_core import __version__
-from lipforcing_core.base.errors import BadInputError, LipForcingError
-from tasks.environment import INTERRUPTED, configure, make_prefect_home
+from lipforcing_core.base.errors import LipForcingError
+from tasks.environment import INTERRUPTED, configure, end_on_signals
+from tasks.progress import report_to
 from tasks.workspace import Workspace
 
 app = typer.Typer(
@@ -29,28 +32,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-puppets_app = typer.Typer(help="The synthetic talking-head corpus with known truth.")
 app.add_typer(cli_train.app, name="train")
 app.add_typer(cli_warehouse.app, name="warehouse")
 app.add_typer(cli_weights.app, name="weights")
-app.add_typer(puppets_app, name="puppets")
+app.add_typer(puppets.app, name="puppets")
 
-console = Console(highlight=False)
-
-NANO = "\nA nano model knows only the puppets it was trained on: on real people expect moving, blurred lips."
-SLOW = (
-    "[yellow]slow:[/yellow] a model of preset {preset} is made for a GPU; on a CPU a second of video takes minutes to "
-    "hours, and the 14B model 40 GB of memory"
-)
-
+EXAMPLES = {
+    flow_commands.demo: "lipforcing demo --videos ~/my_clips",
+    flow_commands.train_eval: "lipforcing train-eval experiment.toml",
+    flow_commands.curate: "lipforcing curate ~/talks --detector scrfd --detector-model scrfd.onnx",
+    flow_commands.generate: "lipforcing generate talk.mp4 speech.wav -o synced.mp4[/bold]  [bold]"
+    "lipforcing generate talk.mp4 speech.wav -o synced.mp4 --model lipforcing-14b --device cuda",
+    flow_commands.evaluate: "lipforcing evaluate predictions.csv --items items.csv --name my_run",
+    services.run: "lipforcing run curate --request request.json --json",
+    services.flows: "lipforcing flows --schema train_eval",
+    services.serve: "lipforcing serve --source ~/talks",
+}
+for command, example in EXAMPLES.items():
+    app.command(epilog=f"Example: [bold]{example}[/bold]")(command)
 
 USER_ERRNOS = {
     errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST
 }  # fmt: skip
-
-
-DETECTOR_HELP = "Face detector: lbp, scrfd, yunet or buffalo_l."
-DETECTOR_MODEL_HELP = "Model file of scrfd or yunet; of buffalo_l det_10g.onnx, with 2d106det.onnx beside it."
 
 
 class OutputFormat(StrEnum):
@@ -60,21 +63,6 @@ class OutputFormat(StrEnum):
     CSV = "csv"
     JSON = "json"
     MARKDOWN = "markdown"
-
-
-class Device(StrEnum):
-    """Where a model runs."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-@dataclass
-class Options:
-    """Options that come before the command."""
-
-    workspace: Workspace
 
 
 @app.callback()
@@ -87,27 +75,8 @@ def options(
 ) -> None:
     """Remember the options and prepare the environment of the libraries."""
     configure(workspace)
+    report_to(TerminalReporter())
     context.obj = Options(workspace=Workspace(workspace))
-
-
-@app.command(epilog="Example: [bold]lipforcing demo --videos ~/my_clips[/bold]")
-def demo(
-    context: typer.Context,
-    videos: Annotated[
-        Path | None, typer.Option(help="A folder of your own videos, curated and re-synced as well.")
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(help="Seed of the puppets and the bootstrap; that of training is in the preset.")
-    ] = 0,
-) -> None:
-    """Run the whole factory, small: curate, train, distil, generate, evaluate, report.
-
-    At most 15 minutes on 2 cores; a second run reuses what is finished and ends in under a minute.
-    """
-    make_prefect_home()
-    from flows.demo import run_demo
-
-    run_demo(context.obj.workspace, seed=seed, videos=videos)
 
 
 @app.command(epilog="Example: [bold]lipforcing doctor[/bold]")
@@ -128,169 +97,6 @@ def doctor(context: typer.Context) -> None:
         raise typer.Exit(1)
 
 
-@app.command(
-    epilog="Example: [bold]lipforcing curate ~/talks --detector scrfd --detector-model scrfd.onnx[/bold]"
-)
-def curate(
-    context: typer.Context,
-    source: Annotated[
-        Path, typer.Argument(help="A video file or a folder of videos (searched recursively).")
-    ],
-    settings: Annotated[Path | None, typer.Option(help="TOML file with a \\[curation] table.")] = None,
-    detector: Annotated[str | None, typer.Option(help=DETECTOR_HELP)] = None,
-    detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
-    min_seconds: Annotated[float | None, typer.Option(help="Shortest clip to keep (default 5).")] = None,
-    sync_filter: Annotated[
-        bool | None,
-        typer.Option(help="Reject and correct by sync scores. The embedded expert only knows puppets."),
-    ] = None,
-) -> None:
-    """Turn raw videos into aligned, synchronised, checked clips with a Parquet manifest.
-
-    Every source ends as accepted clips, rejection rows or a quarantine row; a killed run resumes.
-    """
-    make_prefect_home()
-    from flows.curate import run_curate
-
-    run_curate(
-        context.obj.workspace,
-        source,
-        settings_file=settings,
-        overrides={
-            "detector": detector,
-            "detector_model": detector_model,
-            "min_segment_s": min_seconds,
-            "sync_filter": sync_filter,
-        },
-    )
-
-
-@app.command(
-    epilog="Examples: [bold]lipforcing generate talk.mp4 speech.wav -o synced.mp4[/bold]  "
-    "[bold]lipforcing generate talk.mp4 speech.wav -o synced.mp4 --model lipforcing-14b --device cuda[/bold]"
-)
-def generate(
-    context: typer.Context,
-    video: Annotated[Path, typer.Argument(help="The video whose lips are redrawn.")],
-    audio: Annotated[Path, typer.Argument(help="The speech that drives them (any audio or video file).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .mp4 to write.")],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="A model bundle, or a released student (lipforcing-14b); default: the student of the last demo."
-        ),
-    ] = None,
-    device: Annotated[
-        Device, typer.Option(help="auto: the GPU, if there is one, for all but the embedded models.")
-    ] = Device.AUTO,
-    detector: Annotated[str, typer.Option(help=DETECTOR_HELP)] = "lbp",
-    detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 42,
-) -> None:
-    """Re-sync a video to a speech track, streaming, chunk by chunk.
-
-    A released student and its codec and encoders are read from the weights folder (`lipforcing weights fetch`).
-    """
-    make_prefect_home()
-    from lipforcing_core.metrics.speed import speed_values
-    from lipforcing_core.runtime.bundle import find_model, model_preset, require_files
-    from lipforcing_core.runtime.encoders import choose_device, is_embedded
-    from lipforcing_core.streaming.files import check_files
-    from tasks.generation import GenerationJob, generate_file, load_model
-    from tasks.progress import step
-    from tasks.workspace import DETECTOR_WEIGHTS
-
-    workspace: Workspace = context.obj.workspace
-    demo_model = workspace.runs / "demo" / "latest" / "models" / "distilled"
-    if model is None and not demo_model.exists():
-        raise BadInputError(
-            f"no demo has run in the workspace {workspace.root.absolute()}: run `lipforcing demo`, name the workspace "
-            "of one (lipforcing -w FOLDER generate ...), or give a bundle with --model"
-        )
-    check_files(video, audio, output)
-    bundle = demo_model if model is None else find_model(model)
-    preset = model_preset(bundle)
-    chosen_device = choose_device(device.value, preset)
-    of_detector = [DETECTOR_WEIGHTS[detector]] if not detector_model and detector in DETECTOR_WEIGHTS else []
-    require_files(bundle, workspace.weights, also=of_detector)
-    job = GenerationJob(
-        name=output.name,
-        video=video,
-        audio=audio,
-        bundle=bundle,
-        seed=seed,
-        detector=detector,
-        detector_model=workspace.detector_model(detector, detector_model),
-        weights=workspace.weights,
-        device=chosen_device,
-    )
-    loaded = None
-    if not is_embedded(preset):
-        if job.device == "cpu":
-            console.print(SLOW.format(preset=escape(preset.name)), soft_wrap=True)
-        with step(f"load {job.bundle} (MB)") as advance:
-            loaded = load_model(
-                job.bundle,
-                job.weights,
-                job.device,
-                lambda done, total: advance(done // 1_000_000, total // 1_000_000),
-            )
-    with step(f"generate {output.name}") as advance:
-        report = generate_file(job, output, advance, bundle=loaded)
-    speed = speed_values(report.ledger)
-    console.print(
-        f"{escape(str(output))}: {report.num_frames} frames by {report.model_id}, "
-        f"{report.num_passed_through} of them without a face and passed through\n"
-        f"pipeline {speed['fps_pipeline']:.1f} frames/s, first frames after {speed['ttff_pipeline_s']:.3f} s; "
-        f"end to end {speed['fps_end_to_end']:.1f} frames/s" + (NANO if loaded is None else ""),
-        soft_wrap=True,
-    )
-
-
-@app.command(
-    epilog="Example: [bold]lipforcing evaluate predictions.csv --items items.csv --name my_run[/bold]"
-)
-def evaluate(
-    context: typer.Context,
-    predictions: Annotated[Path, typer.Argument(help="CSV: clip_id, system, path, sha256[, driven_by].")],
-    items: Annotated[
-        Path,
-        typer.Option(
-            help="CSV: clip_id, identity, truth_video, driving_audio[, source_video, unrelated_audio]."
-        ),
-    ],
-    name: Annotated[str, typer.Option(help="Name of the run in the warehouse.")] = "evaluation",
-    frames: Annotated[
-        int | None, typer.Option(min=16, help="Score the first N frames; default: the whole truth.")
-    ] = None,
-    detector: Annotated[str, typer.Option(help=DETECTOR_HELP)] = "lbp",
-    detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
-    networks: Annotated[
-        str, typer.Option(help="Networks that score: embedded (no files) or learned (weights you fetch).")
-    ] = "embedded",
-    sync_expert: Annotated[
-        str | None, typer.Option(help="nano or syncnet-v2, instead of the one of the networks.")
-    ] = None,
-) -> None:
-    """Score predictions of any lip-sync system with one protocol, into the warehouse.
-
-    With learned networks FID, FVD, CSIM, LPIPS and sync scores are of Inception-v3, I3D, ArcFace, AlexNet and
-    SyncNet-v2, from the weights folder. Scores of different networks are never compared.
-    """
-    make_prefect_home()
-    from flows.evaluate import run_evaluate
-    from tasks.evaluation import Scorers
-
-    scorers = Scorers(
-        detector=detector,
-        detector_model=detector_model,
-        networks=networks,
-        sync_expert=sync_expert,
-        weights=context.obj.workspace.weights,
-    )
-    run_evaluate(context.obj.workspace, predictions, items, name=name, scorers=scorers, num_frames=frames)
-
-
 @app.command(epilog='Example: [bold]lipforcing sql "select * from leaderboard"[/bold]')
 def sql(
     context: typer.Context,
@@ -306,28 +112,6 @@ def sql(
     typer.echo(render(columns, rows, output_format.value), nl=output_format is OutputFormat.TABLE)
 
 
-@puppets_app.command(
-    "render", epilog="Example: [bold]lipforcing puppets render out --reels 4 --pairs 2[/bold]"
-)
-def puppets_render(
-    out: Annotated[Path, typer.Argument(help="Folder to write reels/, defects/ and heldout/ into.")],
-    seed: Annotated[int, typer.Option(help="Same seed, same corpus.")] = 0,
-    reels: Annotated[int, typer.Option(min=0, help="Number of reels of several shots.")] = 4,
-    pairs: Annotated[int, typer.Option(min=0, help="Number of held-out evaluation items.")] = 2,
-    size: Annotated[int, typer.Option(min=256, help="Frame side in pixels.")] = 320,
-    defects: Annotated[bool, typer.Option(help="Also the reels with planted defects.")] = True,
-) -> None:
-    """Render talking puppets with a JSON truth file beside each clip."""
-    from lipforcing_core.puppets.corpus import render_corpus
-    from tasks.progress import step
-
-    with step("render puppets") as advance:
-        render_corpus(
-            out, seed=seed, num_reels=reels, num_pairs=pairs, size=size, defects=defects, on_progress=advance
-        )
-    console.print(f"Puppets and their truth are in {escape(str(out))}", soft_wrap=True)
-
-
 @app.command(hidden=True)
 def version() -> None:
     """Print the version."""
@@ -337,6 +121,7 @@ def version() -> None:
 def main() -> None:
     """Entry point: one clear sentence and a non-zero exit for every error a user can cause."""
     debug = "--debug" in sys.argv  # the parser may be what fails
+    end_on_signals()
     try:
         app(standalone_mode=True)
     except LipForcingError as error:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from tasks.environment import make_prefect_home
+from apps.cli.output import say
 
 app = typer.Typer(help="Train the teacher, the student, the distilled student, or the embedded sync expert.")
 
@@ -22,10 +22,7 @@ Teacher = Annotated[Path, typer.Option(help="Bundle of the trained teacher.")]
 )
 def teacher(context: typer.Context, manifest: Manifest, output: Output, preset: PresetName = "nano") -> None:
     """Train the bidirectional teacher: base weights where none are public, then LoRA (method D.3)."""
-    make_prefect_home()
-    from flows.train import run_train_teacher
-
-    run_train_teacher(context.obj.workspace, manifest, preset, output)
+    _run("train_teacher", context, manifest=manifest, preset=preset, output=output)
 
 
 @app.command(
@@ -34,10 +31,7 @@ def teacher(context: typer.Context, manifest: Manifest, output: Output, preset: 
 )
 def student(context: typer.Context, manifest: Manifest, teacher: Teacher, output: Output) -> None:
     """Pre-train the causal student by Diffusion Forcing, from the teacher's weights (method D.4)."""
-    make_prefect_home()
-    from flows.train import run_pretrain_student
-
-    run_pretrain_student(context.obj.workspace, manifest, teacher, output)
+    _run("pretrain_student", context, manifest=manifest, teacher=teacher, output=output)
 
 
 @app.command(
@@ -52,10 +46,7 @@ def distill(
     output: Output,
 ) -> None:
     """Distil the student: Self-Forcing rollout, Sync-Window DMD, SyncNet reward (method D.5)."""
-    make_prefect_home()
-    from flows.train import run_distill_student
-
-    run_distill_student(context.obj.workspace, manifest, teacher, student, output)
+    _run("distill_student", context, manifest=manifest, teacher=teacher, student=student, output=output)
 
 
 @app.command(epilog="Example: [bold]lipforcing train sync --seed 0 -o sync_expert[/bold]")
@@ -64,7 +55,21 @@ def sync(
     seed: Annotated[int, typer.Option(help="Seed of data, initialisation and batches.")] = 0,
 ) -> None:
     """Train the small sync expert on synthetic puppets; the shipped weights come from this command."""
-    make_prefect_home()
-    from flows.train import run_train_sync
+    from lipforcing_core.sync.train import SyncTrainSettings, train_sync_expert
+    from tasks.progress import step
 
-    run_train_sync(output, seed)
+    with step("train the sync expert", "steps") as advance:
+        result = train_sync_expert(
+            SyncTrainSettings(seed=seed), output, on_progress=lambda _stage, done, total: advance(done, total)
+        )
+    say(f"{result.weights}: {result.backend_id}, loss {result.final_loss:.3f}")
+    for accuracy in result.accuracy:
+        say(f"  held-out offsets: {accuracy}")
+
+
+def _run(flow: str, context: typer.Context, **values: Any) -> None:
+    from apps.cli.show import show
+    from flows.catalogue import flow_entry, parse_request, run_flow
+
+    values["workspace"] = context.obj.workspace.root
+    show(run_flow(flow, parse_request(flow_entry(flow), values)))

@@ -94,9 +94,9 @@ def fetch(
     ] = None,
 ) -> None:
     """Download checkpoints. An interrupted download goes on where it stopped; sizes and hashes are checked."""
-    from lipforcing_core.weights.fetch import fetch_weights, require_address
+    from lipforcing_core.checkpoints.fetch import fetch_weights, require_address
+    from lipforcing_core.checkpoints.verify import verify_fetched
     from lipforcing_core.weights.registry import find_weight
-    from lipforcing_core.weights.verify import verify_fetched
     from tasks.progress import step
 
     folder = context.obj.workspace.weights
@@ -125,8 +125,8 @@ def verify(
     hashes: Annotated[bool, typer.Option(help="Read whole files for their hash.")] = True,
 ) -> None:
     """Check hashes, and the names and shapes of all tensors; fails if any is missing or wrong."""
+    from lipforcing_core.checkpoints.verify import verify_weights
     from lipforcing_core.weights.registry import WeightState, all_weights, find_weight, state_of
-    from lipforcing_core.weights.verify import verify_weights
 
     folder = context.obj.workspace.weights
     specs = [find_weight(name) for name in names] if names else list(all_weights())
@@ -164,8 +164,8 @@ def convert(
     ] = None,
 ) -> None:
     """Rewrite a checkpoint as one safetensors file under this project's names; one tensor in memory at a time."""
-    from lipforcing_core.weights.convert import plan_copy
-    from lipforcing_core.weights.sources import find_source
+    from lipforcing_core.checkpoints.convert import plan_copy
+    from lipforcing_core.checkpoints.sources import find_source
 
     found = find_source(source, context.obj.workspace.weights, kind=kind)
     checkpoint = found.open(root=root, key_map=key_map)
@@ -207,9 +207,9 @@ def export(
     What adapter_config.json says beside an adapter of peft holds: with use_rslora it is alpha / sqrt(rank) B A.
     OmniAvatar's own adapters have 33 input channels, lip-sync models 65: see --in-channels.
     """
-    from lipforcing_core.weights.convert import plan_merge
-    from lipforcing_core.weights.networks import preset_fit
-    from lipforcing_core.weights.sources import adapter_alpha, find_source, require_sources
+    from lipforcing_core.checkpoints.convert import plan_merge
+    from lipforcing_core.checkpoints.networks import preset_fit
+    from lipforcing_core.checkpoints.sources import adapter_alpha, find_source, require_sources
 
     folder = context.obj.workspace.weights
     require_sources([base, adapter], folder)
@@ -234,7 +234,7 @@ def _refuse_own_input(output: Path, sources: list[Path]) -> None:
 
 
 def _write(plan: dict, output: Path, title: str) -> None:
-    from lipforcing_core.weights.convert import write_plan
+    from lipforcing_core.checkpoints.convert import write_plan
     from tasks.progress import step
 
     with step(f"{title} (MB)") as advance:

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lipforcing_core.models.audio_encoders.catalogue import AUDIO_ENCODERS
+from lipforcing_core.models.codecs.catalogue import CODECS, require_pair
 from lipforcing_core.models.config import DiTConfig
+from lipforcing_core.models.text_encoders.catalogue import TEXT_ENCODERS
 from lipforcing_core.models.window import WindowConfig
 
 if TYPE_CHECKING:
@@ -43,11 +46,16 @@ class VideoPreset(_Section):
 class BackendsPreset(_Section):
     """The names of the backends, each chosen on its own."""
 
-    codec: Literal["block-pca", "wan-vae"]
-    decoder: Literal["block-pca", "wan-vae", "taehv"]
-    audio: Literal["log-mel", "wav2vec2"]
-    text: Literal["hash", "umt5"]
+    codec: Annotated[str, CODECS.choice]
+    decoder: Annotated[str, CODECS.choice]
+    audio: Annotated[str, AUDIO_ENCODERS.choice]
+    text: Annotated[str, TEXT_ENCODERS.choice]
     sync: Literal["nano", "syncnet-v2"]
+
+    @model_validator(mode="after")
+    def _pair(self) -> BackendsPreset:
+        require_pair(self.codec, self.decoder)
+        return self
 
 
 class CodecPreset(_Section):
@@ -238,6 +246,7 @@ class Preset(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Preset:
-        if (self.codec is None) == (self.backends.codec == "block-pca"):
-            raise ValueError("a [codec] section belongs to backends.codec = 'block-pca' and to no other")
+        if (self.codec is None) == CODECS[self.backends.codec].is_fitted:
+            fitted = " or ".join(repr(entry.name) for entry in CODECS if entry.is_fitted)
+            raise ValueError(f"a [codec] section belongs to backends.codec = {fitted} and to no other")
         return self

@@ -1,7 +1,7 @@
 """What is needed to run a trained model: from a bundle folder, or a released student from its registered file.
 
 A bundle folder holds ``bundle.json`` (what it is), ``preset.json`` (the full preset), ``model.safetensors`` and, for
-the embedded codec, ``codec.safetensors``. Other backends are read from the weights folder (``streaming.backends``).
+the embedded codec, ``codec.safetensors``. Other backends are read from the weights folder (``runtime.encoders``).
 
 A released student (``lipforcing-14b``) needs no folder of its own: its 28 GB are read from where ``lipforcing weights
 fetch`` puts them. Its id carries the file's hash, which is computed once and remembered (``weights.digest``).
@@ -28,16 +28,11 @@ from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.codecs.protocol import VideoCodec
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets import Preset, load_preset
-from lipforcing_core.runtime.encoders import (
-    load_audio_encoder,
-    load_codec,
-    load_prompts,
-    model_dtype,
-    needed_weights,
-)
+from lipforcing_core.runtime.encoders import load_audio_encoder, load_codec, model_dtype
+from lipforcing_core.runtime.prompts import load_prompts, needed_weights
 from lipforcing_core.weights.digest import remembered_sha256
 from lipforcing_core.weights.load import load_network
-from lipforcing_core.weights.networks import fill_registered
+from lipforcing_core.weights.registered import fill_registered
 from lipforcing_core.weights.registry import find_weight, require_all_weights, require_weight
 
 FORMAT = 1
@@ -247,6 +242,7 @@ def _assemble(
     prompts = load_prompts(preset, weights_dir, device)
     codec = load_codec(preset, weights_dir, device, codec_file=codec_file)
     audio_encoder = load_audio_encoder(preset, weights_dir, device)
+    _require_widths(preset, codec, audio_encoder)
     with torch.device("meta"):
         model = _build_model(kind, preset)
     fill(model, dtype=model_dtype(preset), device=device)
@@ -262,6 +258,18 @@ def _assemble(
         negative_text_BLD=prompts.negative_text_BLD,
         mask=mask,
     )
+
+
+def _require_widths(preset: Preset, codec: VideoCodec, audio_encoder: AudioEncoder) -> None:
+    """Refuse a model that is not as wide as the codec and the encoder around it, before it is built."""
+    for what, given, wanted, key in (
+        ("the codec gives latents", codec.latent_channels, preset.model.out_channels, "out_channels"),
+        ("the audio encoder gives features", audio_encoder.feature_dim, preset.model.audio_dim, "audio_dim"),
+    ):
+        if given != wanted:
+            raise IncompatibleCheckpointError(
+                f"preset {preset.name}: {what} of width {given}, and model.{key} is {wanted}"
+            )
 
 
 def _build_model(kind: BundleKind, preset: Preset) -> WanTransformer | CausalStudent:

@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from lipforcing_core.base.errors import IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.weights.formats import StoredTensor, read_header, shown
+from lipforcing_core.weights.formats import read_header
+from lipforcing_core.weights.stored import StoredTensor, shown
 
 INDEX_SUFFIX = ".safetensors.index.json"
 

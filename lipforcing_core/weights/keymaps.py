@@ -28,16 +28,26 @@ _DIFFUSERS_BLOCK = {
 _DIFFUSERS_ATTENTION = {"to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "o"}
 
 
+_T5_FROM_TRANSFORMERS = {
+    "shared.weight": "token_embedding.weight",
+    "encoder.final_layer_norm.weight": "norm.weight",
+}
+_T5_BLOCK_FROM_TRANSFORMERS = {
+    "0.layer_norm": "norm1",
+    "0.SelfAttention.q": "attn.q",
+    "0.SelfAttention.k": "attn.k",
+    "0.SelfAttention.v": "attn.v",
+    "0.SelfAttention.o": "attn.o",
+    "0.SelfAttention.relative_attention_bias": "pos_embedding.embedding",
+    "1.layer_norm": "norm2",
+    "1.DenseReluDense.wi_0": "ffn.gate.0",
+    "1.DenseReluDense.wi_1": "ffn.fc1",
+    "1.DenseReluDense.wo": "ffn.fc2",
+}
+
+
 def find_key_map(name: str) -> KeyMap:
     """The map called ``name``; raises ``BadInputError`` that lists the known names."""
-    if name == "wav2vec2":
-        from lipforcing_core.models.audio_encoders.wav2vec2 import wav2vec2_key
-
-        return lambda name: name if name.startswith("model.") else wav2vec2_key(name)
-    if name == "umt5":
-        from lipforcing_core.models.text_encoders.umt5 import umt5_key
-
-        return umt5_key
     if name not in _MAPS:
         raise BadInputError(f"unknown key map {name!r}; known: {', '.join(key_map_names())}")
     return _MAPS[name]
@@ -45,7 +55,7 @@ def find_key_map(name: str) -> KeyMap:
 
 def key_map_names() -> list[str]:
     """All names that ``find_key_map`` knows."""
-    return sorted([*_MAPS, "wav2vec2", "umt5"])
+    return sorted(_MAPS)
 
 
 def strip_model(name: str) -> str:
@@ -93,9 +103,45 @@ def wan_diffusers_key(name: str) -> str | None:
     return f"{prefix}.{_DIFFUSERS_BLOCK.get(inner, inner)}.{leaf}"
 
 
+def wav2vec2_key(name: str) -> str | None:
+    """The name in ``Wav2Vec2Features`` of a tensor of an official file; ``None`` for one that is not needed.
+
+    Official files prefix ``wav2vec2.`` (or nothing, if saved without a head), call magnitude and direction of the
+    positional convolution ``weight_g`` and ``weight_v`` where newer torch has a parametrization, and hold the letter
+    classifier ``lm_head``, which features do not use. Other names are kept, so that a strict load reports them.
+    """
+    name = name.removeprefix("wav2vec2.")
+    if name.startswith("lm_head."):
+        return None
+    stem, _, last = name.rpartition(".")
+    renamed = {"weight_g": "original0", "weight_v": "original1"}.get(last)
+    return f"model.{stem}.parametrizations.weight.{renamed}" if renamed else f"model.{name}"
+
+
+def umt5_key(name: str) -> str | None:
+    """The name in ``UMT5Network`` of a tensor of a checkpoint; ``None`` for one that is not needed.
+
+    Names of Wan's file are those of the network. Names of ``transformers.UMT5EncoderModel`` are translated;
+    its ``encoder.embed_tokens.weight`` is ``shared.weight`` a second time and is not needed. Other names are kept,
+    so that a strict load reports them.
+    """
+    if name == "encoder.embed_tokens.weight":
+        return None
+    in_block = re.fullmatch(r"encoder\.block\.(\d+)\.layer\.(.+)\.weight", name)
+    if in_block and in_block[2] in _T5_BLOCK_FROM_TRANSFORMERS:
+        return f"blocks.{in_block[1]}.{_T5_BLOCK_FROM_TRANSFORMERS[in_block[2]]}.weight"
+    return _T5_FROM_TRANSFORMERS.get(name, name)
+
+
+def _wav2vec2_or_own_key(name: str) -> str | None:
+    return name if name.startswith("model.") else wav2vec2_key(name)
+
+
 _MAPS: dict[str, KeyMap] = {
     "strip-model": strip_model,
     "student": student_key,
     "adapter": adapter_key,
     "wan-diffusers": wan_diffusers_key,
+    "wav2vec2": _wav2vec2_or_own_key,
+    "umt5": umt5_key,
 }

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from lipforcing_core.base.errors import IncompatibleCheckpointError
 from lipforcing_core.base.products import ByteProgress
-from lipforcing_core.models.state import first_mismatch
 from lipforcing_core.weights.checkpoint import Checkpoint
-from lipforcing_core.weights.formats import StoredTensor
+from lipforcing_core.weights.mismatch import first_mismatch
+from lipforcing_core.weights.stored import StoredTensor
 
 KeyMap = Callable[[str], str | None]
 """From a name in the file to the name in the network; None for a tensor that is not used."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.base.products import file_sha256, read_json
+from lipforcing_core.base.products import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,29 +53,6 @@ class WeightFile:
                 raise IncompatibleCheckpointError(
                     f"{path}: sha256 is {digest}, expected {self.expected_hash}"
                 )
-
-    def check_form(self, path: Path) -> bool:
-        """Whether a file without tensors is of a kind that can be read here: JSON, or the mouth mask.
-
-        Raises ``IncompatibleCheckpointError`` if it should be and cannot: a login page is neither. ``path`` need not
-        bear the file's name yet.
-        """
-        suffix = Path(self.path).suffix
-        if self.tensors or suffix not in (".json", ".png"):
-            return False
-        try:
-            if suffix == ".json":
-                readable = isinstance(read_json(path), dict)
-            else:
-                from lipforcing_core.faces.mask import load_mask_source
-
-                readable = load_mask_source(path) is not None
-        except (ValueError, RecursionError):
-            readable = False
-        if not readable:
-            what = "a JSON object" if suffix == ".json" else "a 256 x 256 mask of black and white"
-            raise IncompatibleCheckpointError(f"{path}: is not {what}")
-        return True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tasks.environment import configure, make_prefect_home
+from apps.cli.progress import TerminalReporter
+from tasks.environment import configure
+from tasks.progress import report_to
 
 
 def small_preset() -> Any:
@@ -21,15 +23,26 @@ def small_preset() -> Any:
     return Preset.model_validate(nano)
 
 
+def small_request(workspace: Path, videos: Path | None = None) -> Any:
+    from flows.requests import demo_request
+
+    return demo_request(
+        workspace,
+        videos=videos,
+        corpus={"kind": "puppets", "num_reels": 1, "num_pairs": 2, "side": 256},
+        preset=small_preset().model_dump(mode="json"),
+    )
+
+
 def main(workspace: Path, videos: Path | None = None) -> Any:
     configure(workspace)
-    make_prefect_home()
-    from flows.demo import run_demo
-    from tasks.corpus import CorpusSize
-    from tasks.workspace import Workspace
+    report_to(TerminalReporter())
+    from apps.cli.show import show
+    from flows.catalogue import run_flow
 
-    size = CorpusSize(num_reels=1, num_pairs=2, side=256)
-    return run_demo(Workspace(workspace), videos=videos, corpus=size, preset=small_preset())
+    summary = run_flow("train_eval", small_request(workspace, videos))
+    show(summary)
+    return summary
 
 
 if __name__ == "__main__":

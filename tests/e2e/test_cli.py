@@ -16,6 +16,10 @@ from lipforcing_core.presets import load_preset
 
 COMMANDS = [
     ["demo"],
+    ["train-eval"],
+    ["run"],
+    ["flows"],
+    ["serve"],
     ["doctor"],
     ["curate"],
     ["generate"],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections import namedtuple
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lipforcing_core.base.errors import BadInputError, LipForcingError
-from tasks.environment import orchestration
+from tasks.session import orchestration
 from tasks.workspace import Workspace
 
 Usage = namedtuple("Usage", "total used free")
@@ -40,19 +42,31 @@ def test_other_errors_stay_what_they_are(tmp_path: Path, error: Exception) -> No
         raise error
 
 
-def test_an_interrupt_ends_a_flow_at_once_in_one_sentence(tmp_path: Path) -> None:
-    """Without waiting for Prefect, whose private server a terminal interrupts too."""
+@pytest.mark.parametrize(
+    ("number", "word", "code"), [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)]
+)
+def test_a_signal_ends_a_command_at_once_in_one_sentence(
+    tmp_path: Path, number: int, word: str, code: int
+) -> None:
+    """Without waiting for libraries, and with nothing left in the folder for temporary files."""
     script = (
-        "import os, signal, sys, time\n"
+        "import os, sys, tempfile, time\n"
         "from pathlib import Path\n"
-        "from tasks.environment import orchestration\n"
-        "from tasks.workspace import Workspace\n"
-        "with orchestration(Workspace(Path(sys.argv[1]))):\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "    time.sleep(60)\n"
+        "from tasks.environment import configure, end_on_signals\n"
+        "end_on_signals(); configure(Path(sys.argv[1]))\n"
+        "Path(tempfile.gettempdir(), 'half-made').touch()\n"
+        "os.kill(os.getpid(), int(sys.argv[2])); time.sleep(60)\n"
     )
+    place = tmp_path / "tmp"
+    place.mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", script, str(tmp_path), str(int(number))],
+        env=os.environ | {"TMPDIR": str(place)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
-    assert done.returncode == 130
-    assert done.stderr.strip() == "error: interrupted; start the same command again to continue"
+    assert done.returncode == code
+    assert done.stderr.strip() == f"error: {word}; start the same command again to continue"
+    assert [path for path in place.rglob("*") if path.is_file()] == []

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from flows.evaluate import few_samples, read_items, scores_table
+from apps.cli.show import scores_table
+from flows.summaries import EvaluateSummary, few_samples
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.metrics.protocol import gt_box_aligned
 from lipforcing_core.metrics.suite import Evaluation
 from lipforcing_core.metrics.values import MetricValue
+from tasks.items import read_items
 
 PROTOCOL = gt_box_aligned(detector_id="d")
 
@@ -52,5 +54,6 @@ def test_distances_from_few_samples_are_said_once() -> None:
 
 
 def test_zero_has_no_sign() -> None:
-    table = scores_table(evaluation(value("aperture_corr", -0.0, "aperture-v1")))
+    made = evaluation(value("aperture_corr", -0.0, "aperture-v1"))
+    table = scores_table(EvaluateSummary.of("run", Path(), made))
     assert list(table.columns[2].cells) == ["0"]

@@ -19,8 +19,8 @@ from lipforcing_core.models.text_encoders.umt5 import (
     load_tokenizer,
     position_buckets,
     relative_bucket,
-    umt5_key,
 )
+from lipforcing_core.weights.keymaps import umt5_key
 
 TINY = UMT5Config(
     vocab_size=16, dim=12, dim_attn=16, dim_ffn=20, num_heads=2, num_layers=3, num_buckets=8, max_distance=10

@@ -17,8 +17,8 @@ from lipforcing_core.models.audio_encoders.wav2vec2 import (
     Wav2Vec2Features,
     interpolate,
     normalise,
-    wav2vec2_key,
 )
+from lipforcing_core.weights.keymaps import wav2vec2_key
 from tests.parity.filler import Vectors, assert_close, filled_state, load_vectors
 
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from lipforcing_core.base.torchvision_shim import ensure_torchvision
-from lipforcing_core.models.audio_encoders.wav2vec2 import Wav2Vec2Features, base_960h_config, wav2vec2_key
-from lipforcing_core.models.text_encoders.umt5 import UMT5_XXL, UMT5Network, umt5_key
+from lipforcing_core.models.audio_encoders.wav2vec2 import Wav2Vec2Features, base_960h_config
+from lipforcing_core.models.text_encoders.umt5 import UMT5_XXL, UMT5Network
+from lipforcing_core.weights.keymaps import umt5_key, wav2vec2_key
 
 
 def shapes(network: torch.nn.Module) -> dict[str, list[int]]:

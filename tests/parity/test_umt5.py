@@ -12,8 +12,8 @@ from lipforcing_core.models.text_encoders.umt5 import (
     UMT5Config,
     UMT5Network,
     relative_bucket,
-    umt5_key,
 )
+from lipforcing_core.weights.keymaps import umt5_key
 from tests.parity.filler import Vectors, assert_close, fill_module, load_vectors
 
 

@@ -108,7 +108,21 @@ def test_malformed_toml_gives_the_line(tmp_path: Path) -> None:
             'reference = "best"',
             r"video.reference: should be 'random' or 'first' \(got 'best'\)$",
         ),
-        ('codec = "block-pca"', 'codec = "wan-vae"', "belongs to backends.codec"),
+        (
+            'codec = "block-pca"\ndecoder = "block-pca"',
+            'codec = "wan-vae"\ndecoder = "taehv"',
+            "belongs to backends.codec = 'block-pca' and",
+        ),
+        (
+            'codec = "block-pca"',
+            'codec = "wan-vae"',
+            "backends: block-pca cannot decode the latents of wan-vae: .* must be wan-vae or taehv$",
+        ),
+        (
+            'audio = "log-mel"',
+            'audio = "logmel"',
+            r"backends.audio: unknown audio encoder 'logmel'; known: log-mel, wav2vec2 \(got 'logmel'\)$",
+        ),
     ],
 )
 def test_bad_keys_and_values_are_named(tmp_path: Path, old: str, new: str, message: str) -> None:

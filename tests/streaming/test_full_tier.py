@@ -18,7 +18,7 @@ from lipforcing_core.base.products import StepStore, file_sha256, read_json
 from lipforcing_core.media.decode import read_frames
 from lipforcing_core.models.codecs.causal_codec import PairedCodec
 from lipforcing_core.models.codecs.wan_vae import WanVAECodec
-from lipforcing_core.runtime import encoders as backends
+from lipforcing_core.runtime import encoders, prompts
 from lipforcing_core.runtime.bundle import (
     Bundle,
     BundleKind,
@@ -175,15 +175,15 @@ def test_a_mask_that_is_none_is_said_before_the_large_files_are_read(
 
 def test_the_prompt_is_encoded_once(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     preset = tiny_preset()
-    computed = backends.load_prompts(preset, weights)
+    computed = prompts.load_prompts(preset, weights)
     (kept,) = (weights / "text" / "prompts").iterdir()
-    monkeypatch.setattr(backends, "load_text_encoder", None)
-    again = backends.load_prompts(preset, weights)
+    monkeypatch.setattr(prompts, "load_text_encoder", None)
+    again = prompts.load_prompts(preset, weights)
     assert torch.equal(again.text_BLD, computed.text_BLD)
     assert torch.equal(again.negative_text_BLD, computed.negative_text_BLD)
     kept.write_bytes(kept.read_bytes()[:-4])
     with pytest.raises(IncompatibleCheckpointError, match=kept.name):
-        backends.load_prompts(preset, weights)
+        prompts.load_prompts(preset, weights)
 
 
 def test_with_its_embeddings_kept_the_registered_encoder_is_not_needed(
@@ -191,19 +191,19 @@ def test_with_its_embeddings_kept_the_registered_encoder_is_not_needed(
 ) -> None:
     """Only with those of the registered file: embeddings of another one are found through that file alone."""
     preset = tiny_preset()
-    computed = backends.load_prompts(preset, weights)
+    computed = prompts.load_prompts(preset, weights)
     encoder = file_of("umt5-xxl", weights)
     _register(monkeypatch, "umt5-xxl", sha256=file_sha256(encoder))
     encoder.unlink()
-    assert torch.equal(backends.load_prompts(preset, weights).text_BLD, computed.text_BLD)
-    assert backends.needed_weights(preset, weights) == ["wan2.1-vae", "taew2.1", "wav2vec2-base-960h"]
+    assert torch.equal(prompts.load_prompts(preset, weights).text_BLD, computed.text_BLD)
+    assert prompts.needed_weights(preset, weights) == ["wan2.1-vae", "taew2.1", "wav2vec2-base-960h"]
     load_official(STUDENT, weights_dir=weights)
     other = preset.model_copy(update={"schedule": preset.schedule.model_copy(update={"prompt": "a singer"})})
     with pytest.raises(MissingWeightsError, match=r"models_t5_umt5-xxl-enc-bf16\.pth"):
-        backends.load_prompts(other, weights)
+        prompts.load_prompts(other, weights)
     _register(monkeypatch, "umt5-xxl", sha256="0" * 64)
     with pytest.raises(MissingWeightsError, match="umt5-xxl is needed"):
-        backends.load_prompts(preset, weights)
+        prompts.load_prompts(preset, weights)
 
 
 def _register(monkeypatch: pytest.MonkeyPatch, name: str, *, sha256: str) -> None:
@@ -235,11 +235,11 @@ def test_the_wan_vae_may_decode_as_well_and_foreign_pairs_are_refused(weights: P
     def with_backends(**names: str) -> object:
         return preset.model_copy(update={"backends": preset.backends.model_copy(update=names)})
 
-    codec = backends.load_codec(with_backends(decoder="wan-vae"), weights)  # type: ignore[arg-type]
+    codec = encoders.load_codec(with_backends(decoder="wan-vae"), weights)  # type: ignore[arg-type]
     assert isinstance(codec, WanVAECodec)
     for names in ({"decoder": "block-pca"}, {"codec": "block-pca"}):
         with pytest.raises(BadInputError, match="cannot decode"):
-            backends.load_codec(with_backends(**names), weights)  # type: ignore[arg-type]
+            encoders.load_codec(with_backends(**names), weights)  # type: ignore[arg-type]
 
 
 def test_a_step_depends_on_every_file(

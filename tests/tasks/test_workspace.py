@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from tasks.workspace import one_run
 
 
 def test_a_second_run_waits_for_the_first_and_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     order: list[str] = []
+    logging.getLogger("lipforcing").addHandler(caplog.handler)
 
     def second() -> None:
         with one_run(tmp_path):
@@ -26,4 +28,4 @@ def test_a_second_run_waits_for_the_first_and_says_so(
         order.append("first")
     thread.join(timeout=10)
     assert order == ["first", "second"]
-    assert f"another process is at work in {tmp_path}" in capsys.readouterr().err
+    assert f"another process is at work in {tmp_path}" in caplog.text

@@ -22,10 +22,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
+from lipforcing_core.checkpoints import convert
+from lipforcing_core.checkpoints.convert import plan_copy, plan_merge, write_plan
 from lipforcing_core.models.lora import inject_lora, load_adapter
-from lipforcing_core.weights import convert, formats
+from lipforcing_core.weights import torch_file
 from lipforcing_core.weights.checkpoint import Checkpoint
-from lipforcing_core.weights.convert import plan_copy, plan_merge, write_plan
 from lipforcing_core.weights.load import load_network
 
 NEW_NOTES = (
@@ -129,7 +130,7 @@ def test_a_compressed_or_vast_description_is_not_inflated(
     with pytest.raises(IncompatibleCheckpointError, match="was compressed"):
         Checkpoint.open(tmp_path / "bomb.pth")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # KiB, of 256 MiB
-    monkeypatch.setattr(formats, "_LARGEST_PICKLE", 100)
+    monkeypatch.setattr(torch_file, "_LARGEST_PICKLE", 100)
     with pytest.raises(IncompatibleCheckpointError, match=r"data\.pkl is larger than any model's"):
         Checkpoint.open(saved(tmp_path))
 
@@ -233,7 +234,7 @@ def laughs() -> dict[str, Any]:
 def test_a_torch_file_of_odd_things(
     tmp_path: Path, content: Any, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(formats, "_MOST_ENTRIES", 10_000)
+    monkeypatch.setattr(torch_file, "_MOST_ENTRIES", 10_000)
     path = saved(tmp_path, content)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -350,7 +351,7 @@ def test_an_adapter_of_rank_zero(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys, torch
 from pathlib import Path
-from lipforcing_core.weights.convert import Planned, write_plan
+from lipforcing_core.checkpoints.convert import Planned, write_plan
 
 def read():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -392,7 +393,7 @@ def test_what_is_being_written_is_locked(tmp_path: Path) -> None:
 def test_a_file_system_for_small_files(tmp_path: Path) -> None:
     code = (
         "import resource, sys, torch; from pathlib import Path; "
-        "from lipforcing_core.weights.convert import Planned, write_plan; "
+        "from lipforcing_core.checkpoints.convert import Planned, write_plan; "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
         "write_plan({'a': Planned(dtype=torch.float32, shape=(1000,), read=lambda: torch.ones(1000))}, "
         "Path(sys.argv[1]))"

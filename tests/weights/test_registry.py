@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.checkpoints.networks import meta_tensors
+from lipforcing_core.checkpoints.verify import verify_fetched, verify_weights
 from lipforcing_core.faces.mask import mask_source
 from lipforcing_core.weights.keymaps import find_key_map, key_map_names, wan_diffusers_key
-from lipforcing_core.weights.networks import meta_tensors
 from lipforcing_core.weights.registry import (
     WeightFile,
     WeightSpec,
@@ -27,8 +28,7 @@ from lipforcing_core.weights.registry import (
     require_weights,
     state_of,
 )
-from lipforcing_core.weights.verify import verify_fetched, verify_weights
-from tests.weights.full_size import write_shards
+from tests.checkpoints.full_size import write_shards
 
 SPECS = [pytest.param(spec, id=spec.name) for spec in all_weights()]
 

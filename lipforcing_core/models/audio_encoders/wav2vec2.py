@@ -5,7 +5,7 @@ C channels of the convolutions, D width of the transformer, L its layers.
 
 The network is the ``Wav2Vec2Model`` of transformers with one step put between its parts: the output of the
 convolutions is interpolated to the video's 25 Hz before it is projected, so the transformer runs at 25 Hz.
-Names of weights are those of the official files after ``wav2vec2_key``.
+Names of weights are those of the official files after ``weights.keymaps.wav2vec2_key``.
 
 Type: float32. Attention is eager, as in OmniAvatar. Everything needs the whole clip (a mean and a group norm over
 time, attention between all frames), so a clip is run at once: memory grows with its length in the convolutions
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.torchvision_shim import ensure_torchvision
 from lipforcing_core.models.audio_encoders.protocol import SAMPLES_PER_FRAME
+from lipforcing_core.weights.registered import RegisteredNetwork
 
 if TYPE_CHECKING:
     from transformers import Wav2Vec2Config
@@ -100,21 +101,6 @@ class Wav2Vec2Features(nn.Module):
         return states
 
 
-def wav2vec2_key(name: str) -> str | None:
-    """The name in ``Wav2Vec2Features`` of a tensor of an official file; ``None`` for one that is not needed.
-
-    Official files prefix ``wav2vec2.`` (or nothing, if saved without a head), call magnitude and direction of the
-    positional convolution ``weight_g`` and ``weight_v`` where newer torch has a parametrization, and hold the letter
-    classifier ``lm_head``, which features do not use. Other names are kept, so that a strict load reports them.
-    """
-    name = name.removeprefix("wav2vec2.")
-    if name.startswith("lm_head."):
-        return None
-    stem, _, last = name.rpartition(".")
-    renamed = {"weight_g": "original0", "weight_v": "original1"}.get(last)
-    return f"model.{stem}.parametrizations.weight.{renamed}" if renamed else f"model.{name}"
-
-
 class Wav2Vec2Encoder:
     """``Wav2Vec2Features`` as the project's audio encoder; ``network`` is filled with float32 weights.
 
@@ -166,6 +152,13 @@ class Wav2Vec2Encoder:
         padded_S[: len(waveform)] = normalise(waveform)
         device = next(self._network.parameters()).device
         return self._network(torch.from_numpy(padded_S)[None].to(device), frames_run)[0].cpu().numpy()
+
+
+def load_wav2vec2(registered: RegisteredNetwork, device: str, *, dtype: torch.dtype) -> Wav2Vec2Encoder:
+    """The encoder of a registered checkpoint of wav2vec2-base-960h."""
+    config = base_960h_config()
+    network = registered.build(lambda: Wav2Vec2Features(config), dtype=dtype, device=device)
+    return Wav2Vec2Encoder(network, backend_id=registered.backend_id)
 
 
 @dataclass(frozen=True)

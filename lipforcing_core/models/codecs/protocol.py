@@ -5,13 +5,12 @@ Shape letters: B batch, C channels, T latent frames, F pixel frames, H W size (p
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
 
 TIME_STRIDE = 4
-
-
 SPACE_STRIDE = 8
 
 
@@ -51,4 +50,12 @@ class VideoCodec(Protocol):
 
     def stream_decoder(self) -> StreamDecoder:
         """A new, independent decoding stream."""
+        ...
+
+
+class FittedCodec(VideoCodec, Protocol):
+    """A codec that is fitted on a corpus and kept in a file of its own."""
+
+    def save(self, path: Path | str) -> None:
+        """Write it to a file, atomically."""
         ...

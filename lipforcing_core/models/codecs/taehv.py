@@ -26,6 +26,7 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.models.codecs.block import check_latent
 from lipforcing_core.models.codecs.causal_codec import CausalCodec, FeatureCache
 from lipforcing_core.models.codecs.protocol import SPACE_STRIDE, TIME_STRIDE
+from lipforcing_core.weights.registered import RegisteredNetwork
 
 _TIME_STEPS = (2, 2, 1)  # frames merged at each stage of the encoder; the decoder splits in reverse
 _BLOCKS_PER_STAGE = 3
@@ -113,6 +114,12 @@ class TaehvCodec(CausalCodec):
 
     def decode_group(self, latent_BCTHW: Tensor, cache: FeatureCache) -> Tensor:
         return self._network.decode(latent_BCTHW, cache).float() * 2 - 1
+
+
+def load_taehv(registered: RegisteredNetwork, device: str, *, dtype: torch.dtype) -> TaehvCodec:
+    """The codec of a registered checkpoint."""
+    network = registered.build(TinyAutoencoder, dtype=dtype, device=device, fit=trim_time_kernel)
+    return TaehvCodec(network, registered.backend_id)
 
 
 def trim_time_kernel(name: str, stored: Tensor, wanted_shape: Sequence[int]) -> Tensor:

@@ -36,6 +36,7 @@ from lipforcing_core.models.codecs.wan_vae_blocks import (
     Stack,
     Upsample,
 )
+from lipforcing_core.weights.registered import RegisteredNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,3 +236,13 @@ class WanVAECodec(CausalCodec):
 
     def decode_group(self, latent_BCTHW: Tensor, cache: FeatureCache) -> Tensor:
         return self._network.decode(latent_BCTHW, cache).float().clamp(-1, 1)
+
+
+def load_wan_vae(
+    registered: RegisteredNetwork, device: str, *, encoder_dtype: torch.dtype, decoder_dtype: torch.dtype
+) -> WanVAECodec:
+    """The codec of a registered checkpoint; encoder and decoder may run in different types, as in the release."""
+    network = registered.build(WanVAE, dtype=decoder_dtype, device=device)
+    network.encoder.to(encoder_dtype)
+    network.conv1.to(encoder_dtype)
+    return WanVAECodec(network, registered.backend_id)

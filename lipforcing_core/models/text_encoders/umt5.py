@@ -5,16 +5,15 @@ Letters: B batch, L tokens, D width, N heads, E head width, K buckets of relativ
 The network is written out here and not taken from transformers, for it is short and is then the one of the
 checkpoint: same names without a map, no second copy of the embedding, and Wan's types (its weights are
 bfloat16, softmax and the statistics of the norms are float32). Files in the naming of transformers load through
-``umt5_key``. XXL has 5.68 billion weights, 11.4 GB in bfloat16: build it on the meta device and assign the
-file's tensors. Use bfloat16 or float32: in float16 the residual stream of T5 models overflows, which Wan clamps
-and this code does not.
+``weights.keymaps.umt5_key``. XXL has 5.68 billion weights, 11.4 GB in bfloat16: build it on the meta device and
+assign the file's tensors. Use bfloat16 or float32: in float16 the residual stream of T5 models overflows, which Wan
+clamps and this code does not.
 """
 
 from __future__ import annotations
 
 import html
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
 from lipforcing_core.models.layers import RMSNorm
+from lipforcing_core.weights.registered import RegisteredNetwork
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -172,39 +172,6 @@ def relative_bucket(key_minus_query: Tensor, num_buckets: int, max_distance: int
     return torch.where(distance < num_exact, distance, coarse) + per_side * (key_minus_query > 0)
 
 
-_FROM_TRANSFORMERS = {
-    "shared.weight": "token_embedding.weight",
-    "encoder.final_layer_norm.weight": "norm.weight",
-}
-_BLOCK_FROM_TRANSFORMERS = {
-    "0.layer_norm": "norm1",
-    "0.SelfAttention.q": "attn.q",
-    "0.SelfAttention.k": "attn.k",
-    "0.SelfAttention.v": "attn.v",
-    "0.SelfAttention.o": "attn.o",
-    "0.SelfAttention.relative_attention_bias": "pos_embedding.embedding",
-    "1.layer_norm": "norm2",
-    "1.DenseReluDense.wi_0": "ffn.gate.0",
-    "1.DenseReluDense.wi_1": "ffn.fc1",
-    "1.DenseReluDense.wo": "ffn.fc2",
-}
-
-
-def umt5_key(name: str) -> str | None:
-    """The name in ``UMT5Network`` of a tensor of a checkpoint; ``None`` for one that is not needed.
-
-    Names of Wan's file are those of the network. Names of ``transformers.UMT5EncoderModel`` are translated;
-    its ``encoder.embed_tokens.weight`` is ``shared.weight`` a second time and is not needed. Other names are kept,
-    so that a strict load reports them.
-    """
-    if name == "encoder.embed_tokens.weight":
-        return None
-    in_block = re.fullmatch(r"encoder\.block\.(\d+)\.layer\.(.+)\.weight", name)
-    if in_block and in_block[2] in _BLOCK_FROM_TRANSFORMERS:
-        return f"blocks.{in_block[1]}.{_BLOCK_FROM_TRANSFORMERS[in_block[2]]}.weight"
-    return _FROM_TRANSFORMERS.get(name, name)
-
-
 class UMT5Encoder:
     """``UMT5Network`` with its tokeniser as the project's text encoder."""
 
@@ -245,6 +212,17 @@ class UMT5Encoder:
         device = self._network.token_embedding.weight.device
         out_BLD[:, :longest] = self._network(ids_BL.to(device), mask_BL.to(device)).float().cpu()
         return out_BLD
+
+
+def load_umt5(
+    registered: RegisteredNetwork, device: str, *, dtype: torch.dtype, text_len: int
+) -> UMT5Encoder:
+    """The encoder of a registered checkpoint of UMT5-XXL, with the tokenizer beside it."""
+    (tokenizer,) = registered.other_files
+    network = registered.build(lambda: UMT5Network(UMT5_XXL), dtype=dtype, device=device)
+    return UMT5Encoder(
+        network, load_tokenizer(tokenizer), backend_id=registered.backend_id, text_len=text_len
+    )
 
 
 def clean_prompt(prompt: str) -> str:

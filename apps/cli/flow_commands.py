@@ -1,0 +1,189 @@
+"""The commands of data teams and researchers, each one flow: demo, curate, generate, evaluate, train-eval."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+DETECTOR_HELP = "Face detector: lbp, scrfd, yunet or buffalo_l."
+DETECTOR_MODEL_HELP = "Model file of scrfd or yunet; of buffalo_l det_10g.onnx, with 2d106det.onnx beside it."
+OPTIONS = {
+    "detector": "--detector",
+    "detector_model": "--detector-model",
+    "min_segment_s": "--min-seconds",
+    "max_segment_s": "max_segment_s of the [curation] table",
+    "sync_filter": "--sync-filter",
+}
+"""What users of the command line call the settings that options change or are compared with."""
+
+
+class Device(StrEnum):
+    """Where a model runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+def demo(
+    context: typer.Context,
+    videos: Annotated[
+        Path | None, typer.Option(help="A folder of your own videos, curated and re-synced as well.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the puppets and the bootstrap; that of training is in the preset.")
+    ] = 0,
+) -> None:
+    """Run the whole factory, small: curate, train, distil, generate, evaluate, report.
+
+    At most 15 minutes on 2 cores; a second run reuses what is finished and ends in under a minute. It is `lipforcing
+    train-eval` on puppets.
+    """
+    from apps.cli.show import show
+    from flows.catalogue import run_flow
+    from flows.requests import demo_request
+
+    show(run_flow("train_eval", demo_request(context.obj.workspace.root, seed=seed, videos=videos)))
+
+
+def train_eval(
+    context: typer.Context,
+    experiment: Annotated[
+        Path, typer.Argument(help="TOML or JSON file of the experiment (docs/examples show one).")
+    ],
+) -> None:
+    """Run a whole experiment from one file: corpus, teacher, student, distilled, scores, warehouse, report.
+
+    The corpus is puppets, a folder of videos, or a curated manifest; relative paths are those of this folder.
+    """
+    from apps.cli.show import show
+    from flows.catalogue import flow_entry, parse_request, read_request_file, run_flow
+
+    values = {"workspace": context.obj.workspace.root} | dict(read_request_file(experiment))
+    show(run_flow("train_eval", parse_request(flow_entry("train_eval"), values)))
+
+
+def curate(
+    context: typer.Context,
+    source: Annotated[
+        Path, typer.Argument(help="A video file or a folder of videos (searched recursively).")
+    ],
+    settings: Annotated[Path | None, typer.Option(help="TOML file with a \\[curation] table.")] = None,
+    detector: Annotated[str | None, typer.Option(help=DETECTOR_HELP)] = None,
+    detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
+    min_seconds: Annotated[float | None, typer.Option(help="Shortest clip to keep (default 5).")] = None,
+    sync_filter: Annotated[
+        bool | None,
+        typer.Option(help="Reject and correct by sync scores. The embedded expert only knows puppets."),
+    ] = None,
+) -> None:
+    """Turn raw videos into aligned, synchronised, checked clips with a Parquet manifest.
+
+    Every source ends as accepted clips, rejection rows or a quarantine row; a killed run resumes.
+    """
+    from apps.cli.show import show
+    from flows.catalogue import flow_entry, parse_request, run_flow
+    from tasks.settings import curation_settings
+
+    changes: dict[str, Any] = {
+        "extends": None if settings is None else str(settings),
+        "detector": detector,
+        "detector_model": None if detector_model is None else str(detector_model),
+        "min_segment_s": min_seconds,
+        "sync_filter": sync_filter,
+    }
+    given = {key: value for key, value in changes.items() if value is not None}
+    workspace = context.obj.workspace
+    curation_settings(workspace, given, names=OPTIONS)  # mistakes, in the words of this command line
+    values = {"workspace": workspace.root, "source": source, "settings": given}
+    show(run_flow("curate", parse_request(flow_entry("curate"), values)))
+
+
+def generate(
+    context: typer.Context,
+    video: Annotated[Path, typer.Argument(help="The video whose lips are redrawn.")],
+    audio: Annotated[Path, typer.Argument(help="The speech that drives them (any audio or video file).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .mp4 to write.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A model bundle, or a released student (lipforcing-14b); default: the student of the last demo."
+        ),
+    ] = None,
+    device: Annotated[
+        Device, typer.Option(help="auto: the GPU, if there is one, for all but the embedded models.")
+    ] = Device.AUTO,
+    detector: Annotated[str, typer.Option(help=DETECTOR_HELP)] = "lbp",
+    detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 42,
+) -> None:
+    """Re-sync a video to a speech track, streaming, chunk by chunk.
+
+    A released student and its codec and encoders are read from the weights folder (`lipforcing weights fetch`).
+    """
+    from apps.cli.show import show
+    from flows.catalogue import flow_entry, parse_request, run_flow
+
+    values = {
+        "workspace": context.obj.workspace.root,
+        "video": video,
+        "audio": audio,
+        "output": output,
+        "model": model,
+        "device": device.value,
+        "detector": detector,
+        "detector_model": detector_model,
+        "seed": seed,
+    }
+    show(run_flow("generate", parse_request(flow_entry("generate"), values)))
+
+
+def evaluate(
+    context: typer.Context,
+    predictions: Annotated[Path, typer.Argument(help="CSV: clip_id, system, path, sha256[, driven_by].")],
+    items: Annotated[
+        Path,
+        typer.Option(
+            help="CSV: clip_id, identity, truth_video, driving_audio[, source_video, unrelated_audio]."
+        ),
+    ],
+    name: Annotated[str, typer.Option(help="Name of the run in the warehouse.")] = "evaluation",
+    frames: Annotated[
+        int | None, typer.Option(min=16, help="Score the first N frames; default: the whole truth.")
+    ] = None,
+    detector: Annotated[str, typer.Option(help=DETECTOR_HELP)] = "lbp",
+    detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
+    networks: Annotated[
+        str, typer.Option(help="Networks that score: embedded (no files) or learned (weights you fetch).")
+    ] = "embedded",
+    sync_expert: Annotated[
+        str | None, typer.Option(help="nano or syncnet-v2, instead of the one of the networks.")
+    ] = None,
+) -> None:
+    """Score predictions of any lip-sync system with one protocol, into the warehouse.
+
+    With learned networks FID, FVD, CSIM, LPIPS and sync scores are of Inception-v3, I3D, ArcFace, AlexNet and
+    SyncNet-v2, from the weights folder. Scores of different networks are never compared.
+    """
+    from apps.cli.show import show
+    from flows.catalogue import flow_entry, parse_request, run_flow
+    from lipforcing_core.base.errors import BadInputError
+
+    values = {
+        "workspace": context.obj.workspace.root,
+        "predictions": predictions,
+        "items": items,
+        "name": name,
+        "num_frames": frames,
+        "detector": detector,
+        "detector_model": detector_model,
+        "networks": networks,
+        "sync_expert": sync_expert,
+    }
+    summary: Any = run_flow("evaluate", parse_request(flow_entry("evaluate"), values))
+    show(summary)
+    if not summary.scores:
+        raise BadInputError("nothing could be measured for the whole set; the reasons are listed above")

@@ -1,0 +1,157 @@
+"""Summaries of flows, for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE
+from rich.markup import escape
+from rich.table import Column, Table
+
+from apps.cli.output import console, remark, say
+
+if TYPE_CHECKING:
+    from flows.summaries import (
+        BenchmarkSummary,
+        CurateSummary,
+        EvaluateSummary,
+        GenerateSummary,
+        Summary,
+        TrainEvalSummary,
+        TrainSummary,
+    )
+
+NANO = "A nano model knows only the puppets it was trained on: on real people expect moving, blurred lips."
+PUPPET_EXPERT = (
+    "The embedded sync expert knows only puppets: for real people give syncnet-v2 in the settings, or measure without "
+    "acting on it with --no-sync-filter."
+)
+HEADLINE = {
+    "sync_c": "Sync-C",
+    "sync_d": "Sync-D",
+    "aperture_corr_lag0": "lip r",
+    "mouth_ssim": "SSIM lips",
+    "fid": "FID*",
+    "fps_pipeline": "FPS",
+    "ttff_pipeline_s": "TTFF s",
+}
+
+
+def show(summary: Summary) -> None:
+    """Print the summary of any flow."""
+    printers = {
+        "CurateSummary": show_curation,
+        "TrainSummary": show_training,
+        "GenerateSummary": show_generation,
+        "EvaluateSummary": show_evaluation,
+        "TrainEvalSummary": show_experiment,
+        "BenchmarkSummary": show_benchmark,
+    }
+    printers[type(summary).__name__](summary)  # type: ignore[operator]
+    if summary.warehouse_problem:
+        remark("warehouse", summary.warehouse_problem)
+
+
+def show_curation(summary: CurateSummary) -> None:
+    """The balance, the reasons and the paths."""
+    reused = f", {summary.sources_reused} reused" if summary.sources_reused else ""
+    say(
+        f"{summary.sources_in} sources: {summary.sources_accepted} accepted ({summary.clips} clips, "
+        f"{summary.seconds_accepted:.1f} s), {summary.sources_rejected} rejected, "
+        f"{summary.sources_quarantined} quarantined{reused}"
+    )
+    for reason in summary.reasons:
+        unit = "piece " if reason.pieces == 1 else "pieces"
+        say(f"  {reason.reason:<22} {reason.pieces:>4} {unit}  {reason.seconds:>8.1f} s")
+    verdict = "holds" if summary.contract_holds else "is BROKEN"
+    say(f"contract {verdict} ({summary.num_checks} checks): {summary.data_docs}")
+    say(f"manifest: {summary.manifest}")
+    if any(reason.reason == "sync_confidence_low" for reason in summary.reasons):
+        say(PUPPET_EXPERT)
+
+
+def show_training(summary: TrainSummary) -> None:
+    """The bundle, its loss, and how to see the curves."""
+    reused = " (finished before, reused)" if summary.reused else ""
+    say(f"{summary.output}: loss {summary.loss:.4f}{reused}")
+    say(f"curves: lipforcing sql \"select * from training_curves where run_id = '{summary.run_id}'\"")
+
+
+def show_generation(summary: GenerateSummary) -> None:
+    """The output and its speed."""
+    say(
+        f"{summary.output}: {summary.num_frames} frames by {summary.model_id}, "
+        f"{summary.num_passed_through} of them without a face and passed through\n"
+        f"pipeline {summary.fps_pipeline:.1f} frames/s, first frames after {summary.ttff_pipeline_s:.3f} s; "
+        f"end to end {summary.fps_end_to_end:.1f} frames/s"
+    )
+    if summary.embedded:
+        say(NANO)
+
+
+def show_evaluation(summary: EvaluateSummary) -> None:
+    """Set-level scores, and what could not be measured."""
+    console.print(scores_table(summary))
+    for note in summary.few_samples:
+        remark("few samples", note)
+    for line in summary.unavailable:
+        where = "the set" if line.clip_id is None else line.clip_id
+        remark("unavailable", f"{line.num_metrics} metrics of {line.system} on {where}: {line.because}")
+    for system, clip_id in summary.missing:
+        remark("missing", f"{system} has no prediction for {clip_id}")
+    say(f"lipforcing sql \"select * from leaderboard where run_id = '{summary.run_id}'\"")
+
+
+def scores_table(summary: EvaluateSummary) -> Table:
+    """Set-level values: metrics down, systems across."""
+    from lipforcing_core.metrics.registry import METRICS
+
+    systems = sorted({line.system for line in summary.scores})
+    scores = {(line.metric, line.system): line for line in summary.scores}
+    table = Table("metric", "n", *(escape(system) for system in systems))
+    for metric, spec in METRICS.items():
+        found = [scores.get((metric, system)) for system in systems]
+        if any(found):
+            n = next(line.n for line in found if line)
+            cells = ["-" if line is None else f"{line.value:z.4g}" for line in found]
+            table.add_row(spec.label, str(n), *cells)
+    return table
+
+
+def show_experiment(summary: TrainEvalSummary) -> None:
+    """The headline numbers and where to look next."""
+    if summary.curation is not None:
+        show_curation(summary.curation)
+    console.print(headline_table(summary))
+    for video in summary.videos:
+        say(f"your video {video.name}: {video.outcome}")
+    console.print(f"[bold]report[/bold]    {escape(str(summary.report))}", soft_wrap=True)
+    console.print(f"[bold]models[/bold]    {escape(str(summary.models))}", soft_wrap=True)
+    console.print("[bold]try next[/bold]")
+    say("  lipforcing generate YOUR_VIDEO.mp4 YOUR_SPEECH.wav -o synced.mp4")
+    say("  lipforcing sql \"select * from leaderboard where metric = 'sync_c'\"")
+    say("  lipforcing curate YOUR_FOLDER")
+
+
+def headline_table(summary: TrainEvalSummary) -> Table:
+    """Set-level values of the headline metrics: systems down, metrics across."""
+    table = Table(
+        Column("system", no_wrap=True),
+        *(Column(title, justify="right", no_wrap=True) for title in HEADLINE.values()),
+        title=f"{summary.num_clips} held-out clips, new audio (* random features, see the report)",
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
+    )
+    values = {(line.system, line.metric): line.value for line in summary.scores}
+    for system, label in summary.systems.items():
+        cells = [values.get((system, metric)) for metric in HEADLINE]
+        words = ["-" if cell is None else f"{cell:z.{1 if cell >= 100 else 2}f}" for cell in cells]
+        table.add_row(escape(label), *words)
+    return table
+
+
+def show_benchmark(summary: BenchmarkSummary) -> None:
+    """The figures and the file with the samples."""
+    for name, value in summary.figures.items():
+        say(f"{name:28} {value}")
+    say(f"samples: {summary.result}")

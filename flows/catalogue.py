@@ -1,0 +1,107 @@
+"""The flows by name: what each is for, its request, and where it is; nothing heavy is imported before it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from flows import requests
+from flows.summaries import Summary
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.settings_mistakes import mistakes
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowEntry:
+    """A flow: ``module`` of this package and the name in it."""
+
+    name: str
+    request: type[requests.Request]
+    module: str
+
+    @property
+    def about(self) -> str:
+        """One sentence for people."""
+        return (self.request.__doc__ or "").strip()
+
+    @property
+    def entrypoint(self) -> str:
+        """Where Prefect finds the flow, relative to the project: ``flows/curate.py:curate``."""
+        return f"flows/{self.module}.py:{self.name}"
+
+    def load(self) -> Any:
+        """The flow itself; imports Prefect."""
+        return getattr(import_module(f"{__package__}.{self.module}"), self.name)
+
+
+FLOWS = {
+    entry.name: entry
+    for entry in (
+        FlowEntry(name="curate", request=requests.CurateRequest, module="curate"),
+        FlowEntry(name="train_teacher", request=requests.TrainTeacherRequest, module="train"),
+        FlowEntry(name="pretrain_student", request=requests.PretrainStudentRequest, module="train"),
+        FlowEntry(name="distill_student", request=requests.DistillStudentRequest, module="train"),
+        FlowEntry(name="generate", request=requests.GenerateRequest, module="generate"),
+        FlowEntry(name="evaluate", request=requests.EvaluateRequest, module="evaluate"),
+        FlowEntry(name="train_eval", request=requests.TrainEvalRequest, module="train_eval"),
+        FlowEntry(name="benchmark", request=requests.BenchmarkRequest, module="benchmark"),
+    )
+}
+
+
+def flow_entry(name: str) -> FlowEntry:
+    """The flow of this name, with dashes or underscores; raises ``BadInputError`` listing the known ones."""
+    found = FLOWS.get(name.replace("-", "_"))
+    if found is None:
+        raise BadInputError(f"unknown flow {name!r}; known: {', '.join(FLOWS)}")
+    return found
+
+
+def parse_request(
+    entry: FlowEntry, values: Mapping[str, Any], *, names: Mapping[str, str] | None = None
+) -> requests.Request:
+    """Check the values of a request; raises ``BadInputError`` with a line for each mistake, naming the field.
+
+    ``names``: what the user calls a field, where that is something else.
+    """
+    try:
+        return entry.request.model_validate(dict(values))
+    except ValidationError as error:
+        lines = mistakes(error, entry.request, names=names)
+        raise BadInputError("\n".join(f"{entry.name}: {line}" for line in lines)) from error
+
+
+def run_flow(name: str, request: requests.Request | Mapping[str, Any]) -> Summary:
+    """Run a flow: recorded where ``PREFECT_API_URL`` names a Prefect server, as a plain function elsewhere.
+
+    Raises what the flow raises, and ``BadInputError`` for values that are no request of it.
+    """
+    from tasks.recording import call_flow
+
+    entry = flow_entry(name)
+    checked = request if isinstance(request, requests.Request) else parse_request(entry, request)
+    summary: Summary = call_flow(entry.load(), checked)
+    return summary
+
+
+def read_request_file(path: Path) -> Mapping[str, Any]:
+    """The values of a request in a JSON or TOML file; raises ``BadInputError`` for one that cannot be read."""
+    import json
+    import tomllib
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        kind = "TOML" if path.suffix.lower() == ".toml" else "JSON"
+        raise BadInputError(f"{path}: is not readable {kind} ({error})") from error
+    if not isinstance(values, dict):
+        raise BadInputError(f"{path}: must hold a request as an object, got {type(values).__name__}")
+    return values

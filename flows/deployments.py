@@ -1,0 +1,111 @@
+"""The deployments of the house: which flows are served, when, and with which requests.
+
+``lipforcing serve`` serves them from one process; ``infra/prefect.yaml`` names the same for a work pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from flows.catalogue import flow_entry
+from lipforcing_core.base.errors import BadInputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """A flow with a name, a schedule (None: on demand) and the request that a scheduled run is given."""
+
+    name: str
+    flow: str
+    about: str
+    cron: str | None = None
+    request: Mapping[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+
+    def flow_of(self) -> Any:
+        """The flow; imports Prefect."""
+        return flow_entry(self.flow).load()
+
+
+NIGHTLY = "nightly-curation"
+
+DEPLOYMENTS = (
+    Deployment(
+        name=NIGHTLY,
+        flow="curate",
+        about="Curate what has arrived in the folder of videos.",
+        cron="0 2 * * *",
+        tags=("curation", "nightly"),
+    ),
+    Deployment(
+        name="train-eval",
+        flow="train_eval",
+        about="A whole experiment: train, distil, generate, evaluate, report.",
+        tags=("training",),
+    ),
+    Deployment(
+        name="weekly-benchmark",
+        flow="benchmark",
+        about="How fast the student and the teacher are on this machine.",
+        cron="0 6 * * 1",
+        request={"preset": "nano"},
+        tags=("benchmark", "weekly"),
+    ),
+    Deployment(
+        name="evaluate",
+        flow="evaluate",
+        about="Score listed predictions of any system.",
+        tags=("evaluation",),
+    ),
+    Deployment(
+        name="generate", flow="generate", about="Re-sync a video to a speech track.", tags=("generation",)
+    ),
+)
+
+
+def chosen(
+    workspace: Path, *, only: Sequence[str], cron: str | None, source: Path | None
+) -> list[Deployment]:
+    """The deployments to serve in a workspace; the nightly curation needs a ``source`` folder.
+
+    ``cron`` takes the place of the schedule of the one deployment that ``only`` names. Raises ``BadInputError`` for an
+    unknown name, a schedule that cannot be read, and a choice that leaves nothing to serve.
+    """
+    known = {deployment.name: deployment for deployment in DEPLOYMENTS}
+    if unknown := [name for name in only if name not in known]:
+        raise BadInputError(f"--only {unknown[0]}: no such deployment; known: {', '.join(known)}")
+    if cron is not None:
+        if len(only) != 1:
+            raise BadInputError("--cron is for one deployment: name it with --only")
+        check_cron(cron)
+        known[only[0]] = replace(known[only[0]], cron=cron)
+    if source is None and NIGHTLY in only:
+        raise BadInputError(f"{NIGHTLY} needs a folder of videos: give it with --source")
+    if source is not None and not source.exists():
+        raise BadInputError(f"--source {source}: there is no such file or folder")
+    served = []
+    for name in only or known:
+        deployment = known[name]
+        request = {"workspace": str(workspace.absolute()), **deployment.request}
+        if deployment.flow == "curate":
+            if source is None:
+                continue
+            request["source"] = str(source.absolute())
+        served.append(replace(deployment, request=request))
+    return served
+
+
+def check_cron(cron: str) -> None:
+    """Raise ``BadInputError`` for a schedule that is no cron expression."""
+    from prefect.client.schemas.schedules import CronSchedule
+    from pydantic import ValidationError
+
+    try:
+        CronSchedule(cron=cron)
+    except ValidationError as error:
+        raise BadInputError(
+            f"--cron {cron!r} is no cron schedule: five fields (minute, hour, day, month, weekday), such as '0 2 * * *'"
+        ) from error

@@ -1,0 +1,49 @@
+"""The generation flow: a video, a speech track and a student to a lip-synced video."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.requests import GenerateRequest
+from flows.summaries import GenerateSummary
+from tasks.generation import generate_file, load_model
+from tasks.generation_jobs import plan_generation, run_id_of
+from tasks.progress import note, step
+from tasks.recording import say_what_to_do
+from tasks.session import orchestration
+from tasks.workspace import Workspace
+
+
+@flow(name="generate", description=GenerateRequest.__doc__, on_failure=[say_what_to_do])
+def generate(request: GenerateRequest) -> GenerateSummary:
+    """Load the model, then redraw chunk by chunk; nothing but the output and its sidecar is written.
+
+    Raises ``BadInputError`` and ``MissingWeightsError`` before anything is loaded.
+    """
+    workspace = Workspace(request.workspace)
+    plan = plan_generation(
+        workspace,
+        video=request.video,
+        audio=request.audio,
+        output=request.output,
+        model=request.model,
+        device=request.device,
+        detector=request.detector,
+        detector_model=request.detector_model,
+        seed=request.seed,
+    )
+    job, bundle = plan.job, None
+    with orchestration(workspace, request.resources):
+        if plan.slow:
+            note(plan.slow)
+        if not plan.embedded:
+            with step(f"load {job.bundle}", "MB") as advance:
+                bundle = load_model(
+                    job.bundle,
+                    job.weights,
+                    job.device,
+                    lambda done, total: advance(done // 1_000_000, total // 1_000_000),
+                )
+        with step(f"generate {job.name}", "frames") as advance:
+            report = generate_file(job, request.output, advance, bundle=bundle)
+    return GenerateSummary.of(run_id_of(job), report, embedded=plan.embedded, device=job.device)

@@ -1,0 +1,176 @@
+"""What a flow is asked for: one pydantic model a flow, which survives JSON.
+
+A request is given by the command line, by a JSON file (``lipforcing run FLOW --request FILE``), by a TOML file
+(``lipforcing train-eval FILE``), or as parameters of a Prefect deployment, whose page shows the descriptions below as a
+form. Relative paths are those of the process that runs the flow.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.corpora import Corpus, PuppetCorpus
+from tasks.resources import Resources
+
+Settings = str | dict[str, Any]
+
+
+class Request(BaseModel):
+    """What every request says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workspace: Path = Field(
+        Path(), description="Folder for runs, state and the warehouse.", examples=[".", "/data/lipforcing"]
+    )
+    resources: Resources = Field(
+        Resources(), description="CPUs and GPUs that one piece of each kind of work takes on Ray."
+    )
+
+
+class CurateRequest(Request):
+    """Raw videos to aligned, synchronised, checked clips with a Parquet manifest."""
+
+    source: Path = Field(
+        description="A video file, or a folder of videos (searched recursively).", examples=["/data/talks"]
+    )
+    settings: Settings = Field(
+        {},
+        description="Curation settings: a TOML file with a [curation] table, or only the settings that differ from the "
+        "defaults; with a key 'extends' from those of a TOML file.",
+        examples=[{}, "settings.toml", {"detector": "scrfd", "min_segment_s": 3.0}],
+    )
+
+
+class TrainTeacherRequest(Request):
+    """A bidirectional teacher from a curated manifest."""
+
+    manifest: Path = Field(
+        description="manifest.parquet that curation wrote.", examples=["runs/curate/latest/manifest.parquet"]
+    )
+    preset: Settings = Field(
+        "nano",
+        description="Name of a shipped preset, a TOML file, or a whole preset as a table.",
+        examples=["nano", "mine.toml"],
+    )
+    output: Path = Field(description="Folder to write the model bundle to.", examples=["models/teacher"])
+
+
+class PretrainStudentRequest(Request):
+    """A causal student by Diffusion Forcing, from a teacher's weights."""
+
+    manifest: Path = Field(
+        description="manifest.parquet that the teacher was trained on.",
+        examples=["runs/curate/latest/manifest.parquet"],
+    )
+    teacher: Path = Field(description="Bundle of the trained teacher.", examples=["models/teacher"])
+    output: Path = Field(description="Folder to write the model bundle to.", examples=["models/student"])
+
+
+class DistillStudentRequest(PretrainStudentRequest):
+    """A student distilled by Self Forcing, Sync-Window DMD and SyncNet reward."""
+
+    student: Path = Field(description="Bundle of the pre-trained student.", examples=["models/student"])
+    output: Path = Field(description="Folder to write the model bundle to.", examples=["models/distilled"])
+
+
+class GenerateRequest(Request):
+    """One video with its lips redrawn to a speech track."""
+
+    video: Path = Field(description="The video whose lips are redrawn.", examples=["talk.mp4"])
+    audio: Path = Field(
+        description="The speech that drives them (any audio or video file).", examples=["speech.wav"]
+    )
+    output: Path = Field(description="The .mp4 to write.", examples=["synced.mp4"])
+    model: str | None = Field(
+        None,
+        description="A model bundle, or a released student such as lipforcing-14b; null: the student of the last demo.",
+        examples=["models/distilled", "lipforcing-14b"],
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: the GPU, if there is one, for all but the embedded models."
+    )
+    detector: str = Field("lbp", description="Face detector.", examples=["lbp", "scrfd"])
+    detector_model: Path | None = Field(
+        None, description="Model file of the detector; null: that of the weights folder."
+    )
+    seed: int = Field(42, description="Seed of the noise.")
+
+
+class ScoringRequest(Request):
+    """What scores: a network set and a face detector."""
+
+    detector: str = Field(
+        "lbp", description="Face detector of the mouth and face crops.", examples=["lbp", "scrfd"]
+    )
+    detector_model: Path | None = Field(
+        None, description="Model file of the detector; null: that of the weights folder."
+    )
+    networks: str = Field(
+        "embedded",
+        description="Networks that score: embedded (no files) or learned (weights that you fetch).",
+    )
+    sync_expert: str | None = Field(
+        None, description="A sync expert to use instead of the one of the networks.", examples=["syncnet-v2"]
+    )
+
+
+class EvaluateRequest(ScoringRequest):
+    """Predictions of any lip-sync system, scored with one protocol."""
+
+    predictions: Path = Field(
+        description="CSV: clip_id, system, path, sha256[, driven_by].", examples=["predictions.csv"]
+    )
+    items: Path = Field(
+        description="CSV: clip_id, identity, truth_video, driving_audio[, source_video, unrelated_audio].",
+        examples=["items.csv"],
+    )
+    name: str = Field("evaluation", description="Name of the run in the warehouse.")
+    num_frames: int | None = Field(
+        None, ge=16, description="Score the first frames of each clip; null: the whole truth."
+    )
+
+
+class TrainEvalRequest(ScoringRequest):
+    """A whole experiment: corpus, teacher, student, distilled student, held-out videos, scores, report."""
+
+    name: str = Field(
+        "train_eval", description="Name of the experiment: the folder below runs/ and the head of the run id."
+    )
+    corpus: Corpus = Field(PuppetCorpus(), description="What to train and evaluate on.")
+    curation: Settings = Field(
+        {}, description="Curation settings, as of the flow curate; not used with a manifest."
+    )
+    preset: Settings = Field(
+        "nano",
+        description="Name of a shipped preset, a TOML file, or a whole preset as a table.",
+        examples=["nano", "mine.toml"],
+    )
+    seed: int = Field(
+        0, description="Seed of the puppets and the bootstrap; that of training is in the preset."
+    )
+    videos: Path | None = Field(
+        None, description="A folder of your own videos, curated and re-synced as well; only with puppets."
+    )
+
+
+class BenchmarkRequest(Request):
+    """Seconds of a student's chunk and a teacher's clip on random weights."""
+
+    preset: Settings = Field("nano", description="Name of a shipped preset, a TOML file, or a whole preset.")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Where the model runs.")
+    repeats: int = Field(20, ge=1, description="Samples of each time.")
+
+
+DEMO_CURATION: dict[str, Any] = {"max_abs_offset_frames": 6}
+
+
+def demo_request(
+    workspace: Path, *, seed: int = 0, videos: Path | None = None, **other: Any
+) -> TrainEvalRequest:
+    """The request of ``lipforcing demo``: the experiment on puppets, with the nano preset."""
+    values = {"name": "demo", "curation": DEMO_CURATION, "seed": seed, "videos": videos}
+    return TrainEvalRequest.model_validate({"workspace": workspace} | values | other)

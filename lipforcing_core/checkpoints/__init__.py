@@ -1,0 +1,1 @@
+"""Work on external checkpoints: fetch, verify against the networks that read them, convert, merge adapters."""

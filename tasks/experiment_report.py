@@ -1,0 +1,199 @@
+"""The report of an experiment: pictures of the same instants by every system, and words on what is embedded."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lipforcing_core.base.errors import MediaError
+from lipforcing_core.media.decode import FrameReader
+from lipforcing_core.metrics.manifest import EvalItem
+from lipforcing_core.puppets.pairs import read_pair
+from tasks.contact_sheet import write_contact_sheet
+from tasks.judging import COPY, PAIRS, STUDENT, TRUE, WITH_UNRELATED, Judged
+from tasks.progress import step
+from tasks.user_videos import UserVideo
+from tasks.warehousing import RunInfo
+from tasks.workspace import Workspace
+from warehouse.report.build import build_report
+from warehouse.report.context import Command, EmbeddedNote, Question, ReportContext, SampleRow
+
+REQUEST_FILE = "request.json"
+LINKS = {
+    "Curation contract and data docs": "curation/data_docs.html",
+    "Manifest of accepted clips": "curation/manifest.parquet",
+    "Configuration of the run": "config.json",
+    "Request of the run": REQUEST_FILE,
+}
+COLUMNS = {
+    COPY: "Source",
+    TRUE: "Truth",
+    "teacher": "Teacher",
+    "pretrained": "Pre-trained student",
+    STUDENT: "Distilled student",
+    WITH_UNRELATED: "Distilled, other audio",
+}
+SAMPLE_CLIPS = 3
+SHOWN_SIDE = 200
+SHOWN_OF_EACH = 3  # instants of a clip; the contact sheet has the first, lips widest
+
+SUMMARY = (
+    "Two public-domain portraits were animated with synthetic speech, cut into raw reels with planted defects, "
+    "curated, and used to train a {parameters} M-parameter lip-sync model from nothing: a bidirectional teacher, "
+    "then a causal two-step student, then its distillation. This page says how well the student re-syncs puppets "
+    "that it has not seen, performing to speech that it has not heard. Both faces are known from training and "
+    "intervals resample performances, so nothing here speaks for new people."
+)
+
+OF_VIDEOS = (
+    "Real footage was curated and used to train a {parameters} M-parameter lip-sync model: a bidirectional teacher, "
+    "then a causal two-step student, then its distillation. This page says how well they re-sync clips that were held "
+    "out, under the speech that the list of items names, or under their own."
+)
+
+EMBEDDED = (
+    ("model", "nano preset, 128 px, trained in this run", "1.3B and 14B students at 512 px"),
+    ("video codec", "linear PCA of 4x8x8 blocks, fitted in this run", "Wan 2.1 VAE, tiny autoencoder"),
+    ("audio features", "log-mel energies", "wav2vec2-base-960h"),
+    ("text", "hashed tokens", "UMT5-XXL"),
+    ("face detector", "LBP cascade of scikit-image", "InsightFace buffalo_l (or SCRFD, YuNet from a file)"),
+    ("sync expert", "small SyncNet trained on puppets; it filtered, rewarded and scored", "SyncNet-v2"),
+    ("image quality", "PIQE", "HyperIQA"),
+    ("FID, FVD, CSIM, LPIPS", "fixed random networks: an order of merit, not the published metrics",
+     "Inception-v3, I3D, ArcFace, AlexNet"),
+)  # fmt: skip
+
+
+def write_report(
+    workspace: Workspace,
+    run: RunInfo,
+    folder: Path,
+    judged: Judged,
+    videos: Sequence[UserVideo],
+    *,
+    parameters: float,
+    puppets: bool,
+) -> Path:
+    """Write ``report.html`` and ``frames.png`` into the run folder; returns the report."""
+    with step("write the report"):
+        samples = sample_rows(judged, puppets=puppets)
+        write_contact_sheet(samples[::SHOWN_OF_EACH], folder / "frames.png")
+        context = ReportContext(
+            title=f"Lip Forcing Factory: {run.flow.replace('_', ' ')}",
+            run_id=run.run_id,
+            summary=(SUMMARY if puppets else OF_VIDEOS).format(parameters=f"{parameters:.1f}"),
+            question=Question(
+                system=STUDENT,
+                copied=COPY,
+                unrelated=WITH_UNRELATED,
+                metric="sync_c",
+                independent_metric="aperture_corr_lag0",
+                quality_metric="mouth_ssim",
+            ),
+            stage_pairs=PAIRS,
+            sample_images=[*samples, *user_rows(videos)],
+            embedded_notes=[EmbeddedNote(part=p, embedded=e, full=f) for p, e, f in EMBEDDED],
+            versions=_versions(),
+            commands=[Command(purpose="Make this page again", command=_again(run))],
+            next_steps=_next_steps(),
+            links={words: file for words, file in LINKS.items() if (folder / file).exists()},
+        )
+        return build_report(workspace.warehouse, context, folder / "report.html")
+
+
+def sample_rows(judged: Judged, *, puppets: bool) -> list[SampleRow]:
+    """For the first clips: of puppets the instants where the truth's lips are widest, half open and shut, else three
+    spread over the clip."""
+    shown = {system.system for system in judged.systems}
+    columns = {system: title for system, title in COLUMNS.items() if system in shown}
+    rows = []
+    for item in judged.items[:SAMPLE_CLIPS]:
+        for words, frame in _puppet_instants(item) if puppets else _spread_instants(item):
+            images = {
+                title: _png(judged.videos[system, item.clip_id], frame)
+                for system, title in columns.items()
+                if (system, item.clip_id) in judged.videos
+            }
+            rows.append(SampleRow(caption=f"{item.clip_id}, frame {frame}{words}", images=images))
+    return rows
+
+
+def _puppet_instants(item: EvalItem) -> list[tuple[str, int]]:
+    truth = read_pair(item.truth_video.parent).truth
+    assert truth.frames is not None, "a held-out puppet has a face"
+    order = np.argsort(np.array(truth.frames.aperture), kind="stable")
+    chosen = {"widest": order[-1], "half open": order[len(order) * 2 // 3], "shut": order[0]}
+    return [(f": lips of the truth {words}", int(frame)) for words, frame in chosen.items()]
+
+
+def _spread_instants(item: EvalItem) -> list[tuple[str, int]]:
+    with FrameReader(item.truth_video) as reader:
+        return [("", reader.num_frames * part // 4) for part in (1, 2, 3)]
+
+
+def _again(run: RunInfo) -> str:
+    return "lipforcing demo" if run.flow == "demo" else f"lipforcing run train_eval --request {REQUEST_FILE}"
+
+
+def user_rows(videos: Sequence[UserVideo]) -> list[SampleRow]:
+    """One row for each of the user's videos that was re-synced: four instants of the output."""
+    rows = []
+    for video in videos:
+        if video.output is None:
+            continue
+        with FrameReader(video.output) as reader:
+            frames = np.linspace(0, reader.num_frames - 1, 4).round().astype(int)
+        images = {f"frame {frame}": _png(video.output, int(frame)) for frame in frames}
+        rows.append(SampleRow(caption=f"your video {video.name}", images=images))
+    return rows
+
+
+def _png(path: Path, frame: int) -> bytes:
+    with FrameReader(path) as reader:
+        picture = reader.read(frame, frame + 1)[0]
+    height, width = picture.shape[:2]
+    scale = SHOWN_SIDE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    done, data = cv2.imencode(".png", small[..., ::-1])
+    if not done:
+        raise MediaError(path, f"frame {frame} cannot be shown")
+    return data.tobytes()
+
+
+def _versions() -> dict[str, str]:
+    names = (
+        "lipforcing-factory",
+        "torch",
+        "ray",
+        "prefect",
+        "duckdb",
+        "scenedetect",
+        "great-expectations",
+        "av",
+    )
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, no GPU used"
+    return {"machine": machine, "python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in names
+    }
+
+
+def _next_steps() -> list[Command]:
+    return [
+        Command(
+            purpose="Re-sync a video of yours with the student trained here",
+            command="lipforcing generate YOUR_VIDEO.mp4 YOUR_SPEECH.wav -o synced.mp4",
+        ),
+        Command(purpose="Curate a folder of videos", command="lipforcing curate YOUR_FOLDER"),
+        Command(
+            purpose="Ask the warehouse",
+            command="lipforcing sql \"select * from leaderboard where metric = 'sync_c'\"",
+        ),
+        Command(purpose="See what the full tier needs", command="lipforcing doctor"),
+    ]

@@ -1,0 +1,70 @@
+"""Held-out items from a list of the user, and from the validation split of a curated manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lipforcing_core.base.csv_file import read_csv
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import content_key, sha256_once
+from lipforcing_core.curation.manifest import read_manifest
+from lipforcing_core.metrics.manifest import EvalItem
+from tasks.warehousing import HeldOutSet
+
+REQUIRED = ("clip_id", "identity", "truth_video", "driving_audio")
+OPTIONAL = ("source_video", "unrelated_audio")
+
+
+def read_items(path: Path) -> list[EvalItem]:
+    """Items from a CSV; paths are relative to its folder and stay in it. Raises ``BadInputError`` naming the row."""
+    if not path.is_file():
+        raise BadInputError(f"items file {path} does not exist")
+    rows = read_csv(path, REQUIRED)
+    if not rows:
+        raise BadInputError(f"{path} lists no items")
+    return [_item(row, path, number) for number, row in enumerate(rows, start=1)]
+
+
+def _item(row: dict[str, str], origin: Path, number: int) -> EvalItem:
+    if missing := [name for name in REQUIRED if not row.get(name)]:
+        raise BadInputError(f"{origin}, row {number}: {', '.join(missing)} missing")
+    root = origin.parent.resolve()
+    named = ("truth_video", "driving_audio", *OPTIONAL)
+    paths = {name: (root / row[name]).resolve() for name in named if row.get(name)}
+    for name, path in paths.items():
+        if not path.is_relative_to(root):
+            raise BadInputError(f"{origin}, row {number}: {name} {row[name]} leaves {root}")
+        if not path.is_file():
+            raise BadInputError(f"{origin}, row {number}: {name} {path} does not exist")
+    return EvalItem(clip_id=row["clip_id"], identity=row["identity"], **paths)
+
+
+def validation_items(manifest: Path) -> list[EvalItem]:
+    """The clips of the validation split, each the truth and the source of itself, driven by its own speech.
+
+    Raises ``BadInputError`` if there is none.
+    """
+    folder = manifest.parent
+    items = [
+        EvalItem(
+            clip_id=clip.clip_id,
+            identity=clip.identity or clip.source_id,
+            truth_video=folder / clip.clip_path,
+            driving_audio=folder / clip.audio_path,
+            source_video=folder / clip.clip_path,
+        )
+        for clip in read_manifest(manifest)
+        if clip.split == "val"
+    ]
+    if not items:
+        raise BadInputError(
+            f"{manifest}: no clip in the validation split to evaluate on; give a list of items, or raise val_fraction "
+            "in the curation settings"
+        )
+    return items
+
+
+def held_out_set(name: str, items: list[EvalItem], description: str) -> HeldOutSet:
+    """What the warehouse calls these items: their version is the content of the true videos."""
+    truths = [(item.clip_id, sha256_once(item.truth_video)) for item in items]
+    return HeldOutSet(name=name, version=content_key(truths), num_clips=len(items), description=description)

@@ -1,0 +1,67 @@
+"""What became of a source, kept whole: found again in the driver, so that finished work starts no worker.
+
+The steps of curation have keys of their own and stay what they are. An outcome is what they and the decisions add up
+to; its key holds everything that decides it, the code of curation included, so that it can never be older than that.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+from lipforcing_core.base.products import StepStore, content_key, file_sha256
+from lipforcing_core.curation.reasons import RejectReason
+from lipforcing_core.curation.records import SourceFacts, SourceOutcome, Status
+from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.curation.sources import source_name
+from lipforcing_core.weights.digest import remembered_sha256
+
+STEP = "outcome"
+ROOMS = ("base", "curation", "faces", "media", "quality", "sync")
+VERDICTS = (Status.ACCEPTED, Status.REJECTED, Status.QUARANTINED)
+PASSING = (RejectReason.INACCESSIBLE,)
+"""Reasons that say nothing of a file's content, so that the next run has to look again."""
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """A hash of the code and the shipped weights that decide about a source."""
+    core = Path(str(files("lipforcing_core")))
+    parts = [
+        path for room in ROOMS for path in (core / room).rglob("*") if path.suffix in (".py", ".safetensors")
+    ]
+    return content_key([(path.relative_to(core).as_posix(), file_sha256(path)) for path in sorted(parts)])
+
+
+def settings_digest(settings: CurationSettings) -> str:
+    """A hash of the settings and of the files that they name."""
+    from lipforcing_core.faces.detectors.catalogue import detector_files
+
+    named = [settings.sync_weights, settings.quality_weights]
+    used = [*detector_files(settings.detector, settings.detector_model), *filter(None, named)]
+    hashes = [remembered_sha256(path) for path in used]
+    return content_key(settings, hashes)
+
+
+def outcome_key(path: Path, root: Path, sha256: str, facts: SourceFacts, *, settings: str, code: str) -> str:
+    """The key of a source's outcome; ``settings`` and ``code`` are their digests."""
+    return content_key(STEP, source_name(path, root), sha256, facts, settings, code)
+
+
+def find_outcome(store: StepStore, key: str) -> SourceOutcome | None:
+    """The stored outcome, if its clips are still in the store."""
+    found = store.find(STEP, key)
+    if found is None:
+        return None
+    outcome = SourceOutcome.model_validate(found.result)
+    parts = (part for clip in outcome.clips for part in (clip.clip, clip.audio, clip.alignment))
+    return outcome if all((store.root / part).is_file() for part in parts) else None
+
+
+def keep_outcome(store: StepStore, key: str, outcome: SourceOutcome) -> None:
+    """Store an outcome that is a property of the file; one of the circumstances is forgotten."""
+    lasting = all(d.status in VERDICTS and d.reason not in PASSING for d in outcome.decisions)
+    if lasting:
+        store.forget(STEP, key)  # one whose clips were deleted
+        store.run(STEP, key, lambda _folder: outcome.model_dump(mode="json"))

@@ -1,0 +1,65 @@
+"""What surrounds the work of a flow: its folder held alone, its log, the needs of its work, room on the disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lipforcing_core.base.errors import LipForcingError
+from lipforcing_core.base.products import write_json
+from tasks.environment import configure
+from tasks.progress import run_log
+from tasks.resources import Resources, using
+from tasks.scratch import claim_scratch
+from tasks.warehousing import RunInfo
+from tasks.workspace import Workspace, one_run
+
+MIN_FREE_BYTES = 32 * 10**6
+
+
+@contextmanager
+def orchestration(workspace: Workspace, resources: Resources | None = None) -> Iterator[None]:
+    """Run the work of a flow inside this: it clears away what killed runs left, and leaves Ray afterwards.
+
+    Raises ``LipForcingError`` where the disk is full, at the start or when anything fails for it: Ray, codecs and
+    databases each have words of their own for that.
+    """
+    from tasks.dispatch import disconnect
+
+    configure(workspace.root)
+    require_space(workspace)
+    claim_scratch()
+    workspace.store.sweep()
+    try:
+        with using(resources or Resources()):
+            yield
+    except LipForcingError:
+        raise
+    except Exception:
+        require_space(workspace)
+        raise
+    finally:
+        disconnect()
+
+
+@contextmanager
+def run_folder(workspace: Workspace, run: RunInfo) -> Iterator[Path]:
+    """``runs/<flow>/<run_id>/`` with its ``config.json``, held alone while the block runs, with a log of it."""
+    folder = workspace.run_folder(run.flow, run.run_id)
+    write_json(folder / "config.json", run.config)
+    with one_run(folder), run_log(folder / "run.log"):
+        yield folder
+
+
+def require_space(workspace: Workspace) -> None:
+    """Raise ``LipForcingError`` if next to nothing can be written into the workspace any more."""
+    root = workspace.root.absolute()
+    there = next(folder for folder in (root, *root.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if free < MIN_FREE_BYTES:
+        raise LipForcingError(
+            f"the disk of {root} is full ({free / 1e6:.1f} MB free); finished steps are kept, and nothing "
+            "half-written counts: free some space and run the command again to go on"
+        )

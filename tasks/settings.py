@@ -1,0 +1,54 @@
+"""Settings that a request names or brings along, as the frozen models that the steps take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from lipforcing_core.base.errors import BadInputError, MissingWeightsError
+from lipforcing_core.base.settings_mistakes import mistakes
+from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.presets import Preset, load_preset
+from tasks.workspace import Workspace
+
+EXTENDS = "extends"
+
+Given = str | Mapping[str, Any]
+
+
+def curation_settings(
+    workspace: Workspace, given: Given, *, names: Mapping[str, str] | None = None
+) -> CurationSettings:
+    """Curation settings from a TOML file, or from those that differ from the defaults or from ``extends``, a TOML file.
+
+    ``names``: what the user calls a key, where that is something else. A detector without a model file gets the one of
+    the workspace's weights. Raises ``BadInputError`` with a line for each mistake, and ``MissingWeightsError`` naming
+    every file that is needed and absent.
+    """
+    from lipforcing_core.curation.backends import require_backends
+
+    changes = {EXTENDS: given} if isinstance(given, str) else dict(given)
+    base = changes.pop(EXTENDS, None)
+    settings = CurationSettings() if base is None else CurationSettings.from_toml(Path(base))
+    values = settings.model_dump() | changes
+    detector_missing = None
+    try:
+        values["detector_model"] = workspace.detector_model(values["detector"], values["detector_model"])
+    except MissingWeightsError as error:  # told below, with the other files that are not there
+        detector_missing = str(error)
+    settings = CurationSettings.from_mapping(values, "curate", names=names)
+    require_backends(settings, detector_missing=detector_missing)
+    return settings
+
+
+def preset_of(given: Given) -> Preset:
+    """A preset by name, from a TOML file, or brought along whole; ``BadInputError`` has a line for each mistake."""
+    if isinstance(given, str):
+        return load_preset(given)
+    try:
+        return Preset.model_validate(given)
+    except ValidationError as error:
+        raise BadInputError("\n".join(f"preset: {line}" for line in mistakes(error, Preset))) from error
