@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 
 from lipforcing_core.base.errors import BadInputError, MissingWeightsError
 from lipforcing_core.base.products import StepStore, content_key, file_sha256
+from lipforcing_core.models.bases.catalogue import BASES
 from lipforcing_core.presets import Preset
 from lipforcing_core.training.dataset import ClipSource
 from lipforcing_core.weights.registry import require_weight
@@ -21,7 +23,7 @@ from tasks.recording import step_task
 TRAINING_SET_VERSION = 1
 STAGE_VERSION = 2
 NUM_THREADS = 2  # results depend on the number of threads in the last bits, so it is part of the recipe
-BUNDLE = "bundle"
+BUNDLE, CODEC = "bundle", "codec.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,7 @@ class TrainingSet:
     @property
     def codec_file(self) -> Path:
         """The codec the windows were encoded with."""
-        return self.folder / "codec.safetensors"
+        return self.folder / CODEC
 
     @property
     def windows(self) -> list[Path]:
@@ -54,13 +56,18 @@ class TrainedModel:
 def prepare_training_set(
     store: StepStore, clips: Sequence[ClipSource], preset: Preset, advance: Advance | None = None
 ) -> TrainingSet:
-    """Fit the codec on the clips and encode every clip once."""
+    """Encode every clip once, with the codec of the preset's shipped base or else one fitted on the clips."""
     hashes = sorted((c.clip_id, file_sha256(c.clip_path), file_sha256(c.audio_path)) for c in clips)
     key = content_key(TRAINING_SET_VERSION, hashes, preset.video, preset.codec, preset.backends)
+    if preset.base_checkpoint is not None:
+        key = content_key(key, BASES[preset.base_checkpoint].check().codec_sha256)
     ordered = sorted(clips, key=lambda clip: clip.clip_id)
 
     def work(folder: Path) -> dict[str, int]:
-        run_job(_fit_codec, ordered, preset, folder, name="fit-codec", num_cpus=1)
+        if preset.base_checkpoint is not None:
+            shutil.copyfile(BASES[preset.base_checkpoint].codec_file, folder / CODEC)
+        else:
+            run_job(_fit_codec, ordered, preset, folder, name="fit-codec", num_cpus=1)
         encode = partial(_encode_one, preset=preset, folder=folder)
         counts = fan_out(encode, ordered, name="encode-clip", advance=advance)
         return {"clips": len(ordered), "windows": sum(counts)}
@@ -72,11 +79,14 @@ def prepare_training_set(
 def train_teacher(
     store: StepStore, preset: Preset, data: TrainingSet, advance: Advance | None = None
 ) -> TrainedModel:
-    """The bidirectional teacher: base weights where none are public, then LoRA, merged."""
+    """The bidirectional teacher: LoRA on the shipped base, or on base weights that are trained first; merged."""
     stages = {"lora": preset.lora.steps}
-    if preset.base is not None:
+    shipped = None
+    if preset.base_checkpoint is not None:
+        shipped = BASES[preset.base_checkpoint].check().model_sha256
+    elif preset.base is not None:
         stages = {"base": preset.base.steps} | stages
-    return _train(store, "teacher", preset, data, [], stages, _teacher_job, advance)
+    return _train(store, "teacher", preset, data, [], stages, _teacher_job, advance, shipped_base=shipped)
 
 
 @step_task()
@@ -138,10 +148,11 @@ def _train(
     advance: Advance | None,
     *,
     reward: str | None = None,
+    shipped_base: str | None = None,
 ) -> TrainedModel:
     """Run ``job`` as a resumable step; it trains ``stages`` (name to steps) in folders of those names.
 
-    ``reward`` is the backend id of the sync expert, where one takes part.
+    ``reward`` is the backend id of the sync expert, ``shipped_base`` the hash of the base, where they take part.
     """
     from lipforcing_core.training.loop import METRICS_FILE, read_metrics
 
@@ -149,6 +160,8 @@ def _train(
     inputs = [file_sha256(path) for path in data.windows]
     parent_weights = [file_sha256(parent / "model.safetensors") for parent in parents]
     key = content_key(STAGE_VERSION, name, preset, inputs, parent_weights, reward, NUM_THREADS)
+    if shipped_base is not None:
+        key = content_key(key, shipped_base)
 
     def work(folder: Path) -> dict[str, Any]:
         def watch() -> None:
@@ -178,9 +191,12 @@ def _teacher_job(preset: Preset, data: TrainingSet, _parents: list[Path], folder
     from lipforcing_core.training.teacher import train_base, train_lora
 
     windows, prompts = _prepare(preset, data)
-    assert preset.base is not None, "presets with a public base start from its checkpoint"
-    base = train_base(preset, windows, prompts, folder / "base")
-    lora = train_lora(preset, windows, prompts, folder / "lora", init=base.model_path)
+    if preset.base_checkpoint is not None:
+        base = BASES[preset.base_checkpoint].check().model_file
+    else:
+        assert preset.base is not None, "the caller refuses presets that build on a downloaded base"
+        base = train_base(preset, windows, prompts, folder / "base").model_path
+    lora = train_lora(preset, windows, prompts, folder / "lora", init=base)
     _save(folder, "teacher", "teacher", preset, lora.model_path, data)
 
 

@@ -5,11 +5,19 @@ Section numbers in the comments of the TOML files (A.1, D.3, H.1, ...) are those
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from lipforcing_core.models.audio_encoders.catalogue import AUDIO_ENCODERS
+from lipforcing_core.models.bases.catalogue import BASES
 from lipforcing_core.models.codecs.catalogue import CODECS, require_pair
 from lipforcing_core.models.config import DiTConfig
 from lipforcing_core.models.text_encoders.catalogue import TEXT_ENCODERS
@@ -25,7 +33,21 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Section(BaseModel):
+    """A section of a preset. Its ``_newer`` options came after presets had been stored.
+
+    A newer option is left out of a dump while it has its default, so the content keys of older presets do not move.
+    """
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    _newer: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_newer_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = dump(self)
+        for name in self._newer:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                values.pop(name, None)
+        return values
 
 
 class VideoPreset(_Section):
@@ -229,7 +251,12 @@ class DistillSettings(_Section):
 
 
 class Preset(_Section):
-    """Everything that one model and its training need. ``base`` is for models without a public base checkpoint."""
+    """Everything that one model and its training need.
+
+    ``base`` says how a base is trained where none is public; ``base_checkpoint`` names a base that ships with the
+    package (``models/bases/catalogue.py``). With both, the teacher starts from the shipped one, and ``base`` says how
+    that was made; without ``base_checkpoint`` the teacher's training begins with the base.
+    """
 
     name: str
     summary: str
@@ -240,13 +267,21 @@ class Preset(_Section):
     window: WindowPreset
     schedule: SchedulePreset
     base: TeacherSettings | None = None
+    base_checkpoint: Annotated[str, BASES.choice] | None = None
     lora: LoraSettings
     diffusion_forcing: ForcingSettings
     distill: DistillSettings
+
+    _newer: ClassVar[tuple[str, ...]] = ("base_checkpoint",)
 
     @model_validator(mode="after")
     def _consistent(self) -> Preset:
         if (self.codec is None) == CODECS[self.backends.codec].is_fitted:
             fitted = " or ".join(repr(entry.name) for entry in CODECS if entry.is_fitted)
             raise ValueError(f"a [codec] section belongs to backends.codec = {fitted} and to no other")
+        if self.base_checkpoint and BASES[self.base_checkpoint].codec != self.backends.codec:
+            raise ValueError(
+                f"base_checkpoint = {self.base_checkpoint!r} was trained on latents of "
+                f"{BASES[self.base_checkpoint].codec}, not of backends.codec = {self.backends.codec!r}"
+            )
         return self
