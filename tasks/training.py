@@ -12,8 +12,8 @@ from typing import Any
 
 from lipforcing_core.base.errors import BadInputError, MissingWeightsError
 from lipforcing_core.base.products import StepStore, content_key, file_sha256
-from lipforcing_core.models.bases.catalogue import BASES
 from lipforcing_core.presets import Preset
+from lipforcing_core.runtime.shipped_base import shipped_base
 from lipforcing_core.training.dataset import ClipSource
 from lipforcing_core.weights.registry import require_weight
 from tasks.dispatch import fan_out, run_job
@@ -59,13 +59,14 @@ def prepare_training_set(
     """Encode every clip once, with the codec of the preset's shipped base or else one fitted on the clips."""
     hashes = sorted((c.clip_id, file_sha256(c.clip_path), file_sha256(c.audio_path)) for c in clips)
     key = content_key(TRAINING_SET_VERSION, hashes, preset.video, preset.codec, preset.backends)
-    if preset.base_checkpoint is not None:
-        key = content_key(key, BASES[preset.base_checkpoint].check().codec_sha256)
+    base = shipped_base(preset)
+    if base is not None:
+        key = content_key(key, base.codec_sha256)
     ordered = sorted(clips, key=lambda clip: clip.clip_id)
 
     def work(folder: Path) -> dict[str, int]:
-        if preset.base_checkpoint is not None:
-            shutil.copyfile(BASES[preset.base_checkpoint].codec_file, folder / CODEC)
+        if base is not None:
+            shutil.copyfile(base.codec_file, folder / CODEC)
         else:
             run_job(_fit_codec, ordered, preset, folder, name="fit-codec", num_cpus=1)
         encode = partial(_encode_one, preset=preset, folder=folder)
@@ -81,12 +82,20 @@ def train_teacher(
 ) -> TrainedModel:
     """The bidirectional teacher: LoRA on the shipped base, or on base weights that are trained first; merged."""
     stages = {"lora": preset.lora.steps}
-    shipped = None
-    if preset.base_checkpoint is not None:
-        shipped = BASES[preset.base_checkpoint].check().model_sha256
-    elif preset.base is not None:
+    base = shipped_base(preset)
+    if base is None and preset.base is not None:
         stages = {"base": preset.base.steps} | stages
-    return _train(store, "teacher", preset, data, [], stages, _teacher_job, advance, shipped_base=shipped)
+    return _train(
+        store,
+        "teacher",
+        preset,
+        data,
+        [],
+        stages,
+        _teacher_job,
+        advance,
+        base=None if base is None else base.model_sha256,
+    )
 
 
 @step_task()
@@ -148,11 +157,11 @@ def _train(
     advance: Advance | None,
     *,
     reward: str | None = None,
-    shipped_base: str | None = None,
+    base: str | None = None,
 ) -> TrainedModel:
     """Run ``job`` as a resumable step; it trains ``stages`` (name to steps) in folders of those names.
 
-    ``reward`` is the backend id of the sync expert, ``shipped_base`` the hash of the base, where they take part.
+    ``reward`` is the backend id of the sync expert, ``base`` the hash of the shipped base, where they take part.
     """
     from lipforcing_core.training.loop import METRICS_FILE, read_metrics
 
@@ -160,8 +169,8 @@ def _train(
     inputs = [file_sha256(path) for path in data.windows]
     parent_weights = [file_sha256(parent / "model.safetensors") for parent in parents]
     key = content_key(STAGE_VERSION, name, preset, inputs, parent_weights, reward, NUM_THREADS)
-    if shipped_base is not None:
-        key = content_key(key, shipped_base)
+    if base is not None:
+        key = content_key(key, base)
 
     def work(folder: Path) -> dict[str, Any]:
         def watch() -> None:
@@ -191,12 +200,13 @@ def _teacher_job(preset: Preset, data: TrainingSet, _parents: list[Path], folder
     from lipforcing_core.training.teacher import train_base, train_lora
 
     windows, prompts = _prepare(preset, data)
-    if preset.base_checkpoint is not None:
-        base = BASES[preset.base_checkpoint].check().model_file
+    shipped = shipped_base(preset)
+    if shipped is not None:
+        init = shipped.model_file
     else:
         assert preset.base is not None, "the caller refuses presets that build on a downloaded base"
-        base = train_base(preset, windows, prompts, folder / "base").model_path
-    lora = train_lora(preset, windows, prompts, folder / "lora", init=base)
+        init = train_base(preset, windows, prompts, folder / "base").model_path
+    lora = train_lora(preset, windows, prompts, folder / "lora", init=init)
     _save(folder, "teacher", "teacher", preset, lora.model_path, data)
 
 

@@ -27,6 +27,7 @@ def side_by_side(
     *,
     side_px: int = SIDE_PX,
     gap_px: int = 4,
+    max_frames: int | None = None,
     comment: str = "synthetic video",
 ) -> None:
     """Write ``out``: the videos in one row, each scaled into a square, under the sound of ``sound``.
@@ -40,6 +41,7 @@ def side_by_side(
         out: the final name, ending in ``.mp4``, written atomically.
         side_px: the side of a column in pixels, even; a picture that is not square is centred in it.
         gap_px: the space between columns in pixels, even.
+        max_frames: where the row ends at the latest.
         comment: the tag that says what the file is; generated media must be marked as such.
 
     Raises ``BadInputError`` without videos or for odd sizes, and ``MediaError`` for a file that cannot be read.
@@ -52,7 +54,7 @@ def side_by_side(
     with TemporaryDirectory(prefix="lipforcing-") as scratch:
         silent = Path(scratch) / "row.mp4"
         with VideoWriter(silent, width=width, height=side_px, crf=CRF, preset=PRESET) as writer:
-            for frames in zip(*(iter_frames(video) for video in videos), strict=False):
+            for frames in zip(*(iter_frames(video, 0, max_frames) for video in videos), strict=False):
                 writer.write(_row([_square(frame, side_px) for frame in frames], gap_px))
         mux(silent, sound, out, metadata={"comment": comment})
 

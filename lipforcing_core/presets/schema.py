@@ -279,9 +279,4 @@ class Preset(_Section):
         if (self.codec is None) == CODECS[self.backends.codec].is_fitted:
             fitted = " or ".join(repr(entry.name) for entry in CODECS if entry.is_fitted)
             raise ValueError(f"a [codec] section belongs to backends.codec = {fitted} and to no other")
-        if self.base_checkpoint and BASES[self.base_checkpoint].codec != self.backends.codec:
-            raise ValueError(
-                f"base_checkpoint = {self.base_checkpoint!r} was trained on latents of "
-                f"{BASES[self.base_checkpoint].codec}, not of backends.codec = {self.backends.codec!r}"
-            )
         return self

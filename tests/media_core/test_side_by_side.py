@@ -37,6 +37,8 @@ def test_columns_keep_their_order_and_shape(tmp_path: Path, sound: Path) -> None
     side_by_side([red, blue], sound, tmp_path / "row.mp4", side_px=64, gap_px=4)
     frames = read_frames(tmp_path / "row.mp4")
     assert frames.shape == (10, 64, 132, 3), "as long as the shortest"
+    side_by_side([red, blue], sound, tmp_path / "short.mp4", max_frames=7)
+    assert len(read_frames(tmp_path / "short.mp4")) == 7
     middle = frames[5].astype(int)
     assert np.abs(middle[4:60, 4:60] - RED).max() < 30
     assert np.abs(middle[20:44, 72:128] - BLUE).max() < 30

@@ -7,9 +7,11 @@ without the codec they were made with, so whoever starts from a base encodes wit
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from lipforcing_core.base.catalogue import Catalogue, Entry
 from lipforcing_core.base.errors import IncompatibleCheckpointError
@@ -20,10 +22,10 @@ from lipforcing_core.base.products import file_sha256
 class BaseEntry(Entry):
     """One shipped base: files ``<name>.safetensors`` and ``<name>-codec.safetensors``, and their SHA-256.
 
-    codec: the name of the codec, as in ``models/codecs/catalogue.py``.
+    fits: what a preset must say for the weights to mean the same, by section and key.
     """
 
-    codec: str
+    fits: Mapping[str, Mapping[str, Any]]
     model_sha256: str
     codec_sha256: str
 
@@ -59,7 +61,24 @@ BASES = Catalogue(
         BaseEntry(
             name="nano-base",
             summary="the nano transformer after an hour of one core on puppets of two public-domain portraits",
-            codec="block-pca",
+            fits={
+                "backends": {"codec": "block-pca", "audio": "log-mel", "text": "hash"},
+                "model": {
+                    "dim": 128,
+                    "ffn_dim": 384,
+                    "num_heads": 2,
+                    "num_layers": 6,
+                    "freq_dim": 64,
+                    "text_dim": 32,
+                    "text_len": 8,
+                    "in_channels": 65,
+                    "out_channels": 16,
+                    "patch_size": (1, 2, 2),
+                    "audio_dim": 320,
+                    "audio_hidden": 32,
+                    "eps": 1e-6,
+                },
+            },
             model_sha256="TODO",
             codec_sha256="TODO",
         ),
