@@ -51,8 +51,8 @@ SUMMARY = (
     "Two public-domain portraits were animated with synthetic speech, cut into raw reels with planted defects, "
     "curated, and used to train a {parameters} M-parameter lip-sync model: a bidirectional teacher, finetuned from a "
     "small base that ships with the package, then a causal two-step student, then its distillation. This page says "
-    "how well the student re-syncs puppets that it has not seen, performing to speech that it has not heard. Both faces are "
-    "known from training and intervals resample performances, so nothing here speaks for new people."
+    "how well the student re-syncs puppets that it has not seen, performing to speech that it has not heard. Both "
+    "faces are known from training and intervals resample performances, so nothing here speaks for new people."
 )
 
 OF_VIDEOS = (
