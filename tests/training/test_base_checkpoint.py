@@ -23,6 +23,7 @@ from lipforcing_core.training.dataset import Batch, LatentWindows, encode_frames
 from lipforcing_core.training.initial import start_at_reference
 from tests.training.conftest import tiny_preset
 
+pytestmark = pytest.mark.timeout(600)  # puppets are drawn
 SETTINGS = BaseCorpusSettings(seed=5, num_clips=2, num_frames=25)
 
 

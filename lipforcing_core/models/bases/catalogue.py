@@ -79,8 +79,8 @@ BASES = Catalogue(
                     "eps": 1e-6,
                 },
             },
-            model_sha256="TODO",
-            codec_sha256="TODO",
+            model_sha256="b1358b102351946e8e7c349763b25d3c30adfefef53516b64d653251b1bece71",
+            codec_sha256="6cf0f5cceefa2b5386c4245ad5718a6229560b2b76ee5b1e597e954b8b2ee0b5",
         ),
     ),
 )
