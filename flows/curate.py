@@ -8,7 +8,7 @@ from flows.requests import CurateRequest
 from flows.summaries import CurateSummary
 from lipforcing_core.base.products import content_key
 from tasks.artifacts import publish_curation
-from tasks.curating import curate_corpus, find_sources, require_contract, survey
+from tasks.curating import curate_corpus, discover, require_contract, survey
 from tasks.finished import find_summary, keep_summary
 from tasks.recording import say_what_to_do
 from tasks.session import orchestration, run_folder
@@ -26,16 +26,16 @@ def curate(request: CurateRequest) -> CurateSummary:
     """
     workspace = Workspace(request.workspace)
     settings = curation_settings(workspace, request.settings)
-    sources = find_sources(request.source)
+    found = discover(request.source)
     with orchestration(workspace, request.resources):
-        corpus = survey(workspace, sources, settings)
-        config = {"settings": settings, "sources": corpus.listing()}
+        corpus = survey(workspace, found.sources, settings)
+        config = {"settings": settings, "sources": corpus.listing()} | found.identity()
         run = RunInfo(run_id=f"curate-{content_key(config)}", flow="curate", config=config)
-        if found := find_summary(workspace.runs / "curate" / run.run_id, corpus.keys, CurateSummary):
+        if earlier := find_summary(workspace.runs / "curate" / run.run_id, corpus.keys, CurateSummary):
             load_if_possible(workspace)
-            return found.model_copy(update={"sources_reused": len(sources)})
+            return earlier.of_today(found)
         with run_folder(workspace, run) as folder:
-            curated = curate_corpus(workspace, corpus, settings, folder)
+            curated = curate_corpus(workspace, corpus, settings, folder, found)
             rows = RunRows(workspace, run)
             rows.put_curation(curated.report, "curated")
             rows.put_run()
@@ -44,5 +44,6 @@ def curate(request: CurateRequest) -> CurateSummary:
             latest_link(folder)
             require_contract(curated.report)
             summary = CurateSummary.of(run.run_id, folder, curated, problem)
-            keep_summary(folder, corpus.keys, summary, curated.report)
+            if curated.is_settled:
+                keep_summary(folder, corpus.keys, summary, curated.report)
             return summary

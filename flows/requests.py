@@ -7,11 +7,20 @@ form. Relative paths are those of the process that runs the flow.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    field_validator,
+)
 
+from lipforcing_core.base.names import path_as_text, path_from_text
 from tasks.corpora import Corpus, PuppetCorpus
 from tasks.resources import Resources
 
@@ -29,6 +38,18 @@ class Request(BaseModel):
     resources: Resources = Field(
         Resources(), description="CPUs and GPUs that one piece of each kind of work takes on Ray."
     )
+
+    @field_validator("*")
+    @classmethod
+    def _path_from_text(cls, value: Any) -> Any:
+        """A path whose name is not UTF-8 comes escaped through JSON (see ``path_as_text``)."""
+        if isinstance(value, Path) and not os.path.lexists(value):
+            return path_from_text(str(value))
+        return value
+
+    @field_serializer("*", mode="wrap", when_used="json")
+    def _paths_as_text(self, value: Any, as_json: SerializerFunctionWrapHandler) -> Any:
+        return path_as_text(value) if isinstance(value, Path) else as_json(value)
 
 
 class CurateRequest(Request):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from lipforcing_core.metrics.suite import Evaluation
     from lipforcing_core.streaming.generate import GenerationReport
-    from tasks.curating import Curated
+    from tasks.curating import Curated, Found
     from tasks.judging import Judged
     from tasks.training import TrainedModel
     from tasks.user_videos import UserVideo
@@ -86,10 +86,22 @@ class CurateSummary(Summary):
     reasons: list[ReasonLine]
     contract_holds: bool
     num_checks: int
+    sources_failed: int = 0
+    """Among the quarantined: the machine failed on them, and another run tries them again."""
+    ignored: str = ""
+    warnings: list[str] = []
+
+    def of_today(self, found: Found) -> Self:
+        """The summary of an earlier run that nothing has to be added to, with what lies beside the sources now."""
+        from lipforcing_core.curation.sources import ignored_line
+
+        today = {"ignored": ignored_line(found.ignored), "warnings": list(found.warnings)}
+        return self.model_copy(update={"sources_reused": len(found.sources), **today})
 
     @classmethod
     def of(cls, run_id: str, folder: Path, curated: Curated, problem: str | None = None) -> Self:
         """The summary of a curation."""
+        from lipforcing_core.curation.sources import ignored_line
         from lipforcing_core.media.clock import seconds
 
         report, counts = curated.report, curated.report.balance
@@ -112,6 +124,9 @@ class CurateSummary(Summary):
             ],
             contract_holds=report.contract.success,
             num_checks=report.contract.num_checks,
+            sources_failed=counts.sources_failed,
+            ignored=ignored_line(report.ignored),
+            warnings=list(report.warnings),
         )
 
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lipforcing_core.base.errors import LipForcingError
+from lipforcing_core.base.names import shown_name
 from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
-from lipforcing_core.curation.records import SourceOutcome
+from lipforcing_core.curation.facts import facts_by_name, read_facts, side_warnings
+from lipforcing_core.curation.records import SourceFacts, SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.curation.sources import discover_sources, read_facts
+from lipforcing_core.curation.sources import IgnoredFiles
+from lipforcing_core.curation.sources import find_sources as find_files
 from tasks.curation import Source, curate_shard, shards
 from tasks.digests import source_digests
 from tasks.outcomes import code_digest, find_outcome, keep_outcome, outcome_key, settings_digest
@@ -35,16 +38,38 @@ class Corpus:
         return [(source.path.name, sha256) for source, sha256 in zip(self.sources, self.hashes, strict=True)]
 
 
-def find_sources(given: Path) -> list[Source]:
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a folder holds: videos, what is known of them by name, other files by kind, and side information without
+    effect."""
+
+    sources: list[Source]
+    facts: dict[str, SourceFacts]
+    ignored: tuple[IgnoredFiles, ...]
+    warnings: tuple[str, ...]
+
+    def identity(self) -> dict[str, dict[str, SourceFacts]]:
+        """The part of a run's configuration that side information is; empty where there is none."""
+        return {"facts": self.facts} if self.facts else {}
+
+
+def discover(given: Path) -> Found:
     """The videos of a folder or the one file; a malformed side file is said here, before hours of work.
 
-    Raises ``BadInputError`` as ``discover_sources`` and ``read_facts`` do.
+    Raises ``BadInputError`` as ``lipforcing_core.curation.sources.find_sources`` and ``side_warnings`` do.
     """
-    root = given if given.is_dir() else given.parent
-    sources = [Source(path=path, root=root) for path in discover_sources(given)]
-    for source in sources:
-        read_facts(source.path, source.root)
-    return sources
+    found = find_files(given)
+    return Found(
+        sources=[Source(path=path, root=found.root) for path in found.sources],
+        facts=facts_by_name(found.sources, found.root),
+        ignored=found.ignored,
+        warnings=side_warnings(found),
+    )
+
+
+def find_sources(given: Path) -> list[Source]:
+    """The videos of ``discover`` alone."""
+    return discover(given).sources
 
 
 def survey(workspace: Workspace, sources: Sequence[Source], settings: CurationSettings) -> Corpus:
@@ -74,10 +99,22 @@ class Curated:
 
     report: CurationReport
     num_reused: int
+    is_settled: bool
+    """Whether the same files will always come to this: no machine failed, and no file changed or could not be read any
+    more between the survey and the work."""
 
 
-def curate_corpus(workspace: Workspace, corpus: Corpus, settings: CurationSettings, folder: Path) -> Curated:
-    """Curate what is new, in shards, and put the data set together in ``folder``; the warehouse is left alone."""
+def curate_corpus(
+    workspace: Workspace,
+    corpus: Corpus,
+    settings: CurationSettings,
+    folder: Path,
+    beside: Found | None = None,
+) -> Curated:
+    """Curate what is new, in shards, and put the data set together in ``folder``; the warehouse is left alone.
+
+    ``beside``: what was found beside the sources, to be told in the report.
+    """
     store = workspace.store
     found = [find_outcome(store, key) for key in corpus.keys]
     new = [index for index, outcome in enumerate(found) if outcome is None]
@@ -94,8 +131,17 @@ def curate_corpus(workspace: Workspace, corpus: Corpus, settings: CurationSettin
             found[index] = outcome
     with step(f"put {len(found)} sources together"):
         outcomes = [outcome for outcome in found if outcome is not None]
-        report = assemble_manifest(outcomes, folder, settings, store=store)
-    return Curated(report=report, num_reused=num_reused)
+        report = assemble_manifest(
+            outcomes,
+            folder,
+            settings,
+            store=store,
+            ignored=beside.ignored if beside else (),
+            warnings=beside.warnings if beside else (),
+        )
+    known = zip(outcomes, corpus.hashes, strict=True)
+    settled = all(o.sha256 == sha256 and not o.failed_this_time for o, sha256 in known)
+    return Curated(report=report, num_reused=num_reused, is_settled=settled)
 
 
 class _Tally:
@@ -116,7 +162,7 @@ class _Tally:
     def _show(self) -> None:
         total = sum(self._seconds.values())
         left = sum(self._seconds[path] for path in self._left)
-        names = ", ".join(path.name for path in self._left[:2])
+        names = ", ".join(shown_name(path.name) for path in self._left[:2])
         self._shown.at_work(f"{len(self.sources) - len(self._left)}/{len(self.sources)} files; now {names}")
         self._shown(round(total - left), max(1, round(total)))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation.backends import CurationBackends, load_backends
-from lipforcing_core.curation.pipeline import curate_source
+from lipforcing_core.curation.pipeline import curate_source, failed_source
 from lipforcing_core.curation.records import SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
 from tasks.dispatch import fan_out
@@ -41,7 +41,18 @@ def curate_shard(
     """Curate the sources of one shard; finished steps are taken from the store. ``on_done`` hears of every source."""
     work = partial(_curate_one, settings=settings, store=store)
     told = None if on_done is None else lambda index: on_done(sources[index])
-    return fan_out(work, sources, name="curate-source", on_done=told)
+    try:
+        outcomes = fan_out(work, sources, name="curate-source", on_done=told, lost=_lost)
+    except BaseException:
+        store.sweep()
+        raise
+    if any(outcome.failed_this_time for outcome in outcomes):
+        store.sweep()  # what a worker that died was writing would keep a full disk full
+    return outcomes
+
+
+def _lost(source: Source, problem: str) -> SourceOutcome:
+    return failed_source(source.path, source.root, problem)
 
 
 def _curate_one(source: Source, *, settings: CurationSettings, store: StepStore) -> SourceOutcome:

@@ -28,6 +28,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 LEAST_CPUS = 2
+START_ATTEMPTS = 4
 OBJECT_STORE_BYTES = 128 * 2**20
 POLL_S = 0.5
 OUR_FOLDER = Path(__file__).parents[1]
@@ -79,18 +80,38 @@ def wants_token(error: BaseException) -> bool:
 
 
 def _start_local() -> None:
+    """A Ray of this machine alone; it exports no metrics, which would listen on every network interface.
+
+    Ray gives its own processes 30 seconds to start, too little on a busy machine: it is given several attempts. Raises
+    ``LipForcingError`` where none succeeds.
+    """
     import ray
 
     _ensure_token()
-    with chdir(OUR_FOLDER):
-        ray.init(
-            num_cpus=max(LEAST_CPUS, os.cpu_count() or 1),
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=str(socket_folder()),
-        )
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            with chdir(OUR_FOLDER):
+                ray.init(
+                    num_cpus=max(LEAST_CPUS, os.cpu_count() or 1),
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _node_ip_address="127.0.0.1",
+                    _temp_dir=str(socket_folder()),
+                    _system_config={"enable_metrics_collection": False},
+                )
+            return
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+            shutil.rmtree(socket_folder(), ignore_errors=True)
+            if attempt == START_ATTEMPTS:
+                raise LipForcingError(
+                    f"a local Ray did not start in {START_ATTEMPTS} attempts: this machine is too busy. Finished steps "
+                    "are kept: run the command again when it is quieter"
+                ) from error
 
 
 def disconnect() -> None:
@@ -131,11 +152,14 @@ def fan_out(
     work: Work = Work.CLIPS,
     advance: Advance | None = None,
     on_done: Callable[[int], None] | None = None,
+    lost: Callable[[T, str], R] | None = None,
 ) -> list[R]:
     """``[function(item) for item in items]`` on Ray workers; results in the order of the items.
 
-    ``on_done`` is called with the index of every item that is finished.
-    Raises the first error of an item, after cancelling the rest; ``LipForcingError`` where a worker died.
+    ``on_done`` is called with the index of every item that is finished. ``lost`` makes the result of an item whose
+    worker died, twice, from the item and what is known of the death.
+    Raises the first error of an item, after cancelling the rest; without ``lost``, ``LipForcingError`` where a worker
+    died.
     """
     if not items:
         return []
@@ -152,7 +176,13 @@ def fan_out(
         while waiting:
             ready, waiting = ray.wait(waiting, num_returns=1)
             for reference in ready:
-                results[position[reference]] = ray.get(reference)
+                item = items[position[reference]]
+                try:
+                    results[position[reference]] = ray.get(reference)
+                except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+                    if lost is None:
+                        raise
+                    results[position[reference]] = lost(item, str(_user_error(error, name)))
                 if on_done:
                     on_done(position[reference])
             if advance:

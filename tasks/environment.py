@@ -56,6 +56,12 @@ def end_on_signals() -> None:
     signal.signal(signal.SIGTERM, _end)
 
 
+def end_by_exceptions() -> None:
+    """Let both signals raise instead, for a command that has to stop what it started."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(TERMINATED))
+
+
 def ends_on_signals() -> bool:
     """Whether ``end_on_signals`` was called in this process."""
     return signal.getsignal(signal.SIGINT) is _end

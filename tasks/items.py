@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lipforcing_core.base.csv_file import read_csv
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.names import path_in
 from lipforcing_core.base.products import content_key, sha256_once
 from lipforcing_core.curation.manifest import read_manifest
 from lipforcing_core.metrics.manifest import EvalItem
@@ -30,7 +31,7 @@ def _item(row: dict[str, str], origin: Path, number: int) -> EvalItem:
         raise BadInputError(f"{origin}, row {number}: {', '.join(missing)} missing")
     root = origin.parent.resolve()
     named = ("truth_video", "driving_audio", *OPTIONAL)
-    paths = {name: (root / row[name]).resolve() for name in named if row.get(name)}
+    paths = {name: path_in(root, row[name]).resolve() for name in named if row.get(name)}
     for name, path in paths.items():
         if not path.is_relative_to(root):
             raise BadInputError(f"{origin}, row {number}: {name} {row[name]} leaves {root}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from lipforcing_core.base.products import atomic_path, link_or_copy
 from tasks.training import TrainedModel
 
 
@@ -20,14 +20,15 @@ def num_parameters(model: TrainedModel) -> float:
 
 
 def place_models(models: Mapping[str, TrainedModel], folder: Path) -> None:
-    """Link the bundles into the run folder, where `lipforcing generate` looks for them.
+    """Put the bundles into the run folder, where `lipforcing generate` looks for them.
 
-    The links are relative, so that they still hold when the whole workspace is moved or copied.
+    Their files are hard links into the store, or copies where links are impossible: they take no room here, and a copy
+    of the run folder has all that it needs.
     """
-    target = folder / "models"
-    target.mkdir(exist_ok=True)
     for name, model in models.items():
-        link = target / name
-        link.unlink(missing_ok=True)
-        relative = os.path.relpath(model.bundle.resolve(), target.resolve())
-        link.symlink_to(relative, target_is_directory=True)
+        final = folder / "models" / name
+        if final.is_symlink():  # as earlier versions left it
+            final.unlink()
+        with atomic_path(final) as temporary:
+            for file in sorted(path for path in model.bundle.rglob("*") if path.is_file()):
+                link_or_copy(file, temporary / file.relative_to(model.bundle))

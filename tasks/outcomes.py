@@ -11,17 +11,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from lipforcing_core.base.products import StepStore, content_key, file_sha256
-from lipforcing_core.curation.reasons import RejectReason
-from lipforcing_core.curation.records import SourceFacts, SourceOutcome, Status
+from lipforcing_core.curation.records import SourceFacts, SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import source_name
 from lipforcing_core.weights.digest import remembered_sha256
 
 STEP = "outcome"
 ROOMS = ("base", "curation", "faces", "media", "quality", "sync")
-VERDICTS = (Status.ACCEPTED, Status.REJECTED, Status.QUARANTINED)
-PASSING = (RejectReason.INACCESSIBLE,)
-"""Reasons that say nothing of a file's content, so that the next run has to look again."""
 
 
 @lru_cache(maxsize=1)
@@ -61,7 +57,6 @@ def find_outcome(store: StepStore, key: str) -> SourceOutcome | None:
 
 def keep_outcome(store: StepStore, key: str, outcome: SourceOutcome) -> None:
     """Store an outcome that is a property of the file; one of the circumstances is forgotten."""
-    lasting = all(d.status in VERDICTS and d.reason not in PASSING for d in outcome.decisions)
-    if lasting:
+    if outcome.is_final:
         store.forget(STEP, key)  # one whose clips were deleted
         store.run(STEP, key, lambda _folder: outcome.model_dump(mode="json"))

@@ -16,6 +16,7 @@ from prefect import Flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
+from prefect.exceptions import ParameterTypeError
 from prefect.states import Failed, State
 
 from lipforcing_core.base.errors import LipForcingError, WarehouseError
@@ -60,17 +61,12 @@ def of_the_outside(_task: Any, _run: Any, state: State[Any]) -> bool:
     return isinstance(error, OSError | WarehouseError) or not isinstance(error, LipForcingError)
 
 
-def say_what_to_do(_flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
+def say_what_to_do(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
     """On the page of a failed flow run: our one sentence as the state's message, and an artifact that repeats it."""
     from prefect.artifacts import create_markdown_artifact
     from prefect.client.orchestration import get_client
 
-    error = state.result(raise_on_failure=False)
-    sentence = (
-        str(error)
-        if isinstance(error, LipForcingError)
-        else f"{state.message or type(error).__name__}: a defect, it seems; the logs of the run have the traceback"
-    )
+    sentence = _sentence(flow.name, state)
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(flow_run.id, Failed(message=sentence), force=True)
     create_markdown_artifact(
@@ -78,6 +74,18 @@ def say_what_to_do(_flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) 
         markdown=f"**What to do**\n\n{sentence}\n\nFinished steps are kept: run the same request again to go on.",
         description="Why this run failed, and what to do",
     )
+
+
+def _sentence(flow: str, state: State[Any]) -> str:
+    """What went wrong, in words for the person who made the request."""
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, LipForcingError):
+        return str(error)
+    if isinstance(error, ParameterTypeError):
+        fields = "; ".join(line.removeprefix(" - ") for line in str(error).splitlines()[1:])
+        return f"{flow}: the request cannot be used ({fields}): correct it and run again"
+    words = state.message or type(error).__name__
+    return f"{words}: a defect, it seems; the logs of the run have the traceback"
 
 
 def call_flow(flow: Flow[..., Any], request: Any) -> Any:

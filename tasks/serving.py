@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from lipforcing_core.base.errors import LipForcingError
+from lipforcing_core.base.errors import BadInputError, LipForcingError
 from lipforcing_core.base.products import atomic_path
 from tasks.progress import step
 from tasks.workspace import Workspace
@@ -24,6 +26,7 @@ LOOPBACK = "127.0.0.1"
 USER = "lipforcing"
 READY_S = 120.0
 NUM_RUNS_AT_ONCE = 2
+PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Served(Protocol):
@@ -57,6 +60,7 @@ def prefect_server(workspace: Workspace, port: int) -> Iterator[Server]:
     Ours keeps its runs in the workspace and asks for a password, which is made once. To be called before Prefect is
     imported. Raises ``LipForcingError`` where the server does not start.
     """
+    os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"  # the page of a run shows its progress
     if url := os.environ.get("PREFECT_API_URL"):
         yield Server(url=url.removesuffix("/api"), password_file=None)
         return
@@ -69,7 +73,6 @@ def prefect_server(workspace: Workspace, port: int) -> Iterator[Server]:
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": api,
         "PREFECT_API_AUTH_STRING": credentials,
-        "PREFECT_LOGGING_LEVEL": "INFO",
     }
     os.environ.update(variables)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
@@ -81,6 +84,7 @@ def prefect_server(workspace: Workspace, port: int) -> Iterator[Server]:
             | {"PREFECT_SERVER_API_AUTH_STRING": credentials, "PREFECT_SERVER_UI_API_URL": api},
             stdout=stream,
             stderr=stream,
+            preexec_fn=_end_with_parent,
         )
     try:
         with step(f"start a Prefect server on {LOOPBACK}:{port}"):
@@ -95,21 +99,42 @@ def prefect_server(workspace: Workspace, port: int) -> Iterator[Server]:
 
 
 def serve_deployments(deployments: Sequence[Served]) -> None:
-    """Serve until this process is told to end; each run is a process of its own."""
-    from prefect import serve
+    """Serve until this process is told to end; each run is a process of its own.
 
-    serve(*(runner_deployment(deployment) for deployment in deployments), limit=NUM_RUNS_AT_ONCE)
+    Raises ``BadInputError`` for a schedule that Prefect does not take.
+    """
+    from prefect import serve
+    from pydantic import ValidationError
+
+    try:
+        served = [runner_deployment(deployment) for deployment in deployments]
+    except ValidationError as error:
+        raise BadInputError(f"this schedule cannot be used: {error.errors()[0]['msg']}") from error
+    serve(
+        *served,
+        limit=NUM_RUNS_AT_ONCE,
+        print_starting_message=False,
+    )
 
 
 def runner_deployment(deployment: Served) -> Any:
     """A deployment as Prefect serves it; its scheduled runs take the request as their parameter."""
+    from prefect.deployments.runner import EntrypointType
+
     return deployment.flow_of().to_deployment(
         name=deployment.name,
         description=deployment.about,
         cron=deployment.cron,
         parameters={"request": dict(deployment.request)},
         tags=list(deployment.tags),
+        entrypoint_type=EntrypointType.MODULE_PATH,
     )
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this process when the one that started it ends, however that happens (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _password(path: Path) -> str:

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lipforcing_core.base.errors import BadInputError, MissingWeightsError
-from lipforcing_core.base.products import StepStore, content_key, file_sha256
+from lipforcing_core.base.products import StepResult, StepStore, content_key, file_sha256, link_or_copy
 from lipforcing_core.presets import Preset
 from lipforcing_core.runtime.shipped_base import shipped_base
 from lipforcing_core.training.dataset import ClipSource
 from lipforcing_core.weights.registry import require_weight
+from tasks import training_keys
 from tasks.dispatch import fan_out, run_job
 from tasks.progress import Advance
 from tasks.recording import step_task
 
-TRAINING_SET_VERSION = 1
-STAGE_VERSION = 2
+if TYPE_CHECKING:
+    from lipforcing_core.models.bases.catalogue import BaseEntry
+    from lipforcing_core.training.stages.protocol import Stage
+    from lipforcing_core.training.stages.teacher import TeacherLora
+
+BUNDLE_VERSION = 1
 NUM_THREADS = 2  # results depend on the number of threads in the last bits, so it is part of the recipe
-BUNDLE, CODEC = "bundle", "codec.safetensors"
+MODEL_FILE = "model.safetensors"
+METRICS_FILE = "metrics.jsonl"
+CODEC_FILE = "codec.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +41,7 @@ class TrainingSet:
     @property
     def codec_file(self) -> Path:
         """The codec the windows were encoded with."""
-        return self.folder / CODEC
+        return self.folder / CODEC_FILE
 
     @property
     def windows(self) -> list[Path]:
@@ -58,44 +64,79 @@ def prepare_training_set(
 ) -> TrainingSet:
     """Encode every clip once, with the codec of the preset's shipped base or else one fitted on the clips."""
     hashes = sorted((c.clip_id, file_sha256(c.clip_path), file_sha256(c.audio_path)) for c in clips)
-    key = content_key(TRAINING_SET_VERSION, hashes, preset.video, preset.codec, preset.backends)
-    base = shipped_base(preset)
-    if base is not None:
-        key = content_key(key, base.codec_sha256)
-    ordered = sorted(clips, key=lambda clip: clip.clip_id)
+    ordered, base = sorted(clips, key=lambda clip: clip.clip_id), shipped_base(preset)
 
     def work(folder: Path) -> dict[str, int]:
-        if base is not None:
-            shutil.copyfile(base.codec_file, folder / CODEC)
-        else:
+        if base is None:
             run_job(_fit_codec, ordered, preset, folder, name="fit-codec", num_cpus=1)
+        else:
+            shutil.copyfile(base.codec_file, folder / CODEC_FILE)
         encode = partial(_encode_one, preset=preset, folder=folder)
         counts = fan_out(encode, ordered, name="encode-clip", advance=advance)
         return {"clips": len(ordered), "windows": sum(counts)}
 
-    return TrainingSet(folder=store.run("training-set", key, work).folder)
+    finished = store.run(
+        "training-set",
+        training_keys.training_set(hashes, preset, base),
+        work,
+        also=[] if base else [training_keys.training_set_before(hashes, preset)],
+    )
+    return TrainingSet(folder=finished.folder)
 
 
 @step_task()
 def train_teacher(
     store: StepStore, preset: Preset, data: TrainingSet, advance: Advance | None = None
 ) -> TrainedModel:
-    """The bidirectional teacher: LoRA on the shipped base, or on base weights that are trained first; merged."""
-    stages = {"lora": preset.lora.steps}
-    base = shipped_base(preset)
-    if base is None and preset.base is not None:
-        stages = {"base": preset.base.steps} | stages
-    return _train(
-        store,
-        "teacher",
-        preset,
-        data,
-        [],
-        stages,
-        _teacher_job,
-        advance,
-        base=None if base is None else base.model_sha256,
+    """The bidirectional teacher: LoRA, merged, on the shipped base or on one that is trained first."""
+    from lipforcing_core.training.stages.teacher import BASE, TeacherBase, TeacherLora
+
+    base, lora = TeacherBase.of(preset), TeacherLora.of(preset)
+    if (shipped := shipped_base(preset)) is not None:
+        return _finetuned(store, preset, data, shipped, lora, advance)
+    if base is None:
+        raise BadInputError(f"preset {preset.name} has no [base] section: it starts from a public checkpoint")
+    recipe = training_keys.Recipe(preset=preset, windows=data.windows, num_threads=NUM_THREADS)
+    base_key = recipe.key(base, {})
+    trainer = _Trainer(preset=preset, data=data, advance=advance, num_steps=base.num_steps + lora.num_steps)
+
+    def work(folder: Path) -> dict[str, Any]:
+        def start(base_folder: Path) -> dict[str, Any]:
+            return trainer.train(base, base_folder, init={})
+
+        started = store.run("train-base", base_key, start, resumable=True).folder / base.name
+        link_or_copy(started / METRICS_FILE, folder / base.name / METRICS_FILE)
+        return trainer.train(lora, folder, init={BASE: started / MODEL_FILE}, done_before=base.num_steps)
+
+    finished = store.run(
+        "train-teacher",
+        recipe.key(lora, {BASE: base_key}),
+        work,
+        resumable=True,
+        also=training_keys.teacher_before(recipe),
     )
+    return _trained(store, finished, [base, lora], preset, data, kind="teacher", stage="teacher")
+
+
+def _finetuned(
+    store: StepStore,
+    preset: Preset,
+    data: TrainingSet,
+    base: BaseEntry,
+    lora: TeacherLora,
+    advance: Advance | None,
+) -> TrainedModel:
+    """The teacher from a base that ships with the package."""
+    recipe = training_keys.Recipe(preset=preset, windows=data.windows, num_threads=NUM_THREADS)
+    trainer = _Trainer(preset=preset, data=data, advance=advance, num_steps=lora.num_steps)
+    (start,) = lora.starts_from
+    finished = store.run(
+        "train-teacher",
+        recipe.key(lora, {start: base.model_sha256}),
+        lambda folder: trainer.train(lora, folder, init={start: base.model_file}),
+        resumable=True,
+    )
+    return _trained(store, finished, [lora], preset, data, kind="teacher", stage="teacher")
 
 
 @step_task()
@@ -103,8 +144,21 @@ def pretrain_student(
     store: StepStore, preset: Preset, data: TrainingSet, teacher: Path, advance: Advance | None = None
 ) -> TrainedModel:
     """The causal student by Diffusion Forcing, from the teacher's weights."""
-    stages = {"diffusion_forcing": preset.diffusion_forcing.steps}
-    return _train(store, "pretrained", preset, data, [teacher], stages, _pretrain_job, advance)
+    from lipforcing_core.training.stages.forcing import TEACHER, StudentForcing
+
+    _check_codec(data, [teacher])
+    forcing, init = StudentForcing.of(preset), {TEACHER: teacher / MODEL_FILE}
+    recipe = training_keys.Recipe(preset=preset, windows=data.windows, num_threads=NUM_THREADS)
+    parents = {name: file_sha256(path) for name, path in init.items()}
+    trainer = _Trainer(preset=preset, data=data, advance=advance, num_steps=forcing.num_steps)
+    finished = store.run(
+        "train-pretrained",
+        recipe.key(forcing, parents),
+        lambda folder: trainer.train(forcing, folder, init=init),
+        resumable=True,
+        also=training_keys.pretrained_before(recipe, parents[TEACHER]),
+    )
+    return _trained(store, finished, [forcing], preset, data, kind="student", stage="pretrained")
 
 
 @step_task()
@@ -122,12 +176,25 @@ def distill_student(
     ``weights`` is the folder of registered weights; raises as ``reward_file`` does.
     """
     from lipforcing_core.sync.experts.catalogue import load_sync_expert
+    from lipforcing_core.training.stages.distillation import CRITIC, STUDENT, TEACHER, Distillation
 
-    stages = {"distill": preset.distill.student.steps * preset.distill.critic_per_student}
-    file = reward_file(preset, weights)
-    reward = load_sync_expert(preset.backends.sync, file).backend_id
-    job = partial(_distill_job, expert_file=file)
-    return _train(store, "distilled", preset, data, [teacher, student], stages, job, advance, reward=reward)
+    _check_codec(data, [teacher, student])
+    distillation, expert_file = Distillation.of(preset), reward_file(preset, weights)
+    expert = load_sync_expert(preset.backends.sync, expert_file).backend_id
+    first = {STUDENT: student / MODEL_FILE, TEACHER: teacher / MODEL_FILE}
+    init = first | {CRITIC: first[TEACHER]}
+    recipe = training_keys.Recipe(preset=preset, windows=data.windows, num_threads=NUM_THREADS)
+    parents = {name: file_sha256(path) for name, path in init.items()}
+    trainer = _Trainer(
+        preset=preset, data=data, advance=advance, num_steps=distillation.num_steps, expert_file=expert_file
+    )
+    finished = store.run(
+        "train-distilled",
+        recipe.key(distillation, parents | {"reward": f"{expert}, decoded by {preset.backends.decoder}"}),
+        lambda folder: trainer.train(distillation, folder, init=init),
+        resumable=True,
+    )
+    return _trained(store, finished, [distillation], preset, data, kind="student", stage="distilled")
 
 
 def reward_file(preset: Preset, weights: Path) -> Path | None:
@@ -143,161 +210,134 @@ def reward_file(preset: Preset, weights: Path) -> Path | None:
         raise MissingWeightsError(f"backends.sync = 'syncnet-v2' in preset {preset.name}: {error}") from error
 
 
-Job = Callable[[Preset, TrainingSet, list[Path], Path], None]
+@dataclass(frozen=True, kw_only=True)
+class _Trainer:
+    """Runs the stages of one task as jobs. num_steps: of all of them together, for the progress.
+
+    expert_file: the file of the sync expert that gives the reward, where it needs one.
+    """
+
+    preset: Preset
+    data: TrainingSet
+    advance: Advance | None
+    num_steps: int
+    expert_file: Path | None = None
+
+    def train(
+        self, stage: Stage, folder: Path, *, init: Mapping[str, Path], done_before: int = 0
+    ) -> dict[str, Any]:
+        """Run a stage in a folder of its name below ``folder``; the job continues what a killed one left."""
+        from lipforcing_core.training.loop import steps_done
+
+        out_dir = folder / stage.name
+
+        def watch() -> None:
+            if self.advance:
+                self.advance(done_before + steps_done(out_dir / METRICS_FILE), self.num_steps)
+
+        name = f"train-{stage.name}-{folder.name}"
+        run_job(
+            _stage_job, stage, self.preset, self.data, init, out_dir, self.expert_file, name=name, watch=watch
+        )
+        return {"stages": {stage.name: stage.num_steps}}
 
 
-def _train(
-    store: StepStore,
-    name: str,
+def _stage_job(
+    stage: Stage,
     preset: Preset,
     data: TrainingSet,
-    parents: list[Path],
-    stages: dict[str, int],
-    job: Job,
-    advance: Advance | None,
+    init: Mapping[str, Path],
+    out_dir: Path,
+    expert_file: Path | None,
+) -> None:
+    import torch
+
+    from lipforcing_core.runtime.encoders import load_text_encoder
+    from lipforcing_core.runtime.prompts import encode_prompts
+    from lipforcing_core.training.dataset import LatentWindows
+    from lipforcing_core.training.stages.distillation import Distillation
+    from lipforcing_core.training.stages.protocol import StageInputs
+    from lipforcing_core.training.strategies.catalogue import load_strategy
+
+    torch.set_num_threads(NUM_THREADS)
+    inputs = StageInputs(
+        data=LatentWindows(data.windows, preset.video),
+        prompts=encode_prompts(load_text_encoder(preset), preset.schedule.prompt),
+        init=init,
+        reward=_reward(preset, data, expert_file) if isinstance(stage, Distillation) else None,
+    )
+    stage.run(inputs, out_dir, strategy=load_strategy())
+
+
+def _reward(preset: Preset, data: TrainingSet, expert_file: Path | None) -> Any:
+    from lipforcing_core.runtime.encoders import load_codec
+    from lipforcing_core.sync.experts.catalogue import load_sync_expert
+    from lipforcing_core.training.reward import SyncReward
+
+    codec = load_codec(preset, None, codec_file=data.codec_file)
+    return SyncReward(codec, load_sync_expert(preset.backends.sync, expert_file))
+
+
+def _trained(
+    store: StepStore,
+    finished: StepResult,
+    stages: Sequence[Stage],
+    preset: Preset,
+    data: TrainingSet,
     *,
-    reward: str | None = None,
-    base: str | None = None,
+    kind: str,
+    stage: str,
 ) -> TrainedModel:
-    """Run ``job`` as a resumable step; it trains ``stages`` (name to steps) in folders of those names.
+    """The bundle of a finished step; it is a step of its own, since it holds the whole preset and training does not."""
+    from lipforcing_core.runtime.bundle import BundleKind, save_bundle
+    from lipforcing_core.training.loop import read_metrics
 
-    ``reward`` is the backend id of the sync expert, ``base`` the hash of the shipped base, where they take part.
-    """
-    from lipforcing_core.training.loop import METRICS_FILE, read_metrics
+    model_file = finished.folder / stages[-1].name / MODEL_FILE
 
-    _check_codec(data, parents)
-    inputs = [file_sha256(path) for path in data.windows]
-    parent_weights = [file_sha256(parent / "model.safetensors") for parent in parents]
-    key = content_key(STAGE_VERSION, name, preset, inputs, parent_weights, reward, NUM_THREADS)
-    if base is not None:
-        key = content_key(key, base)
+    def work(folder: Path) -> None:
+        save_bundle(
+            folder / "bundle",
+            kind=BundleKind(kind),
+            stage=stage,
+            preset=preset,
+            model_file=model_file,
+            codec_file=data.codec_file,
+        )
 
-    def work(folder: Path) -> dict[str, Any]:
-        def watch() -> None:
-            if advance:
-                done = sum(_steps_done(folder / stage / METRICS_FILE) for stage in stages)
-                advance(done, sum(stages.values()))
-
-        run_job(job, preset, data, parents, folder, name=f"train-{name}-{key}", watch=watch)
-        return {"stages": stages}
-
-    finished = store.run(f"train-{name}", key, work, resumable=True)
-    metrics = [row for stage in stages for row in read_metrics(finished.folder / stage / METRICS_FILE)]
-    return TrainedModel(bundle=finished.folder / BUNDLE, metrics=metrics, reused=finished.reused)
+    files = [file_sha256(model_file), file_sha256(data.codec_file)]
+    bundle = store.run("bundle", content_key(BUNDLE_VERSION, kind, stage, preset, files), work)
+    metrics = [row for each in stages for row in read_metrics(finished.folder / each.name / METRICS_FILE)]
+    return TrainedModel(bundle=bundle.folder / "bundle", metrics=metrics, reused=finished.reused)
 
 
-def _check_codec(data: TrainingSet, parents: list[Path]) -> None:
+def _check_codec(data: TrainingSet, parents: Sequence[Path]) -> None:
     """Latents of another codec mean something else to a model: raises ``BadInputError`` for such a parent."""
     for parent in parents:
-        if file_sha256(parent / "codec.safetensors") != file_sha256(data.codec_file):
+        if file_sha256(parent / CODEC_FILE) != file_sha256(data.codec_file):
             raise BadInputError(
                 f"{parent} was trained on latents of another codec, fitted on other clips; "
                 "give the manifest that it was trained on"
             )
 
 
-def _teacher_job(preset: Preset, data: TrainingSet, _parents: list[Path], folder: Path) -> None:
-    from lipforcing_core.training.teacher import train_base, train_lora
-
-    windows, prompts = _prepare(preset, data)
-    shipped = shipped_base(preset)
-    if shipped is not None:
-        init = shipped.model_file
-    else:
-        assert preset.base is not None, "the caller refuses presets that build on a downloaded base"
-        init = train_base(preset, windows, prompts, folder / "base").model_path
-    lora = train_lora(preset, windows, prompts, folder / "lora", init=init)
-    _save(folder, "teacher", "teacher", preset, lora.model_path, data)
-
-
-def _pretrain_job(preset: Preset, data: TrainingSet, parents: list[Path], folder: Path) -> None:
-    from lipforcing_core.training.diffusion_forcing import pretrain_student as train
-
-    windows, prompts = _prepare(preset, data)
-    init = parents[0] / "model.safetensors"
-    result = train(preset, windows, prompts, folder / "diffusion_forcing", init=init)
-    _save(folder, "student", "pretrained", preset, result.model_path, data)
-
-
-def _distill_job(
-    preset: Preset, data: TrainingSet, parents: list[Path], folder: Path, *, expert_file: Path | None
-) -> None:
-    from lipforcing_core.models.codecs.block import BlockCodec
-    from lipforcing_core.sync.experts.catalogue import load_sync_expert
-    from lipforcing_core.training.distill import distill_student as train
-    from lipforcing_core.training.reward import SyncReward
-
-    windows, prompts = _prepare(preset, data)
-    teacher, student = (parent / "model.safetensors" for parent in parents)
-    result = train(
-        preset,
-        windows,
-        prompts,
-        folder / "distill",
-        student_init=student,
-        teacher_init=teacher,
-        reward=SyncReward(
-            BlockCodec.load(data.codec_file), load_sync_expert(preset.backends.sync, expert_file)
-        ),
-    )
-    _save(folder, "student", "distilled", preset, result.model_path, data)
-
-
-def _save(folder: Path, kind: str, stage: str, preset: Preset, model_file: Path, data: TrainingSet) -> None:
-    """Leave the stage's bundle in its folder."""
-    from lipforcing_core.runtime.bundle import BundleKind, save_bundle
-
-    save_bundle(
-        folder / BUNDLE,
-        kind=BundleKind(kind),
-        stage=stage,
-        preset=preset,
-        model_file=model_file,
-        codec_file=data.codec_file,
-    )
-
-
-def _prepare(preset: Preset, data: TrainingSet) -> tuple[Any, Any]:
-    import torch
-
-    from lipforcing_core.runtime.encoders import load_text_encoder
-    from lipforcing_core.runtime.prompts import encode_prompts
-    from lipforcing_core.training.dataset import LatentWindows
-
-    torch.set_num_threads(NUM_THREADS)
-    prompts = encode_prompts(load_text_encoder(preset), preset.schedule.prompt)
-    return LatentWindows(data.windows, preset.video), prompts
-
-
 def _fit_codec(clips: list[ClipSource], preset: Preset, folder: Path) -> None:
     """A job of one CPU, hence of one thread: the bits do not depend on how many cores a machine has."""
-    from lipforcing_core.training.dataset import fit_codec
+    from lipforcing_core.models.codecs.block import BlockCodec
+    from lipforcing_core.training.dataset import codec_frames
 
     assert preset.codec is not None, "presets with a downloaded codec do not fit one"
-    fit_codec(clips, preset.video, preset.codec.settings()).save(folder / "codec.safetensors")
+    codec = BlockCodec.fit(codec_frames(clips, preset.video), preset.codec.settings())
+    codec.save(folder / CODEC_FILE)
 
 
 def _encode_one(source: ClipSource, *, preset: Preset, folder: Path) -> int:
-    from lipforcing_core.models.codecs.block import BlockCodec
-    from lipforcing_core.runtime.encoders import load_audio_encoder
+    from lipforcing_core.runtime.encoders import load_audio_encoder, load_codec
     from lipforcing_core.training.dataset import encode_clip
 
     return encode_clip(
         source,
         folder / "windows" / f"{source.clip_id}.safetensors",
-        codec=BlockCodec.load(folder / "codec.safetensors"),
+        codec=load_codec(preset, None, codec_file=folder / CODEC_FILE),
         audio_encoder=load_audio_encoder(preset),
         video=preset.video,
     )
-
-
-def _steps_done(metrics: Path) -> int:
-    """The last complete step in a metrics file that is being written."""
-    try:
-        with open(metrics, "rb") as stream:
-            stream.seek(max(0, metrics.stat().st_size - 4096))
-            lines = stream.read().split(b"\n")
-    except FileNotFoundError:
-        return 0
-    complete = [line for line in lines[1:-1] if line]
-    return int(json.loads(complete[-1])["step"]) if complete else 0

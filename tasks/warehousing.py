@@ -174,9 +174,9 @@ def _decision_row(decision: Decision, dataset_id: str) -> dict[str, Any]:
 def _measured_by(decision: Decision) -> str | None:
     """The backend whose score decided; None where no model did."""
     backends = {
-        Stage.FACE: decision.detector_backend,
-        Stage.QUALITY: decision.quality_backend,
-        Stage.SYNC: decision.sync_backend,
+        Stage.FACE: decision.scores.detector_backend,
+        Stage.QUALITY: decision.scores.quality_backend,
+        Stage.SYNC: decision.scores.sync_backend,
     }
     return None if decision.reason is None else backends.get(decision.reason.stage)
 
@@ -206,11 +206,11 @@ def _clip_row(clip: ClipRecord, dataset_id: str) -> dict[str, Any]:
         "start_s": float(clip.start_frame / FPS),
         "stop_s": float(clip.stop_frame / FPS),
         "num_frames": clip.num_frames,
-        "av_offset_frames": clip.av_offset_applied,
-        "sync_confidence": clip.sync_confidence,
-        "sync_backend": clip.sync_backend,
-        "quality": clip.quality,
-        "quality_backend": clip.quality_backend,
+        "av_offset_frames": clip.scores.av_offset_applied,
+        "sync_confidence": clip.scores.sync_confidence,
+        "sync_backend": clip.scores.sync_backend,
+        "quality": clip.scores.quality,
+        "quality_backend": clip.scores.quality_backend,
         "licence": clip.licence,
         "commercial_ok": clip.commercial_ok,
         "sha256": clip.clip_sha256,

@@ -9,12 +9,15 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from lipforcing_core.weights.registry import WeightState, all_weights, state_of
 from tasks.workspace import Workspace
 
 MIN_FREE_GB = 5.0
 MIN_MEMORY_GB = 6.0
+MIN_SHARED_GB = 1.0
+SHARED_MEMORY = Path("/dev/shm")
 
 
 class Health(StrEnum):
@@ -47,6 +50,7 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
         ("Prefect", lambda: _package("Prefect", "prefect", _prefect_server())),
         ("DuckDB", lambda: _package("DuckDB", "duckdb", _warehouse(workspace))),
         ("memory", _memory),
+        ("shared memory", _shared_memory),
         ("disk", lambda: _disk(workspace)),
     ]
     for subject, check in checks:
@@ -132,7 +136,7 @@ def _package(subject: str, distribution: str, detail: str) -> Finding:
 
 
 def _prefect_server() -> str:
-    return os.environ.get("PREFECT_API_URL", "private server, started when needed")
+    return os.environ.get("PREFECT_API_URL", "no server named by PREFECT_API_URL; runs are not recorded")
 
 
 def _warehouse(workspace: Workspace) -> str:
@@ -149,6 +153,24 @@ def _memory() -> Finding:
         health=Health.OK if good else Health.BROKEN,
         detail=f"{total_gb:.1f} GiB",
         remedy="" if good else f"the demo needs about {MIN_MEMORY_GB:g} GB",
+    )
+
+
+def _shared_memory() -> Finding:
+    """Ray keeps what workers share in /dev/shm, of which a container has 64 MB unless it is told otherwise."""
+    subject = "shared memory"
+    if not SHARED_MEMORY.is_dir():
+        return Finding(subject=subject, health=Health.OK, detail=f"no {SHARED_MEMORY} here; Ray uses files")
+    total_gb = shutil.disk_usage(SHARED_MEMORY).total / 2**30
+    good = total_gb >= MIN_SHARED_GB
+    return Finding(
+        subject=subject,
+        health=Health.OK if good else Health.OPTIONAL,
+        detail=f"{total_gb * 1024:.0f} MiB in {SHARED_MEMORY}"
+        + ("" if good else "; Ray falls back to slow files"),
+        remedy=""
+        if good
+        else "start the container with `docker run --shm-size=2g ...` (docs: infra/README.md)",
     )
 
 

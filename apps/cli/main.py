@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from apps.cli import flow_commands, puppets, services
 from apps.cli import train as cli_train
 from apps.cli import warehouse as cli_warehouse
 from apps.cli import weights as cli_weights
+from apps.cli.encoding import use_utf8
 from apps.cli.output import Options, console
 from apps.cli.progress import TerminalReporter
 from lipforcing_core import __version__
@@ -37,7 +39,7 @@ app.add_typer(cli_warehouse.app, name="warehouse")
 app.add_typer(cli_weights.app, name="weights")
 app.add_typer(puppets.app, name="puppets")
 
-EXAMPLES = {
+EXAMPLES: dict[Callable[..., None], str] = {
     flow_commands.demo: "lipforcing demo --videos ~/my_clips",
     flow_commands.train_eval: "lipforcing train-eval experiment.toml",
     flow_commands.curate: "lipforcing curate ~/talks --detector scrfd --detector-model scrfd.onnx",
@@ -121,6 +123,7 @@ def version() -> None:
 def main() -> None:
     """Entry point: one clear sentence and a non-zero exit for every error a user can cause."""
     debug = "--debug" in sys.argv  # the parser may be what fails
+    use_utf8()
     end_on_signals()
     try:
         app(standalone_mode=True)

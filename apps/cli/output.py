@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.markup import escape
 
+from lipforcing_core.base.names import printable
 from tasks.workspace import Workspace
 
 console = Console(highlight=False)
@@ -21,10 +22,10 @@ class Options:
 
 def say(words: str, style: str = "") -> None:
     """Print a line that may hold anything, in a style of rich or none."""
-    text = escape(words)
+    text = escape(printable(words))
     console.print(f"[{style}]{text}[/{style}]" if style else text, soft_wrap=True)
 
 
 def remark(kind: str, words: str) -> None:
     """Print a line that starts with what kind of remark it is."""
-    console.print(f"[yellow]{kind}[/yellow] {escape(words)}", soft_wrap=True)
+    console.print(f"[yellow]{kind}[/yellow] {escape(printable(words))}", soft_wrap=True)

@@ -76,7 +76,10 @@ def serve(
     Where PREFECT_API_URL names no server, one is started on the loopback interface, guarded by a password.
     """
     from flows.deployments import chosen
+    from tasks.environment import end_by_exceptions
     from tasks.serving import prefect_server, serve_deployments
+
+    end_by_exceptions()
 
     workspace = context.obj.workspace
     wanted = chosen(workspace.root, only=only or [], cron=cron, source=source)

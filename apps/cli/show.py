@@ -63,6 +63,15 @@ def show_curation(summary: CurateSummary) -> None:
     for reason in summary.reasons:
         unit = "piece " if reason.pieces == 1 else "pieces"
         say(f"  {reason.reason:<22} {reason.pieces:>4} {unit}  {reason.seconds:>8.1f} s")
+    if summary.ignored:
+        say(summary.ignored)
+    for warning in summary.warnings:
+        remark("warning", warning)
+    if summary.sources_failed:
+        remark(
+            "failed",
+            f"the machine failed on {summary.sources_failed} sources (the data docs say how); run again",
+        )
     verdict = "holds" if summary.contract_holds else "is BROKEN"
     say(f"contract {verdict} ({summary.num_checks} checks): {summary.data_docs}")
     say(f"manifest: {summary.manifest}")

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lipforcing_core.base.names import printable
+
 
 class LipForcingError(Exception):
-    """Base of every error a user can cause: says what was wrong with which input, and what to do."""
+    """Base of every error a user can cause: says what was wrong with which input, and what to do.
+
+    Its text is safe to print whatever names of files it holds: bytes that are not UTF-8 and control characters are
+    shown escaped.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class BadInputError(LipForcingError, ValueError):
@@ -26,6 +35,12 @@ class MediaError(BadInputError):
         self.decoder_message = decoder_message
         detail = f" ({decoder_message})" if decoder_message else ""
         super().__init__(f"{path}: {problem}{detail}")
+
+
+class SurroundingsError(LipForcingError):
+    """The machine failed and not the input: no memory, no space, a killed process. Repeating the work can succeed."""
+
+    exit_code = 5
 
 
 class MissingWeightsError(LipForcingError):

@@ -10,13 +10,15 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +70,16 @@ def content_key(*parts: Any) -> str:
 
 
 def as_json(value: Any) -> str:
-    """Canonical JSON of whatever ``content_key`` accepts: sorted keys, no spaces."""
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """Canonical JSON of whatever ``content_key`` accepts: sorted keys, no spaces; always valid UTF-8.
+
+    A file name that is not UTF-8 comes back from it unchanged: JSON has an escape for the surrogates in it.
+    """
+    return _valid_utf8(json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+
+
+def _valid_utf8(text: str) -> str:
+    """JSON text in which lone surrogates are written as ``\\udcXX``."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _plain(value: Any) -> Any:
@@ -94,12 +104,12 @@ def _plain(value: Any) -> Any:
 def atomic_path(final: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``final``; rename it into place on success, remove it on failure.
 
-    The temporary name keeps the suffix, since encoders choose their container by it. Works for files and
-    for folders (create the folder at the yielded path).
+    The temporary name keeps the suffix, since encoders choose their container by it, and tells which process writes it
+    (see ``is_abandoned``). Works for files and for folders (create the folder at the yielded path).
     """
     final = Path(final)
     final.parent.mkdir(parents=True, exist_ok=True)
-    unique = f".{final.stem}.{uuid.uuid4().hex[:8]}"
+    unique = f".{_short_stem(final)}.{mark_of_process(os.getpid())}.{uuid.uuid4().hex[:8]}"
     temporary = final.with_name(f"{unique}.tmp{final.suffix}")
     superseded = final.with_name(f"{unique}.old{final.suffix}")
     try:
@@ -118,6 +128,61 @@ def atomic_path(final: Path | str) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def is_abandoned(path: Path, *, unused_s: float) -> bool:
+    """Whether the process that was writing a temporary path of ``atomic_path`` has come to its end.
+
+    Of a process of another machine (or container) that cannot be known; then a path counts as abandoned that nobody has
+    touched for ``unused_s``. False for a path that is not there.
+    """
+    found = _MARK.search(path.name)
+    if found and found["machine"] == _machine():
+        return mark_of_process(int(found["pid"])) != found.group()
+    try:
+        return time.time() - path.stat().st_mtime > unused_s
+    except FileNotFoundError:
+        return False
+
+
+def temporary_name_of(final: Path) -> re.Pattern[str]:
+    """What names the temporary paths of ``atomic_path(final)`` have, for those who look for abandoned ones."""
+    stem, suffix = re.escape(_short_stem(final)), re.escape(final.suffix)
+    return re.compile(rf"\.{stem}\.(?:{_MARK.pattern}\.)?[0-9a-f]{{8}}\.tmp{suffix}", re.DOTALL)
+
+
+_MARK = re.compile(r"p(?P<pid>\d+)-(?P<start>\d+)-(?P<machine>[0-9a-f]{6})")
+
+
+def mark_of_process(pid: int) -> str:
+    """Text that names one process for good: its number, its start in clock ticks since boot, and where it ran.
+
+    The start is 0 for a process that is not there, and the same for all where the system does not tell it.
+    """
+    try:
+        start = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
+    except (OSError, IndexError, ValueError):
+        start = 0
+    return f"p{pid}-{start}-{_machine()}"
+
+
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    """A short hash of this start of this machine and the space its process numbers belong to (its container)."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:  # no Linux: never equal to that of another process
+        return uuid.uuid4().hex[:6]
+    return hashlib.sha256(f"{boot}{space}".encode()).hexdigest()[:6]
+
+
+def _short_stem(path: Path) -> str:
+    """The stem, cut so that the temporary name stays below the 255 bytes that a file system takes."""
+    return os.fsdecode(os.fsencode(path.stem)[:_LONGEST_STEM])
+
+
+_LONGEST_STEM = 120
+
+
 def link_or_copy(origin: Path, final: Path) -> None:
     """Give a finished file a second name, atomically: a hard link, or a copy where links are impossible."""
     with atomic_path(final) as temporary:
@@ -131,7 +196,7 @@ def write_json(path: Path | str, value: Any) -> None:
     """Write a JSON file atomically: sorted keys, UTF-8, newline at the end."""
     with atomic_path(path) as temporary:
         text = json.dumps(_plain(value), indent=2, sort_keys=True, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(_valid_utf8(text) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path | str) -> Any:
@@ -164,22 +229,35 @@ class StepStore:
         """Where the products of this step and key live once it is finished."""
         return self.root / step / key
 
-    def find(self, step: str, key: str) -> StepResult | None:
-        """The finished step, or None."""
-        folder = self.folder(step, key)
-        try:
-            return StepResult(folder=folder, result=read_json(folder / self.RESULT), reused=True)
-        except (FileNotFoundError, json.JSONDecodeError):
-            return None
+    def find(self, step: str, key: str, *, also: Sequence[str] = ()) -> StepResult | None:
+        """The finished step, or None.
 
-    def run(self, step: str, key: str, work: Callable[[Path], Any], *, resumable: bool = False) -> StepResult:
-        """Return the finished step, doing ``work(folder)`` first if it has not been done.
+        also: older keys that the same result may be stored under, looked up in this order after ``key``.
+        """
+        for name in (key, *also):
+            folder = self.folder(step, name)
+            try:
+                return StepResult(folder=folder, result=read_json(folder / self.RESULT), reused=True)
+            except (FileNotFoundError, json.JSONDecodeError):
+                continue
+        return None
+
+    def run(
+        self,
+        step: str,
+        key: str,
+        work: Callable[[Path], Any],
+        *,
+        resumable: bool = False,
+        also: Sequence[str] = (),
+    ) -> StepResult:
+        """Return the finished step, doing ``work(folder)`` first if it has not been done, see ``find``.
 
         ``work`` writes its products into the folder it is given, and returns a JSON value that refers to
         them by names relative to that folder. With ``resumable`` the folder survives a failure or a kill and
         the next call gets it back with what is in it, so long work can continue from its own checkpoints.
         """
-        if found := self.find(step, key):
+        if found := self.find(step, key, also=also):
             return found
         final = self.folder(step, key)
         if resumable:
@@ -199,9 +277,13 @@ class StepStore:
         return StepResult(folder=final, result=read_json(final / self.RESULT), reused=False)
 
     def sweep(self, *, unused_s: float = 86_400) -> int:
-        """Remove what killed steps left half-done and nobody has touched for ``unused_s``; returns how many."""
+        """Remove what killed steps left half-done; returns how many.
+
+        What a process of this machine left that has ended goes at once; what another machine may still be writing, when
+        nobody has touched it for ``unused_s``.
+        """
         left = [f for pattern in ("*/.*.tmp", "*/.*.old") for f in self.root.glob(pattern)]
-        stale = [f for f in left if time.time() - f.stat().st_mtime > unused_s]
+        stale = [f for f in left if is_abandoned(f, unused_s=unused_s)]
         _remove_all(stale)
         return len(stale)
 

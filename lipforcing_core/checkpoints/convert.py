@@ -11,7 +11,6 @@ import fcntl
 import functools
 import math
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ import torch
 from torch import Tensor
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
-from lipforcing_core.base.products import ByteProgress, atomic_path
+from lipforcing_core.base.products import ByteProgress, atomic_path, temporary_name_of
 from lipforcing_core.checkpoints.networks import Wanted
 from lipforcing_core.models.config import channel_layouts
 from lipforcing_core.models.lora import (
@@ -177,8 +176,7 @@ def write_plan(plan: Mapping[str, Planned], output: Path, *, on_progress: BytePr
 
 def _remove_abandoned(output: Path) -> None:
     """Remove temporary files of ``output`` whose writer was killed: a writer that lives holds a lock on its own."""
-    stem, suffix = re.escape(output.stem), re.escape(output.suffix)
-    ours = re.compile(rf"\.{stem}\.[0-9a-f]{{8}}\.tmp{suffix}")  # as atomic_path calls them
+    ours = temporary_name_of(output)
     for path in output.parent.iterdir():
         if ours.fullmatch(path.name) and path.is_file() and not path.is_symlink():
             with suppress(OSError), open(path, "rb") as stream:

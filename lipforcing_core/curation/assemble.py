@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lipforcing_core.base.products import StepStore, link_or_copy, write_json
 from lipforcing_core.curation.contract import ContractResult, check_contract
-from lipforcing_core.curation.data_docs import write_data_docs
+from lipforcing_core.curation.data_docs import DataDocs, write_data_docs
 from lipforcing_core.curation.funnel import (
     Balance,
     FunnelRow,
@@ -21,6 +21,7 @@ from lipforcing_core.curation.manifest import write_decisions, write_manifest
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import Decision, SourceOutcome, Status, StoredClip
 from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.curation.sources import IgnoredFiles
 from lipforcing_core.media.clock import seconds
 
 
@@ -37,6 +38,10 @@ class CurationReport:
     funnel: tuple[FunnelRow, ...]
     reasons: tuple[ReasonCount, ...]
     contract: ContractResult
+    failed: tuple[str, ...] = ()
+    """Names of sources on which the machine failed; running again tries them again."""
+    ignored: tuple[IgnoredFiles, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def assemble_manifest(
@@ -45,13 +50,16 @@ def assemble_manifest(
     settings: CurationSettings,
     *,
     store: StepStore,
+    ignored: tuple[IgnoredFiles, ...] = (),
+    warnings: tuple[str, ...] = (),
 ) -> CurationReport:
     """Write the data set into ``out_dir``, complete in itself.
 
     ``manifest.parquet`` and ``clips/`` (linked from the store, or copied where linking is impossible),
     ``decisions.parquet`` (one row for each piece of each source), ``funnel.json``, ``contract.json`` and
     ``data_docs.html``. Clips of an earlier run that are no longer accepted are removed. Sources with the same
-    bytes count once: the first by name stays. The result does not depend on the order of the outcomes.
+    bytes count once: the one with the shortest name stays. The result does not depend on the order of the outcomes.
+    ``ignored`` files of the folder and ``warnings`` about its side information are told in the report and the page.
     """
     out_dir = Path(out_dir)
     unique = mark_duplicates(outcomes)
@@ -62,17 +70,30 @@ def assemble_manifest(
     write_manifest(out_dir / "manifest.parquet", clips)
     write_decisions(out_dir / "decisions.parquet", decisions)
 
-    counts, rows, reasons = balance(unique), funnel_rows(unique), reason_counts(unique)
+    counts = balance(unique, num_ignored=sum(entry.num_files for entry in ignored))
+    rows, reasons = funnel_rows(unique), reason_counts(unique)
     funnel = {
         "balance": asdict(counts),
         "stages": [asdict(row) for row in rows],
         "reasons": [asdict(row) for row in reasons],
         "settings": settings.model_dump(mode="json"),
+        "ignored": [asdict(entry) for entry in ignored],
+        "warnings": list(warnings),
     }
     write_json(out_dir / "funnel.json", funnel)
     contract = check_contract(clips, decisions, counts, settings)
     write_json(out_dir / "contract.json", asdict(contract))
-    write_data_docs(out_dir / "data_docs.html", clips, unique, counts, rows, reasons, contract)
+    page = DataDocs(
+        clips=clips,
+        outcomes=unique,
+        counts=counts,
+        funnel=rows,
+        reasons=reasons,
+        contract=contract,
+        ignored=ignored,
+        warnings=warnings,
+    )
+    write_data_docs(out_dir / "data_docs.html", page)
     return CurationReport(
         manifest=out_dir / "manifest.parquet",
         decisions=out_dir / "decisions.parquet",
@@ -83,17 +104,23 @@ def assemble_manifest(
         funnel=tuple(rows),
         reasons=tuple(reasons),
         contract=contract,
+        failed=tuple(outcome.source for outcome in unique if outcome.failed_this_time),
+        ignored=ignored,
+        warnings=warnings,
     )
 
 
 def mark_duplicates(outcomes: Iterable[SourceOutcome]) -> list[SourceOutcome]:
-    """Outcomes sorted by source name, with every repeat of the same bytes turned into a ``duplicate`` rejection."""
-    first: dict[str, SourceOutcome] = {}
-    marked = []
-    for outcome in sorted(outcomes, key=lambda o: o.source):
-        original = first.setdefault(outcome.sha256, outcome)
-        marked.append(outcome if original is outcome else _duplicate(outcome, original.source))
-    return marked
+    """Outcomes sorted by source name, with every repeat of the same bytes turned into a ``duplicate`` rejection.
+
+    The copy with the shortest name is kept, as that of the original mostly is (``a.mp4`` before ``backup/copy of
+    a.mp4``); one on which the machine failed gives way to its twin.
+    """
+    by_name = sorted(outcomes, key=lambda o: o.source)
+    kept: dict[str, SourceOutcome] = {}
+    for outcome in sorted(by_name, key=lambda o: (o.failed_this_time, len(o.source))):
+        kept.setdefault(outcome.sha256, outcome)
+    return [o if kept[o.sha256] is o else _duplicate(o, kept[o.sha256].source) for o in by_name]
 
 
 def _duplicate(outcome: SourceOutcome, original: str) -> SourceOutcome:
@@ -108,7 +135,7 @@ def _duplicate(outcome: SourceOutcome, original: str) -> SourceOutcome:
         reason=RejectReason.DUPLICATE,
         message=f"same bytes as {original}",
     )
-    return outcome.model_copy(update={"clips": (), "decisions": (decision,)})
+    return outcome.model_copy(update={"clips": (), "decisions": (decision,), "frames_trimmed": 0})
 
 
 def _place_clips(stored: Sequence[StoredClip], out_dir: Path, store: StepStore) -> None:

@@ -134,7 +134,7 @@ def _books(counts: Balance, decisions: Sequence[Decision]) -> dict[str, int]:
     return {
         **asdict(counts),
         "sources_out": counts.sources_accepted + counts.sources_rejected + counts.sources_quarantined,
-        "frames_out": sum(d.num_frames for d in decisions),
+        "frames_out": sum(d.num_frames for d in decisions) + counts.frames_trimmed,
         "accepted_decisions": len(accepted),
         "accepted_frames_decided": sum(d.num_frames for d in accepted),
     }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lipforcing_core.curation.reasons import RejectReason, Stage
-from lipforcing_core.curation.records import SourceOutcome, Status
+from lipforcing_core.curation.records import Decision, SourceOutcome, Status
 from lipforcing_core.media.clock import seconds
 
 
@@ -34,7 +34,11 @@ class ReasonCount:
 
 @dataclass(frozen=True, kw_only=True)
 class Balance:
-    """Sources and frames in, and how they left."""
+    """Sources and frames in, and how they left; files of the folder that are no sources.
+
+    ``sources_failed`` are those among the quarantined on which the machine failed. ``frames_trimmed`` are ends of
+    pictures that outlast their sound by less than is worth a row.
+    """
 
     sources_in: int
     sources_accepted: int
@@ -45,12 +49,15 @@ class Balance:
     frames_rejected: int
     frames_quarantined: int
     clips: int
+    sources_failed: int = 0
+    frames_trimmed: int = 0
+    files_ignored: int = 0
 
     @property
     def holds(self) -> bool:
         """Whether nothing was lost on the way."""
         sources = self.sources_accepted + self.sources_rejected + self.sources_quarantined
-        frames = self.frames_accepted + self.frames_rejected + self.frames_quarantined
+        frames = self.frames_accepted + self.frames_rejected + self.frames_quarantined + self.frames_trimmed
         return sources == self.sources_in and frames == self.frames_in
 
 
@@ -86,8 +93,8 @@ def reason_counts(outcomes: Sequence[SourceOutcome]) -> list[ReasonCount]:
     ]
 
 
-def balance(outcomes: Sequence[SourceOutcome]) -> Balance:
-    """Count sources and frames by how they left."""
+def balance(outcomes: Sequence[SourceOutcome], *, num_ignored: int = 0) -> Balance:
+    """Count sources and frames by how they left; ``num_ignored`` files were found beside the sources."""
     statuses = Counter(outcome.status for outcome in outcomes)
     frames = {status: sum(outcome.frames(status) for outcome in outcomes) for status in Status}
     return Balance(
@@ -100,10 +107,13 @@ def balance(outcomes: Sequence[SourceOutcome]) -> Balance:
         frames_rejected=frames[Status.REJECTED],
         frames_quarantined=frames[Status.QUARANTINED],
         clips=sum(len(outcome.clips) for outcome in outcomes),
+        sources_failed=sum(outcome.failed_this_time for outcome in outcomes),
+        frames_trimmed=sum(outcome.frames_trimmed for outcome in outcomes),
+        files_ignored=num_ignored,
     )
 
 
-def _row(stage: str, left: list, *, sources: int) -> FunnelRow:
+def _row(stage: str, left: list[tuple[str, Decision]], *, sources: int) -> FunnelRow:
     frames = sum(decision.num_frames for _, decision in left)
     return FunnelRow(
         stage=stage, sources=sources, segments=len(left), num_frames=frames, seconds=float(seconds(frames))

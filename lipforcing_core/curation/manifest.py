@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path
-from lipforcing_core.curation.records import ClipRecord, Decision
+from lipforcing_core.curation.records import SCORE_NAMES, ClipRecord, Decision, ScoredRow, Scores
 
 _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
@@ -46,27 +46,42 @@ def read_decisions(path: Path | str) -> list[Decision]:
     return _read(path, Decision)
 
 
-def arrow_schema(model: type[BaseModel]) -> pa.Schema:
-    """Arrow columns of a record type: integers, floats and booleans as such, everything else as text."""
-    fields = []
+def arrow_schema(model: type[ScoredRow]) -> pa.Schema:
+    """Arrow columns of a record type: integers, floats and booleans as such, everything else as text.
+
+    Scores are columns among the others, which may be null unless rows of this type are complete.
+    """
+    columns = []
     for name, field in model.model_fields.items():
-        kinds: set[Any] = {field.annotation}
-        if get_origin(field.annotation) in (Union, UnionType):
-            kinds = set(get_args(field.annotation))
-        (kind,) = kinds - {NoneType}
-        fields.append(pa.field(name, _ARROW.get(kind, pa.string()), nullable=NoneType in kinds))
-    return pa.schema(fields)
+        if field.annotation is Scores:
+            hints = get_type_hints(Scores)
+            columns += [_column(score, hints[score], nullable=not model.complete) for score in SCORE_NAMES]
+        else:
+            columns.append(_column(name, field.annotation))
+    return pa.schema(columns)
 
 
-def _write(path: Path | str, model: type[BaseModel], rows: list[Any]) -> None:
+def _column(name: str, annotation: Any, *, nullable: bool = True) -> pa.Field:
+    kinds: set[Any] = {annotation}
+    if get_origin(annotation) in (Union, UnionType):
+        kinds = set(get_args(annotation))
+    (kind,) = kinds - {NoneType}
+    return pa.field(name, _ARROW.get(kind, pa.string()), nullable=nullable and NoneType in kinds)
+
+
+def _write(path: Path | str, model: type[ScoredRow], rows: list[Any]) -> None:
     table = pa.Table.from_pylist([row.model_dump(mode="json") for row in rows], schema=arrow_schema(model))
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "wb") as stream,
+    ):  # arrow takes no path that is not UTF-8
+        pq.write_table(table, stream, compression="zstd")
 
 
 def _read(path: Path | str, model: type[Any]) -> list[Any]:
     try:
-        rows = pq.read_table(path).to_pylist()
+        with open(path, "rb") as stream:
+            rows = pq.read_table(stream).to_pylist()
         return [model.model_validate(row) for row in rows]
     except FileNotFoundError as error:
         raise BadInputError(f"{path}: there is no such file") from error
@@ -74,6 +89,8 @@ def _read(path: Path | str, model: type[Any]) -> list[Any]:
         raise BadInputError(f"{path}: is not a readable Parquet file ({error})") from error
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:
+            raise BadInputError(f"{path}: {first['msg']}") from error
         raise BadInputError(
-            f"{path}: column {first['loc'][0]}: {first['msg']} (got {first['input']!r})"
+            f"{path}: column {first['loc'][-1]}: {first['msg']} (got {first['input']!r})"
         ) from error

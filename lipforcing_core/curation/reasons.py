@@ -18,8 +18,13 @@ class Stage(StrEnum):
 
 
 class RejectReason(StrEnum):
-    """Reason codes. ``inaccessible``, ``unreadable`` and ``truncated`` put a whole source into quarantine."""
+    """Reason codes.
 
+    ``failed_this_time``, ``inaccessible``, ``unreadable`` and ``truncated`` put a whole source into quarantine; the
+    first says nothing about the source.
+    """
+
+    FAILED_THIS_TIME = "failed_this_time"
     INACCESSIBLE = "inaccessible"
     UNREADABLE = "unreadable"
     TRUNCATED = "truncated"
@@ -49,6 +54,7 @@ class RejectReason(StrEnum):
 
 
 _STAGES = {
+    RejectReason.FAILED_THIS_TIME: Stage.DECODE,
     RejectReason.INACCESSIBLE: Stage.DECODE,
     RejectReason.UNREADABLE: Stage.DECODE,
     RejectReason.TRUNCATED: Stage.DECODE,
@@ -68,7 +74,8 @@ _STAGES = {
 }
 
 _EXPLANATIONS = {
-    RejectReason.INACCESSIBLE: "the file cannot be opened (a dangling link, no permission)",
+    RejectReason.FAILED_THIS_TIME: "the machine failed (memory, space, a killed process); run again to have it judged",
+    RejectReason.INACCESSIBLE: "the file cannot be read (a dangling link, no permission, a failing disk)",
     RejectReason.UNREADABLE: "the file cannot be decoded",
     RejectReason.TRUNCATED: "the file ends before its declared end",
     RejectReason.NO_VIDEO: "the file has no video, only sound perhaps",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
 
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.media.clock import seconds
@@ -18,11 +20,10 @@ class Status(StrEnum):
     QUARANTINED = "quarantined"
 
 
-class Scores(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Scores:
     """Everything measured on a segment; None where it was not reached. Offsets are in frames at 25 fps,
     positive where the matching sound lies earlier than the picture. Sync scores are those after correction."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     loudness_dbfs: float | None = None
     detected_fraction: float | None = None
@@ -39,6 +40,33 @@ class Scores(BaseModel):
     quality_backend: str | None = None
 
 
+SCORE_NAMES = tuple(field.name for field in fields(Scores))
+
+
+class ScoredRow(BaseModel):
+    """A row with scores: an object of its own in Python, columns among the others in JSON and in tables."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    complete: ClassVar[bool] = False
+    """Whether every score of such a row has a value."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_scores(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "scores" in values:
+            return values
+        scores = {name: values[name] for name in SCORE_NAMES if name in values}
+        return {**{name: value for name, value in values.items() if name not in scores}, "scores": scores}
+
+    @model_serializer(mode="wrap")
+    def _spread_scores(self, as_dict: Any) -> dict[str, Any]:
+        row: dict[str, Any] = {}
+        for name, value in as_dict(self).items():
+            row |= value if name == "scores" else {name: value}
+        return row
+
+
 class SourceFacts(BaseModel):
     """What the corpus says about a source, from a sidecar or the folder's table; None where unknown."""
 
@@ -49,10 +77,10 @@ class SourceFacts(BaseModel):
     commercial_ok: bool | None = None
 
 
-class ClipRecord(BaseModel):
+class ClipRecord(ScoredRow):
     """One accepted clip: a row of the manifest. Paths are relative to the manifest's folder."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    complete: ClassVar[bool] = True
 
     clip_id: str
     source_id: str
@@ -72,25 +100,20 @@ class ClipRecord(BaseModel):
     alignment_path: str
     clip_sha256: str
     audio_sha256: str
-    loudness_dbfs: float
-    detected_fraction: float
-    absent_frames: int
-    face_height_px: float
-    detector_backend: str
-    sync_confidence: float
-    sync_distance: float
-    av_offset_measured: int
-    av_offset_applied: int
-    av_offset_remaining: int
-    sync_backend: str
-    quality: float
-    quality_backend: str
+    scores: Scores
     num_lossy_encodes: int
 
+    @model_validator(mode="after")
+    def _has_every_score(self) -> ClipRecord:
+        if missing := [name for name in SCORE_NAMES if getattr(self.scores, name) is None]:
+            raise ValueError(f"an accepted clip has a value for each score; {', '.join(missing)} missing")
+        return self
 
-class Decision(Scores):
+
+class Decision(ScoredRow):
     """What happened to a piece of video, or to a whole source; the pieces of a source add up to it."""
 
+    scores: Scores = Scores()
     source: str
     source_id: str
     level: str
@@ -123,7 +146,8 @@ class StoredClip(BaseModel):
 class SourceOutcome(BaseModel):
     """The whole result for one source. ``frames_in`` counts frames at 25 fps.
 
-    An unreadable source counts the frames it declares, or 0 where even that cannot be read.
+    An unreadable source counts the frames it declares, or 0 where even that cannot be read. ``frames_trimmed`` are the
+    few at the end that outlast the sound by less than is worth a row.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -132,6 +156,7 @@ class SourceOutcome(BaseModel):
     source_id: str
     sha256: str
     frames_in: int
+    frames_trimmed: int = 0
     clips: tuple[StoredClip, ...] = ()
     decisions: tuple[Decision, ...]
     decoder_message: str = ""
@@ -141,13 +166,23 @@ class SourceOutcome(BaseModel):
         """Accepted if any clip was; quarantined if it could not be decoded; rejected otherwise."""
         if self.clips:
             return Status.ACCEPTED
-        quarantined = any(d.status is Status.QUARANTINED for d in self.decisions)
-        return Status.QUARANTINED if quarantined else Status.REJECTED
+        return Status.QUARANTINED if self.quarantine else Status.REJECTED
 
     @property
     def quarantine(self) -> tuple[Decision, ...]:
         """Decisions with status quarantined."""
         return tuple(d for d in self.decisions if d.status is Status.QUARANTINED)
+
+    @property
+    def failed_this_time(self) -> bool:
+        """Whether the machine failed and not the source, so that another run may come to another result."""
+        return any(d.reason is RejectReason.FAILED_THIS_TIME for d in self.decisions)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether equal content will always come to this; an outcome that is not must not be kept for another run."""
+        passing = {RejectReason.FAILED_THIS_TIME, RejectReason.INACCESSIBLE}
+        return not any(d.reason in passing for d in self.decisions)
 
     def frames(self, status: Status) -> int:
         """Frames that left with a status."""
@@ -159,7 +194,7 @@ class SourceOutcome(BaseModel):
 
     def check_balance(self) -> SourceOutcome:
         """Return self if every frame is accounted for exactly once."""
-        covered = sum(self.frames(status) for status in Status)
+        covered = sum(self.frames(status) for status in Status) + self.frames_trimmed
         assert covered == self.frames_in, (
             f"{self.source}: {self.frames_in} frames in, {covered} accounted for"
         )

@@ -1,138 +1,253 @@
-"""Find source videos and what is known of them."""
+"""Find source videos, and tell them apart by content."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
+from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
+from lipforcing_core.base.errors import BadInputError, LipForcingError
+from lipforcing_core.base.names import shown_name
+from lipforcing_core.base.products import KEY_LENGTH, file_sha256, sha256_once
 
-from lipforcing_core.base.csv_file import read_csv
-from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.base.products import file_sha256
-from lipforcing_core.curation.records import SourceFacts
-
-_SUFFIXES = "mp4 m4v mov mkv webm avi mpg mpeg ts mts m2ts flv wmv 3gp ogv"
+_SUFFIXES = (
+    "mp4 m4v mov qt mkv webm avi divx mpg mpeg mpe m1v m2v vob ts mts m2ts mxf flv f4v wmv asf 3gp 3g2 ogv rm rmvb dv "
+    "nut y4m gif"
+)
 VIDEO_SUFFIXES = frozenset(f".{name}" for name in _SUFFIXES.split())
 SIDECAR_SUFFIX = ".meta.json"
 TABLE_NAME = "sources.csv"
 
+_LONGEST_SUFFIX = 12
 
-def discover_sources(folder_or_file: Path | str) -> list[Path]:
-    """Video files of a folder and its sub-folders, sorted, or the one file given.
 
-    Links are followed, to folders too. Files that cannot be opened and dangling links are among the files, to be
-    accounted for. Hidden files and folders are skipped; a suffix counts in either case. Raises BadInputError where the
+@dataclass(frozen=True, kw_only=True)
+class IgnoredFiles:
+    """Files of one kind that are no sources: how many, and the first by name."""
+
+    kind: str
+    num_files: int
+    example: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discovery:
+    """Everything that a corpus folder holds, each file counted once.
+
+    ``sources`` are sorted; ``side_files`` are the sidecars of sources and the table at the root; ``stray_sidecars``
+    belong to no source; everything else is ignored and counted by kind, the most frequent first.
+    """
+
+    root: Path
+    sources: tuple[Path, ...]
+    side_files: tuple[Path, ...] = ()
+    stray_sidecars: tuple[Path, ...] = ()
+    ignored: tuple[IgnoredFiles, ...] = ()
+
+    @property
+    def num_ignored(self) -> int:
+        """Files that are neither sources nor about them."""
+        return sum(entry.num_files for entry in self.ignored)
+
+
+def ignored_line(ignored: tuple[IgnoredFiles, ...]) -> str:
+    """One line for people, ``ignored: 3 .txt, 1 hidden``; empty where nothing was ignored."""
+    if not ignored:
+        return ""
+    return "ignored: " + ", ".join(f"{entry.num_files} {entry.kind}" for entry in ignored)
+
+
+def find_sources(folder_or_file: Path | str) -> Discovery:
+    """Video files of a folder and its sub-folders, or the one file given, and a count of everything else.
+
+    Links are followed, to folders too. Files that cannot be opened and dangling links are among the sources, to be
+    accounted for. Hidden files and folders are ignored; a suffix counts in either case. Raises BadInputError where the
     path does not exist, holds no video, or has a folder that cannot be read.
     """
     root = Path(folder_or_file)
     if root.is_file():
-        return [root]
+        return Discovery(root=root.parent, sources=(root,))
     if not root.is_dir():
         raise BadInputError(f"{root}: there is no such file or folder")
-    found = sorted(path for path in _files(root) if path.suffix.lower() in VIDEO_SUFFIXES)
-    if not found:
+    hidden_folders: list[Path] = []
+    files = sorted(_files(root, hidden_folders))
+    sources = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES and not _is_hidden(path)]
+    if not sources:
         raise BadInputError(f"{root}: no videos here (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
-    return found
+    about = {sidecar_of(path) for path in sources} | {root / TABLE_NAME}
+    taken = about.union(sources)
+    rest = [path for path in files if path not in taken]
+    strays = [path for path in rest if path.name.endswith(SIDECAR_SUFFIX) and not _is_hidden(path)]
+    ignored = [(_kind(path), path) for path in sorted(set(rest).difference(strays))]
+    ignored += [("hidden folder", path) for path in sorted(hidden_folders)]
+    return Discovery(
+        root=root,
+        sources=tuple(sources),
+        side_files=tuple(path for path in files if path in about),
+        stray_sidecars=tuple(strays),
+        ignored=_counted(ignored, root),
+    )
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Everything below ``root`` that is no folder and not hidden; a folder that is linked into itself counts once."""
+def discover_sources(folder_or_file: Path | str) -> list[Path]:
+    """The sources of ``find_sources`` alone."""
+    return list(find_sources(folder_or_file).sources)
+
+
+def sidecar_of(path: Path) -> Path:
+    """Where the side information of a source lies if it has a file of its own."""
+    return path.with_name(path.name + SIDECAR_SUFFIX)
+
+
+def _counted(ignored: list[tuple[str, Path]], root: Path) -> tuple[IgnoredFiles, ...]:
+    counts = Counter(kind for kind, _ in ignored)
+    first: dict[str, Path] = {}
+    for kind, path in ignored:
+        first.setdefault(kind, path)
+    return tuple(
+        IgnoredFiles(kind=kind, num_files=count, example=source_name(first[kind], root))
+        for kind, count in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    )
+
+
+def _kind(path: Path) -> str:
+    if _is_hidden(path):
+        return "hidden"
+    suffix = path.suffix.lower()
+    if not suffix:
+        return "without a suffix"
+    plain = suffix[1:].isalnum() and suffix.isascii() and len(suffix) <= _LONGEST_SUFFIX
+    return suffix if plain else "of other kinds"
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")
+
+
+def _files(root: Path, hidden_folders: list[Path]) -> Iterator[Path]:
+    """Everything below ``root`` that is no folder; hidden folders are not entered and go into the list.
+
+    A folder that is linked into itself counts once.
+    """
     for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse_folder):
         above = {os.path.realpath(parent) for parent in (Path(folder), *Path(folder).parents)}
+        hidden_folders += [Path(folder, name) for name in folders if name.startswith(".")]
         folders[:] = [
             name
             for name in folders
             if not name.startswith(".") and os.path.realpath(Path(folder, name)) not in above
         ]
-        yield from (Path(folder, name) for name in names if not name.startswith("."))
+        yield from (Path(folder, name) for name in names)
 
 
 def _refuse_folder(error: OSError) -> None:
     raise BadInputError(f"{error.filename}: this folder cannot be read ({error.strerror})") from error
 
 
+class SourceLostError(LipForcingError):
+    """The bytes of a source cannot be read, or no longer; ``problem`` says why."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"{name}: {problem}")
+
+
+class SourceChangedError(SourceLostError):
+    """A source has other bytes than a moment ago."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFile:
+    """A source that could be read from end to end, told apart by its content."""
+
+    path: Path
+    name: str
+    sha256: str
+
+    @property
+    def source_id(self) -> str:
+        """The short form of the content hash."""
+        return self.sha256[:KEY_LENGTH]
+
+
+def identify_source(path: Path | str, root: Path | str) -> SourceFile:
+    """Read a source once; raises ``SourceLostError`` where it cannot be opened, or read to its end.
+
+    Raises ``BadInputError`` for a path outside ``root``.
+    """
+    path, name = Path(path), source_name(path, root)
+    if problem := why_inaccessible(path):
+        raise SourceLostError(name, problem)
+    try:
+        return SourceFile(path=path, name=name, sha256=sha256_once(path))
+    except OSError as error:
+        raise SourceLostError(name, _words(error)) from error
+
+
+def check_unchanged(source: SourceFile, *, reread: bool) -> None:
+    """Make sure that what was just read was the source as it was identified.
+
+    With ``reread`` every byte is read again, as is right after a decoder's complaint: a disk that fails and a file that
+    is damaged look alike to a decoder. Without, the file is read again only if its size or times have changed. Raises
+    ``SourceLostError`` or ``SourceChangedError``.
+    """
+    try:
+        found = file_sha256(source.path) if reread else sha256_once(source.path)
+    except OSError as error:
+        raise SourceLostError(source.name, why_inaccessible(source.path) or _words(error)) from error
+    if found != source.sha256:
+        raise SourceChangedError(source.name, "it changed while it was being read")
+
+
 def why_inaccessible(path: Path | str) -> str | None:
-    """Why a source cannot be opened; None where it can be."""
+    """Why a source cannot be opened and read; None where its first byte can be."""
     path = Path(path)
     try:
         if path.is_symlink() and not path.exists():
-            return f"a link to {os.readlink(path)}, which is not there"
+            return f"a link to {shown_name(os.readlink(path))}, which is not there"
+        if not os.path.lexists(path):
+            return "it is no longer there"
         if not path.is_file():
             return "no regular file"
-        with open(path, "rb"):
+        with open(path, "rb") as stream:
+            stream.read(1)
             return None
     except OSError as error:
-        return error.strerror or str(error)
+        return _words(error)
 
 
 def source_sha256(path: Path | str, root: Path | str) -> str:
-    """SHA-256 of a source's content; of its name where it cannot be opened, so that two such are no duplicates."""
-    if why_inaccessible(path) is None:
-        return file_sha256(path)
-    return hashlib.sha256(f"inaccessible:{source_name(path, root)}".encode()).hexdigest()
+    """SHA-256 of a source's content; of its name where it cannot be read, so that two such are no duplicates."""
+    try:
+        return identify_source(path, root).sha256
+    except SourceLostError:
+        return lost_sha256(source_name(path, root))
+
+
+def lost_sha256(name: str) -> str:
+    """What stands for the content of a source that cannot be read."""
+    return hashlib.sha256(f"inaccessible:{name}".encode()).hexdigest()
 
 
 def source_name(path: Path | str, root: Path | str) -> str:
-    """The path relative to the root of the corpus, with forward slashes; raises BadInputError if outside it.
+    """The path relative to the root of the corpus as plain text (see ``shown_name``), with forward slashes.
 
-    A link counts where it stands: corpora are often folders of links to a store elsewhere.
+    Raises BadInputError for a path outside the root. A link counts where it stands: corpora are often folders of links
+    to a store elsewhere.
     """
+    return shown_name(relative_path(path, root))
+
+
+def relative_path(path: Path | str, root: Path | str) -> str:
+    """The path relative to the root of the corpus, as the file system has it; raises BadInputError if outside it."""
     path, root = Path(os.path.abspath(path)), Path(os.path.abspath(root))
     if not path.is_relative_to(root):
         raise BadInputError(f"{path}: lies outside the corpus folder {root}")
     return path.relative_to(root).as_posix()
 
 
-def read_facts(path: Path | str, root: Path | str) -> SourceFacts:
-    """Identity and licence of a source.
-
-    From ``<video>.meta.json`` beside it, else from its row in ``sources.csv`` at the root (columns ``path`` and
-    any of ``identity``, ``licence``, ``commercial_ok``), else unknown. Raises BadInputError for a malformed file.
-    """
-    path = Path(path)
-    sidecar = path.with_name(path.name + SIDECAR_SUFFIX)
-    if sidecar.is_file():
-        try:
-            values = json.loads(sidecar.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise BadInputError(f"{sidecar}: is not readable JSON ({error})") from error
-        if not isinstance(values, dict):
-            raise BadInputError(f"{sidecar}: must hold an object, got {type(values).__name__}")
-        return _facts(values, sidecar)
-    table = Path(root) / TABLE_NAME
-    if table.is_file():
-        state = table.stat()
-        return _table(table, state.st_mtime_ns, state.st_size).get(source_name(path, root), SourceFacts())
-    return SourceFacts()
-
-
-@lru_cache(maxsize=4)
-def _table(table: Path, _mtime_ns: int, _size: int) -> dict[str, SourceFacts]:
-    """Every row of a table, read once for all sources of a corpus, and again when the file has changed."""
-    facts: dict[str, SourceFacts] = {}
-    for row in read_csv(table, ["path"]):
-        name = row.pop("path")
-        if not name:
-            raise BadInputError(f"{table}: every row needs a 'path'")
-        resolved = (table.parent / name).resolve()
-        if not resolved.is_relative_to(table.parent.resolve()):
-            raise BadInputError(f"{table}: path {name!r} leaves the folder")
-        facts[Path(name).as_posix()] = _facts(row, table)
-    return facts
-
-
-def _facts(values: dict[str, Any], origin: Path) -> SourceFacts:
-    known = {key: values[key] for key in SourceFacts.model_fields if values.get(key) not in (None, "")}
-    try:
-        return SourceFacts.model_validate(known)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BadInputError(
-            f"{origin}: {first['loc'][0]}: {first['msg']} (got {first['input']!r})"
-        ) from error
+def _words(error: OSError) -> str:
+    return error.strerror or str(error)

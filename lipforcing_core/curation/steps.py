@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +15,19 @@ import cv2
 import numpy as np
 
 from lipforcing_core.base.errors import MediaError
-from lipforcing_core.base.products import (
-    KEY_LENGTH,
-    StepResult,
-    StepStore,
-    content_key,
-    file_sha256,
-    one_process,
+from lipforcing_core.base.products import KEY_LENGTH, StepStore, content_key, file_sha256, one_process
+from lipforcing_core.curation.results import (
+    Crop,
+    Decoded,
+    FaceResult,
+    Finished,
+    QualityResult,
+    SyncResult,
+    Undecodable,
+    decoding_from_json,
 )
 from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.curation.sources import SourceFile, check_unchanged
 from lipforcing_core.media.clock import SAMPLES_PER_FRAME
 from lipforcing_core.media.decode import FrameReader, read_wav
 from lipforcing_core.media.encode import VideoWriter, write_wav
@@ -53,38 +57,29 @@ MAX_SHIFT_FRAMES = 15
 VIDEO, AUDIO, CLIP, ALIGNMENT = "video.mp4", "audio.wav", "clip.mp4", "alignment.npz"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NormalisedSource:
     """A source in the house's form; the lossless picture is made again if it was cleared away."""
 
-    path: Path
-    key: str
+    file: SourceFile
     store: StepStore
-    result: Any
+    result: Decoded | Undecodable
 
     @property
-    def error(self) -> dict[str, str] | None:
-        """Problem and decoder message if the source cannot be decoded."""
-        return self.result.get("error")
-
-    @property
-    def folder(self) -> Path:
-        return self.store.folder("normalise", self.key)
+    def key(self) -> str:
+        return normalise_key(self.file.sha256)
 
     @property
     def audio(self) -> Path:
-        return self.folder / AUDIO
+        return self.store.folder("normalise", self.key) / AUDIO
 
     def video(self) -> Path:
         """The lossless picture."""
-        if not (self.folder / VIDEO).is_file():
+        path = self.store.folder("normalise", self.key) / VIDEO
+        if not path.is_file():
             self.store.forget("normalise", self.key)
-            normalised(self.path, self.key, self.store)
-        return self.folder / VIDEO
-
-    def clear_video(self) -> None:
-        """Remove the lossless picture, which is large and can be made again."""
-        (self.folder / VIDEO).unlink(missing_ok=True)
+            normalised(self.file, self.store)
+        return path
 
 
 @contextmanager
@@ -94,27 +89,58 @@ def one_at_a_time(store: StepStore, sha256: str) -> Iterator[None]:
         yield
 
 
-def normalised(path: Path, key: str, store: StepStore) -> NormalisedSource:
-    """Step ``normalise``. A decoder's refusal is a result too, so a broken file is not tried again."""
-
-    def work(folder: Path) -> dict[str, Any]:
-        declared = None
-        try:
-            facts = probe(path)
-            declared = facts.duration_s
-            info = normalise(path, folder / VIDEO, folder / AUDIO)
-        except MediaError as error:
-            (folder / VIDEO).unlink(missing_ok=True)
-            words = {"problem": error.problem, "decoder_message": error.decoder_message}
-            return {"error": words, "declared_s": declared}
-        return {**asdict(info), "declared_s": declared, "has_audio": facts.has_audio}
-
-    return NormalisedSource(path, key, store, store.run("normalise", key, work).result)
-
-
 def normalise_key(sha256: str) -> str:
     """The key of a source's normalised form: its content alone."""
     return content_key("normalise", NORMALISE_VERSION, sha256)
+
+
+def normalised(file: SourceFile, store: StepStore) -> NormalisedSource:
+    """Step ``normalise``. A decoder's refusal is a result too, so a broken file is not tried again.
+
+    A failure of the machine is none: it raises ``SurroundingsError``, or ``SourceLostError`` where the file could not
+    be read or changed meanwhile, and leaves nothing.
+    """
+    key = normalise_key(file.sha256)
+
+    def work(folder: Path) -> dict[str, Any]:
+        result = _decoded_into(folder, file.path)
+        check_unchanged(file, reread=bool(result.decoder_message) or isinstance(result, Undecodable))
+        return result.to_json()
+
+    found = store.run("normalise", key, work)
+    result = decoding_from_json(found.result)
+    if found.reused and isinstance(result, Undecodable) and result.is_doubtful:
+        store.forget("normalise", key)
+        result = decoding_from_json(store.run("normalise", key, work).result)
+    return NormalisedSource(file=file, store=store, result=result)
+
+
+def _decoded_into(folder: Path, path: Path) -> Decoded | Undecodable:
+    declared_s = None
+    try:
+        facts = probe(path)
+        declared_s = facts.duration_s
+        info = normalise(path, folder / VIDEO, folder / AUDIO)
+    except MediaError as error:
+        (folder / VIDEO).unlink(missing_ok=True)
+        return Undecodable(
+            problem=error.problem, decoder_message=error.decoder_message, declared_s=declared_s
+        )
+    return Decoded(**asdict(info), declared_s=declared_s, has_audio=facts.has_audio)
+
+
+def clear_video(store: StepStore, sha256: str) -> None:
+    """Remove the lossless picture of a source, which is large and can be made again."""
+    (store.folder("normalise", normalise_key(sha256)) / VIDEO).unlink(missing_ok=True)
+
+
+def forget_damaged(store: StepStore, product: Path) -> bool:
+    """Remove the finished step that a damaged product belongs to; False if it belongs to none."""
+    if not product.is_relative_to(store.root):
+        return False
+    step, key, *_ = product.relative_to(store.root).parts
+    store.forget(step, key)
+    return True
 
 
 def found_shots(
@@ -124,7 +150,7 @@ def found_shots(
     threshold, change = settings.shot_threshold, settings.shot_min_content_change
     key = content_key("shots", SHOTS_VERSION, source.key, threshold, change)
 
-    def work(folder: Path) -> dict[str, Any]:
+    def work(folder: Path) -> dict[str, list[list[int]]]:
         shots = detect_shots(source.video(), threshold=threshold, min_content_change=change)
         return {"shots": [list(shot) for shot in shots]}
 
@@ -137,8 +163,8 @@ def aligned(
     settings: CurationSettings,
     detector: FaceDetector,
     store: StepStore,
-) -> tuple[str, StepResult]:
-    """Step ``align``: track the face, cut the canonical crop of every frame, encode it once; key and result."""
+) -> Finished[FaceResult]:
+    """Step ``align``: track the face, cut the canonical crop of every frame, encode it once."""
     key = content_key(
         "align",
         ALIGN_VERSION,
@@ -149,46 +175,49 @@ def aligned(
     )
 
     def work(folder: Path) -> dict[str, Any]:
-        from lipforcing_core.faces.align import align_track, warp_face
-        from lipforcing_core.faces.track import FaceState, track_face
+        return _tracked_into(folder, source.video(), segment, settings, detector).to_json()
 
-        with FrameReader(source.video()) as reader:
-            track = track_face(
-                reader.frames(segment.start, segment.stop),
-                detector,
-                stride=settings.detect_stride,
-                max_gap_frames=settings.max_gap_frames,
-            )
-            absent = sum(state is FaceState.ABSENT for state in track.states)
-            result = {
-                "num_frames": segment.num_frames,
-                "detected_fraction": track.detected_fraction,
-                "absent_frames": absent,
-                "has_clip": absent < segment.num_frames,
-            }
-            if not result["has_clip"]:
-                return result
-            alignment = align_track(track)
-            with VideoWriter(
-                folder / CLIP, width=CLIP_SIZE, height=CLIP_SIZE, crf=settings.clip_crf
-            ) as writer:
-                for index, frame in enumerate(reader.frames(segment.start, segment.stop)):
-                    writer.write(warp_face(frame, alignment.matrices_F23[index], CLIP_SIZE))
-        boxes = track.boxes_F4[track.usable]
-        np.savez(
-            folder / ALIGNMENT,
-            matrices_F23=alignment.matrices_F23,
-            usable_F=track.usable,
-            boxes_F4=track.boxes_F4,
-            start_frame=segment.start,
+    found = store.run("align", key, work)
+    return Finished(key=key, folder=found.folder, result=FaceResult.from_json(found.result))
+
+
+def _tracked_into(
+    folder: Path, video: Path, segment: Segment, settings: CurationSettings, detector: FaceDetector
+) -> FaceResult:
+    from lipforcing_core.faces.align import align_track, warp_face
+    from lipforcing_core.faces.track import FaceState, track_face
+
+    with FrameReader(video) as reader:
+        track = track_face(
+            reader.frames(segment.start, segment.stop),
+            detector,
+            stride=settings.detect_stride,
+            max_gap_frames=settings.max_gap_frames,
         )
-        return {
-            **result,
-            "face_height_px": float(np.median(boxes[:, 3] - boxes[:, 1])),
-            "clip_sha256": file_sha256(folder / CLIP),
-        }
-
-    return key, store.run("align", key, work)
+        result = FaceResult(
+            num_frames=segment.num_frames,
+            detected_fraction=track.detected_fraction,
+            absent_frames=sum(state is FaceState.ABSENT for state in track.states),
+            crop=None,
+        )
+        if result.absent_frames == segment.num_frames:
+            return result
+        alignment = align_track(track)
+        with VideoWriter(folder / CLIP, width=CLIP_SIZE, height=CLIP_SIZE, crf=settings.clip_crf) as writer:
+            for index, frame in enumerate(reader.frames(segment.start, segment.stop)):
+                writer.write(warp_face(frame, alignment.matrices_F23[index], CLIP_SIZE))
+    boxes = track.boxes_F4[track.usable]
+    np.savez(
+        folder / ALIGNMENT,
+        matrices_F23=alignment.matrices_F23,
+        usable_F=track.usable,
+        boxes_F4=track.boxes_F4,
+        start_frame=segment.start,
+    )
+    crop = Crop(
+        face_height_px=float(np.median(boxes[:, 3] - boxes[:, 1])), clip_sha256=file_sha256(folder / CLIP)
+    )
+    return replace(result, crop=crop)
 
 
 def synchronised(
@@ -200,7 +229,7 @@ def synchronised(
     store: StepStore,
     *,
     correct: bool,
-) -> tuple[str, StepResult]:
+) -> Finished[SyncResult]:
     """Step ``sync``: measure the offset, shift the samples, measure again, write the corrected sound.
 
     The sound is cut from the whole source, so a shift brings in what really comes before or after. Without
@@ -220,21 +249,24 @@ def synchronised(
             waveform = sound_under(source.audio, segment, applied)
             score = expert.score(frames, waveform)
         write_wav(folder / AUDIO, waveform)
-        return {
-            "offset_measured": int(first.offset_frames),
-            "offset_applied": int(applied),
-            "offset_remaining": int(score.offset_frames),
-            "confidence": float(score.confidence),
-            "distance": float(score.distance),
-            "confidence_before": float(first.confidence),
-            "backend": score.backend,
-            "audio_sha256": file_sha256(folder / AUDIO),
-        }
+        return SyncResult(
+            offset_measured=int(first.offset_frames),
+            offset_applied=int(applied),
+            offset_remaining=int(score.offset_frames),
+            confidence=float(score.confidence),
+            distance=float(score.distance),
+            confidence_before=float(first.confidence),
+            backend=score.backend,
+            audio_sha256=file_sha256(folder / AUDIO),
+        ).to_json()
 
-    return key, store.run("sync", key, work)
+    found = store.run("sync", key, work)
+    return Finished(key=key, folder=found.folder, result=SyncResult.from_json(found.result))
 
 
-def rated(align_key: str, clip: Path, num_frames: int, scorer: QualityScorer, store: StepStore) -> StepResult:
+def rated(
+    align_key: str, clip: Path, num_frames: int, scorer: QualityScorer, store: StepStore
+) -> QualityResult:
     """Step ``quality``: the first, middle and last frame of the aligned clip, reduced."""
     key = content_key("quality", QUALITY_VERSION, align_key, scorer.backend_id, QUALITY_FRAME_SIZE)
 
@@ -242,13 +274,13 @@ def rated(align_key: str, clip: Path, num_frames: int, scorer: QualityScorer, st
         with FrameReader(clip) as reader:
             chosen = [reader.read(k, k + 1)[0] for k in sorted({0, num_frames // 2, num_frames - 1})]
         score = scorer.score(np.stack([_reduced(frame, QUALITY_FRAME_SIZE) for frame in chosen]))
-        return {
-            "value": float(score.value),
-            "backend": score.backend,
-            "higher_is_better": bool(score.higher_is_better),
-        }
+        return QualityResult(
+            value=float(score.value),
+            backend=score.backend,
+            higher_is_better=bool(score.higher_is_better),
+        ).to_json()
 
-    return store.run("quality", key, work)
+    return QualityResult.from_json(store.run("quality", key, work).result)
 
 
 def sound_under(wav: Path, segment: Segment, delay_frames: int = 0) -> np.ndarray:

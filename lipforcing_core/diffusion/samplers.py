@@ -8,16 +8,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.diffusion.guidance import VelocityModel, guided_velocity
 from lipforcing_core.diffusion.schedule import FlowSchedule, SyncWindow, add_noise, x0_from_velocity
-from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.conditions import EncodedConditions
-from lipforcing_core.models.kv_cache import KVCache
+
+P_contra = TypeVar("P_contra", contravariant=True)
+P = TypeVar("P")
+
+
+class ChunkDenoiser(Protocol[P_contra]):
+    """A network that predicts the velocity of a chunk from its past, for example a ``CausalStudent``.
+
+    The past is whatever the network takes as one: a ``KVCache``, a snapshot of it, or a stand-in's own kind.
+    """
+
+    def denoise_chunk(
+        self, x_BCTHW: Tensor, t: Tensor, encoded: EncodedConditions, past: P_contra, /
+    ) -> Tensor:
+        """Velocity ``[B, C, T, H, W]`` of the chunk at noise level ``t``, without side effects."""
+        ...
 
 
 @torch.no_grad()
@@ -61,23 +77,28 @@ def euler_sample(
 
 
 def few_step_chunk(
-    student: CausalStudent,
+    student: ChunkDenoiser[P],
     encoded_chunk: EncodedConditions,
-    cache: KVCache,
+    past: P,
     *,
     t_list: Sequence[float],
     noise: Tensor,
     generator: torch.Generator | None = None,
+    renoise: Sequence[Tensor] | None = None,
     exit_step: int | None = None,
     grad: bool = False,
+    recompute: bool = False,
 ) -> Tensor:
-    """Clean latents of the next chunk by a few calls at decreasing noise (method C.4); the cache is not written.
+    """Clean latents of the next chunk by a few calls at decreasing noise (method C.4); the past is only read.
 
     noise: ``[B, C, T, H, W]``, taken as the chunk at ``t_list[0]``.
     t_list: noise levels ending in 0, for example ``(0.999, 0.769, 0.0)``: one call for each but the last.
-    generator: source of the fresh noise between calls; needed for more than one call.
+    generator: source of the fresh noise between calls; needed for more than one call unless ``renoise`` is given.
+    renoise: that noise as values, shaped like ``noise``, one for each call but the last.
     exit_step: return the prediction of this call instead of the last (Self-Forcing's random exit, method D.5).
     grad: let gradients flow through the last call made; all earlier calls never have any.
+    recompute: do not keep what the call with gradient computes, but compute it again in the backward pass. This
+        needs a past that does not change meanwhile (``KVCache.snapshot``).
 
     Follow it by ``student.store_chunk(x0, encoded_chunk, cache)``. Raises ``BadInputError`` for an unusable ``t_list``.
     """
@@ -86,17 +107,27 @@ def few_step_chunk(
     last = len(t_list) - 2 if exit_step is None else exit_step
     if not 0 <= last <= len(t_list) - 2:
         raise BadInputError(f"exit_step={exit_step} must be one of the {len(t_list) - 1} calls")
-    if last > 0 and generator is None:
-        raise BadInputError("more than one call needs a generator for the fresh noise between calls")
+    if renoise is None:
+        if last > 0 and generator is None:
+            raise BadInputError("more than one call needs a generator for the fresh noise between calls")
+    elif len(renoise) < last:
+        raise BadInputError(f"{last} calls are followed by another, but renoise holds {len(renoise)} tensors")
     x = noise
     # a tensor: a compiled student would specialise on every number
     times = torch.tensor(t_list, dtype=torch.float64).to(noise.device)
     for call in range(last + 1):
-        with torch.set_grad_enabled(grad and call == last):
-            velocity = student.denoise_chunk(x, times[call], encoded_chunk, cache)
+        has_grad = grad and call == last
+        with torch.set_grad_enabled(has_grad):
+            if has_grad and recompute:
+                velocity = checkpoint(
+                    student.denoise_chunk, x, times[call], encoded_chunk, past, use_reentrant=False
+                )
+            else:
+                velocity = student.denoise_chunk(x, times[call], encoded_chunk, past)
             x0 = x0_from_velocity(x, velocity, t_list[call])
             if call < last:
-                x = add_noise(x0, draw_noise(x0, generator), t_list[call + 1])
+                fresh = draw_noise(x0, generator) if renoise is None else renoise[call]
+                x = add_noise(x0, fresh, t_list[call + 1])
     return x0
 
 

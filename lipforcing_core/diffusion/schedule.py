@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ Time = float | Tensor
 
 T_MIN = 0.001
 T_MAX = 0.999
+
+GuidedWhere = Literal["inside", "outside", "everywhere", "nowhere"]
+"""Where guidance acts: inside the sync window, or in one of the ablations of the method."""
 
 _STEP_TOLERANCE = 1e-4
 """Slack in steps when asking which step a time is: float32 times land within 1e-5 of theirs."""
@@ -70,21 +74,37 @@ class FlowSchedule:
         """u in 0..1 -> t in [0.001, 0.999]: scale to [0.001, 0.999], then shift."""
         return self._shifted(T_MIN + (T_MAX - T_MIN) * uniform.double()).clamp(T_MIN, T_MAX)
 
+    def nearest_step(self, t: Tensor) -> Tensor:
+        """The index into ``timesteps[:-1]`` of the grid point nearest to each time, int64, shaped like ``t``.
+
+        Model times (1000 t, float32) are compared, as the reference does; of two equally near points it is the
+        noisier one.
+        """
+        grid = (1000.0 * self.timesteps[:-1]).float().to(t.device)
+        return ((1000.0 * t.double()).float()[..., None] - grid).abs().argmin(dim=-1)
+
     def loss_weights(self, t: Tensor | None = None) -> Tensor:
         """Bell-shaped weights of the teacher's flow loss (method D.3) at ``t``, or at ``timesteps[:-1]``; float64.
 
         exp(-2 ((1000 t - N/2) / N)^2), lowered and scaled so that over ``timesteps[:-1]`` the smallest is 0 and the
-        mean is 1. N is ``num_steps``, so the bell is centred on t = 0.5 for the 1000 steps of training only.
+        mean is 1. N is ``num_steps``, so the bell is centred on t = 0.5 for the 1000 steps of training only. A time
+        between two grid points has the weight of the nearer one, as in the released training.
         """
-        grid = self._bell(self.timesteps[:-1])
-        bell = grid if t is None else self._bell(t.double())
-        return (bell - grid.min()) / (grid - grid.min()).mean()
-
-    def _bell(self, t: Tensor) -> Tensor:
-        return torch.exp(-2.0 * ((1000.0 * t - self.num_steps / 2) / self.num_steps) ** 2)
+        half = self.num_steps / 2
+        bell = torch.exp(-2.0 * ((1000.0 * self.timesteps[:-1] - half) / self.num_steps) ** 2)
+        weights = (bell - bell.min()) / (bell - bell.min()).mean()
+        return weights if t is None else weights.to(t.device)[self.nearest_step(t)]
 
     def _shifted(self, s: Tensor) -> Tensor:
         return self.shift * s / (1.0 + (self.shift - 1.0) * s)
+
+
+class GuidanceLaw(Protocol):
+    """How strongly the teacher is guided at a noise level: a ``SyncWindow`` or a ``TimeWindow``."""
+
+    def scale(self, t: Time) -> Tensor:
+        """Guidance scale at ``t``, float64, shaped like ``t``; 1 means none."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +125,37 @@ class SyncWindow:
         """Guidance scale at ``t``: ``guidance_scale`` inside the window, 1 outside; float64, shaped like ``t``."""
         inside = self.contains(t)
         return torch.where(inside, self.guidance_scale, 1.0).double()
+
+    def rounded(self, where: GuidedWhere = "inside") -> TimeWindow:
+        """The window as the released training has it: its ends as times of three decimals, (0.556, 0.882)."""
+        low, high = (round(self.schedule.tau(step), 3) for step in (self.stop_step, self.start_step))
+        return TimeWindow(low=low, high=high, guidance_scale=self.guidance_scale, where=where)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeWindow:
+    """A stretch of noise levels, both ends included, and where guidance acts: inside it, or one of its ablations."""
+
+    low: float
+    high: float
+    guidance_scale: float
+    where: GuidedWhere = "inside"
+
+    def contains(self, t: Time) -> Tensor:
+        """Whether low <= t <= high; bool, shaped like ``t``."""
+        t64 = _as_float64(t)
+        return (t64 >= self.low) & (t64 <= self.high)
+
+    def scale(self, t: Time) -> Tensor:
+        """Guidance scale at ``t``: ``guidance_scale`` where guidance acts, 1 elsewhere; float64, shaped like ``t``."""
+        inside = self.contains(t)
+        acts = {
+            "inside": inside,
+            "outside": ~inside,
+            "everywhere": torch.ones_like(inside),
+            "nowhere": torch.zeros_like(inside),
+        }[self.where]
+        return torch.where(acts, self.guidance_scale, 1.0).double()
 
 
 def add_noise(x0: Tensor, eps: Tensor, t: Time) -> Tensor:

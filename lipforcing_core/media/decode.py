@@ -18,7 +18,9 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation
 
-from lipforcing_core.base.errors import BadInputError, MediaError
+from lipforcing_core.base.errors import BadInputError, MediaError, SurroundingsError
+from lipforcing_core.base.failures import surroundings_problem
+from lipforcing_core.base.names import shown_name
 from lipforcing_core.media.clock import SAMPLE_RATE
 from lipforcing_core.media.ffmpeg import ffmpeg_complaint, first_line, input_file, run_ffmpeg
 
@@ -88,7 +90,8 @@ def read_wav(path: Path | str, start: int = 0, stop: int | None = None) -> np.nd
             stop = total if stop is None else min(stop, total)
             stream.setpos(min(start, total))
             data = stream.readframes(max(stop - start, 0))
-    except (wave.Error, EOFError, OSError) as error:
+    except (wave.Error, EOFError, MemoryError, OSError) as error:
+        _refuse_surroundings(error, path)
         raise MediaError(path, "is not a readable WAV file", str(error)) from error
     return np.frombuffer(data, dtype="<i2").astype(np.float32) / 32768.0
 
@@ -207,13 +210,22 @@ def video_duration(path: Path | str) -> Fraction:
 
 @contextmanager
 def decoder_errors(path: Path | str) -> Iterator[None]:
-    """Turn the decoder's exceptions into MediaError with its message kept."""
+    """Turn the decoder's exceptions into MediaError with its message kept.
+
+    ``SurroundingsError`` where they tell of the machine (no memory, no space) and not of the file.
+    """
     try:
         yield
-    except (av.error.FFmpegError, OSError, ValueError) as error:
+    except (av.error.FFmpegError, MemoryError, OSError, ValueError) as error:
         if isinstance(error, BadInputError):
             raise
+        _refuse_surroundings(error, path)
         raise MediaError(path, "cannot be decoded", _words(error)) from error
+
+
+def _refuse_surroundings(error: Exception, path: Path | str) -> None:
+    if problem := surroundings_problem(error):
+        raise SurroundingsError(f"{problem} (while reading {shown_name(path)})") from error
 
 
 def open_video(path: Path | str) -> tuple[Any, Any]:
@@ -227,7 +239,8 @@ def open_video(path: Path | str) -> tuple[Any, Any]:
         container = av.open(
             str(path.absolute()), options={"protocol_whitelist": "file"}, metadata_errors="replace"
         )
-    except (av.error.FFmpegError, OSError, ValueError) as error:
+    except (av.error.FFmpegError, MemoryError, OSError, ValueError) as error:
+        _refuse_surroundings(error, path)
         raise MediaError(path, "is not a readable video", ffmpeg_complaint(path) or _words(error)) from error
     stream = next((s for s in container.streams.video if not _is_cover_picture(s)), None)
     if stream is None or stream.codec_context is None:

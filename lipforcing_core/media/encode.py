@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import wave
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from lipforcing_core.base.errors import BadInputError, MediaError
 from lipforcing_core.base.products import atomic_path
 from lipforcing_core.media.clock import FPS, SAMPLE_RATE
 from lipforcing_core.media.decode import EXACT_COLOUR, decoder_errors, opened_video, video_duration
-from lipforcing_core.media.ffmpeg import input_file, run_ffmpeg
+from lipforcing_core.media.ffmpeg import file_argument, input_file, run_ffmpeg
 
 KEY_FRAME_INTERVAL = 50
 REPRODUCIBLE = {"x264-params": "cpu-independent=1"}
@@ -106,13 +106,12 @@ class VideoWriter:
         self._cleanup.close()
 
     def abort(self) -> None:
-        """Drop the unfinished file."""
-        self._container.close()
+        """Drop the unfinished file, and at once: also where closing it fails, as on a full disk."""
+        with suppress(av.error.FFmpegError, OSError):
+            self._container.close()
         unfinished = InterruptedError("the video was not finished")
-        try:
+        with suppress(InterruptedError):
             self._cleanup.__exit__(InterruptedError, unfinished, None)
-        except InterruptedError:
-            return
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -181,7 +180,7 @@ def mux(
         output = ffmpeg.output(
             input_file(video_path).video,
             sound,
-            str(temporary.absolute()),
+            file_argument(temporary),
             vcodec="copy",
             acodec="aac",
             audio_bitrate="128k",

@@ -16,7 +16,7 @@ from lipforcing_core.base.errors import MediaError
 from lipforcing_core.base.products import atomic_path
 from lipforcing_core.media.clock import FPS, SAMPLE_RATE
 from lipforcing_core.media.decode import presentation_times, read_wav
-from lipforcing_core.media.ffmpeg import first_line, input_file, run_ffmpeg
+from lipforcing_core.media.ffmpeg import file_argument, first_line, input_file, run_ffmpeg
 from lipforcing_core.media.probe import probe
 
 
@@ -81,7 +81,7 @@ def _video_output(source: Any, path: Path) -> Any:
         .filter("setsar", 1)
     )
     return picture.output(
-        str(path.absolute()),
+        file_argument(path),
         vcodec="libx264",
         preset="ultrafast",
         qp=0,
@@ -100,4 +100,4 @@ def _video_output(source: Any, path: Path) -> Any:
 
 def _audio_output(source: Any, path: Path) -> Any:
     sound = source.audio.filter("aresample", SAMPLE_RATE, **{"async": 1, "first_pts": 0})
-    return sound.output(str(path.absolute()), acodec="pcm_s16le", ac=1, ar=SAMPLE_RATE, map_metadata=-1)
+    return sound.output(file_argument(path), acodec="pcm_s16le", ac=1, ar=SAMPLE_RATE, map_metadata=-1)

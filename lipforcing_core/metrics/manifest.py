@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lipforcing_core.base.csv_file import read_csv
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.names import path_in
 from lipforcing_core.base.products import file_sha256, write_json
 
 UNRELATED_SUFFIX = "+unrelated_audio"
@@ -147,7 +148,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 def _record(row: dict[str, str], *, root: Path, where: str) -> PredictionRecord:
     if missing := [name for name in _REQUIRED if not row.get(name)]:
         raise BadInputError(f"{where}: {', '.join(missing)} missing")
-    target = (root / row["path"]).resolve()
+    target = path_in(root, row["path"]).resolve()
     if not target.is_relative_to(root):
         raise BadInputError(f"{where}: {row['path']} leaves {root}")
     sha256 = row["sha256"].lower()

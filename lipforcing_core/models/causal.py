@@ -35,7 +35,7 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.models.attention import attention
 from lipforcing_core.models.conditions import EncodedConditions
 from lipforcing_core.models.config import DiTConfig
-from lipforcing_core.models.kv_cache import KVCache
+from lipforcing_core.models.kv_cache import KVCache, Past
 from lipforcing_core.models.layers import Block
 from lipforcing_core.models.rope import Rotation, rotate
 from lipforcing_core.models.wan import LayerMixer, Time, WanTransformer
@@ -49,6 +49,10 @@ class CausalStudent(WanTransformer):
     def __init__(self, config: DiTConfig, window: WindowConfig) -> None:
         super().__init__(config)
         self.window = window
+
+    def chunks(self, num_latents: int) -> list[tuple[int, int]]:
+        """Half-open latent ranges of the chunks of a clip (``WindowConfig.chunks``)."""
+        return self.window.chunks(num_latents)
 
     def new_cache(self, batch: int, height: int, width: int, *, capacity: int | None = None) -> KVCache:
         """An empty cache for latents of ``height x width``; ``capacity`` in latents, see ``KVCache``."""
@@ -71,16 +75,19 @@ class CausalStudent(WanTransformer):
         x_BCTHW: Tensor,
         t: Time,
         encoded: EncodedConditions,
-        cache: KVCache,
+        past: Past,
         *,
         positions: RolloutPositions = "window",
     ) -> Tensor:
-        """Velocity ``[B, C, T, H, W]`` of the chunk that follows what the cache holds. No side effects.
+        """Velocity ``[B, C, T, H, W]`` of the chunk that follows ``past``: the cache, or a snapshot of it.
+
+        It has no side effects. A snapshot makes it a function of its arguments alone, so that it can be repeated in
+        the backward pass after the cache has moved on (activation checkpointing).
 
         ``positions``: as for ``forward_full``. Released students use ``window``; ``absolute`` (at most 1024 latents)
         is for models that have seen no other, such as one fresh from the official Stage 1.
         """
-        return self._denoise(x_BCTHW, t, encoded, self._attend_past(x_BCTHW, cache, positions))
+        return self._denoise(x_BCTHW, t, encoded, self._attend_past(x_BCTHW, past, positions))
 
     @torch.no_grad()
     def store_chunk(
@@ -141,29 +148,28 @@ class CausalStudent(WanTransformer):
         )
         return self._denoise(x_BCTHW, t_BT, encoded, attend)
 
-    def _attend_past(self, x_BCTHW: Tensor, cache: KVCache, positions: RolloutPositions) -> LayerMixer:
-        batch = cache.keys[0].shape[0]
-        if x_BCTHW.shape[0] != batch:
+    def _attend_past(self, x_BCTHW: Tensor, past: Past, positions: RolloutPositions) -> LayerMixer:
+        if x_BCTHW.shape[0] != past.batch:
             raise BadInputError(
-                f"the cache was made for batch {batch}, the chunk has batch {x_BCTHW.shape[0]}"
+                f"the cache was made for batch {past.batch}, the chunk has batch {x_BCTHW.shape[0]}"
             )
         num_new, grid = x_BCTHW.shape[2], self._grid(x_BCTHW)
         if positions == "window":
-            rotation = self.rope(range(cache.num_past + num_new), *grid)
+            rotation = self.rope(range(past.num_past + num_new), *grid)
         elif positions == "absolute":
-            first = cache.num_latents
-            indices = (*cache.window.past(first), *range(first, first + num_new))
+            first = past.num_latents
+            indices = (*past.window.past(first), *range(first, first + num_new))
             rotation = self.rope((indices,), *grid)
         else:
             raise BadInputError(f"positions={positions!r} of a rollout is neither window nor absolute")
-        return partial(_attend_cache, cache, rotation)
+        return partial(_attend_to_past, past, rotation)
 
 
-def _attend_cache(
-    cache: KVCache, rotation: Rotation, layer: int, q_BTPNE: Tensor, k_BTPNE: Tensor, v_BTPNE: Tensor
+def _attend_to_past(
+    past: Past, rotation: Rotation, layer: int, q_BTPNE: Tensor, k_BTPNE: Tensor, v_BTPNE: Tensor
 ) -> Tensor:
-    """The chunk sees the cache's window and itself."""
-    past_k, past_v = cache.past(layer)
+    """The chunk sees its past and itself."""
+    past_k, past_v = past.past(layer)
     k = rotate(torch.cat([past_k, k_BTPNE], dim=1), rotation)
     v = torch.cat([past_v, v_BTPNE], dim=1)
     q = rotate(q_BTPNE, rotation.frames(past_k.shape[1]))

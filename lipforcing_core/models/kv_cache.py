@@ -5,11 +5,69 @@ Letters: B batch, T latent frames, P tokens of a latent frame, N heads, E head w
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.models.window import WindowConfig
+
+
+class Past(Protocol):
+    """What a chunk sees of the past: a ``KVCache``, or a ``PastSnapshot`` of one."""
+
+    @property
+    def window(self) -> WindowConfig:
+        """Which of all past latents those are."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """B."""
+        ...
+
+    @property
+    def num_past(self) -> int:
+        """How many past latents the chunk sees."""
+        ...
+
+    @property
+    def num_latents(self) -> int:
+        """How many latents of the clip came before the chunk."""
+        ...
+
+    def past(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Keys and values that the chunk sees, ``[B, num_past, P, N, E]``, in the order of their positions."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastSnapshot:
+    """The past of one chunk as values: what is stored or evicted later does not change it.
+
+    A call that is repeated in the backward pass (activation checkpointing) must see what it saw at first.
+    """
+
+    window: WindowConfig
+    num_latents: int
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+
+    @property
+    def batch(self) -> int:
+        """B."""
+        return self.keys[0].shape[0]
+
+    @property
+    def num_past(self) -> int:
+        """How many past latents the chunk sees."""
+        return self.keys[0].shape[1]
+
+    def past(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Keys and values that the chunk sees, ``[B, num_past, P, N, E]``, in the order of their positions."""
+        return self.keys[layer], self.values[layer]
 
 
 class KVCache:
@@ -57,6 +115,11 @@ class KVCache:
         self.num_latents = 0
 
     @property
+    def batch(self) -> int:
+        """B."""
+        return self.keys[0].shape[0]
+
+    @property
     def num_past(self) -> int:
         """How many past latents the next chunk sees."""
         budget = self.window.past_budget
@@ -65,6 +128,16 @@ class KVCache:
     def past(self, layer: int) -> tuple[Tensor, Tensor]:
         """Keys and values that the next chunk sees, ``[B, num_past, P, N, E]``, in the order of their positions."""
         return self._window(self.keys[layer]), self._window(self.values[layer])
+
+    def snapshot(self) -> PastSnapshot:
+        """Copies of what the next chunk sees."""
+        pasts = [self.past(layer) for layer in range(len(self.keys))]
+        return PastSnapshot(
+            window=self.window,
+            num_latents=self.num_latents,
+            keys=tuple(key.clone() for key, _ in pasts),
+            values=tuple(value.clone() for _, value in pasts),
+        )
 
     def write(self, layer: int, k_BTPNE: Tensor, v_BTPNE: Tensor) -> None:
         """Put a chunk's keys and values behind the others, evicting the oldest after the sink where full.

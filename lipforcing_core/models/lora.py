@@ -97,7 +97,10 @@ def inject_lora(
         layer = LoRALinear(_linear(model, name), rank=rank, alpha=alpha)
         if not layer.weight.is_meta:
             bound = layer.in_features**-0.5  # kaiming_uniform(a=sqrt(5)), the initialisation of peft
-            nn.init.uniform_(layer.lora_A.weight, -bound, bound, generator=generator)
+            drawn_on = layer.weight.device if generator is None else generator.device
+            drawn = torch.empty(layer.lora_A.weight.shape, device=drawn_on)
+            with torch.no_grad():
+                layer.lora_A.weight.copy_(drawn.uniform_(-bound, bound, generator=generator))
         _replace(model, name, layer)
     for name, parameter in model.named_parameters():
         if name.startswith(tuple(f"{prefix}." for prefix in also_train)):

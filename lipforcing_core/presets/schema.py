@@ -199,6 +199,12 @@ class StageSettings(_Section):
     precision: Literal["fp32", "bf16"]
     seed: int
     checkpoint_every: Count
+    ema_decay: Probability | None = (
+        None  # the saved weights are their exponential average; None: the last ones
+    )
+    ema_start: Count = 1  # the update (from 1) whose weights the average starts from
+
+    _newer: ClassVar[tuple[str, ...]] = ("ema_decay", "ema_start")
 
 
 class TeacherSettings(StageSettings):
@@ -230,24 +236,62 @@ class LoraSettings(TeacherSettings):
 
 
 class ForcingSettings(StageSettings):
-    """Diffusion Forcing pre-training of the student (D.4). ``mouth_weight`` 1 is the published loss."""
+    """Diffusion Forcing pre-training of the student (D.4). ``mouth_weight`` 1 is the published loss.
+
+    ``objective``: ``x0`` is the released code's loss, ``flow`` the paper's.
+    """
 
     mouth_weight: Annotated[float, Field(gt=0)]
+    objective: Literal["x0", "flow"] = "x0"
+
+    _newer: ClassVar[tuple[str, ...]] = (*StageSettings._newer, "objective")
 
 
 class DistillSettings(_Section):
     """Self-Forcing rollout with Sync-Window DMD, critic and reward (D.5).
 
-    ``student.steps`` counts student updates; each is preceded by ``critic_per_student`` critic updates, so
-    the stage has ``student.steps x critic_per_student`` iterations.
+    ``student.steps`` counts student updates. The critic is updated in every iteration, the student in every
+    ``critic_per_student``-th, so the stage has ``student.steps x critic_per_student`` iterations.
+
+    The options after ``teacher_preset`` follow the released code by default:
+
+    guidance: where the teacher is guided, inside the sync window or in one of the ablations. window_edges: ``rounded``
+    takes the ends of the window as times of three decimals, ``steps`` (the paper) as the steps themselves.
+    critic_objective: the error of x0 or of the velocity. critic_clip_norm: the released code never clips the critic's
+    gradient, the paper says 10. critic_accumulation: ``mean`` divides its loss by the number of micro-batches in every
+    iteration, ``released`` not in those in which the student is updated too. reward_centre_momentum, reward_clamp:
+    what is done to the reward before it weighs anything.
     """
 
     student: StageSettings
     critic_learning_rate: Annotated[float, Field(gt=0)]
     critic_per_student: Count
     reward_beta: Amount
-    reward_weighting: Literal["per_sample", "self_normalized"]
+    reward_weighting: Literal["per_sample", "self_normalized", "legacy_batch_mean"]
     teacher_preset: str | None = None  # a preset whose (larger) teacher is distilled; default: this one's
+    guidance: Literal["inside", "outside", "everywhere", "nowhere"] = "inside"
+    window_edges: Literal["rounded", "steps"] = "rounded"
+    critic_objective: Literal["x0", "flow"] = "x0"
+    critic_clip_norm: Annotated[float, Field(gt=0)] | None = None
+    critic_accumulation: Literal["released", "mean"] = "released"
+    reward_centre_momentum: Probability | None = None
+    reward_clamp: Annotated[float, Field(gt=0)] | None = None
+
+    _newer: ClassVar[tuple[str, ...]] = (
+        "guidance",
+        "window_edges",
+        "critic_objective",
+        "critic_clip_norm",
+        "critic_accumulation",
+        "reward_centre_momentum",
+        "reward_clamp",
+    )
+
+    @model_validator(mode="after")
+    def _known_ablation(self) -> DistillSettings:
+        if self.window_edges == "steps" and self.guidance != "inside":
+            raise ValueError(f"guidance = {self.guidance!r} is available with window_edges = 'rounded' only")
+        return self
 
 
 class Preset(_Section):

@@ -77,7 +77,7 @@ _ENCODER = {
 def _convert(source: Path, out: Path, reading: dict[str, str], writing: dict[str, str]) -> None:
     import ffmpeg
 
-    from lipforcing_core.media.ffmpeg import input_file, run_ffmpeg
+    from lipforcing_core.media.ffmpeg import file_argument, input_file, run_ffmpeg
 
     options = {"fflags": "+bitexact", "flags:v": "+bitexact", "flags:a": "+bitexact", **writing}
-    run_ffmpeg(ffmpeg.output(input_file(source, **reading), str(out.absolute()), **options), source)
+    run_ffmpeg(ffmpeg.output(input_file(source, **reading), file_argument(out), **options), source)

@@ -21,6 +21,10 @@ from lipforcing_core.runtime.encoders import load_text_encoder
 from lipforcing_core.runtime.prompts import encode_prompts
 from lipforcing_core.training.base_corpus import BaseCorpusSettings, make_base_corpus
 from lipforcing_core.training.dataset import LatentWindows
+from lipforcing_core.training.loop import read_metrics
+from lipforcing_core.training.stages.protocol import StageInputs
+from lipforcing_core.training.stages.teacher import TeacherBase
+from lipforcing_core.training.strategies.catalogue import load_strategy
 
 NUM_THREADS = 1
 """Sums depend on how they are split among threads in the last bits, so the number is part of the recipe."""
@@ -54,20 +58,22 @@ def make_base(
     corpus, the training states with ``base/metrics.jsonl``, and ``result.json``. Raises ``BadInputError`` for a preset
     without a ``[base]`` section or with a downloaded codec, and where ``out_dir`` holds another corpus.
     """
-    from lipforcing_core.training.teacher import train_base
-
-    if preset.base is None:
+    stage = TeacherBase.of(preset)
+    if stage is None:
         raise BadInputError(f"preset {preset.name} has no [base] section, which says how its base is trained")
     before = torch.get_num_threads()
     torch.set_num_threads(NUM_THREADS)
     try:
         data = make_base_corpus(corpus, preset, out_dir, lambda done, total: on_progress("draw", done, total))
-        prompts = encode_prompts(load_text_encoder(preset), preset.schedule.prompt)
-        trained = train_base(
-            preset,
-            LatentWindows(data.windows, preset.video),
-            prompts,
-            out_dir / "base",
+        inputs = StageInputs(
+            data=LatentWindows(data.windows, preset.video),
+            prompts=encode_prompts(load_text_encoder(preset), preset.schedule.prompt),
+            init={},
+        )
+        trained = stage.run(
+            inputs,
+            out_dir / stage.name,
+            strategy=load_strategy(),
             on_step=lambda metrics: on_progress("train", metrics.step, metrics.num_steps),
         )
     finally:
@@ -99,7 +105,5 @@ def make_base(
 
 
 def _last_loss(metrics: Path) -> float:
-    from lipforcing_core.training.loop import read_metrics
-
     losses = [float(str(row["value"])) for row in read_metrics(metrics) if row["name"] == "loss"][-100:]
     return sum(losses) / len(losses)

@@ -6,20 +6,32 @@ and the step number continue a run to the same bits as if it had never stopped (
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from lipforcing_core.base.errors import IncompatibleCheckpointError
 from lipforcing_core.base.products import atomic_path
-from lipforcing_core.models.state import check_state
+from lipforcing_core.training.strategies.protocol import Strategy
 
 CHECKPOINTS_KEPT = 2
+
+
+class Stateful(Protocol):
+    """Something else that changes during a stage, such as an average."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Tensors and plain values."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> object:
+        """Continue from them."""
+        ...
 
 
 @dataclass(kw_only=True)
@@ -30,8 +42,10 @@ class TrainState:
     """
 
     key: str
+    strategy: Strategy
     modules: Mapping[str, nn.Module]
     optimisers: Mapping[str, Optimizer]
+    others: Mapping[str, Stateful] = field(default_factory=dict)
     step: int = 0
 
     def save(self, folder: Path) -> Path:
@@ -40,8 +54,12 @@ class TrainState:
         content = {
             "key": self.key,
             "step": self.step,
-            "modules": {name: _trainable(module) for name, module in self.modules.items()},
+            "modules": {
+                name: self.strategy.state_dict(module, trained_only=True)
+                for name, module in self.modules.items()
+            },
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
+            "others": {name: other.state_dict() for name, other in self.others.items()},
         }
         with atomic_path(path) as temporary:
             torch.save(content, temporary)
@@ -65,9 +83,11 @@ class TrainState:
                 "give this run a folder of its own"
             )
         for name, module in self.modules.items():
-            _load_trainable(module, content["modules"][name], f"{path}: {name}")
+            self.strategy.load_state_dict(module, content["modules"][name], f"{path}: {name}")
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(content["optimisers"][name])
+        for name, other in self.others.items():
+            other.load_state_dict(content["others"][name])
         self.step = content["step"]
         return True
 
@@ -75,20 +95,3 @@ class TrainState:
 def saved_states(folder: Path) -> list[Path]:
     """The complete states in a folder, oldest first."""
     return sorted(folder.glob("step-*.pt"))
-
-
-def step_generator(seed: int, stage: str, step: int) -> torch.Generator:
-    """The random numbers of one step of one stage: the same on every machine and after every restart."""
-    digest = hashlib.sha256(f"{seed}/{stage}/{step}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-
-
-def _trainable(module: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach() for name, value in module.named_parameters() if value.requires_grad}
-
-
-def _load_trainable(module: nn.Module, stored: Mapping[str, Tensor], where: str) -> None:
-    own = _trainable(module)
-    check_state(own, stored, where)
-    for name, value in own.items():
-        value.copy_(stored[name])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ from torch import Tensor
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path, content_key, file_sha256
 from lipforcing_core.models.audio_encoders.protocol import SAMPLES_PER_FRAME, AudioEncoder
-from lipforcing_core.models.codecs.block import BlockCodec, CodecFit
 from lipforcing_core.models.codecs.protocol import VideoCodec
 from lipforcing_core.presets.schema import VideoPreset
 
@@ -58,6 +57,11 @@ class Batch:
         values = {name: getattr(self, name)[samples_B] for name in _SAMPLE_FIELDS}
         return replace(self, **values)
 
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on a device."""
+        values = {field.name: getattr(self, field.name).to(device) for field in fields(self)}
+        return replace(self, **values)
+
     def silenced(self, samples_B: Tensor) -> Batch:
         """The batch with the audio features of some samples (boolean ``[B]``) replaced by zeros: "no audio"."""
         return replace(self, audio_BND=self.audio_BND.masked_fill(samples_B.view(-1, 1, 1), 0.0))
@@ -76,11 +80,9 @@ class Batch:
         )
 
 
-def fit_codec(sources: Sequence[ClipSource], video: VideoPreset, settings: CodecFit) -> BlockCodec:
-    """Fit the block codec on the first frames of every clip, in the order given."""
-    return BlockCodec.fit(
-        (_read_small(source, video.size, stop=_CODEC_FIT_FRAMES) for source in sources), settings
-    )
+def codec_frames(sources: Sequence[ClipSource], video: VideoPreset) -> Iterator[np.ndarray]:
+    """What a codec is fitted on: the first frames of every clip, ``[F, size, size, 3]`` uint8, in the order given."""
+    return (_read_small(source, video.size, stop=_CODEC_FIT_FRAMES) for source in sources)
 
 
 def encode_clip(
@@ -155,6 +157,11 @@ _SAMPLE_FIELDS = (
 )
 
 
+def windows_key(hashes: Sequence[str], video: VideoPreset) -> str:
+    """The key of what is drawn from latent windows: the files, and what of the video settings drawing reads."""
+    return content_key(list(hashes), video.window_frames, video.reference)
+
+
 class LatentWindows:
     """Batches of windows from the files of ``encode_clip``; samples are read from disk when drawn."""
 
@@ -167,7 +174,7 @@ class LatentWindows:
         backends = {(clip.about["codec"], clip.about["audio"]) for clip in self._clips}
         if len(backends) > 1:
             raise BadInputError(f"the training clips were encoded by different backends: {sorted(backends)}")
-        self.key = content_key([file_sha256(path) for path in paths], video)
+        self.key = windows_key([file_sha256(path) for path in paths], video)
         with self._clips[0].stored() as stored:
             self.keep_mask_HW: Tensor = stored.get_tensor("keep_mask")
             self.latent_shape: tuple[int, ...] = tuple(stored.get_slice("latents").get_shape()[1:])

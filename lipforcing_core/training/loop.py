@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
-
 from lipforcing_core.base.products import atomic_path
-from lipforcing_core.presets.schema import StageSettings
 from lipforcing_core.training.checkpoint import TrainState
 
 METRICS_FILE = "metrics.jsonl"
 STATES_FOLDER = "states"
+_TAIL_BYTES = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,78 +74,24 @@ def run_steps(
     return metrics_path
 
 
-def make_optimiser(
-    module: nn.Module, settings: StageSettings, learning_rate: float | None = None
-) -> Optimizer:
-    """AdamW over the parameters of a module that require a gradient."""
-    return AdamW(
-        [parameter for parameter in module.parameters() if parameter.requires_grad],
-        lr=settings.learning_rate if learning_rate is None else learning_rate,
-        betas=settings.betas,
-        eps=1e-8,
-        weight_decay=settings.weight_decay,
-    )
-
-
-def learning_rate_factor(settings: StageSettings, step: int) -> float:
-    """The share of the full learning rate at a step (from 0): linear warm-up, then constant or cosine to 0.1."""
-    if step < settings.warmup_steps:
-        return (step + 1) / settings.warmup_steps
-    if settings.lr_schedule == "constant":
-        return 1.0
-    done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
-    return 0.1 + 0.45 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
-def accumulate(settings: StageSettings, index: int, loss_of: Callable[[int], Tensor]) -> float:
-    """Add up the gradients of the micro-batches of step ``index``; returns the mean of their losses."""
-    total = 0.0
-    for part in range(settings.accumulation):
-        loss = loss_of(index * settings.accumulation + part) / settings.accumulation
-        loss.backward()
-        total += loss.item()
-    return total
-
-
-def train_step(
-    module: nn.Module,
-    optimiser: Optimizer,
-    settings: StageSettings,
-    index: int,
-    loss_of: Callable[[int], Tensor],
-) -> dict[str, float]:
-    """Step ``index`` of a module that is trained alone; ``loss_of`` gives the loss of a micro-batch by its number."""
-    loss = accumulate(settings, index, loss_of)
-    rate = settings.learning_rate * learning_rate_factor(settings, index)
-    norm = update(optimiser, module, learning_rate=rate, clip_norm=settings.clip_norm)
-    return {"loss": loss, "grad_norm": norm, "learning_rate": rate}
-
-
-def update(optimiser: Optimizer, module: nn.Module, *, learning_rate: float, clip_norm: float) -> float:
-    """Clip the gradient, take one optimiser step, clear the gradient; returns the norm before clipping."""
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate
-    parameters = [parameter for parameter in module.parameters() if parameter.grad is not None]
-    norm = float(nn.utils.clip_grad_norm_(parameters, clip_norm, error_if_nonfinite=True))
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
-    return norm
-
-
-def compute_precision(settings: StageSettings, device: torch.device) -> AbstractContextManager[object]:
-    """Mixed precision for the network calls of a stage; parameters, losses and optimiser stay in fp32.
-
-    device: where the tensors of these calls are. Autocast of another device would leave them in fp32 without a word.
-    """
-    if settings.precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
-
-
 def read_metrics(path: Path) -> list[dict[str, object]]:
     """The rows of a metrics file, in the order written."""
     with open(path, encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
+
+
+def steps_done(path: Path) -> int:
+    """The last complete step in a metrics file that may be being written; 0 where there is none yet."""
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            lines = stream.read().split(b"\n")
+    except FileNotFoundError:
+        return 0
+    for line in reversed(lines[:-1]):  # what follows the last newline is incomplete
+        with suppress(json.JSONDecodeError):  # the first line of the tail may be cut
+            return int(json.loads(line)["step"])
+    return 0
 
 
 def _keep_rows(path: Path, *, last_step: int) -> None:

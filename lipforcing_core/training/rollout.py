@@ -3,49 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lipforcing_core.diffusion.samplers import few_step_chunk
-from lipforcing_core.models.causal import CausalStudent
+from lipforcing_core.diffusion.schedule import T_MAX
 from lipforcing_core.models.conditions import Conditions
+from lipforcing_core.training.draws import RolloutDraws
+from lipforcing_core.training.networks import ChunkStudent
 
 
 def roll_out(
-    student: CausalStudent,
+    student: ChunkStudent[Any, Any],
     conditions: Conditions,
+    draws: RolloutDraws,
     *,
     t_list: Sequence[float],
-    generator: torch.Generator,
     with_grad: bool,
+    recompute: bool = False,
 ) -> Tensor:
-    """Latents ``[B, C, T, H, W]`` of the student, ended at a random step of ``t_list``.
+    """Latents ``[B, C, T, H, W]`` of the student, ended at the drawn call of ``t_list``.
 
-    One exit index is drawn for all chunks. Of the calls of a chunk only the one at the exit has a gradient, and
-    the past it attends to has none: the store call at t = 0 runs without.
+    Of the calls of a chunk only the one at the exit has a gradient, and the past it attends to has none: it is a
+    snapshot of what the store calls at t = 0 left, and they run without. The last chunk is not stored, since nothing
+    follows. As in the released training the initial noise is scaled by the largest time, 0.999.
+
+    recompute: trade time for memory by activation checkpointing, see ``few_step_chunk``.
     """
-    video = conditions.masked_video_BCTHW
-    assert video is not None, "training batches always hold the masked video"
-    batch, _, num_latents, height, width = video.shape
-    noise = torch.randn(video.shape, generator=generator)
-    exit_step = int(torch.randint(len(t_list) - 1, (), generator=generator))
+    noise = T_MAX * draws.noise_BCTHW
+    batch, _, num_latents, height, width = noise.shape
     with torch.set_grad_enabled(with_grad):
         encoded = student.encode_conditions(conditions)
     cache = student.new_cache(batch, height, width)
     outputs = []
-    for start, stop in student.window.chunks(num_latents):
+    for (start, stop), renoise in zip(student.chunks(num_latents), draws.renoise, strict=True):
+        chunk = encoded.chunk(start, stop)
         x0 = few_step_chunk(
             student,
-            encoded.chunk(start, stop),
-            cache,
+            chunk,
+            cache.snapshot(),
             t_list=t_list,
             noise=noise[:, :, start:stop],
-            generator=generator,
-            exit_step=exit_step,
+            renoise=renoise,
+            exit_step=draws.exit_step,
             grad=with_grad,
+            recompute=recompute,
         )
         outputs.append(x0)
         if stop < num_latents:
-            student.store_chunk(x0.detach(), encoded.chunk(start, stop), cache)
+            with torch.no_grad():
+                student.store_chunk(x0.detach(), chunk, cache)
     return torch.cat(outputs, dim=2)

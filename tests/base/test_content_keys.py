@@ -8,25 +8,29 @@ looked up as well.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from lipforcing_core.base.products import StepResult, StepStore, content_key
+from lipforcing_core.base.products import StepResult, StepStore, content_key, file_sha256
 from lipforcing_core.curation import steps
+from lipforcing_core.curation.results import decoding_from_json
 from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.curation.sources import SourceFile
 from lipforcing_core.media.segments import Segment
 from lipforcing_core.metrics.protocol import gt_box_aligned
-from lipforcing_core.presets import load_preset
+from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.puppets.corpus import defect_plans, reel_plan
 from lipforcing_core.puppets.pairs import pair_plan
+from lipforcing_core.sync.experts.catalogue import load_sync_expert
 from tasks import corpus, generation, training
 from tasks.corpus import CorpusSize, render_puppets
 from tasks.generation import GenerationJob
 from tasks.training import TrainingSet
+from tasks.training_keys import Recipe
 
 FROZEN = json.loads(Path(__file__).with_name("content_keys.json").read_text())
 SHA256 = "ab" * 32
@@ -42,9 +46,19 @@ class _Recorder(StepStore):
     def __init__(self) -> None:
         super().__init__(Path("/nowhere"))
         self.seen: list[tuple[str, str]] = []
+        self.older: list[Sequence[str]] = []
 
-    def run(self, step: str, key: str, work: Callable[[Path], Any], *, resumable: bool = False) -> StepResult:
+    def run(
+        self,
+        step: str,
+        key: str,
+        work: Callable[[Path], Any],
+        *,
+        resumable: bool = False,
+        also: Sequence[str] = (),
+    ) -> StepResult:
         self.seen.append((step, key))
+        self.older.append(also)
         raise _KeySeen
 
 
@@ -55,6 +69,14 @@ def _key_of(call: Callable[[_Recorder], object]) -> tuple[str, str]:
     return store.seen[-1]
 
 
+def _older_of(call: Callable[[_Recorder], object]) -> Sequence[str]:
+    """The keys that are looked up after the key of a step."""
+    store = _Recorder()
+    with pytest.raises(_KeySeen):
+        call(store)
+    return store.older[-1]
+
+
 def _named_backend(name: str) -> Any:
     return SimpleNamespace(backend_id=name)
 
@@ -63,7 +85,19 @@ def _keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
     """Every kind of key, by name."""
     settings, segment = CurationSettings(), Segment(25, 200)
     changed = CurationSettings(detect_stride=1, clip_crf=20, shot_threshold=3.0)
-    source = steps.NormalisedSource(Path("a.mp4"), steps.normalise_key(SHA256), _Recorder(), {})
+    file = SourceFile(path=Path("a.mp4"), name="a.mp4", sha256=SHA256)
+    decoded = decoding_from_json(
+        {
+            "num_frames": 200,
+            "num_samples": 1,
+            "width": 2,
+            "height": 2,
+            "decoder_message": "",
+            "declared_s": "8",
+        }
+        | {"has_audio": True}
+    )
+    source = steps.NormalisedSource(file=file, store=_Recorder(), result=decoded)
     yield "normalise", steps.normalise_key(SHA256)
     for name, chosen in {"": settings, ", other settings": changed}.items():
         yield "shots" + name, _key_of(lambda store, s=chosen: steps.found_shots(source, s, store))[1]
@@ -104,16 +138,7 @@ def _keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
     (tmp_path / "windows" / "a.safetensors").write_bytes(b"window")
     preset = load_preset(Path(__file__).with_name("nano_before.toml"))
     clips = [training.ClipSource(clip_id="a", clip_path=files["clip.mp4"], audio_path=files["clip.wav"])]
-    yield "training set", _key_of(lambda store: training.prepare_training_set.fn(store, clips, preset))[1]
-    data = TrainingSet(folder=tmp_path)
-    yield "teacher", _key_of(lambda store: training.train_teacher.fn(store, preset, data))[1]
-    yield "student", _key_of(lambda store: training.pretrain_student.fn(store, preset, data, tmp_path))[1]
-    yield (
-        "distilled",
-        _key_of(lambda store: training.distill_student.fn(store, preset, data, tmp_path, tmp_path, tmp_path))[
-            1
-        ],
-    )
+    yield from _training_keys(preset, clips, tmp_path)
     monkeypatch.setattr(generation, "_model_hashes", lambda job: ["weights"])
     job = GenerationJob(name="x", video=files["clip.mp4"], audio=files["clip.wav"], bundle=tmp_path, seed=4)
     yield "generate", _key_of(lambda store: generation.generate_step(job, store=store))[1]
@@ -121,6 +146,61 @@ def _keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
     yield "preset nano", content_key(preset)
     yield "curation settings", content_key(settings)
     assert corpus.RENDER_VERSION >= 1
+
+
+def _training_keys(
+    preset: Preset, clips: list[training.ClipSource], folder: Path
+) -> Iterator[tuple[str, str]]:
+    """Today's keys of training, and those of stage version 2 ("training set", "teacher", "student", "distilled").
+
+    The latter are looked up where what they stand for has not changed. The preset has a warm-up, which has changed.
+    """
+    data = TrainingSet(folder=folder)
+    steps: dict[str, Callable[[_Recorder], object]] = {
+        "training set": lambda store: training.prepare_training_set.fn(store, clips, preset),
+        "teacher": lambda store: training.train_teacher.fn(store, preset, data),
+        "student": lambda store: training.pretrain_student.fn(store, preset, data, folder),
+        "distilled": lambda store: training.distill_student.fn(store, preset, data, folder, folder, folder),
+    }
+    for name, step in steps.items():
+        yield f"{name}, version 3", _key_of(step)[1]
+    (older,) = _older_of(steps["training set"])
+    yield "training set", older
+    assert not any(_older_of(steps[name]) for name in ("teacher", "student", "distilled"))
+    recipe = Recipe(preset=preset, windows=data.windows, num_threads=training.NUM_THREADS)
+    model = file_sha256(folder / "model.safetensors")
+    yield "teacher", recipe.before("teacher", [])
+    yield "student", recipe.before("pretrained", [model])
+    reward = load_sync_expert(preset.backends.sync, None).backend_id
+    yield "distilled", recipe.before("distilled", [model, model], reward)
+
+
+def test_older_keys_are_looked_up_where_nothing_has_changed(tmp_path: Path) -> None:
+    for name in ("model.safetensors", "codec.safetensors"):
+        (tmp_path / name).write_bytes(name.encode())
+    values = load_preset(Path(__file__).with_name("nano_before.toml")).model_dump()
+    for stage in ("base", "lora", "diffusion_forcing"):
+        values[stage]["warmup_steps"] = 0
+    preset, data = Preset.model_validate(values), TrainingSet(folder=tmp_path)
+    recipe = Recipe(preset=preset, windows=data.windows, num_threads=training.NUM_THREADS)
+    model = file_sha256(tmp_path / "model.safetensors")
+    teacher = _older_of(lambda store: training.train_teacher.fn(store, preset, data))
+    assert teacher == [recipe.before("teacher", [])]
+    student = _older_of(lambda store: training.pretrain_student.fn(store, preset, data, tmp_path))
+    assert student == [recipe.before("pretrained", [model])]
+    changes: list[tuple[str, str, object]] = [
+        ("base", "warmup_steps", 1),
+        ("lora", "warmup_steps", 1),
+        ("lora", "timestep_weighting", "gaussian"),
+        ("base", "timestep_weighting", "gaussian"),
+        ("lora", "ema_decay", 0.9),
+    ]
+    for stage, name, value in changes:
+        changed = Preset.model_validate(values | {stage: values[stage] | {name: value}})
+        assert not _older_of(lambda store, p=changed: training.train_teacher.fn(store, p, data)), (
+            stage,
+            name,
+        )
 
 
 def test_no_key_has_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

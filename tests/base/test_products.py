@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import time
 from dataclasses import dataclass
 from fractions import Fraction
@@ -185,3 +187,56 @@ def test_sweep_removes_only_what_was_abandoned(tmp_path: Path) -> None:
         os.utime(folder, (time.time() - age_s,) * 2)
     assert store.sweep() == 1
     assert sorted(p.name for p in (tmp_path / "render").iterdir()) == [".new.0123.tmp", "done"]
+
+
+def _ended_process() -> int:
+    child = subprocess.Popen(["true"])
+    child.wait()
+    return child.pid
+
+
+def test_what_an_ended_process_of_this_machine_left_goes_at_once(tmp_path: Path) -> None:
+    store = StepStore(tmp_path)
+    store.run("render", "done", lambda folder: "ok")
+    ended = products.mark_of_process(_ended_process())
+    mine = products.mark_of_process(os.getpid())
+    other_machine = re.sub("[0-9a-f]{6}$", "0" * 6, ended)
+    reused = re.sub(r"-\d+-", "-1-", mine)  # the number of an ended process that this one has now
+    for name in (
+        f".a.{ended.replace('-0-', '-77-')}.0123abcd.tmp",
+        f".b.{mine}.0123abcd.tmp",
+        f".c.{other_machine}.0123abcd.tmp",
+        f".d.{reused}.0123abcd.old",
+    ):
+        (tmp_path / "render" / name).mkdir()
+    assert store.sweep() == 2
+    assert sorted(p.name[:3] for p in (tmp_path / "render").iterdir()) == [".b.", ".c.", "don"]
+
+
+def test_a_temporary_name_tells_its_writer_and_fits(tmp_path: Path) -> None:
+    final = tmp_path / ("ä" * 120 + "\n.mp4")
+    with atomic_path(final) as temporary:
+        assert products.mark_of_process(os.getpid()) in temporary.name
+        assert products.temporary_name_of(final).fullmatch(temporary.name)
+        assert not products.temporary_name_of(tmp_path / "b.mp4").fullmatch(temporary.name)
+        assert not products.is_abandoned(temporary, unused_s=0)
+        temporary.touch()
+    assert final.exists()
+    assert products.temporary_name_of(tmp_path / "a.mp4").fullmatch(
+        ".a.0123abcd.tmp.mp4"
+    )  # before there were marks
+    assert not products.is_abandoned(tmp_path / "gone", unused_s=0)
+
+
+def test_json_holds_names_that_are_not_utf8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.mp4")
+    write_json(tmp_path / "a.json", {"name": name, "plain": "é"})
+    assert "é" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert read_json(tmp_path / "a.json") == {"name": name, "plain": "é"}
+    keys = {
+        content_key(name),
+        content_key("caf\\udce9.mp4"),
+        content_key("caf\\xe9.mp4"),
+        content_key("café.mp4"),
+    }
+    assert len(keys) == 4

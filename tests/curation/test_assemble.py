@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -128,7 +129,8 @@ def test_contract_catches_bad_rows_and_lost_frames(corpus: Corpus) -> None:
     decisions = [d for o in outcomes[1:2] for d in o.decisions]
     counts = balance(outcomes[1:2])
     assert check_contract(clips, decisions, counts, SETTINGS).success
-    weak = clips[0].model_copy(update={"sync_confidence": 0.5, "av_offset_remaining": 2})
+    scores = replace(clips[0].scores, sync_confidence=0.5, av_offset_remaining=2)
+    weak = clips[0].model_copy(update={"scores": scores})
     twice = [weak, clips[1], clips[1]]
     result = check_contract(twice, decisions[1:], counts, SETTINGS)
     broken = {(check.table, check.column) for check in result.failures}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation import steps
 from lipforcing_core.curation.assemble import mark_duplicates
 from lipforcing_core.curation.backends import CurationBackends
-from lipforcing_core.curation.pipeline import curate_source, split_of
+from lipforcing_core.curation.pieces import curate_pieces, split_of
+from lipforcing_core.curation.pipeline import curate_source
 from lipforcing_core.curation.reasons import RejectReason
-from lipforcing_core.curation.records import SourceOutcome, Status
+from lipforcing_core.curation.records import SourceFacts, SourceOutcome, Status
+from lipforcing_core.curation.results import Decoded
 from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.curation.sources import SourceFile
 from lipforcing_core.media.decode import read_audio
 from lipforcing_core.media.probe import probe
 from lipforcing_core.media.segments import Segment
@@ -66,8 +70,8 @@ def test_every_shot_leaves_by_its_own_door(reel: Reel, curate: Curate, shared_st
     assert outcome.frames_in == 240
     assert outcome.seconds() == sum(outcome.seconds(status) for status in Status) == 9.6
     for clip in outcome.clips:
-        assert clip.record.av_offset_measured == clip.record.av_offset_applied == 3
-        assert clip.record.av_offset_remaining == 0
+        assert clip.record.scores.av_offset_measured == clip.record.scores.av_offset_applied == 3
+        assert clip.record.scores.av_offset_remaining == 0
         info = probe(shared_store.root / clip.clip)
         assert (info.width, info.height, info.num_frames, info.frame_rate) == (512, 512, 60, 25)
         assert len(read_audio(shared_store.root / clip.audio)) == 60 * 640
@@ -83,8 +87,8 @@ def test_injected_offset_is_found_and_undone(
     path = reel(f"offset{offset}", ["face"], offset_frames=offset, shot_frames=90)
     outcome = curate(path, max_abs_offset_frames=10)
     (clip,) = outcome.clips
-    assert clip.record.av_offset_measured == offset
-    assert clip.record.av_offset_remaining == 0
+    assert clip.record.scores.av_offset_measured == offset
+    assert clip.record.scores.av_offset_remaining == 0
     corrected = read_audio(shared_store.root / clip.audio)
     inner = slice(15 * 640, 75 * 640)
     assert np.corrcoef(corrected[inner], speech(90)[inner])[0, 1] > 0.9
@@ -101,7 +105,7 @@ def test_without_the_sync_filter_sound_is_measured_and_left_alone(
 ) -> None:
     path = reel("offset9", ["face"], offset_frames=9, shot_frames=90)
     (clip,) = curate(path, sync_filter=False).clips
-    assert (clip.record.av_offset_measured, clip.record.av_offset_applied) == (9, 0)
+    assert (clip.record.scores.av_offset_measured, clip.record.scores.av_offset_applied) == (9, 0)
     late = read_audio(shared_store.root / clip.audio)
     inner = slice(15 * 640, 75 * 640)
     assert np.corrcoef(late[inner], speech(90)[inner])[0, 1] < 0.5
@@ -149,7 +153,7 @@ def test_unrelated_sound_has_low_confidence(
         path, settings=strict, backends=backends, store=store, root=tmp_path
     ).decisions
     assert decision.reason is RejectReason.SYNC_CONFIDENCE_LOW
-    assert decision.measured == decision.sync_confidence
+    assert decision.measured == decision.scores.sync_confidence
 
 
 @pytest.mark.parametrize("kind", ["junk", "empty", "cut", "late cut"])
@@ -217,6 +221,45 @@ def test_sound_that_ends_early_costs_only_the_rest(reel: Reel, curate: Curate, t
     assert accepted[0] == 0
     assert accepted[1] == missing[0] in (70, 71, 72)
     assert missing[1] == 90
+
+
+@pytest.mark.parametrize(("num_samples", "trimmed", "missing"), [
+    (60 * 640, 0, 0), (60 * 640 - 1, 0, 0), (59 * 640, 1, 0), (55 * 640, 5, 0), (54 * 640, 0, 6), (61 * 640, 0, 0),
+])  # fmt: skip
+def test_a_picture_that_outlasts_its_sound_by_little_is_trimmed_and_counted(
+    num_samples: int,
+    trimmed: int,
+    missing: int,
+    settings: CurationSettings,
+    backends: CurationBackends,
+    store: StepStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result = Decoded(
+        num_frames=60,
+        num_samples=num_samples,
+        width=2,
+        height=2,
+        decoder_message="",
+        declared_s=Fraction(12, 5),
+        has_audio=True,
+    )
+    file = SourceFile(path=Path("a.mp4"), name="a.mp4", sha256="ab" * 32)
+    source = steps.NormalisedSource(file=file, store=store, result=result)
+    monkeypatch.setattr(steps, "found_shots", lambda *_: [(0, 57), (57, 60)])
+    brief = settings.model_copy(update={"min_segment_s": 4.0})  # so that no piece is worked on
+    curated = curate_pieces(source, 60, num_samples, SourceFacts(), brief, backends)
+    assert curated.frames_trimmed == trimmed
+    found = [(d.reason, d.num_frames) for d in curated.decisions if d.reason is RejectReason.AUDIO_MISSING]
+    assert found == ([(RejectReason.AUDIO_MISSING, missing)] if missing else [])
+    assert sum(d.num_frames for d in curated.decisions) == 60 - trimmed
+    if missing:
+        (row,) = (d for d in curated.decisions if d.reason is RejectReason.AUDIO_MISSING)
+        assert (row.measured, row.threshold) == (2.16, 2.4)
+        assert (row.start_frame, row.stop_frame) == (54, 60)
+    short = next(d for d in curated.decisions if d.reason is RejectReason.TOO_SHORT)
+    assert (short.start_frame, short.threshold) == (0, 4.0)
+    assert short.measured == short.num_frames / 25
 
 
 def test_second_run_repeats_nothing_and_thresholds_decide_anew(reel: Reel, curate_afresh: Curate) -> None:
@@ -301,6 +344,12 @@ def test_split_keeps_a_person_on_one_side() -> None:
     assert {split_of(None, str(i), 0.0) for i in range(50)} == {"train"}
 
 
-def test_missing_and_outside_files_are_refused(reel: Reel, curate: Curate, tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="no such file"):
-        curate(tmp_path / "absent.mp4")
+def test_a_file_that_is_no_longer_there_is_quarantined_and_one_outside_refused(
+    curate: Curate, settings: CurationSettings, backends: CurationBackends, store: StepStore, tmp_path: Path
+) -> None:
+    (decision,) = curate(tmp_path / "absent.mp4").quarantine
+    assert (decision.reason, decision.message) == (RejectReason.INACCESSIBLE, "it is no longer there")
+    with pytest.raises(BadInputError, match="outside the corpus folder"):
+        curate_source(
+            tmp_path / "a.mp4", settings=settings, backends=backends, store=store, root=tmp_path / "corpus"
+        )

@@ -10,12 +10,12 @@ import pytest
 from lipforcing_core.base.errors import BadInputError, MissingWeightsError
 from lipforcing_core.curation import sources
 from lipforcing_core.curation.backends import require_backends
+from lipforcing_core.curation.facts import read_facts
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import (
     discover_sources,
-    read_facts,
     source_name,
     source_sha256,
     why_inaccessible,

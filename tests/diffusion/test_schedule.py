@@ -96,10 +96,21 @@ def test_loss_weights_have_mean_one_and_peak_in_the_middle() -> None:
     assert float(weights.min()) == 0.0
     assert float(schedule.timesteps[int(weights.argmax())]) == pytest.approx(0.5, abs=0.01)
     torch.testing.assert_close(schedule.loss_weights(schedule.timesteps[:-1]), weights)
-    between = schedule.loss_weights(torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]))
-    torch.testing.assert_close(between, between.flip(0))
-    assert between[0] == 0
-    assert between.argmax() == 2
+
+
+def test_times_between_the_grid_have_the_weight_of_the_nearest_point() -> None:
+    schedule = FlowSchedule(num_steps=1000)
+    grid, weights = schedule.timesteps[:-1], schedule.loss_weights()
+    for index in (0, 1, 417, 998, 999):
+        near = grid[index] + 0.4 * (grid[min(index + 1, 999)] - grid[index])
+        assert int(schedule.nearest_step(near)) == index
+        assert float(schedule.loss_weights(near)) == float(weights[index])
+    assert schedule.nearest_step(torch.tensor([[1.0, 0.5], [0.0, 0.9999]])).shape == (2, 2)
+    assert int(schedule.nearest_step(torch.tensor(0.0))) == 999
+    assert float(schedule.loss_weights(torch.tensor(1.0))) == 0.0, "t = 1 has the least weight"
+    bell = torch.exp(-2 * (grid - 0.5) ** 2)
+    expected = (bell - bell[0]) * 1000 / (bell - bell[0]).sum()
+    torch.testing.assert_close(weights, expected)
 
 
 @given(times)

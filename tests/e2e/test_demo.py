@@ -69,7 +69,7 @@ def test_injected_truth_is_recovered(workspace: Path) -> None:
             assert {d.status.value for d in own} == {"accepted"}, (clip.name, own)
         else:
             assert {d.reason and d.reason.value for d in own} == {truth.expected_reason}, (clip.name, own)
-        measured = {d.av_offset_measured for d in own if d.av_offset_measured is not None}
+        measured = {d.scores.av_offset_measured for d in own if d.scores.av_offset_measured is not None}
         assert measured <= {truth.av_offset_frames}, clip.name
         starts = sorted(d.start_frame for d in own)
         cuts = [cut.frame_25 for cut in truth.cuts]

@@ -6,13 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lipforcing_core.models.audio_encoders.log_mel import LogMelEncoder
 from lipforcing_core.models.codecs.block import BlockCodec
 from lipforcing_core.models.text_encoders.hashed import HashTextEncoder
+from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.runtime.prompts import Prompts, encode_prompts
 from lipforcing_core.training.dataset import LatentWindows, encode_frames
+from lipforcing_core.training.model_file import save_model
+from lipforcing_core.training.stages.protocol import StageInputs
+from lipforcing_core.training.strategies.one_device import OneDevice
+from tests.training.fakes import FakeReward
 
 
 def tiny_preset() -> Preset:
@@ -88,3 +94,20 @@ def data(preset: Preset, clip_files: list[Path]) -> LatentWindows:
 def prompts(preset: Preset) -> Prompts:
     encoder = HashTextEncoder(text_len=preset.model.text_len, text_dim=preset.model.text_dim)
     return encode_prompts(encoder, preset.schedule.prompt)
+
+
+@pytest.fixture(scope="session")
+def base_path(preset: Preset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that is not at its initial zero output."""
+    path = tmp_path_factory.mktemp("base") / "model.safetensors"
+    model = WanTransformer(preset.model.config()).init_weights(0)
+    torch.nn.init.normal_(model.head.head.weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    save_model(OneDevice(), model, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def inputs(data: LatentWindows, prompts: Prompts, base_path: Path) -> StageInputs:
+    """What every stage can be run on: all weights are the base's."""
+    names = ("base", "teacher", "student", "critic")
+    return StageInputs(data=data, prompts=prompts, init=dict.fromkeys(names, base_path), reward=FakeReward())

@@ -141,7 +141,7 @@ def test_the_shipped_base_denoises_what_it_has_not_seen_and_hears(held_out: Late
 
 def load_base(model: WanTransformer) -> None:
     """Fill a network with the shipped weights."""
-    from lipforcing_core.training.common import load_model
+    from lipforcing_core.training.model_file import load_model
 
     load_model(model, BASES["nano-base"].model_file)
 

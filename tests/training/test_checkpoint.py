@@ -9,13 +9,19 @@ import torch
 from torch import nn
 
 from lipforcing_core.base.errors import IncompatibleCheckpointError
-from lipforcing_core.training.checkpoint import TrainState, saved_states, step_generator
+from lipforcing_core.training.checkpoint import TrainState, saved_states
+from lipforcing_core.training.strategies.one_device import OneDevice
 
 
 def _state(key: str = "k", width: int = 3) -> TrainState:
     model = nn.Linear(width, 2)
     model.bias.requires_grad_(False)
-    return TrainState(key=key, modules={"m": model}, optimisers={"m": torch.optim.AdamW([model.weight])})
+    return TrainState(
+        key=key,
+        strategy=OneDevice(),
+        modules={"m": model},
+        optimisers={"m": torch.optim.AdamW([model.weight])},
+    )
 
 
 def _train(state: TrainState, steps: int) -> None:
@@ -64,13 +70,3 @@ def test_refuses_another_model(tmp_path: Path) -> None:
     _state(width=3).save(tmp_path)
     with pytest.raises(IncompatibleCheckpointError, match=r"weight has shape \(2, 3\)"):
         _state(width=4).restore(tmp_path)
-
-
-def test_step_generators_are_a_function_of_their_arguments() -> None:
-    draw = [
-        torch.rand(3, generator=step_generator(*args))
-        for args in ((1, "a", 2), (1, "a", 2), (1, "a", 3), (1, "b", 2))
-    ]
-    assert torch.equal(draw[0], draw[1])
-    assert not torch.equal(draw[0], draw[2])
-    assert not torch.equal(draw[0], draw[3])

@@ -1,0 +1,165 @@
+"""What is known of sources besides their content: identity and licence, from sidecars and the table of the corpus."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from lipforcing_core.base.csv_file import read_csv_table
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.names import path_in, shown_name
+from lipforcing_core.curation.records import SourceFacts
+from lipforcing_core.curation.sources import (
+    TABLE_NAME,
+    VIDEO_SUFFIXES,
+    Discovery,
+    relative_path,
+    sidecar_of,
+    source_name,
+)
+
+_COLUMNS = ("path", *SourceFacts.model_fields)
+
+
+def read_facts(path: Path | str, root: Path | str) -> SourceFacts:
+    """Identity and licence of a source.
+
+    From ``<video>.meta.json`` beside it, else from its row in ``sources.csv`` at the root (columns ``path`` and
+    any of ``identity``, ``licence``, ``commercial_ok``), else unknown. Raises BadInputError for a malformed file.
+    """
+    sidecar = sidecar_of(Path(path))
+    if os.path.lexists(sidecar):
+        return _facts(_read_object(sidecar), str(sidecar))
+    rows = _rows_of(Path(root))
+    row = rows.get(relative_path(path, root)) or rows.get(source_name(path, root))
+    return row.facts if row else SourceFacts()
+
+
+def facts_by_name(sources: Iterable[Path], root: Path | str) -> dict[str, SourceFacts]:
+    """What is known of each source, by its name; sources of which nothing is known are left out.
+
+    It belongs to the identity of a run: with other licences the same videos make another data set.
+    """
+    known = {source_name(path, root): read_facts(path, root) for path in sources}
+    return {name: facts for name, facts in known.items() if facts != SourceFacts()}
+
+
+def side_warnings(found: Discovery) -> tuple[str, ...]:
+    """One line, with file and line, for everything in the side information of a corpus that has no effect.
+
+    Rows that name no video, columns and keys that nobody knows, rows that repeat another, sidecars without a video.
+    Raises BadInputError for a malformed file, before hours of work.
+    """
+    warnings = list(_table_warnings(found.root))
+    for path in found.sources:
+        read_facts(path, found.root)
+        if os.path.lexists(sidecar_of(path)):
+            warnings += _sidecar_warnings(sidecar_of(path))
+    for path in found.stray_sidecars:
+        warnings.append(f"{shown_name(path)}: there is no video of this name beside it")
+    return tuple(warnings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """A row of the table, with the line of the file that it begins in."""
+
+    line: int
+    name: str
+    facts: SourceFacts
+
+
+def _rows_of(root: Path) -> Mapping[str, _Row]:
+    table = root / TABLE_NAME
+    if not table.is_file():
+        return {}
+    state = table.stat()
+    return {row.name: row for row in _table(table, state.st_mtime_ns, state.st_size)}
+
+
+@lru_cache(maxsize=4)
+def _table(table: Path, _mtime_ns: int, _size: int) -> tuple[_Row, ...]:
+    """Every row of a table, read once for all sources of a corpus, and again when the file has changed."""
+    rows = []
+    for row in read_csv_table(table, ["path"]).rows:
+        given = row.fields["path"]
+        if not given:
+            raise BadInputError(f"{table}, line {row.line}: every row needs a 'path'")
+        origin = f"{table}, line {row.line}"
+        facts = _facts({key: value for key, value in row.fields.items() if key != "path"}, origin)
+        rows.append(_Row(line=row.line, name=_below(table.parent, given, origin), facts=facts))
+    return tuple(rows)
+
+
+def _below(root: Path, given: str, origin: str) -> str:
+    """A path of the table, plain or as ``shown_name`` writes it, relative to the folder of the table."""
+    if "\0" in given or not path_in(root, given).resolve().is_relative_to(root.resolve()):
+        raise BadInputError(f"{origin}: path {given!r} leaves the folder")
+    joined = os.path.normpath(os.path.abspath(path_in(root, given)))
+    return Path(os.path.relpath(joined, os.path.abspath(root))).as_posix()
+
+
+def _table_warnings(root: Path) -> Iterator[str]:
+    table = root / TABLE_NAME
+    if not table.is_file():
+        return
+    label = shown_name(table)
+    for column in read_csv_table(table, ["path"]).header:
+        if column not in _COLUMNS:
+            yield f"{label}, line 1: unknown column {shown_name(column)!r}{_hint(column, _COLUMNS)}"
+    state = table.stat()
+    first: dict[str, int] = {}
+    for row in _table(table, state.st_mtime_ns, state.st_size):
+        name = shown_name(row.name)
+        if not os.path.lexists(root / row.name):
+            yield f"{label}, line {row.line}: names {name}, which is not there"
+        elif Path(row.name).suffix.lower() not in VIDEO_SUFFIXES:
+            yield f"{label}, line {row.line}: names {name}, which is not taken for a video"
+        if row.name in first:
+            yield f"{label}, line {row.line}: names {name} again after line {first[row.name]}; the last row counts"
+        first.setdefault(row.name, row.line)
+
+
+def _sidecar_warnings(sidecar: Path) -> Iterator[str]:
+    text = sidecar.read_text(encoding="utf-8")
+    for key in _read_object(sidecar):
+        if key not in SourceFacts.model_fields:
+            line = text[: max(text.find(json.dumps(key)), 0)].count("\n") + 1
+            hint = _hint(key, SourceFacts.model_fields)
+            yield f"{shown_name(sidecar)}, line {line}: unknown key {shown_name(key)!r}{hint}"
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    close = get_close_matches(word.lower(), list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(known)})"
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise BadInputError(f"{path}: is not readable JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise BadInputError(f"{path}: must hold an object, got {type(values).__name__}")
+    return values
+
+
+def _facts(values: Mapping[str, Any], origin: str) -> SourceFacts:
+    known = {key: values[key] for key in SourceFacts.model_fields if values.get(key) not in (None, "")}
+    try:
+        return SourceFacts.model_validate(known)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInputError(
+            f"{origin}: {first['loc'][0]}: {first['msg']} (got {first['input']!r})"
+        ) from error

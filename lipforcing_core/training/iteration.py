@@ -1,0 +1,168 @@
+"""One iteration of the distillation, from given batches and draws: critic always, student every few times (D.5).
+
+As in the released code a student iteration uses the data of its batch twice, with new noise: first for the critic, then
+for the student, whose loss sees the critic as it was before this iteration. Both optimisers step at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lipforcing_core.diffusion.schedule import GuidanceLaw
+from lipforcing_core.models.conditions import Conditions
+from lipforcing_core.presets.schema import DistillSettings
+from lipforcing_core.training.draws import RoleDraws
+from lipforcing_core.training.losses.matching import critic_loss, rollout_loss
+from lipforcing_core.training.optimisation import update
+from lipforcing_core.training.precision import compute_precision
+from lipforcing_core.training.reward import RewardModel, RewardScale, reward_loss
+from lipforcing_core.training.rollout import roll_out
+from lipforcing_core.training.strategies.protocol import Strategy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distilled:
+    """The three networks, their optimisers, and what else changes from iteration to iteration.
+
+    student: a module that is a ``ChunkStudent``; critic, teacher: modules that are ``VelocityNetwork``s, the teacher
+    frozen.
+    """
+
+    student: Any
+    critic: Any
+    teacher: Any
+    student_optimiser: Optimizer
+    critic_optimiser: Optimizer
+    reward_scale: RewardScale
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroBatch:
+    """The conditions and sound of a batch, and the draws of both roles.
+
+    waveform_BS: fp32 in [-1, 1], for the reward. student: None in an iteration that updates the critic alone.
+    """
+
+    conditions: Conditions
+    waveform_BS: Tensor
+    critic: RoleDraws
+    student: RoleDraws | None
+
+
+def distill_iteration(
+    state: Distilled,
+    micro_batches: Iterable[MicroBatch],
+    *,
+    negative_text_BLD: Tensor,
+    settings: DistillSettings,
+    t_list: tuple[float, ...],
+    guidance: GuidanceLaw,
+    reward: RewardModel,
+    strategy: Strategy,
+    student_rate: float | None,
+) -> dict[str, float]:
+    """Update the critic, and the student with it where ``student_rate``, its learning rate, is given.
+
+    micro_batches: ``settings.student.accumulation`` of them. Returns the means of the losses and rewards over the
+    samples, and the norms of the gradients before clipping; ``matching_loss`` is the student's loss before the reward
+    weighs it.
+    """
+    num_parts, precision = settings.student.accumulation, settings.student.precision
+    critic_losses, student_losses, matching_losses, rewards = [], [], [], []
+    for number, micro in enumerate(micro_batches):
+        last = number == num_parts - 1
+        with compute_precision(precision, micro.critic.matching.noise_BCTHW.device):
+            rollout = roll_out(
+                state.student, micro.conditions, micro.critic.rollout, t_list=t_list, with_grad=False
+            )
+        loss = critic_loss(
+            state.critic,
+            rollout,
+            micro.conditions,
+            micro.critic.matching,
+            objective=settings.critic_objective,
+            precision=precision,
+        )
+        divided = student_rate is None or settings.critic_accumulation == "mean"
+        strategy.backward(loss / num_parts if divided else loss, last=last)
+        critic_losses.append(loss.item())
+        if student_rate is None:
+            continue
+        weighted, loss_B, reward_B = _student_turn(
+            state, micro, negative_text_BLD, settings, t_list, guidance, reward, strategy, last=last
+        )
+        student_losses.append(weighted)
+        matching_losses.append(loss_B.mean().item())
+        rewards.append(reward_B)
+    norm = update(
+        strategy,
+        state.critic_optimiser,
+        state.critic,
+        learning_rate=settings.critic_learning_rate,
+        clip_norm=math.inf if settings.critic_clip_norm is None else settings.critic_clip_norm,
+    )
+    values = {"critic_loss": math.fsum(critic_losses) / num_parts, "critic_grad_norm": norm}
+    if student_rate is None:
+        return values
+    norm = update(
+        strategy,
+        state.student_optimiser,
+        state.student,
+        learning_rate=student_rate,
+        clip_norm=settings.student.clip_norm,
+    )
+    return values | {
+        "student_loss": math.fsum(student_losses) / num_parts,
+        "matching_loss": math.fsum(matching_losses) / num_parts,
+        "student_grad_norm": norm,
+        "reward": torch.cat(rewards).mean().item(),
+        "learning_rate": student_rate,
+    }
+
+
+def _student_turn(
+    state: Distilled,
+    micro: MicroBatch,
+    negative_text_BLD: Tensor,
+    settings: DistillSettings,
+    t_list: tuple[float, ...],
+    guidance: GuidanceLaw,
+    reward: RewardModel,
+    strategy: Strategy,
+    *,
+    last: bool,
+) -> tuple[float, Tensor, Tensor]:
+    """Add up the student's gradient of a micro-batch; returns its loss, and the parts and rewards ``[B]`` behind it."""
+    assert micro.student is not None, "an iteration that updates the student has draws for it"
+    precision = settings.student.precision
+    with compute_precision(precision, micro.student.matching.noise_BCTHW.device):
+        rollout = roll_out(
+            state.student,
+            micro.conditions,
+            micro.student.rollout,
+            t_list=t_list,
+            with_grad=True,
+            recompute=strategy.recompute,
+        )
+    loss_B = rollout_loss(
+        rollout,
+        state.critic,
+        state.teacher,
+        micro.conditions,
+        negative_text_BLD,
+        micro.student.matching,
+        guidance=guidance,
+        precision=precision,
+    )
+    reward_B = reward.score(rollout.detach(), micro.waveform_BS)
+    scaled_B = state.reward_scale(reward_B).to(loss_B.device)
+    weighted = reward_loss(loss_B, scaled_B, beta=settings.reward_beta, weighting=settings.reward_weighting)
+    strategy.backward(weighted / settings.student.accumulation, last=last)
+    return weighted.item(), loss_B.detach(), reward_B

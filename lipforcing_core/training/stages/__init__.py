@@ -1,0 +1,1 @@
+"""The stages of the training: what each reads, builds, draws, and steps."""

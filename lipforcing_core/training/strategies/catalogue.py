@@ -1,0 +1,42 @@
+"""The strategies that can be chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lipforcing_core.base.catalogue import Catalogue, Entry
+from lipforcing_core.training.strategies.protocol import Strategy
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategyEntry(Entry):
+    """``load``: makes the strategy; it raises what torch raises where the device is absent."""
+
+    load: Callable[[], Strategy]
+
+
+def _cpu() -> Strategy:
+    from lipforcing_core.training.strategies.one_device import OneDevice
+
+    return OneDevice("cpu")
+
+
+def _cuda() -> Strategy:
+    from lipforcing_core.training.strategies.one_device import OneDevice
+
+    return OneDevice("cuda")
+
+
+STRATEGIES = Catalogue(
+    kind="training strategy",
+    entries=(
+        StrategyEntry(name="cpu", summary="All networks on the CPU; the same bits on every run.", load=_cpu),
+        StrategyEntry(name="cuda", summary="All networks on one CUDA device.", load=_cuda),
+    ),
+)
+
+
+def load_strategy(name: str = STRATEGIES.default) -> Strategy:
+    """The strategy called ``name``; raises ``BadInputError`` that lists the known names."""
+    return STRATEGIES[name].load()

@@ -1,0 +1,109 @@
+"""Side information: where it is taken from, and a warning for everything in it that has no effect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.curation.facts import facts_by_name, read_facts, side_warnings
+from lipforcing_core.curation.records import SourceFacts
+from lipforcing_core.curation.sources import find_sources
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    (tmp_path / "sub").mkdir()
+    for name in ("a.mp4", "b.mp4", "sub/c.mp4", "notes.txt"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def warnings(corpus: Path) -> list[str]:
+    """The warnings without the folder's name."""
+    return [line.replace(f"{corpus}/", "") for line in side_warnings(find_sources(corpus))]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("path,identity\na.mp4,anna\nsub/c.mp4,carl\n", []),
+        ("path,identity\n./sub/../b.mp4,ben\n", []),
+        (
+            "path,identity\na.mp4,anna\n\nx.mp4,eve\n",
+            ["sources.csv, line 4: names x.mp4, which is not there"],
+        ),
+        (
+            'path,identity\n"a.mp4","an\nna"\nx.mp4,eve\n',
+            ["sources.csv, line 4: names x.mp4, which is not there"],
+        ),
+        (
+            "path,identity\nnotes.txt,eve\n",
+            ["sources.csv, line 2: names notes.txt, which is not taken for a video"],
+        ),
+        (
+            "path,licens\na.mp4,CC0\n",
+            ["sources.csv, line 1: unknown column 'licens' (did you mean 'licence'?)"],
+        ),
+        (
+            "path,colour\n",
+            ["sources.csv, line 1: unknown column 'colour' (known: path, identity, licence, commercial_ok)"],
+        ),
+        (
+            "path,identity\na.mp4,anna\nb.mp4,ben\n./a.mp4,eve\n",
+            ["sources.csv, line 4: names a.mp4 again after line 2; the last row counts"],
+        ),
+        ("path,identity\nx\x1b.mp4,eve\n", [r"sources.csv, line 2: names x\x1b.mp4, which is not there"]),
+    ],
+)
+def test_rows_without_effect_are_told_with_their_line(text: str, expected: list[str], corpus: Path) -> None:
+    (corpus / "sources.csv").write_text(text)
+    assert warnings(corpus) == expected
+
+
+def test_the_last_row_of_a_path_counts_however_it_is_written(corpus: Path) -> None:
+    (corpus / "sources.csv").write_text(f"path,identity\na.mp4,anna\n{corpus}/a.mp4,eve\nsub//c.mp4,carl\n")
+    assert read_facts(corpus / "a.mp4", corpus).identity == "eve"
+    assert read_facts(corpus / "sub/c.mp4", corpus).identity == "carl"
+
+
+def test_keys_without_effect_are_told_with_their_line(corpus: Path) -> None:
+    (corpus / "a.mp4.meta.json").write_text('{\n "identity": "anna",\n "licens": "CC0",\n "x\\u001b": 1}')
+    assert warnings(corpus) == [
+        "a.mp4.meta.json, line 3: unknown key 'licens' (did you mean 'licence'?)",
+        r"a.mp4.meta.json, line 4: unknown key 'x\\x1b' (known: identity, licence, commercial_ok)",
+    ]
+
+
+def test_a_sidecar_without_its_video_is_told(corpus: Path) -> None:
+    (corpus / "sub" / "d.mp4.meta.json").write_text("{}")
+    assert warnings(corpus) == ["sub/d.mp4.meta.json: there is no video of this name beside it"]
+
+
+@pytest.mark.parametrize("kind", ["dangling", "folder", "deep", "number"])
+def test_a_sidecar_that_cannot_be_read_is_refused(kind: str, corpus: Path) -> None:
+    sidecar = corpus / "a.mp4.meta.json"
+    if kind == "dangling":
+        sidecar.symlink_to("gone.json")
+    elif kind == "folder":
+        sidecar.mkdir()
+    else:
+        sidecar.write_text("[" * 100_000 if kind == "deep" else '{"identity": ' + "9" * 5000 + "}")
+    with pytest.raises(BadInputError, match=r"a\.mp4\.meta\.json"):
+        side_warnings(find_sources(corpus))
+
+
+def test_a_malformed_row_is_refused_with_its_line(corpus: Path) -> None:
+    (corpus / "sources.csv").write_text("path,commercial_ok\na.mp4,yes\nb.mp4,perhaps\n")
+    with pytest.raises(BadInputError, match=r"sources\.csv, line 3: commercial_ok: .*perhaps"):
+        read_facts(corpus / "a.mp4", corpus)
+
+
+def test_what_is_known_can_be_part_of_the_identity_of_a_run(corpus: Path) -> None:
+    found = find_sources(corpus)
+    assert facts_by_name(found.sources, corpus) == {}
+    (corpus / "sources.csv").write_text("path,licence\na.mp4,CC0\nb.mp4,\n")
+    assert facts_by_name(found.sources, corpus) == {"a.mp4": SourceFacts(licence="CC0")}
+    (corpus / "sources.csv").write_text("path,licence\na.mp4,CC-BY-4.0\nb.mp4,\n")
+    assert facts_by_name(found.sources, corpus) == {"a.mp4": SourceFacts(licence="CC-BY-4.0")}

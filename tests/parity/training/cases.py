@@ -1,0 +1,73 @@
+"""Reading the training vectors: one case with its settings, inputs, results and tolerances."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.parity.filler import Tensors, Vectors, assert_close, load_vectors
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of a set. ``data``: its tensors, as ``in.NAME`` and ``out.NAME``."""
+
+    settings: dict[str, Any]
+    config: dict[str, Any]
+    data: Tensors
+    tolerances: dict[str, dict[str, Any]]
+
+    def close(self, got: Tensor | float, name: str) -> None:
+        """Compare with ``out.NAME``: exactly where it is whole numbers, within its tolerance otherwise."""
+        want = self.data[f"out.{name}"]
+        got = torch.as_tensor(got).detach()
+        what = f"{self.settings['name']} {name}"
+        if not want.is_floating_point():
+            assert torch.equal(got, want), f"{what}: {got.tolist()}, expected {want.tolist()}"
+            return
+        assert_close(got, want, self.tolerances[f"{self.settings['name']}.out.{name}"]["atol"], what)
+
+    def outputs(self, prefix: str) -> list[str]:
+        """The names of the results that begin so, without ``out.``."""
+        names = (name.removeprefix("out.") for name in self.data if name.startswith("out."))
+        return [name for name in names if name.startswith(prefix)]
+
+    def done(self) -> None:
+        """Every stored result was looked at."""
+        self.data.assert_all_checked(self.settings["name"])
+
+
+def vectors_of(parity_dir: Path, folder: str) -> Vectors:
+    """A set of the training vectors; skips where it is absent."""
+    return load_vectors(parity_dir / "training", folder)
+
+
+def case(vectors: Vectors, name: str) -> Case:
+    """A case by its name; skips the test where the vectors have none of that name."""
+    found = vectors.cases(name=name)
+    if not found:
+        pytest.skip(f"the vectors of {vectors.folder.name} have no case {name}")
+    return Case(found[0], vectors.meta["config"], vectors.of(name), vectors.meta["tensors"])
+
+
+def all_cases(vectors: Vectors) -> list[Case]:
+    """Every case of a set; there must be one."""
+    names = [entry["name"] for entry in vectors.meta["cases"]]
+    assert names, f"the vectors of {vectors.folder.name} have no cases"
+    return [case(vectors, name) for name in names]
+
+
+def assert_known(vectors: Vectors, known: Collection[str]) -> None:
+    """Fails where the vectors have a case, or a tensor outside cases, that no test looks at."""
+    names = {entry["name"] for entry in vectors.meta["cases"]}
+    assert names, f"the vectors of {vectors.folder.name} have no cases"
+    assert names <= set(known), (
+        f"no test looks at cases {sorted(names - set(known))} of {vectors.folder.name}"
+    )
+    assert not vectors.outside_cases()

@@ -1,0 +1,244 @@
+"""One iteration of the distillation: who is updated from what, in which order, and how gradients add up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lipforcing_core.diffusion.schedule import FlowSchedule, TimeWindow
+from lipforcing_core.presets.schema import DistillSettings
+from lipforcing_core.training import iteration
+from lipforcing_core.training.draws import role_draws, step_generator
+from lipforcing_core.training.iteration import Distilled, MicroBatch, distill_iteration
+from lipforcing_core.training.losses.matching import critic_loss, rollout_loss
+from lipforcing_core.training.optimisation import make_optimiser
+from lipforcing_core.training.reward import RewardScale, reward_loss
+from lipforcing_core.training.rollout import roll_out
+from lipforcing_core.training.strategies.one_device import OneDevice
+from tests.training.fakes import Answering, ChunkAnswering, distill_settings, make_batch, make_prompts
+
+PROMPTS = make_prompts()
+T_LIST = (0.9, 0.5, 0.0)
+GUIDANCE = TimeWindow(low=0.5, high=0.9, guidance_scale=3.0)
+
+
+class Counting:
+    """The reward of the n-th micro-batch is n; takes note of what it is given."""
+
+    backend_id = "counting"
+
+    def __init__(self) -> None:
+        self.given: list[tuple[Tensor, Tensor]] = []
+
+    def score(self, latents_BCTHW: Tensor, waveform_BS: Tensor) -> Tensor:
+        assert not latents_BCTHW.requires_grad
+        self.given.append((latents_BCTHW, waveform_BS))
+        return torch.arange(len(latents_BCTHW)) + float(len(self.given))
+
+
+class Recording(OneDevice):
+    """Keeps every gradient before it is clipped, and whether a backward pass was the last of its step."""
+
+    def __init__(self, *, recompute: bool = False) -> None:
+        super().__init__(recompute=recompute)
+        self.clipped: list[tuple[Any, float, float]] = []
+        self.lasts: list[bool] = []
+
+    def backward(self, loss: Tensor, *, last: bool) -> None:
+        self.lasts.append(last)
+        super().backward(loss, last=last)
+
+    def clip(self, network: Any, max_norm: float) -> float:
+        self.clipped.append((network, float(network.weight.grad), max_norm))
+        return super().clip(network, max_norm)
+
+
+def make_state(settings: DistillSettings, *, scale: RewardScale | None = None) -> Distilled:
+    student = ChunkAnswering(weight=0.5)
+    critic = Answering(lambda x, t: x, weight=0.7)
+    teacher = Answering(lambda x, t: x, weight=0.2).requires_grad_(False)
+    return Distilled(
+        student=student,
+        critic=critic,
+        teacher=teacher,
+        student_optimiser=make_optimiser(student, settings.student),
+        critic_optimiser=make_optimiser(critic, settings.student, settings.critic_learning_rate),
+        reward_scale=scale or RewardScale(centre_momentum=None, clamp=None),
+    )
+
+
+def micro_batch(number: int, *, with_student: bool) -> MicroBatch:
+    batch = make_batch(seed=number)
+    shape = batch.latents_BCTHW.shape
+
+    def draws(role: str) -> Any:
+        generator = step_generator(0, role, number)
+        return role_draws(generator, shape, chunks=[(0, 2), (2, 4)], num_calls=2, schedule=FlowSchedule())
+
+    return MicroBatch(
+        conditions=batch.conditions(PROMPTS.text_BLD),
+        waveform_BS=batch.waveform_BS,
+        critic=draws("critic"),
+        student=draws("student") if with_student else None,
+    )
+
+
+def run(
+    settings: DistillSettings,
+    *,
+    rate: float | None,
+    state: Distilled | None = None,
+    reward: Counting | None = None,
+    strategy: Recording | None = None,
+) -> tuple[dict[str, float], Distilled, Recording, list[MicroBatch]]:
+    state, strategy = state or make_state(settings), strategy or Recording()
+    micros = [micro_batch(n, with_student=rate is not None) for n in range(settings.student.accumulation)]
+    values = distill_iteration(
+        state,
+        micros,
+        negative_text_BLD=PROMPTS.negative_text_BLD,
+        settings=settings,
+        t_list=T_LIST,
+        guidance=GUIDANCE,
+        reward=reward or Counting(),
+        strategy=strategy,
+        student_rate=rate,
+    )
+    return values, state, strategy, micros
+
+
+def critic_gradient(settings: DistillSettings, micros: list[MicroBatch]) -> tuple[float, float]:
+    """Gradient and mean loss of the untouched critic on the untouched student's rollouts, each with full weight."""
+    state, losses = make_state(settings), []
+    for micro in micros:
+        rollout = roll_out(
+            state.student, micro.conditions, micro.critic.rollout, t_list=T_LIST, with_grad=False
+        )
+        loss = critic_loss(
+            state.critic, rollout, micro.conditions, micro.critic.matching,
+            objective=settings.critic_objective, precision="fp32",
+        )  # fmt: skip
+        loss.backward()
+        losses.append(loss.item())
+    return float(state.critic.weight.grad), sum(losses) / len(losses)
+
+
+def student_parts(settings: DistillSettings, micro: MicroBatch) -> tuple[Distilled, Tensor]:
+    state = make_state(settings)
+    assert micro.student is not None
+    rollout = roll_out(state.student, micro.conditions, micro.student.rollout, t_list=T_LIST, with_grad=True)
+    loss_B = rollout_loss(
+        rollout, state.critic, state.teacher, micro.conditions, PROMPTS.negative_text_BLD,
+        micro.student.matching, guidance=GUIDANCE, precision="fp32",
+    )  # fmt: skip
+    return state, loss_B
+
+
+@pytest.mark.parametrize("objective", ["x0", "flow"])
+def test_an_iteration_of_the_critic_alone(objective: str) -> None:
+    settings = distill_settings({"accumulation": 2}, critic_objective=objective)
+    values, state, strategy, micros = run(settings, rate=None)
+    gradient, loss = critic_gradient(settings, micros)
+    ((network, clipped, max_norm),) = strategy.clipped
+    assert network is state.critic
+    assert clipped == pytest.approx(gradient / 2, rel=1e-5)
+    assert max_norm == float("inf")
+    assert values == {
+        "critic_loss": pytest.approx(loss, rel=1e-5), "critic_grad_norm": pytest.approx(abs(gradient / 2), rel=1e-5),
+    }  # fmt: skip
+    assert strategy.lasts == [False, True]
+    step = -0.05 if gradient > 0 else 0.05  # a first Adam step
+    assert state.critic.weight.item() == pytest.approx(0.7 + step, abs=1e-5)
+    assert state.student.weight.item() == 0.5
+    assert state.student.weight.grad is None
+    assert state.teacher.weight.item() == pytest.approx(0.2)
+    assert not state.teacher.calls
+
+
+@pytest.mark.parametrize("weighting", ["per_sample", "self_normalized", "legacy_batch_mean"])
+def test_an_iteration_of_both(weighting: str) -> None:
+    settings = distill_settings({"accumulation": 2, "clip_norm": 7.0}, reward_weighting=weighting)
+    reward = Counting()
+    values, state, strategy, micros = run(settings, rate=0.02, reward=reward)
+    gradient, plain, weighed = 0.0, [], []
+    for number, micro in enumerate(micros, start=1):
+        own, loss_B = student_parts(settings, micro)
+        reward_B = torch.tensor([number, number + 1.0])
+        loss = reward_loss(loss_B, reward_B, beta=2.0, weighting=settings.reward_weighting)
+        loss.backward()
+        gradient += float(own.student.weight.grad) / 2
+        plain.append(loss_B.mean().item())
+        weighed.append(loss.item())
+    (_, critic_clipped, _), (network, student_clipped, max_norm) = strategy.clipped
+    assert network is state.student
+    assert student_clipped == pytest.approx(gradient, rel=1e-4), "the critic of before this iteration"
+    assert max_norm == 7.0
+    assert values["matching_loss"] == pytest.approx(sum(plain) / 2, rel=1e-4)
+    assert values["student_loss"] == pytest.approx(sum(weighed) / 2, rel=1e-4)
+    assert values["student_grad_norm"] == pytest.approx(abs(gradient), rel=1e-4)
+    assert values["reward"] == pytest.approx((1 + 2 + 2 + 3) / 4)
+    assert values["learning_rate"] == 0.02
+    assert critic_clipped == pytest.approx(critic_gradient(settings, micros)[0], rel=1e-5), "not divided"
+    step = -0.02 if gradient > 0 else 0.02
+    assert state.student.weight.item() == pytest.approx(0.5 + step, abs=1e-5)
+    assert state.critic.weight.item() != pytest.approx(0.7, abs=1e-3)
+    assert strategy.lasts == [False, False, True, True]
+    assert len(reward.given) == 2
+    for (latents, sound), micro in zip(reward.given, micros, strict=True):
+        assert torch.equal(sound, micro.waveform_BS)
+        assert micro.student is not None
+        untouched = make_state(settings).student
+        own = roll_out(untouched, micro.conditions, micro.student.rollout, t_list=T_LIST, with_grad=False)
+        torch.testing.assert_close(latents, own)
+
+
+def test_the_critic_of_a_student_iteration_may_be_divided_and_clipped() -> None:
+    settings = distill_settings({"accumulation": 2}, critic_accumulation="mean", critic_clip_norm=0.3)
+    _, _, strategy, micros = run(settings, rate=0.02)
+    _, clipped, max_norm = strategy.clipped[0]
+    assert clipped == pytest.approx(critic_gradient(settings, micros)[0] / 2, rel=1e-5)
+    assert max_norm == 0.3
+
+
+def test_rewards_are_scaled_before_they_weigh() -> None:
+    settings = distill_settings({"accumulation": 2})
+    scale = RewardScale(centre_momentum=None, clamp=0.5)
+    values, *_, micros = run(settings, rate=0.02, state=make_state(settings, scale=scale))
+    plain = [student_parts(settings, micro)[1].mean().item() for micro in micros]
+    factor = float(torch.tensor(2.0 * 0.5).exp())
+    assert values["student_loss"] == pytest.approx(factor * sum(plain) / 2, rel=1e-4)
+    assert values["reward"] == pytest.approx(2.0), "the log has the reward itself"
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_rollouts_follow_the_strategy_and_the_precision(
+    recompute: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[bool, bool, bool]] = []
+
+    def watched(*args: Any, with_grad: bool, recompute: bool = False, **kwargs: Any) -> Tensor:
+        asked.append((with_grad, recompute, torch.is_autocast_enabled("cpu")))
+        return roll_out(*args, with_grad=with_grad, recompute=recompute, **kwargs)
+
+    monkeypatch.setattr(iteration, "roll_out", watched)
+    settings = distill_settings()
+    run(settings, rate=0.02, strategy=Recording(recompute=recompute))
+    assert asked == [(False, False, False), (True, recompute, False)]
+    asked.clear()
+    mixed = settings.model_copy(update={"student": settings.student.model_copy(update={"precision": "bf16"})})
+    seen: list[bool] = []
+    state = make_state(mixed)
+
+    def answer(x: Tensor, t: Tensor) -> Tensor:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return x
+
+    state.critic.answer = state.teacher.answer = answer
+    run(mixed, rate=0.02, state=replace(state))
+    assert [autocast for _, _, autocast in asked] == [True, True]
+    assert seen
+    assert all(seen)

@@ -1,0 +1,167 @@
+"""The rollout: which call sees what, where gradients flow, and that a call can be repeated in the backward pass."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lipforcing_core.models.causal import CausalStudent
+from lipforcing_core.presets import Preset
+from lipforcing_core.runtime.prompts import Prompts
+from lipforcing_core.training.dataset import LatentWindows
+from lipforcing_core.training.draws import RolloutDraws, rollout_draws, step_generator
+from lipforcing_core.training.rollout import roll_out
+from tests.training.fakes import ChunkAnswering, make_batch, make_prompts
+
+BATCH, PROMPTS = make_batch(), make_prompts()
+CONDITIONS = BATCH.conditions(PROMPTS.text_BLD)
+T_LIST = (0.9, 0.5, 0.0)
+
+
+def draws_with_exit(exit_step: int, num_latents: int = 4) -> RolloutDraws:
+    shape = (2, 2, num_latents, 2, 2)
+    chunks = [(start, start + 2) for start in range(0, num_latents, 2)]
+    for step in range(100):
+        draws = rollout_draws(step_generator(0, "r", step), shape, chunks=chunks, num_calls=2)
+        if draws.exit_step == exit_step:
+            return draws
+    raise AssertionError("no such exit was drawn")
+
+
+@pytest.mark.parametrize("with_grad", [True, False])
+@pytest.mark.parametrize("exit_step", [0, 1])
+def test_calls_stores_and_gradients(exit_step: int, with_grad: bool) -> None:
+    student = ChunkAnswering()
+    latents = roll_out(student, CONDITIONS, draws_with_exit(exit_step), t_list=T_LIST, with_grad=with_grad)
+    first, second = pytest.approx(0.9), pytest.approx(0.5)
+    of_chunk = [("denoise", first, with_grad)] if exit_step == 0 else [
+        ("denoise", first, False), ("denoise", second, with_grad),
+    ]  # fmt: skip
+    expected = [(*call, 0) for call in of_chunk] + [("store", 0.0, False, 0)]
+    expected += [(*call, 1) for call in of_chunk]  # the last chunk is not stored
+    assert student.log == expected
+    assert latents.requires_grad == with_grad
+    assert torch.equal(student.stored[0], latents[:, :, :2])
+    assert not student.stored[0].requires_grad
+
+
+def test_latents_are_those_worked_out_by_hand() -> None:
+    """velocity = w (x + m) + n of a chunk with n stored chunks of mean m; the start is the noise times 0.999."""
+    student, draws = ChunkAnswering(weight=0.5), draws_with_exit(1)
+    latents = roll_out(student, CONDITIONS, draws, t_list=T_LIST, with_grad=False)
+    noise, memory, want = 0.999 * draws.noise_BCTHW, torch.zeros(()), []
+    for n, (start, stop) in enumerate([(0, 2), (2, 4)]):
+        x = noise[:, :, start:stop]
+        x0 = x - 0.9 * (0.5 * (x + memory) + n)
+        x = 0.5 * x0 + 0.5 * draws.renoise[n][0]
+        x0 = x - 0.5 * (0.5 * (x + memory) + n)
+        want.append(x0)
+        memory = memory + (0.5 * x0).mean()
+    torch.testing.assert_close(latents, torch.cat(want, dim=2))
+
+
+def test_gradient_is_that_of_the_exit_calls_alone() -> None:
+    student, draws = ChunkAnswering(weight=0.5), draws_with_exit(0)
+    latents = roll_out(student, CONDITIONS, draws, t_list=T_LIST, with_grad=True)
+    latents.sum().backward()
+    noise = 0.999 * draws.noise_BCTHW
+    memory = (0.5 * latents[:, :, :2].detach()).mean()
+    expected = -0.9 * (noise[:, :, :2].sum() + (noise[:, :, 2:] + memory).sum())
+    torch.testing.assert_close(student.weight.grad, expected)
+
+
+def test_draws_of_other_chunks_are_an_error() -> None:
+    draws = draws_with_exit(0)
+    wrong = RolloutDraws(noise_BCTHW=draws.noise_BCTHW, exit_step=0, renoise=((),))
+    with pytest.raises(ValueError, match="shorter"):
+        roll_out(ChunkAnswering(), CONDITIONS, wrong, t_list=T_LIST, with_grad=False)
+
+
+@pytest.fixture(scope="module")
+def student(preset: Preset, base_path: Path) -> CausalStudent:
+    student = CausalStudent(preset.model.config(), preset.window.config())
+    student.load_state_dict(load_file(base_path))
+    return student
+
+
+def test_recomputing_a_call_gives_the_same_gradients(
+    student: CausalStudent, prompts: Prompts, data: LatentWindows
+) -> None:
+    """With activation checkpointing a call runs again in the backward pass, when the cache has moved on.
+
+    The clip is long enough that the cache has evicted by then what the calls of the second chunk saw.
+    """
+    conditions = data.batch(1, seed=0, step=0).conditions(prompts.text_BLD)
+    masked, sequence = conditions.masked_video_BCTHW, conditions.reference_sequence_BCTHW
+    assert masked is not None
+    assert sequence is not None
+    assert conditions.audio_BND is not None
+    longer = replace(
+        conditions,
+        masked_video_BCTHW=torch.cat([masked, masked], dim=2),
+        reference_sequence_BCTHW=torch.cat([sequence, sequence], dim=2),
+        audio_BND=conditions.audio_BND.repeat(1, 3, 1)[:, :45],
+    )
+    shape = (1, 16, 12, 8, 8)
+    draws = rollout_draws(step_generator(0, "r", 0), shape, chunks=student.chunks(12), num_calls=1)
+    gradients: list[dict[str, Tensor]] = []
+    calls: list[int] = []
+    denoise = student.denoise_chunk
+    for recompute in (False, True):
+        student.zero_grad(set_to_none=True)
+        counted = [0]
+
+        def watched(*args: object, counted: list[int] = counted) -> Tensor:
+            counted[0] += 1
+            return denoise(*args)  # type: ignore[arg-type]
+
+        student.denoise_chunk = watched  # type: ignore[method-assign, assignment]
+        latents = roll_out(student, longer, draws, t_list=(0.9, 0.0), with_grad=True, recompute=recompute)
+        latents.square().mean().backward()
+        calls.append(counted[0])
+        gradients.append(
+            {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None}
+        )
+    student.denoise_chunk = denoise  # type: ignore[method-assign]
+    assert calls == [4, 8], "every call was made again"
+    kept, again = gradients
+    assert kept.keys() == again.keys()
+    assert all(torch.equal(kept[name], again[name]) for name in kept)
+    assert any(bool(gradient.any()) for gradient in kept.values())
+
+
+def test_a_snapshot_outlives_the_cache(student: CausalStudent) -> None:
+    cache = student.new_cache(1, 8, 8)
+    generator = torch.Generator().manual_seed(0)
+
+    def store() -> None:
+        for layer, key in enumerate(cache.keys):
+            new = torch.randn(1, 3, *key.shape[2:], generator=generator)
+            cache.write(layer, new, new + 1)
+        cache.advance(3)
+
+    assert cache.snapshot().num_past == 0
+    for number in range(3):
+        store()
+        snapshot = cache.snapshot()
+        before = [(key.clone(), value.clone()) for key, value in map(snapshot.past, range(len(cache.keys)))]
+        live = [cache.past(layer) for layer in range(len(cache.keys))]
+        for (key, value), (live_key, live_value) in zip(before, live, strict=True):
+            assert torch.equal(key, live_key)
+            assert torch.equal(value, live_value)
+        assert (snapshot.num_past, snapshot.num_latents, snapshot.batch) == (
+            cache.num_past, cache.num_latents, cache.batch,
+        )  # fmt: skip
+        assert (snapshot.window, snapshot.num_latents) == (cache.window, 3 * (number + 1))
+        store()
+        for layer, (key, value) in enumerate(before):
+            assert torch.equal(snapshot.past(layer)[0], key)
+            assert torch.equal(snapshot.past(layer)[1], value)
+        cache.reset()
+        for _ in range(number + 1):
+            store()

@@ -1,0 +1,171 @@
+"""The key of a stage changes with what it reads, and with nothing else: every setting of a preset is tried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from lipforcing_core.presets import Preset
+from lipforcing_core.training.dataset import windows_key
+from lipforcing_core.training.stages.distillation import Distillation
+from lipforcing_core.training.stages.forcing import StudentForcing
+from lipforcing_core.training.stages.protocol import Stage, stage_key
+from lipforcing_core.training.stages.teacher import TeacherBase, TeacherLora
+from tests.training.conftest import tiny_preset
+
+STAGES = ("base", "lora", "diffusion_forcing", "distill")
+TEACHER = {"base", "lora"}
+EVERY = set(STAGES)
+READERS: dict[str, set[str]] = {
+    "video.window_frames": EVERY,
+    "video.reference": EVERY,
+    "video": set(),  # size and stride are in the windows themselves
+    "name": set(),
+    "summary": set(),
+    "codec": set(),  # in the windows
+    "backends.text": EVERY,
+    "backends": set(),
+    "model": EVERY,
+    "window": {"diffusion_forcing", "distill"},
+    "schedule.prompt": EVERY,
+    "schedule.shift": TEACHER | {"distill"},
+    "schedule.t_list": {"diffusion_forcing", "distill"},
+    "schedule": {"distill"},
+    "distill.teacher_preset": set(),  # another preset's model is read instead
+    "distill": {"distill"},
+    "base": {"base"},
+    "lora": {"lora"},
+    "diffusion_forcing": {"diffusion_forcing"},
+}
+
+
+def keys_of(preset: Preset) -> dict[str, str]:
+    base = TeacherBase.of(preset)
+    stages: list[Stage] = [TeacherLora.of(preset), StudentForcing.of(preset), Distillation.of(preset)]
+    stages += [] if base is None else [base]
+    data = windows_key(["hash"], preset.video)
+    return {stage.name: stage_key(stage, data, {}) for stage in stages}
+
+
+def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def other_values(value: Any) -> list[Any]:
+    """Values to try instead; some will not be allowed."""
+    if isinstance(value, str):
+        known = ["wav2vec2", "umt5", "syncnet-v2", "wan-vae", "gaussian", "first", "bf16", "constant", "cosine", "flow",
+                 "per_sample", "outside", "mean"]  # fmt: skip
+        return [*known, f"{value}!"]
+    if isinstance(value, tuple | list):
+        return [(*value[:-1], value[-1] + 1), (0.9, 0.5, 0.0), (value[0] / 2, *value[1:])]
+    return [value + 1, value * 2, value + 4, value / 2, 12]
+
+
+def with_value(values: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    first, _, rest = path.partition(".")
+    return values | {first: with_value(values[first], rest, value) if rest else value}
+
+
+def test_every_setting_moves_the_keys_of_its_readers_alone() -> None:
+    preset = tiny_preset()
+    before, values = keys_of(preset), preset.model_dump()
+    tried = 0
+    for path, value in leaves(values):
+        if value is None:
+            continue
+        expected = next(READERS[prefix] for prefix in _prefixes(path) if prefix in READERS)
+        if path.endswith("checkpoint_every"):
+            expected = set()
+        changed = _changed(values, path, value)
+        if changed is None:
+            continue
+        tried += 1
+        after = keys_of(changed)
+        assert {name for name in STAGES if before[name] != after[name]} == expected, path
+    assert tried > 90
+
+
+def _changed(values: dict[str, Any], path: str, value: Any) -> Preset | None:
+    for other in other_values(value):
+        if other != value:
+            try:
+                return Preset.model_validate(with_value(values, path, other))
+            except ValidationError:
+                continue
+    return None
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    parts = path.split(".")
+    for length in range(len(parts), 0, -1):
+        yield ".".join(parts[:length])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("guidance", "outside"),
+        ("window_edges", "steps"),
+        ("critic_objective", "flow"),
+        ("critic_clip_norm", 10.0),
+        ("critic_accumulation", "mean"),
+        ("reward_centre_momentum", 0.9),
+        ("reward_clamp", 1.0),
+    ],
+)
+def test_options_that_came_later_move_the_key_unless_they_have_their_default(
+    name: str, value: object
+) -> None:
+    preset = tiny_preset()
+    assert name not in preset.distill.model_dump()
+    changed = preset.model_copy(update={"distill": preset.distill.model_copy(update={name: value})})
+    assert changed.distill.model_dump()[name] == value
+    assert Preset.model_validate(changed.model_dump()) == changed
+    before, after = keys_of(preset), keys_of(changed)
+    assert {stage for stage in STAGES if before[stage] != after[stage]} == {"distill"}
+
+
+def test_two_presets_that_differ_in_name_and_reward_share_teacher_and_student() -> None:
+    preset = tiny_preset()
+    values = preset.model_dump() | {"name": "other", "summary": "another reward"}
+    values["distill"] |= {"reward_beta": 0.0}
+    values["backends"] |= {"sync": "syncnet-v2"}
+    before, after = keys_of(preset), keys_of(Preset.model_validate(values))
+    assert {name for name in STAGES if before[name] == after[name]} == {"base", "lora", "diffusion_forcing"}
+
+
+def test_data_parents_and_version_are_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = StudentForcing.of(tiny_preset())
+    keys = {
+        stage_key(stage, "data", {"teacher": "a"}),
+        stage_key(stage, "other", {"teacher": "a"}),
+        stage_key(stage, "data", {"teacher": "b"}),
+    }
+    assert len(keys) == 3
+    before = stage_key(stage, "data", {"teacher": "a"})
+    monkeypatch.setattr(StudentForcing, "version", StudentForcing.version + 1)
+    assert stage_key(stage, "data", {"teacher": "a"}) != before
+
+
+def test_a_preset_without_a_base_has_no_base_stage() -> None:
+    assert TeacherBase.of(tiny_preset().model_copy(update={"base": None})) is None
+
+
+def test_a_teacher_of_another_preset_is_read(tmp_path: Path) -> None:
+    preset = tiny_preset()
+    distill = preset.distill.model_copy(update={"teacher_preset": "nano"})
+    stage = Distillation.of(preset.model_copy(update={"distill": distill}))
+    assert stage.teacher_model.dim == 128
+    assert stage.model == preset.model
+    same = Distillation.of(preset)
+    assert same.teacher_model == same.model
+    assert stage_key(stage, "d", {}) != stage_key(same, "d", {})
