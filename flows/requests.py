@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -21,6 +21,8 @@ from pydantic import (
 )
 
 from lipforcing_core.base.names import path_as_text, path_from_text
+from lipforcing_core.metrics.backends import NETWORK_SETS
+from lipforcing_core.metrics.measures.catalogue import smallest_window
 from tasks.corpora import Corpus, PuppetCorpus
 from tasks.resources import Resources
 
@@ -130,9 +132,8 @@ class ScoringRequest(Request):
     detector_model: Path | None = Field(
         None, description="Model file of the detector; null: that of the weights folder."
     )
-    networks: str = Field(
-        "embedded",
-        description="Networks that score: embedded (no files) or learned (weights that you fetch).",
+    networks: Annotated[str, NETWORK_SETS.choice] = Field(
+        NETWORK_SETS.default, description=f"{NETWORK_SETS.help} The first needs no files."
     )
     sync_expert: str | None = Field(
         None, description="A sync expert to use instead of the one of the networks.", examples=["syncnet-v2"]
@@ -151,7 +152,9 @@ class EvaluateRequest(ScoringRequest):
     )
     name: str = Field("evaluation", description="Name of the run in the warehouse.")
     num_frames: int | None = Field(
-        None, ge=16, description="Score the first frames of each clip; null: the whole truth."
+        None,
+        ge=smallest_window(),
+        description="Score the first frames of each clip; null: the whole truth.",
     )
 
 

@@ -285,7 +285,7 @@ def score_lines(evaluation: Evaluation) -> list[ScoreLine]:
 
 def few_samples(evaluation: Evaluation) -> list[str]:
     """A sentence for each Frechet distance that rests on too few samples; equal ones of several systems count once."""
-    from lipforcing_core.metrics.distribution import few_samples_note
+    from lipforcing_core.metrics.few_samples import few_samples_note
 
     values = [value for value in evaluation.values if value.clip_id is None]
     notes = (few_samples_note(value.metric, value.num_vectors, value.backend) for value in values)

@@ -10,7 +10,7 @@ from typing import Any
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from lipforcing_core.curation.assemble import CurationReport
-from lipforcing_core.metrics.registry import METRICS
+from lipforcing_core.metrics.measures.catalogue import MEASURES
 from lipforcing_core.metrics.suite import Evaluation
 from tasks.recording import recorded
 
@@ -28,7 +28,7 @@ def publish_scores(evaluation: Evaluation) -> None:
     rows = [
         {
             "system": value.system,
-            "metric": METRICS[value.metric].label,
+            "metric": MEASURES[value.metric].label,
             "value": value.value,
             "low": value.ci_low,
             "high": value.ci_high,

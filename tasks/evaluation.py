@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 from typing import Protocol as Interface
 
 from lipforcing_core.base.products import StepStore
+from lipforcing_core.metrics.backends import NETWORK_SETS, Backends
 from lipforcing_core.metrics.item_result import ItemResult
 from lipforcing_core.metrics.manifest import EvalItem, PredictionRecord
 from lipforcing_core.metrics.protocol import Protocol
@@ -22,21 +22,18 @@ from tasks.recording import step_task
 from tasks.resources import Work
 from tasks.workspace import DETECTOR_WEIGHTS, Workspace
 
-if TYPE_CHECKING:
-    from lipforcing_core.metrics.backends import Backends
-
 
 @dataclass(frozen=True, kw_only=True)
 class Scorers:
     """Names of the backends that score; each worker loads them once.
 
-    networks: a set of ``metrics.backends``. sync_expert: one to use instead of that set's. weights: the folder of
-    registered weights, where files are looked for that no other path is given for.
+    networks: one of ``metrics.backends.NETWORK_SETS``. sync_expert: one to use instead of that set's. weights: the
+    folder of registered weights, where files are looked for that no other path is given for.
     """
 
     detector: str = "lbp"
     detector_model: Path | None = None
-    networks: str = "embedded"
+    networks: str = NETWORK_SETS.default
     sync_expert: str | None = None
     weights: Path = Path("weights")
 
@@ -81,7 +78,7 @@ def evaluate_all(
     """Score every prediction of every item; ``pairs`` of systems are compared on the clips both have."""
     from lipforcing_core.metrics.aggregate import aggregate
 
-    check_request(items, predictions, pairs)
+    check_request(items, predictions, protocol, pairs)
     work = partial(
         _evaluate_step, predictions=list(predictions), protocol=protocol, store=store, scorers=scorers
     )

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from lipforcing_core.metrics.backends import NETWORK_SETS
+
 DETECTOR_HELP = "Face detector: lbp, scrfd, yunet or buffalo_l."
 DETECTOR_MODEL_HELP = "Model file of scrfd or yunet; of buffalo_l det_10g.onnx, with 2d106det.onnx beside it."
 OPTIONS = {
@@ -152,13 +154,13 @@ def evaluate(
     ],
     name: Annotated[str, typer.Option(help="Name of the run in the warehouse.")] = "evaluation",
     frames: Annotated[
-        int | None, typer.Option(min=16, help="Score the first N frames; default: the whole truth.")
+        int | None, typer.Option(help="Score the first N frames; default: the whole truth.")
     ] = None,
     detector: Annotated[str, typer.Option(help=DETECTOR_HELP)] = "lbp",
     detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
     networks: Annotated[
-        str, typer.Option(help="Networks that score: embedded (no files) or learned (weights you fetch).")
-    ] = "embedded",
+        str, typer.Option(help=f"{NETWORK_SETS.help} The first needs no files, the others weights you fetch.")
+    ] = NETWORK_SETS.default,
     sync_expert: Annotated[
         str | None, typer.Option(help="nano or syncnet-v2, instead of the one of the networks.")
     ] = None,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Column, Table
 
-from apps.cli.output import console, remark, say
+from apps.cli.output import console, escape, remark, say
 
 if TYPE_CHECKING:
     from flows.summaries import (
@@ -113,17 +112,17 @@ def show_evaluation(summary: EvaluateSummary) -> None:
 
 def scores_table(summary: EvaluateSummary) -> Table:
     """Set-level values: metrics down, systems across."""
-    from lipforcing_core.metrics.registry import METRICS
+    from lipforcing_core.metrics.measures.catalogue import MEASURES
 
     systems = sorted({line.system for line in summary.scores})
     scores = {(line.metric, line.system): line for line in summary.scores}
     table = Table("metric", "n", *(escape(system) for system in systems))
-    for metric, spec in METRICS.items():
-        found = [scores.get((metric, system)) for system in systems]
+    for measure in MEASURES:
+        found = [scores.get((measure.name, system)) for system in systems]
         if any(found):
             n = next(line.n for line in found if line)
             cells = ["-" if line is None else f"{line.value:z.4g}" for line in found]
-            table.add_row(spec.label, str(n), *cells)
+            table.add_row(measure.label, str(n), *cells)
     return table
 
 

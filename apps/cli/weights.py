@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
+from apps.cli.output import escape
 from lipforcing_core.base.errors import BadInputError, LipForcingError, MissingWeightsError
 
 if TYPE_CHECKING:
