@@ -10,6 +10,7 @@ from typing import Any
 
 from lipforcing_core.base.catalogue import Catalogue
 from lipforcing_core.models.audio_encoders.catalogue import AUDIO_ENCODERS
+from lipforcing_core.models.bases.catalogue import BASES
 from lipforcing_core.models.codecs.catalogue import CODECS
 from lipforcing_core.models.text_encoders.catalogue import TEXT_ENCODERS
 from lipforcing_core.presets.catalogue import shipped_presets
@@ -37,6 +38,7 @@ def all_seams() -> tuple[Seam, ...]:
     """Every seam, in the order of the pipeline."""
     return (
         Seam(catalogue=shipped_presets(), folder="lipforcing_core/presets"),
+        Seam(catalogue=BASES, folder="lipforcing_core/models/bases", has_tiers=False),
         Seam(catalogue=CODECS, folder="lipforcing_core/models/codecs"),
         Seam(catalogue=AUDIO_ENCODERS, folder="lipforcing_core/models/audio_encoders"),
         Seam(catalogue=TEXT_ENCODERS, folder="lipforcing_core/models/text_encoders"),
