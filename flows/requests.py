@@ -20,9 +20,12 @@ from pydantic import (
     field_validator,
 )
 
+from lipforcing_core.base.catalogue import file_help
 from lipforcing_core.base.names import path_as_text, path_from_text
+from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.metrics.backends import NETWORK_SETS
 from lipforcing_core.metrics.measures.catalogue import smallest_window
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 from tasks.corpora import Corpus, PuppetCorpus
 from tasks.resources import Resources
 
@@ -116,9 +119,11 @@ class GenerateRequest(Request):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: the GPU, if there is one, for all but the embedded models."
     )
-    detector: str = Field("lbp", description="Face detector.", examples=["lbp", "scrfd"])
+    detector: Annotated[str, DETECTORS.choice] = Field(
+        DETECTORS.default, description=DETECTORS.help, examples=list(DETECTORS.names)
+    )
     detector_model: Path | None = Field(
-        None, description="Model file of the detector; null: that of the weights folder."
+        None, description=f"{file_help(DETECTORS)} null: that of the weights folder."
     )
     seed: int = Field(42, description="Seed of the noise.")
 
@@ -126,17 +131,21 @@ class GenerateRequest(Request):
 class ScoringRequest(Request):
     """What scores: a network set and a face detector."""
 
-    detector: str = Field(
-        "lbp", description="Face detector of the mouth and face crops.", examples=["lbp", "scrfd"]
+    detector: Annotated[str, DETECTORS.choice] = Field(
+        DETECTORS.default,
+        description=f"{DETECTORS.help} It places the mouth and face crops.",
+        examples=list(DETECTORS.names),
     )
     detector_model: Path | None = Field(
-        None, description="Model file of the detector; null: that of the weights folder."
+        None, description=f"{file_help(DETECTORS)} null: that of the weights folder."
     )
     networks: Annotated[str, NETWORK_SETS.choice] = Field(
         NETWORK_SETS.default, description=f"{NETWORK_SETS.help} The first needs no files."
     )
-    sync_expert: str | None = Field(
-        None, description="A sync expert to use instead of the one of the networks.", examples=["syncnet-v2"]
+    sync_expert: Annotated[str, SYNC_EXPERTS.choice] | None = Field(
+        None,
+        description=f"{SYNC_EXPERTS.help} null: the one of the networks.",
+        examples=list(SYNC_EXPERTS.names),
     )
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from lipforcing_core.base.errors import BadInputError, MissingWeightsError
 from lipforcing_core.base.products import StepResult, StepStore, content_key, file_sha256, link_or_copy
 from lipforcing_core.presets import Preset
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 from lipforcing_core.training.dataset import ClipSource
-from lipforcing_core.weights.registry import require_weight
+from lipforcing_core.weights.chosen import registered_file
 from tasks import training_keys
 from tasks.dispatch import fan_out, run_job
 from tasks.progress import Advance
@@ -171,12 +172,11 @@ def reward_file(preset: Preset, weights: Path) -> Path | None:
 
     Raises ``MissingWeightsError`` that names the key of the preset.
     """
-    if preset.backends.sync != "syncnet-v2":
-        return None
+    name = preset.backends.sync
     try:
-        return require_weight("syncnet-v2", weights)
+        return registered_file(SYNC_EXPERTS[name], None, weights)
     except MissingWeightsError as error:
-        raise MissingWeightsError(f"backends.sync = 'syncnet-v2' in preset {preset.name}: {error}") from error
+        raise MissingWeightsError(f"backends.sync = {name!r} in preset {preset.name}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

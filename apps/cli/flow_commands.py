@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from lipforcing_core.base.catalogue import file_help
+from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.metrics.backends import NETWORK_SETS
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS, advice_for_people
 
-DETECTOR_HELP = "Face detector: lbp, scrfd, yunet or buffalo_l."
-DETECTOR_MODEL_HELP = "Model file of scrfd or yunet; of buffalo_l det_10g.onnx, with 2d106det.onnx beside it."
 OPTIONS = {
     "detector": "--detector",
     "detector_model": "--detector-model",
@@ -74,12 +75,12 @@ def curate(
         Path, typer.Argument(help="A video file or a folder of videos (searched recursively).")
     ],
     settings: Annotated[Path | None, typer.Option(help="TOML file with a \\[curation] table.")] = None,
-    detector: Annotated[str | None, typer.Option(help=DETECTOR_HELP)] = None,
-    detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
+    detector: Annotated[str | None, typer.Option(help=DETECTORS.help)] = None,
+    detector_model: Annotated[Path | None, typer.Option(help=file_help(DETECTORS))] = None,
     min_seconds: Annotated[float | None, typer.Option(help="Shortest clip to keep (default 5).")] = None,
     sync_filter: Annotated[
         bool | None,
-        typer.Option(help="Reject and correct by sync scores. The embedded expert only knows puppets."),
+        typer.Option(help=f"Reject and correct by sync scores. {advice_for_people(SYNC_EXPERTS.default)}"),
     ] = None,
 ) -> None:
     """Turn raw videos into aligned, synchronised, checked clips with a Parquet manifest.
@@ -118,8 +119,8 @@ def generate(
     device: Annotated[
         Device, typer.Option(help="auto: the GPU, if there is one, for all but the embedded models.")
     ] = Device.AUTO,
-    detector: Annotated[str, typer.Option(help=DETECTOR_HELP)] = "lbp",
-    detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
+    detector: Annotated[str, typer.Option(help=DETECTORS.help)] = DETECTORS.default,
+    detector_model: Annotated[Path | None, typer.Option(help=file_help(DETECTORS))] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 42,
 ) -> None:
     """Re-sync a video to a speech track, streaming, chunk by chunk.
@@ -156,13 +157,13 @@ def evaluate(
     frames: Annotated[
         int | None, typer.Option(help="Score the first N frames; default: the whole truth.")
     ] = None,
-    detector: Annotated[str, typer.Option(help=DETECTOR_HELP)] = "lbp",
-    detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
+    detector: Annotated[str, typer.Option(help=DETECTORS.help)] = DETECTORS.default,
+    detector_model: Annotated[Path | None, typer.Option(help=file_help(DETECTORS))] = None,
     networks: Annotated[
         str, typer.Option(help=f"{NETWORK_SETS.help} The first needs no files, the others weights you fetch.")
     ] = NETWORK_SETS.default,
     sync_expert: Annotated[
-        str | None, typer.Option(help="nano or syncnet-v2, instead of the one of the networks.")
+        str | None, typer.Option(help=f"{SYNC_EXPERTS.help} Default: the one of the networks.")
     ] = None,
 ) -> None:
     """Score predictions of any lip-sync system with one protocol, into the warehouse.

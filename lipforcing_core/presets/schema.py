@@ -21,6 +21,7 @@ from lipforcing_core.models.codecs.catalogue import CODECS, require_pair
 from lipforcing_core.models.config import DiTConfig
 from lipforcing_core.models.text_encoders.catalogue import TEXT_ENCODERS
 from lipforcing_core.models.window import WindowConfig
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 
 if TYPE_CHECKING:
     from lipforcing_core.diffusion.schedule import FlowSchedule, SyncWindow
@@ -71,7 +72,7 @@ class BackendsPreset(_Section):
     decoder: Annotated[str, CODECS.choice]
     audio: Annotated[str, AUDIO_ENCODERS.choice]
     text: Annotated[str, TEXT_ENCODERS.choice]
-    sync: Literal["nano", "syncnet-v2"]
+    sync: Annotated[str, SYNC_EXPERTS.choice]
 
     @model_validator(mode="after")
     def _pair(self) -> BackendsPreset:
