@@ -79,8 +79,8 @@ class TrainTeacherRequest(Request):
     )
     preset: Settings = Field(
         "nano",
-        description="Name of a shipped preset, a TOML file, or a whole preset as a table.",
-        examples=["nano", "mine.toml"],
+        description="A shipped preset, a TOML file, or a table: whole, or what differs from the one it extends.",
+        examples=["nano", "mine.toml", {"extends": "nano", "lora": {"steps": 60}}],
     )
     output: Path = Field(description="Folder to write the model bundle to.", examples=["models/teacher"])
 
@@ -179,8 +179,8 @@ class TrainEvalRequest(ScoringRequest):
     )
     preset: Settings = Field(
         "nano",
-        description="Name of a shipped preset, a TOML file, or a whole preset as a table.",
-        examples=["nano", "mine.toml"],
+        description="A shipped preset, a TOML file, or a table: whole, or what differs from the one it extends.",
+        examples=["nano", "mine.toml", {"extends": "nano", "lora": {"steps": 60}}],
     )
     seed: int = Field(
         0, description="Seed of the puppets and the bootstrap; that of training is in the preset."
@@ -193,7 +193,7 @@ class TrainEvalRequest(ScoringRequest):
 class BenchmarkRequest(Request):
     """Seconds of a student's chunk and a teacher's clip on random weights."""
 
-    preset: Settings = Field("nano", description="Name of a shipped preset, a TOML file, or a whole preset.")
+    preset: Settings = Field("nano", description="A shipped preset, a TOML file, or a table.")
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where the model runs.")
     repeats: int = Field(20, ge=1, description="Samples of each time.")
 

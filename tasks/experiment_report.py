@@ -15,6 +15,7 @@ from lipforcing_core.base.errors import MediaError
 from lipforcing_core.media.decode import FrameReader
 from lipforcing_core.metrics.manifest import EvalItem
 from lipforcing_core.puppets.pairs import read_pair
+from lipforcing_core.seams.tiers import tier_rows
 from tasks.contact_sheet import write_contact_sheet
 from tasks.judging import COPY, PAIRS, STUDENT, TRUE, WITH_UNRELATED, Judged
 from tasks.progress import step
@@ -57,18 +58,6 @@ OF_VIDEOS = (
     "out, under the speech that the list of items names, or under their own."
 )
 
-EMBEDDED = (
-    ("model", "nano preset, 128 px, trained in this run", "1.3B and 14B students at 512 px"),
-    ("video codec", "linear PCA of 4x8x8 blocks, fitted in this run", "Wan 2.1 VAE, tiny autoencoder"),
-    ("audio features", "log-mel energies", "wav2vec2-base-960h"),
-    ("text", "hashed tokens", "UMT5-XXL"),
-    ("face detector", "LBP cascade of scikit-image", "InsightFace buffalo_l (or SCRFD, YuNet from a file)"),
-    ("sync expert", "small SyncNet trained on puppets; it filtered, rewarded and scored", "SyncNet-v2"),
-    ("image quality", "PIQE", "HyperIQA"),
-    ("FID, FVD, CSIM, LPIPS", "fixed random networks: an order of merit, not the published metrics",
-     "Inception-v3, I3D, ArcFace, AlexNet"),
-)  # fmt: skip
-
 
 def write_report(
     workspace: Workspace,
@@ -98,7 +87,10 @@ def write_report(
             ),
             stage_pairs=PAIRS,
             sample_images=[*samples, *user_rows(videos)],
-            embedded_notes=[EmbeddedNote(part=p, embedded=e, full=f) for p, e, f in EMBEDDED],
+            embedded_notes=[
+                EmbeddedNote(part=row.seam, embedded=row.embedded_words, full=row.full_words)
+                for row in tier_rows()
+            ],
             versions=_versions(),
             commands=[Command(purpose="Make this page again", command=_again(run))],
             next_steps=_next_steps(),

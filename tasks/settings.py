@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from lipforcing_core.base.errors import BadInputError, MissingWeightsError
-from lipforcing_core.base.settings_mistakes import mistakes
+from lipforcing_core.base.errors import MissingWeightsError
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
-from lipforcing_core.presets import Preset, load_preset
+from lipforcing_core.presets import Preset, load_preset, make_preset
 from tasks.workspace import Workspace
 
 EXTENDS = "extends"
@@ -48,10 +45,8 @@ def curation_settings(
 
 
 def preset_of(given: Given) -> Preset:
-    """A preset by name, from a TOML file, or brought along whole; ``BadInputError`` has a line for each mistake."""
-    if isinstance(given, str):
-        return load_preset(given)
-    try:
-        return Preset.model_validate(given)
-    except ValidationError as error:
-        raise BadInputError("\n".join(f"preset: {line}" for line in mistakes(error, Preset))) from error
+    """A preset by name, from a TOML file, or brought along: whole, or as what differs from the one it ``extends``.
+
+    Raises ``BadInputError`` with a line for each mistake.
+    """
+    return load_preset(given) if isinstance(given, str) else make_preset(given)

@@ -291,11 +291,11 @@ def _check_codec(data: TrainingSet, parents: Sequence[Path]) -> None:
 
 def _fit_codec(clips: list[ClipSource], preset: Preset, folder: Path) -> None:
     """A job of one CPU, hence of one thread: the bits do not depend on how many cores a machine has."""
-    from lipforcing_core.models.codecs.block import BlockCodec
+    from lipforcing_core.models.codecs.catalogue import fit_codec
     from lipforcing_core.training.dataset import codec_frames
 
     assert preset.codec is not None, "presets with a downloaded codec do not fit one"
-    codec = BlockCodec.fit(codec_frames(clips, preset.video), preset.codec.settings())
+    codec = fit_codec(preset.backends.codec, codec_frames(clips, preset.video), preset.codec.model_dump())
     codec.save(folder / "codec.safetensors")
 
 

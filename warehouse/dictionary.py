@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path
 from warehouse.dimensions import metric_rows
 from warehouse.schema import SCHEMA_VERSION, VOLATILE, Relation, inbox_tables, relations
@@ -36,6 +38,21 @@ def write_data_dictionary(path: Path | str) -> None:
     """Write the dictionary to a Markdown file."""
     with atomic_path(path) as temporary:
         temporary.write_text(data_dictionary(), encoding="utf-8")
+
+
+def described(name: str) -> Relation:
+    """A table or view with the meaning of its columns. Raises BadInputError for a name that is none."""
+    found = relations()
+    if name not in found:
+        close = difflib.get_close_matches(name, found, n=1)
+        hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(found)}"
+        raise BadInputError(f"there is no table or view {name!r}{hint}")
+    return found[name]
+
+
+def meaning(comment: str) -> str:
+    """A comment of the schema for people."""
+    return _words(comment) + (" (volatile: differs between equal runs)" if comment.endswith(VOLATILE) else "")
 
 
 def _links(found: list[Relation]) -> str:

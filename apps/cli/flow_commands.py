@@ -23,6 +23,14 @@ OPTIONS = {
 """What users of the command line call the settings that options change or are compared with."""
 
 
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a setting (section.key=value); may be given again."
+    ),
+]
+
+
 class Device(StrEnum):
     """Where a model runs."""
 
@@ -55,8 +63,9 @@ def demo(
 def train_eval(
     context: typer.Context,
     experiment: Annotated[
-        Path, typer.Argument(help="TOML or JSON file of the experiment (docs/examples show one).")
+        Path, typer.Argument(help="TOML or JSON file of the experiment, as examples/experiment.toml.")
     ],
+    changes: Changes = None,
 ) -> None:
     """Run a whole experiment from one file: corpus, teacher, student, distilled, scores, warehouse, report.
 
@@ -64,8 +73,10 @@ def train_eval(
     """
     from apps.cli.show import show
     from flows.catalogue import flow_entry, parse_request, read_request_file, run_flow
+    from lipforcing_core.base.layers import apply_overrides
 
     values = {"workspace": context.obj.workspace.root} | dict(read_request_file(experiment))
+    values = apply_overrides(values, changes or [])
     show(run_flow("train_eval", parse_request(flow_entry("train_eval"), values)))
 
 
@@ -82,6 +93,7 @@ def curate(
         bool | None,
         typer.Option(help=f"Reject and correct by sync scores. {advice_for_people(SYNC_EXPERTS.default)}"),
     ] = None,
+    changes: Changes = None,
 ) -> None:
     """Turn raw videos into aligned, synchronised, checked clips with a Parquet manifest.
 
@@ -89,16 +101,18 @@ def curate(
     """
     from apps.cli.show import show
     from flows.catalogue import flow_entry, parse_request, run_flow
+    from lipforcing_core.base.layers import apply_overrides
     from tasks.settings import curation_settings
 
-    changes: dict[str, Any] = {
+    chosen: dict[str, Any] = {
         "extends": None if settings is None else str(settings),
         "detector": detector,
         "detector_model": None if detector_model is None else str(detector_model),
         "min_segment_s": min_seconds,
         "sync_filter": sync_filter,
     }
-    given = {key: value for key, value in changes.items() if value is not None}
+    given = {key: value for key, value in chosen.items() if value is not None}
+    given = apply_overrides(given, changes or [])
     workspace = context.obj.workspace
     curation_settings(workspace, given, names=OPTIONS)  # mistakes, in the words of this command line
     values = {"workspace": workspace.root, "source": source, "settings": given}

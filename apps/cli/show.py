@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Column, Table
 
-from apps.cli.output import console, remark, say
+from apps.cli.output import console, escape, remark, say
 
 if TYPE_CHECKING:
     from flows.summaries import (

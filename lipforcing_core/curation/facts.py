@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from lipforcing_core.base.csv_file import read_csv_table
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_in, shown_name
+from lipforcing_core.base.user_file import read_json_object
 from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.curation.sources import (
     TABLE_NAME,
@@ -143,15 +144,7 @@ def _hint(word: str, known: Iterable[str]) -> str:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise BadInputError(f"{path}: is not readable JSON ({error})") from error
-    if not isinstance(values, dict):
-        raise BadInputError(f"{path}: must hold an object, got {type(values).__name__}")
-    return values
+    return read_json_object(path)
 
 
 def _facts(values: Mapping[str, Any], origin: str) -> SourceFacts:

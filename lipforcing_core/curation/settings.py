@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lipforcing_core.base.catalogue import file_help
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.layers import read_layers
 from lipforcing_core.base.settings_mistakes import mistakes
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.media.clock import FPS
@@ -119,14 +119,12 @@ class CurationSettings(BaseModel):
 
     @classmethod
     def from_toml(cls, path: Path | str, table: str = "curation") -> CurationSettings:
-        """Read the table of a TOML file; raises ``BadInputError`` for a file without it, or with unknown keys."""
+        """Read the table of a TOML file, which may extend another one (``base.layers``).
+
+        Raises ``BadInputError`` for a file without the table, or with unknown keys.
+        """
         path = Path(path)
-        try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise BadInputError(f"{path}: there is no such settings file") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            raise BadInputError(f"{path}: is not readable TOML ({error})") from error
+        document = read_layers(path, named=lambda name: None)
         values = document.get(table)
         if not isinstance(values, dict):
             raise BadInputError(f"{path}: has no table [{table}]; the settings belong below that line")

@@ -41,7 +41,7 @@ def test_settings_come_from_a_toml_table(tmp_path: Path) -> None:
         ("[curation]\nclip_crf = 99\ndetect_stride = 0", ["clip_crf: should be", "(got 99)", "(got 0)\n"]),
         ("[curation]\nclip_crf = 99", ["clip_crf", "99"]),
         ("[curation]\nmin_segment_s = 20", ["min_segment_s (20.0) is larger than max_segment_s (10.0)"]),
-        ("[curation", ["not readable TOML"]),
+        ("[curation", ["not valid TOML"]),
         ("curation = 3", ["has no table [curation]"]),
         ("min_segment_s = 3", ["has no table [curation]"]),
     ],
@@ -122,7 +122,7 @@ def test_a_file_that_is_no_detector_is_said_before_any_work(tmp_path: Path) -> N
 
 
 def test_missing_settings_file(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="no such settings file"):
+    with pytest.raises(BadInputError, match="there is no such file"):
         CurationSettings.from_toml(tmp_path / "a.toml")
 
 

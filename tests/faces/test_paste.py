@@ -210,13 +210,43 @@ def test_the_reference_s_soft_edge_by_hand() -> None:
         assert 0 < (profile > 0).sum() < stop - start
 
 
+def small_reference_crop(side: int) -> np.ndarray:
+    """One channel of a white crop of side x side whole pixels on a black frame, its corner at (20, 20)."""
+    frame = np.zeros((100, 100, 3), dtype=np.uint8)
+    x, y = 420 / side, 560 / side
+    matrix = np.array([[x, 0, x / 2 - 0.5 - 20 * x], [0, y, y / 2 - 0.5 - 20 * y]])
+    return paste_back_latentsync(frame, np.ones((512, 512, 3), dtype=np.float32), matrix)[:, :, 0]
+
+
 def test_a_small_reference_crop_has_a_hard_edge() -> None:
-    """Below 20 pixels of side there is nothing to soften by."""
-    frame = np.zeros((60, 60, 3), dtype=np.uint8)
-    tiny = np.array([[30.0, 0, -600], [0, 35.0, -700]])  # 14 x 16 frame pixels
-    pasted = paste_back_latentsync(frame, np.ones((512, 512, 3), dtype=np.float32), tiny)
-    assert (pasted[22:35, 22:33] == 255).all()
-    assert (pasted[:20] == 0).all()
+    """Below 20 pixels of side there is nothing to soften by; the first erosion takes one row and one column."""
+    pasted = small_reference_crop(16)
+    want = np.zeros((100, 100), dtype=np.uint8)
+    want[21:36, 21:36] = 255
+    np.testing.assert_array_equal(pasted, want)
+
+
+def test_the_smallest_reference_crop_that_is_softened() -> None:
+    pasted = small_reference_crop(26)
+    assert ((pasted > 10) & (pasted < 245)).any()
+
+
+def test_what_the_reference_gets_out_of_range_is_clipped_before_it_is_blended() -> None:
+    frame = np.full((700, 700, 3), 50, dtype=np.uint8)
+    far, white = (np.full((512, 512, 3), value, dtype=np.float32) for value in (3.0, 1.0))
+    np.testing.assert_array_equal(
+        paste_back_latentsync(frame, far, SHIFT), paste_back_latentsync(frame, white, SHIFT)
+    )
+
+
+def test_the_reference_pastes_by_the_mask_that_is_given() -> None:
+    frame = np.full((700, 700, 3), 50, dtype=np.uint8)
+    white, black = (np.full((512, 512, 3), value, dtype=np.float32) for value in (1.0, -1.0))
+    whole = paste_back_latentsync(
+        frame, white, SHIFT, source_crop=black, source=np.zeros((256, 256), dtype=np.uint8)
+    )
+    assert (whole[200:400, 250:350] == 255).all()
+    assert (paste_back_latentsync(frame, white, SHIFT, source_crop=black)[150, 310] == 0).all()
 
 
 def test_float_range_and_place_survive_the_reference_way() -> None:
@@ -248,6 +278,7 @@ def test_the_feather_is_a_share_of_the_crop_and_ends_after_two_deviations() -> N
     """Along a straight edge of a mask that redraws the right half, at one frame pixel a crop pixel across."""
     half = np.zeros((256, 256), dtype=np.uint8)
     half[:, :128] = 255  # 255 keeps
+    lower = half.T.copy()
     to_crop = np.array([[420 / 512, 0, (420 / 512 - 1) / 2], [0, 560 / 512, (560 / 512 - 1) / 2]])
     frame = np.zeros((512, 512, 3), dtype=np.uint8)
     white = np.full((512, 512, 3), 255, np.uint8)
@@ -257,7 +288,9 @@ def test_the_feather_is_a_share_of_the_crop_and_ends_after_two_deviations() -> N
         taps = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
         want = np.convolve(hard, taps / taps.sum(), mode="same")
         got = paste_back(frame, white, to_crop, source=half, feather=feather)[256, :, 0] / 255
-        np.testing.assert_allclose(got[100:400], want[100:400], atol=0.02)
+        np.testing.assert_allclose(got[100:400], want[100:400], atol=0.005)
+        down = paste_back(frame, white, to_crop, source=lower, feather=feather)[:, 256, 0] / 255
+        np.testing.assert_allclose(down[100:400], want[100:400], atol=0.005)
         edge = np.flatnonzero(hard > 0.5)[0]
         assert got[edge - radius - 3] == 0
         assert got[edge + radius + 3] == 1
@@ -295,3 +328,27 @@ def test_region_wise_equals_whole_frame_at_every_border(shift: tuple[int, int]) 
     whole, part = paste_back(large, face, moved), paste_back(small, face, matrix)
     assert np.abs(part.astype(int) - whole[300:600, 300:600]).max() <= 1
     assert (part != small).any()
+
+
+def test_how_fine_a_crop_is_goes_by_the_frame_s_own_axes() -> None:
+    """Turned by an eighth, a pixel of the frame spans 1.43 crop pixels along either axis: not halved."""
+    frame = np.zeros((700, 700, 3), dtype=np.uint8)
+    face = np.random.default_rng(5).integers(0, 256, (512, 512, 3), dtype=np.uint8)
+    matrix = placed_matrix(0.75, np.pi / 4, (350, 50))
+    halved = cv2.resize(face, (256, 256), interpolation=cv2.INTER_AREA)
+    assert not np.array_equal(paste_back(frame, face, matrix), paste_back(frame, halved, matrix))
+
+
+def test_a_coarse_crop_reaches_one_of_its_pixels_beyond_the_mask() -> None:
+    """Where a crop pixel is many frame pixels wide, a region that ends too early would show."""
+    frame = np.zeros((1800, 1500, 3), dtype=np.uint8)
+    face = np.full((64, 64, 3), 255, dtype=np.uint8)
+    matrix = placed_matrix(3.0, 0.0, (100, 50))
+    soft = cv2.warpAffine(
+        1 - compositing_mask(64),
+        square_matrix(matrix, 64),
+        (1500, 1800),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+    )
+    pasted = paste_back(frame, face, matrix, feather=0.0)[:, :, 0]
+    np.testing.assert_allclose(pasted, 255 * soft, atol=1.5)

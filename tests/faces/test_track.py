@@ -159,7 +159,7 @@ def test_impossible_requests(count: int, stride: int) -> None:
         track_face(numbered(count), Scripted(lambda i: []), stride=stride)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     hits=st.lists(st.booleans(), min_size=1, max_size=60),
     stride=st.integers(1, 7),

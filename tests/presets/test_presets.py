@@ -75,7 +75,7 @@ def test_unknown_name_lists_the_known() -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match=r"cannot be read: No such file"):
+    with pytest.raises(BadInputError, match=r"none\.toml: there is no such file"):
         load_preset(tmp_path / "none.toml")
 
 

@@ -1,0 +1,43 @@
+"""Where one more implementation can be chosen: every seam of the core with its catalogue.
+
+Reading them imports no network: a catalogue loads an implementation when somebody asks for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lipforcing_core.base.catalogue import Catalogue
+from lipforcing_core.models.audio_encoders.catalogue import AUDIO_ENCODERS
+from lipforcing_core.models.codecs.catalogue import CODECS
+from lipforcing_core.models.text_encoders.catalogue import TEXT_ENCODERS
+from lipforcing_core.presets.catalogue import shipped_presets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seam:
+    """A seam: its catalogue, and where it is.
+
+    folder: of protocol and implementations, below the root of the project. has_tiers: whether some of its entries need
+    a downloaded file and others stand in for them.
+    """
+
+    catalogue: Catalogue[Any]
+    folder: str
+    has_tiers: bool = True
+
+    @property
+    def name(self) -> str:
+        """What one implementation is, in the singular."""
+        return self.catalogue.kind
+
+
+def all_seams() -> tuple[Seam, ...]:
+    """Every seam, in the order of the pipeline."""
+    return (
+        Seam(catalogue=shipped_presets(), folder="lipforcing_core/presets"),
+        Seam(catalogue=CODECS, folder="lipforcing_core/models/codecs"),
+        Seam(catalogue=AUDIO_ENCODERS, folder="lipforcing_core/models/audio_encoders"),
+        Seam(catalogue=TEXT_ENCODERS, folder="lipforcing_core/models/text_encoders"),
+    )
