@@ -20,7 +20,7 @@ from lipforcing_core.metrics.networks.catalogue import (
     load_extractor,
     load_perceptual,
 )
-from lipforcing_core.weights.registry import all_weights
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 
 if TYPE_CHECKING:
     from lipforcing_core.faces.detectors.protocol import FaceDetector
@@ -77,7 +77,7 @@ def _network_set(
 
 
 def _expert_weights(name: str) -> tuple[str, ...]:
-    return (name,) if name in {spec.name for spec in all_weights()} else ()
+    return SYNC_EXPERTS[name].weights
 
 
 NETWORK_SETS = Catalogue(
@@ -171,7 +171,7 @@ def load_backends(
     expert = sync_expert or chosen.sync_expert
     return Backends(
         detector=detector,
-        sync=load_sync_expert(expert, files.get(expert)),
+        sync=load_sync_expert(expert, next((files.get(name) for name in _expert_weights(expert)), None)),
         perceptual=load_perceptual(chosen.perceptual, files.get(chosen.perceptual)),
         image_features=load_extractor(chosen.image_features, files.get(chosen.image_features)),
         video_features=load_extractor(chosen.video_features, files.get(chosen.video_features)),
