@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from lipforcing_core.base.errors import BadInputError, MissingWeightsError
 from lipforcing_core.base.products import StepResult, StepStore, content_key, file_sha256, link_or_copy
 from lipforcing_core.presets import Preset
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 from lipforcing_core.training.dataset import ClipSource
-from lipforcing_core.weights.registry import require_weight
+from lipforcing_core.weights.chosen import registered_file
 from tasks import training_keys
 from tasks.dispatch import fan_out, run_job
 from tasks.progress import Advance
@@ -171,12 +172,11 @@ def reward_file(preset: Preset, weights: Path) -> Path | None:
 
     Raises ``MissingWeightsError`` that names the key of the preset.
     """
-    if preset.backends.sync != "syncnet-v2":
-        return None
+    name = preset.backends.sync
     try:
-        return require_weight("syncnet-v2", weights)
+        return registered_file(SYNC_EXPERTS[name], None, weights)
     except MissingWeightsError as error:
-        raise MissingWeightsError(f"backends.sync = 'syncnet-v2' in preset {preset.name}: {error}") from error
+        raise MissingWeightsError(f"backends.sync = {name!r} in preset {preset.name}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,11 +291,11 @@ def _check_codec(data: TrainingSet, parents: Sequence[Path]) -> None:
 
 def _fit_codec(clips: list[ClipSource], preset: Preset, folder: Path) -> None:
     """A job of one CPU, hence of one thread: the bits do not depend on how many cores a machine has."""
-    from lipforcing_core.models.codecs.block import BlockCodec
+    from lipforcing_core.models.codecs.catalogue import fit_codec
     from lipforcing_core.training.dataset import codec_frames
 
     assert preset.codec is not None, "presets with a downloaded codec do not fit one"
-    codec = BlockCodec.fit(codec_frames(clips, preset.video), preset.codec.settings())
+    codec = fit_codec(preset.backends.codec, codec_frames(clips, preset.video), preset.codec.model_dump())
     codec.save(folder / "codec.safetensors")
 
 

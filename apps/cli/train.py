@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from apps.cli.flow_commands import Changes
 from apps.cli.output import say
 
 app = typer.Typer(help="Train the teacher, the student, the distilled student, or the embedded sync expert.")
@@ -20,9 +21,18 @@ Teacher = Annotated[Path, typer.Option(help="Bundle of the trained teacher.")]
 @app.command(
     epilog="Example: [bold]lipforcing train teacher runs/curate/latest/manifest.parquet -o teacher[/bold]"
 )
-def teacher(context: typer.Context, manifest: Manifest, output: Output, preset: PresetName = "nano") -> None:
+def teacher(
+    context: typer.Context,
+    manifest: Manifest,
+    output: Output,
+    preset: PresetName = "nano",
+    changes: Changes = None,
+) -> None:
     """Train the bidirectional teacher: base weights where none are public, then LoRA (method D.3)."""
-    _run("train_teacher", context, manifest=manifest, preset=preset, output=output)
+    from lipforcing_core.base.layers import apply_overrides
+
+    given = apply_overrides({"extends": preset}, changes) if changes else preset
+    _run("train_teacher", context, manifest=manifest, preset=given, output=output)
 
 
 @app.command(

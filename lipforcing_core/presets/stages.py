@@ -158,7 +158,7 @@ class DistillSettings(Section):
     critic_accumulation: Annotated[
         Literal["released", "mean"],
         meaning(
-            "How micro-batches of the critic add up: mean divides its loss by their number in every iteration; "
+            "How the critic's loss is accumulated: mean divides it by the micro-batches in every iteration; "
             "released does not where the student is updated too."
         ),
     ] = "released"

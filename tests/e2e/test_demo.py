@@ -165,6 +165,23 @@ def test_any_system_can_be_scored_from_a_manifest(workspace: Path, tmp_path: Pat
     assert rows == [("still", 2)]
 
 
+def test_generating_writes_nothing_into_the_workspace(workspace: Path, tmp_path: Path) -> None:
+    """So that it works from a folder that cannot be written to."""
+    (corpus,) = (workspace / "state" / "steps" / "puppets").glob("[!.]*")
+    pair = sorted((corpus / "heldout").glob("pair_*"))[0]
+    empty, output = tmp_path / "empty", tmp_path / "out" / "synced.mp4"
+    empty.mkdir()
+    output.parent.mkdir()
+    arguments = ["generate", str(pair / "source.mp4"), str(pair / "driving.wav"), "-o", str(output)]
+    arguments += ["--model", str(latest(workspace) / "models" / "distilled")]
+    command = [sys.executable, "-m", "apps.cli.main", "--workspace", str(empty), *arguments]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert output.is_file()
+    assert list(empty.iterdir()) == []
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_kills_at_any_moment_change_nothing(workspace: Path, videos: Path, tmp_path: Path) -> None:
