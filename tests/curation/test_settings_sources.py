@@ -209,7 +209,7 @@ def test_facts_come_from_the_sidecar_or_the_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("a.mp4.meta.json", "{", "not readable JSON"),
+        ("a.mp4.meta.json", "{", "JSON"),
         ("a.mp4.meta.json", "[1]", "must hold an object"),
         ("a.mp4.meta.json", '{"commercial_ok": "perhaps"}', "commercial_ok"),
         ("sources.csv", "path,identity\n../x.mp4,anna\n", "leaves the folder"),
