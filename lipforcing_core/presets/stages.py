@@ -48,7 +48,8 @@ class StageSettings(Section):
     ema_decay: Annotated[
         Probability | None,
         meaning(
-            "Decay of the average of the weights that is saved; without it the last weights are.", "per update"
+            "Decay of the average of the weights that is saved; without it the last weights are.",
+            "per update",
         ),
     ] = None
     ema_start: Annotated[
@@ -103,7 +104,9 @@ class ForcingSettings(StageSettings):
     mouth_weight: MouthWeight
     objective: Annotated[
         Literal["x0", "flow"],
-        meaning("What the loss measures: the error of x0 (the released code) or of the velocity (the paper)."),
+        meaning(
+            "What the loss measures: the error of x0 (the released code) or of the velocity (the paper)."
+        ),
     ] = "x0"
 
     _newer: ClassVar[tuple[str, ...]] = (*StageSettings._newer, "objective")
@@ -138,14 +141,19 @@ class DistillSettings(Section):
     ] = "inside"
     window_edges: Annotated[
         Literal["rounded", "steps"],
-        meaning("Ends of the window: times of three decimals (the released code), or steps themselves (the paper)."),
+        meaning(
+            "Ends of the window: times of three decimals (the released code), or steps themselves (the paper)."
+        ),
     ] = "rounded"
     critic_objective: Annotated[
         Literal["x0", "flow"], meaning("What the critic's loss measures: the error of x0 or of the velocity.")
     ] = "x0"
     critic_clip_norm: Annotated[
         Positive | None,
-        meaning("Largest norm of the critic's gradient; without it it is never clipped. The paper says 10.", "norm"),
+        meaning(
+            "Largest norm of the critic's gradient; without it it is never clipped. The paper says 10.",
+            "norm",
+        ),
     ] = None
     critic_accumulation: Annotated[
         Literal["released", "mean"],
@@ -156,7 +164,9 @@ class DistillSettings(Section):
     ] = "released"
     reward_centre_momentum: Annotated[
         Probability | None,
-        meaning("Momentum of the running mean that is taken off the reward; without it nothing is.", "per update"),
+        meaning(
+            "Momentum of the running mean that is taken off the reward; without it nothing is.", "per update"
+        ),
     ] = None
     reward_clamp: Annotated[
         Positive | None, meaning("The reward is clamped to plus or minus this; without it it is not.")
