@@ -77,7 +77,7 @@ class OccasionalLines:
         left = remaining_s(now - self._started, done, total)
         parts = [
             f"{done}/{total} {self._unit}".rstrip(),
-            *([] if left is None else [f"about {in_words(left)} left"]),
+            f"{in_words(now - self._started)} so far" if left is None else f"about {in_words(left)} left",
             *([self._at_work] if self._at_work else []),
         ]
         self._write(f"{self._title}: {', '.join(parts)}")

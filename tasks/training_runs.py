@@ -61,7 +61,8 @@ def bundle_preset(bundle: Path, kind: BundleKind) -> Preset:
 
 
 def _check_trainable(preset: Preset) -> None:
-    if preset.base is None or not is_embedded(preset):
+    starts = preset.base is not None or preset.base_checkpoint is not None
+    if not starts or not is_embedded(preset):
         raise BadInputError(
             f"preset {preset.name} builds on downloaded weights ({preset.backends.codec}, Wan 2.1), with which this "
             "version generates but does not train; preset nano trains here"

@@ -6,24 +6,26 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lipforcing_core import __version__
 from lipforcing_core.base.errors import WarehouseError
 from lipforcing_core.base.licences import commercial_ok, commercial_ok_of_all
 from lipforcing_core.base.products import as_json, content_key
-from lipforcing_core.curation.assemble import CurationReport
 from lipforcing_core.curation.manifest import read_decisions, read_manifest
 from lipforcing_core.curation.reasons import Stage
 from lipforcing_core.curation.records import ClipRecord, Decision
 from lipforcing_core.media.clock import FPS
-from lipforcing_core.metrics.suite import Evaluation
 from tasks.cost import Usage, cost_since, machine, read_meters
 from tasks.recording import of_the_outside, step_task
 from tasks.workspace import Workspace
 from warehouse.dimensions import metric_rows, protocol_row
 from warehouse.inbox import remove_rows, write_rows
 from warehouse.loader import LoadResult, load
+
+if TYPE_CHECKING:
+    from lipforcing_core.curation.assemble import CurationReport
+    from lipforcing_core.metrics.suite import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)

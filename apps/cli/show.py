@@ -21,10 +21,7 @@ if TYPE_CHECKING:
     )
 
 NANO = "A nano model knows only the puppets it was trained on: on real people expect moving, blurred lips."
-PUPPET_EXPERT = (
-    "The embedded sync expert knows only puppets: for real people give syncnet-v2 in the settings, or measure without "
-    "acting on it with --no-sync-filter."
-)
+OTHER_EXPERT = "Set sync_expert in the settings, or measure without acting on it with --no-sync-filter."
 HEADLINE = {
     "sync_c": "Sync-C",
     "sync_d": "Sync-D",
@@ -74,8 +71,8 @@ def show_curation(summary: CurateSummary) -> None:
     verdict = "holds" if summary.contract_holds else "is BROKEN"
     say(f"contract {verdict} ({summary.num_checks} checks): {summary.data_docs}")
     say(f"manifest: {summary.manifest}")
-    if any(reason.reason == "sync_confidence_low" for reason in summary.reasons):
-        say(PUPPET_EXPERT)
+    if summary.sync_advice and any(reason.reason == "sync_confidence_low" for reason in summary.reasons):
+        say(f"{summary.sync_advice} {OTHER_EXPERT}")
 
 
 def show_training(summary: TrainSummary) -> None:

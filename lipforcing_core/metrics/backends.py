@@ -20,7 +20,7 @@ from lipforcing_core.metrics.networks.catalogue import (
     load_extractor,
     load_perceptual,
 )
-from lipforcing_core.weights.registry import all_weights
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS, load_sync_expert
 
 if TYPE_CHECKING:
     from lipforcing_core.faces.detectors.protocol import FaceDetector
@@ -60,13 +60,13 @@ def _network_set(
 ) -> NetworkSet:
     """A set whose weights and licence are those of its networks."""
     networks: list[Entry] = [FEATURE_NETWORKS[network] for network in (images, videos, identities)]
-    networks.append(PERCEPTUAL_DISTANCES[perceptual])
+    networks += [PERCEPTUAL_DISTANCES[perceptual], SYNC_EXPERTS[sync_expert]]
     weights = [weight for network in networks for weight in network.weights]
     restricted = [f"{network.name}: {network.licence}" for network in networks if network.licence]
     return NetworkSet(
         name=name,
         summary=summary,
-        weights=tuple(dict.fromkeys([*weights, *_expert_weights(sync_expert)])),
+        weights=tuple(dict.fromkeys(weights)),
         licence="; ".join(restricted),
         image_features=images,
         video_features=videos,
@@ -74,10 +74,6 @@ def _network_set(
         perceptual=perceptual,
         sync_expert=sync_expert,
     )
-
-
-def _expert_weights(name: str) -> tuple[str, ...]:
-    return (name,) if name in {spec.name for spec in all_weights()} else ()
 
 
 NETWORK_SETS = Catalogue(
@@ -142,9 +138,9 @@ def needed_weights(networks: str, sync_expert: str | None = None) -> list[str]:
     Raises ``BadInputError`` for an unknown set or expert.
     """
     chosen = NETWORK_SETS[networks]
-    own = _expert_weights(chosen.sync_expert)
+    own = SYNC_EXPERTS[chosen.sync_expert].weights
     others = [name for name in chosen.weights if name not in own]
-    return [*others, *_expert_weights(sync_expert or chosen.sync_expert)]
+    return [*others, *SYNC_EXPERTS[sync_expert or chosen.sync_expert].weights]
 
 
 def load_backends(
@@ -165,13 +161,12 @@ def load_backends(
     to 224, for FID and for FVD (frames 20 to 35, pixels in [0, 1]), the full frame at 112 for CSIM, and the face tracks
     of method F.4 for SyncNet. Values compare within a protocol of this project, not with those tables.
     """
-    from lipforcing_core.sync.experts.catalogue import load_sync_expert
-
     chosen = NETWORK_SETS[networks]
-    expert = sync_expert or chosen.sync_expert
+    expert = SYNC_EXPERTS[sync_expert or chosen.sync_expert]
+    of_expert = next((files[name] for name in expert.weights if name in files), None)
     return Backends(
         detector=detector,
-        sync=load_sync_expert(expert, files.get(expert)),
+        sync=load_sync_expert(expert.name, of_expert),
         perceptual=load_perceptual(chosen.perceptual, files.get(chosen.perceptual)),
         image_features=load_extractor(chosen.image_features, files.get(chosen.image_features)),
         video_features=load_extractor(chosen.video_features, files.get(chosen.video_features)),

@@ -16,6 +16,7 @@ from lipforcing_core.models.config import DiTConfig
 from lipforcing_core.models.text_encoders.catalogue import TEXT_ENCODERS
 from lipforcing_core.models.window import WindowConfig
 from lipforcing_core.presets.section import Count, Few, NotNegative, Positive, Probability, Section
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 
 if TYPE_CHECKING:
     from lipforcing_core.diffusion.schedule import FlowSchedule, SyncWindow
@@ -59,7 +60,7 @@ class BackendsPreset(Section):
     ]
     text: Annotated[str, TEXT_ENCODERS.choice, meaning("Encoder of the prompt.")]
     sync: Annotated[
-        Literal["nano", "syncnet-v2"], meaning("Sync expert whose score is the reward of distillation.")
+        str, SYNC_EXPERTS.choice, meaning("Sync expert whose score is the reward of distillation.")
     ]
 
     @model_validator(mode="after")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import model_validator
 
 from lipforcing_core.base.describe import meaning
+from lipforcing_core.models.bases.catalogue import BASES
 from lipforcing_core.models.codecs.catalogue import CODECS
 from lipforcing_core.presets.model_sections import (
     BackendsPreset,
@@ -42,7 +43,12 @@ __all__ = [
 
 
 class Preset(Section):
-    """Everything that one model and its training need. ``base`` is for models without a public base checkpoint."""
+    """Everything that one model and its training need.
+
+    ``base`` says how a base is trained where none is public; ``base_checkpoint`` names a base that ships with the
+    package (``models/bases/catalogue.py``). With both, the teacher starts from the shipped one, and ``base`` says how
+    that was made; without ``base_checkpoint`` the teacher's training begins with the base.
+    """
 
     name: Annotated[str, meaning("What the preset is called in runs and model bundles.")]
     summary: Annotated[str, meaning("What it is, in a sentence.")]
@@ -53,9 +59,15 @@ class Preset(Section):
     window: WindowPreset
     schedule: SchedulePreset
     base: TeacherSettings | None = None
+    base_checkpoint: Annotated[
+        Annotated[str, BASES.choice] | None,
+        meaning("Shipped base that the teacher starts from; left out, the [base] section trains one."),
+    ] = None
     lora: LoraSettings
     diffusion_forcing: ForcingSettings
     distill: DistillSettings
+
+    _newer: ClassVar[tuple[str, ...]] = ("base_checkpoint",)
 
     @model_validator(mode="after")
     def _consistent(self) -> Preset:

@@ -158,8 +158,8 @@ class DistillSettings(Section):
     critic_accumulation: Annotated[
         Literal["released", "mean"],
         meaning(
-            "mean divides the critic's loss by the micro-batches in every iteration; released does not where the "
-            "student is updated too."
+            "How the critic's loss is accumulated: mean divides it by the micro-batches in every iteration; "
+            "released does not where the student is updated too."
         ),
     ] = "released"
     reward_centre_momentum: Annotated[

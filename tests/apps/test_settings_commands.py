@@ -35,7 +35,7 @@ def test_show() -> None:
     assert "Side of the aligned" not in output
     full = run("presets", "show", "14b", "--full").output
     assert (
-        "Side of the aligned face crop that the model sees. (whole number, 64 or more, a multiple of 16)"
+        "Side of the aligned face crop that the model sees. (whole number, 64 or more, 4096 or less, a multiple of 16)"
         in full
     )
     assert "codec.num_channels is not set" in full

@@ -19,10 +19,11 @@ from onnx import TensorProto, helper, numpy_helper
 from lipforcing_core.base.errors import BadInputError, MissingWeightsError
 from lipforcing_core.base.products import file_sha256
 from lipforcing_core.faces.anchors import anchors_from_landmarks, anchors_from_points, anchors_of
-from lipforcing_core.faces.detectors.catalogue import detector_files, load_detector
+from lipforcing_core.faces.detectors.catalogue import DETECTORS, load_detector
 from lipforcing_core.faces.detectors.protocol import Face
 from lipforcing_core.faces.landmarks106 import Landmarks106
 from lipforcing_core.faces.track import intersection_over_union, track_face
+from lipforcing_core.weights.chosen import files_beside
 from tasks.workspace import Workspace
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -176,7 +177,7 @@ def test_network_sees_only_the_crop(pack: Path) -> None:
 
 def test_detector_gives_boxes_points_and_landmarks(pack: Path) -> None:
     detector = load_detector("buffalo_l", pack)
-    digests = [file_sha256(path)[:12] for path in detector_files("buffalo_l", pack)]
+    digests = [file_sha256(path)[:12] for path in files_beside(DETECTORS["buffalo_l"], pack)]
     assert detector.backend_id == f"buffalo_l-anchors106@sha256:{digests[0]}+{digests[1]}"
     (face,) = detector.detect(patch((110, 80)))
     np.testing.assert_allclose(face.box_xyxy, BOX, atol=1e-3)
@@ -231,21 +232,17 @@ def test_swapped_and_junk_files_are_refused_by_name(pack: Path, tmp_path: Path) 
 def test_missing_files_say_what_to_get(pack: Path, tmp_path: Path) -> None:
     boxes = tmp_path / "det_10g.onnx"
     for path in (None, boxes):
-        with pytest.raises(MissingWeightsError, match=r"Get det_10g\.onnx from InsightFace .*non-commercial"):
+        with pytest.raises(MissingWeightsError, match=r"get det_10g\.onnx.*non-commercial.*InsightFace"):
             load_detector("buffalo_l", path)
     shutil.copy(pack, boxes)
-    with pytest.raises(MissingWeightsError, match=r"2d106det\.onnx does not exist. Get 2d106det\.onnx from"):
+    with pytest.raises(
+        MissingWeightsError,
+        match=r"does not exist: get .*insightface-buffalo-l.*, with 2d106det\.onnx beside",
+    ):
         load_detector("buffalo_l", boxes)
     with pytest.raises(MissingWeightsError, match=r"weights fetch insightface-buffalo-l --accept-licence"):
         Workspace(tmp_path).detector_model("buffalo_l", None)
     assert list(tmp_path.iterdir()) == [boxes]
-
-
-def test_files_of_a_detector() -> None:
-    model = Path("weights/det_10g.onnx")
-    assert detector_files("buffalo_l", model) == [model, Path("weights/2d106det.onnx")]
-    assert detector_files("scrfd", model) == [model]
-    assert detector_files("lbp", None) == []
 
 
 @pytest.mark.parametrize("clip", ["hdtf/row1", "hallo3/row1", "talkvid/row2"])

@@ -1,4 +1,4 @@
-"""Loading of experts, what they refuse, and what the nano expert sees."""
+"""What the nano expert sees, and which clips and files it refuses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.base.products import file_sha256
 from lipforcing_core.sync.experts.catalogue import load_sync_expert
 from lipforcing_core.sync.experts.nano import (
     EMBEDDING_SCALE,
@@ -20,7 +19,6 @@ from lipforcing_core.sync.experts.nano import (
     log_mel,
     shipped_weights,
 )
-from lipforcing_core.sync.experts.syncnet_v2 import SyncNetV2
 
 
 @pytest.fixture(scope="module")
@@ -106,50 +104,10 @@ def test_refuses_a_clip_without_a_whole_window(expert: NanoExpert) -> None:
         expert.score(frames, waveform)
 
 
-def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(BadInputError, match="nano, syncnet-v2"):
-        load_sync_expert("wav2lip")
-
-
-@pytest.mark.parametrize("given", [None, Path("absent.model")])
-def test_missing_syncnet_names_source_and_licence(given: Path | None) -> None:
-    with pytest.raises(MissingWeightsError, match=r"(?s)syncnet_v2\.model.*54 MB.*MIT.*joonson"):
-        load_sync_expert("syncnet-v2", given)
-
-
-def test_syncnet_checkpoint_errors_name_the_key(tmp_path: Path) -> None:
-    path = tmp_path / "syncnet_v2.model"
-    state = SyncNetV2().state_dict()
-    torch.save({**state, "netfcaud.3.weight": torch.zeros(256, 512)}, path)
-    with pytest.raises(IncompatibleCheckpointError, match=r"netfcaud\.3\.weight has shape \(256, 512\)"):
-        load_sync_expert("syncnet-v2", path)
-    del state["netcnnlip.0.bias"]
-    torch.save(state, path)
-    with pytest.raises(IncompatibleCheckpointError, match=r"netcnnlip\.0\.bias is missing"):
-        load_sync_expert("syncnet-v2", path)
-    path.write_bytes(b"not a checkpoint")
-    with pytest.raises(IncompatibleCheckpointError, match=r"no weight file|damaged"):
-        load_sync_expert("syncnet-v2", path)
-
-
-def test_a_syncnet_file_fills_the_network(tmp_path: Path) -> None:
-    """The public file is from 2016, before batch norms counted their batches."""
-    torch.manual_seed(0)
-    state = {name: value + torch.rand_like(value.float()) for name, value in SyncNetV2().state_dict().items()}
-    old = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
-    path = tmp_path / "syncnet_v2.model"
-    torch.save(old, path, _use_new_zipfile_serialization=False)
-    loaded = load_sync_expert("syncnet-v2", path)
-    assert loaded.backend_id == f"syncnet-v2@sha256:{file_sha256(path)[:12]}"
-    network = loaded._network  # type: ignore[attr-defined]
-    assert not network.training
-    filled = network.state_dict()
-    assert filled.keys() == state.keys()
-    torch.testing.assert_close({name: filled[name] for name in old}, old, rtol=0, atol=0)
-
-
 def test_nano_checkpoint_errors(tmp_path: Path) -> None:
-    with pytest.raises(MissingWeightsError, match="lipforcing train sync"):
+    with pytest.raises(
+        MissingWeightsError, match=r"absent\.safetensors does not exist; without it .* shipped"
+    ):
         load_sync_expert("nano", tmp_path / "absent.safetensors")
     state = load_file(shipped_weights())
     save_file({**state, "surplus": torch.zeros(1)}, tmp_path / "surplus.safetensors")
