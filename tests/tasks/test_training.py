@@ -24,8 +24,8 @@ from tests.training.fakes import FakeReward
 
 
 def short_preset(**changes: Any) -> Preset:
-    """The tiny preset with two steps a stage and no warm-up."""
-    values = tiny_preset().model_dump() | changes
+    """The tiny preset with a base of its own, two steps a stage and no warm-up."""
+    values = tiny_preset().model_dump() | {"base_checkpoint": None} | changes
     for stage in ("base", "lora", "diffusion_forcing"):
         values[stage] |= {"steps": 2, "warmup_steps": 0}
     values["distill"]["student"] |= {"steps": 1}
