@@ -58,8 +58,8 @@ def make_base_corpus(
     Raises ``BadInputError`` for a preset whose codec is not fitted, for clips shorter than its training window, and for
     a folder that holds a corpus of other settings.
     """
-    from lipforcing_core.models.codecs.block import BlockCodec
-    from lipforcing_core.runtime.encoders import load_audio_encoder
+    from lipforcing_core.models.codecs.catalogue import fit_codec
+    from lipforcing_core.runtime.encoders import load_audio_encoder, load_codec
     from lipforcing_core.training.dataset import encode_frames
 
     if preset.codec is None:
@@ -80,8 +80,8 @@ def make_base_corpus(
     codec_file = folder / "codec.safetensors"
     if not codec_file.is_file():
         first = (_load(clip)[0][:CODEC_FIT_FRAMES] for clip in clips)
-        BlockCodec.fit(first, preset.codec.settings()).save(codec_file)
-    codec, audio_encoder = BlockCodec.load(codec_file), load_audio_encoder(preset)
+        fit_codec(preset.backends.codec, first, preset.codec.model_dump()).save(codec_file)
+    codec, audio_encoder = load_codec(preset, None, codec_file=codec_file), load_audio_encoder(preset)
     windows = tuple(folder / "windows" / f"{clip.stem}.safetensors" for clip in clips)
     for clip, path in zip(clips, windows, strict=True):
         if not path.is_file():
