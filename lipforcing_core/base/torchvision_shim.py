@@ -34,7 +34,7 @@ def ensure_torchvision() -> ModuleType:
     half_imported = [name for name in sys.modules if name.split(".")[0] == "torchvision"]
     for name in half_imported:
         del sys.modules[name]
-    _declared_schemas = torch.library.Library("torchvision", "DEF")
+    _declared_schemas = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for operator in ("nms", "qnms"):
         _declared_schemas.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return importlib.import_module("torchvision")

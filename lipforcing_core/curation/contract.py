@@ -72,7 +72,8 @@ def check_contract(
         suite = context.suites.add(gx.ExpectationSuite(name=table, expectations=suites[table]))
         definition = data_source.add_dataframe_asset(table).add_batch_definition_whole_dataframe("all")
         result = definition.get_batch({"dataframe": frame}).validate(suite)
-        checks += [_check(table, entry) for entry in result.to_json_dict()["results"]]
+        outcome = result.to_json_dict()  # type: ignore[no-untyped-call]
+        checks += [_check(table, entry) for entry in outcome["results"]]
     checks.sort(key=lambda c: (c.table, c.expectation, c.column or "", c.expected))
     failed = sum(not check.success for check in checks)
     return ContractResult(

@@ -164,9 +164,9 @@ def template_crop(frame: np.ndarray, matrix: np.ndarray, resolution: int = RESOL
 
 def square_matrix(matrix: np.ndarray, size: int = RESOLUTION) -> np.ndarray:
     """[2, 3] map from frame pixels to the square crop, from the map to the 420 x 560 template crop."""
-    return _resize_matrix((CROP_WIDTH, CROP_HEIGHT), (size, size)) @ _three(
-        np.asarray(matrix, dtype=np.float64)
-    )
+    to_square = _resize_matrix((CROP_WIDTH, CROP_HEIGHT), (size, size))
+    composed: np.ndarray = to_square @ _three(np.asarray(matrix, dtype=np.float64))
+    return composed
 
 
 def invert_matrix(matrix: np.ndarray) -> np.ndarray:
@@ -185,7 +185,8 @@ def _rotations(unit_F32: np.ndarray, template_unit: np.ndarray) -> np.ndarray:
     right = right_t.transpose(0, 2, 1).copy()
     mirrored = np.linalg.det(right @ left.transpose(0, 2, 1)) < 0
     right[mirrored, :, -1] *= -1
-    return right @ left.transpose(0, 2, 1)
+    rotations_F22: np.ndarray = right @ left.transpose(0, 2, 1)
+    return rotations_F22
 
 
 def _filtered(bias_F2: np.ndarray) -> np.ndarray:
@@ -228,7 +229,8 @@ def _resize_matrix(source: tuple[int, int], target: tuple[int, int]) -> np.ndarr
 
 def _axis_lengths(matrix: np.ndarray) -> np.ndarray:
     """How long one frame pixel becomes along each of the frame's axes."""
-    return np.linalg.norm(matrix[:, :2], axis=0)
+    lengths: np.ndarray = np.linalg.norm(matrix[:, :2], axis=0)
+    return lengths
 
 
 def _region(frame: np.ndarray, to_square: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -62,4 +62,5 @@ def anchors_from_box(box_xyxy: np.ndarray) -> np.ndarray:
     """The three points from an upright frontal box: [..., 4] to [..., 3, 2]."""
     fractions = np.array([(BOX_BROWS_X[0], BOX_BROWS_Y), (BOX_BROWS_X[1], BOX_BROWS_Y), BOX_NOSE])
     corner, size = box_xyxy[..., None, :2], (box_xyxy[..., 2:] - box_xyxy[..., :2])[..., None, :]
-    return corner + fractions * size
+    points: np.ndarray = corner + fractions * size
+    return points

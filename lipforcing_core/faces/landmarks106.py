@@ -43,7 +43,8 @@ class Landmarks106:
         from insightface.app.common import Face as InsightFace
 
         face = InsightFace(bbox=np.array(box_xyxy, dtype=np.float32))
-        return self._model.get(np.ascontiguousarray(frame), face).astype(np.float64)
+        points: np.ndarray = self._model.get(np.ascontiguousarray(frame), face).astype(np.float64)
+        return points
 
 
 def _check_signature(path: Path, session: InferenceSession) -> None:

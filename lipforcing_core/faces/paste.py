@@ -90,7 +90,8 @@ def paste_back_latentsync(
             _erode(footprint, 2 * edge), (kernel, kernel), sigma, borderType=cv2.BORDER_REFLECT_101
         )
     blended = soft[:, :, None] * (footprint[:, :, None] * pasted) + (1 - soft[:, :, None]) * frame
-    return np.clip(blended, 0, 255).astype(np.uint8)
+    result: np.ndarray = np.clip(blended, 0, 255).astype(np.uint8)
+    return result
 
 
 def template_face(

@@ -49,10 +49,12 @@ def _follow(looks: np.ndarray, values_LN: np.ndarray, frames: np.ndarray, sigma:
     from scipy.ndimage import gaussian_filter1d
 
     per_frame = np.stack([np.interp(frames, looks, column) for column in values_LN.T], axis=1)
-    return gaussian_filter1d(per_frame, sigma, axis=0, mode="nearest")
+    smoothed: np.ndarray = gaussian_filter1d(per_frame, sigma, axis=0, mode="nearest")
+    return smoothed
 
 
 def _median_of_three(values_LN: np.ndarray) -> np.ndarray:
     """Median with the two neighbours; the first and the last value count twice."""
     padded = np.concatenate([values_LN[:1], values_LN, values_LN[-1:]])
-    return np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)
+    median_LN: np.ndarray = np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)
+    return median_LN

@@ -203,7 +203,8 @@ def _share(gap: int, *, alone: bool) -> int:
 
 
 def _weight(chain: list[_Sighting]) -> float:
-    return sum(sighting.face.score * sighting.face.area**0.5 for sighting in chain)
+    weight: float = sum(sighting.face.score * sighting.face.area**0.5 for sighting in chain)
+    return weight
 
 
 def _median_side(chain: list[_Sighting]) -> float:

@@ -205,7 +205,8 @@ def video_duration(path: Path | str) -> Fraction:
     times = presentation_times(path)
     with opened_video(path) as (_, stream):
         rate = stream.average_rate or stream.guessed_rate
-        return (times[-1] - times[0]) * stream.time_base + 1 / rate
+        duration_s: Fraction = (times[-1] - times[0]) * stream.time_base + 1 / rate
+        return duration_s
 
 
 @contextmanager

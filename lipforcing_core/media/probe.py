@@ -106,7 +106,8 @@ def _is_variable(times: list[int]) -> bool:
 
 def _declared_duration(container: Any, stream: Any, num_frames: int, rate: Fraction) -> Fraction:
     if stream.duration:
-        return Fraction(stream.duration) * stream.time_base
+        duration_s: Fraction = Fraction(stream.duration) * stream.time_base
+        return duration_s
     if container.duration:
         return Fraction(container.duration, av.time_base)
     return Fraction(num_frames) / rate

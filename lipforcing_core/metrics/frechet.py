@@ -131,7 +131,8 @@ def _checked(features: np.ndarray) -> np.ndarray:
 def _factor(covariance: np.ndarray) -> np.ndarray:
     """``A`` with ``A A^T`` equal to a symmetric positive semi-definite matrix."""
     values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
-    return vectors * np.sqrt(np.clip(values, 0.0, None))
+    factor: np.ndarray = vectors * np.sqrt(np.clip(values, 0.0, None))
+    return factor
 
 
 def _distance(mean_a: np.ndarray, factor_a: np.ndarray, mean_b: np.ndarray, factor_b: np.ndarray) -> float:

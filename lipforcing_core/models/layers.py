@@ -55,7 +55,8 @@ class Attention(nn.Module):
 
     def queries(self, x: Tensor) -> Tensor:
         """``[..., D]`` -> ``[..., N, E]``."""
-        return self.norm_q(self.q(x)).unflatten(-1, (-1, self.head_dim))
+        heads: Tensor = self.norm_q(self.q(x)).unflatten(-1, (-1, self.head_dim))
+        return heads
 
     def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``[..., D]`` -> keys (normed, not rotated) and values, each ``[..., N, E]``."""
@@ -94,7 +95,8 @@ class Block(nn.Module):
         x_BTPD = x_BTPD + self.cross_attn.o(seen).view_as(x_BTPD)
 
         h = plain_norm(x_BTPD, self.eps) * (1 + scale2) + shift2
-        return x_BTPD + gate2 * self.ffn(h)
+        out_BTPD: Tensor = x_BTPD + gate2 * self.ffn(h)
+        return out_BTPD
 
     def own_keys_values(self, x_BTPD: Tensor, time_BS6D: Tensor) -> tuple[Tensor, Tensor]:
         """Self-attention keys and values alone: all that the last block of a store call has to compute."""
@@ -113,7 +115,8 @@ class Head(nn.Module):
 
     def forward(self, x_BTPD: Tensor, time_BSD: Tensor) -> Tensor:
         shift, scale = modulate(self.modulation, time_BSD[:, :, None])
-        return self.head(plain_norm(x_BTPD, self.eps) * (1 + scale) + shift)
+        out_BTPK: Tensor = self.head(plain_norm(x_BTPD, self.eps) * (1 + scale) + shift)
+        return out_BTPK
 
 
 class AudioPack(nn.Module):
@@ -138,7 +141,10 @@ class AudioPack(nn.Module):
             expected = "4T-3 frames at the start of a clip" if starts_clip else "4T frames within a clip"
             got = audio_BUA.shape[1] - (FRAMES_PER_LATENT - 1 if starts_clip else 0)
             raise BadInputError(f"audio has {got} frames, expected {expected} for T latents")
-        return self.norm_out(self.proj(audio_BUA.unflatten(1, (-1, FRAMES_PER_LATENT)).flatten(2)))
+        packed_BTH: Tensor = self.norm_out(
+            self.proj(torch.unflatten(audio_BUA, 1, (-1, FRAMES_PER_LATENT)).flatten(2))
+        )
+        return packed_BTH
 
 
 def plain_norm(x: Tensor, eps: float) -> Tensor:

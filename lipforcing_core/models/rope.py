@@ -114,7 +114,7 @@ class RotaryTables(nn.Module):
         return angles.flatten(-3, -2).unsqueeze(-2)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> RotaryTables:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._known.clear()
         for name, table in rotary_tables(self.head_dim).items():
             setattr(self, name, table.to(dtype=torch.float32, device=getattr(self, name).device))
@@ -142,12 +142,12 @@ def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     """
     if rotation.turn is None:
         return rotate_real(x, rotation)
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    pairs = torch.view_as_complex(torch.unflatten(x.float(), -1, (-1, 2)))
     return torch.view_as_real(pairs * rotation.turn).flatten(-2).to(x.dtype)
 
 
 def rotate_real(x: Tensor, rotation: Rotation) -> Tensor:
     """``rotate`` without complex numbers."""
-    even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    even, odd = torch.unflatten(x.float(), -1, (-1, 2)).unbind(-1)
     cos, sin, _ = rotation
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2).to(x.dtype)

@@ -131,7 +131,8 @@ class WanTransformer(nn.Module):
     ) -> Tensor:
         x_BTPD = self._add_audio(layer, x_BTPD, encoded)
         text_kv = self._text_kv(layer, encoded) if encoded.text_kv is None else encoded.text_kv[layer]
-        return self.blocks[layer](x_BTPD, time_BS6D, text_kv, mix)
+        out_BTPD: Tensor = self.blocks[layer](x_BTPD, time_BS6D, text_kv, mix)
+        return out_BTPD
 
     def _add_audio(self, layer: int, x_BTPD: Tensor, encoded: EncodedConditions) -> Tensor:
         index = self.config.audio_index(layer)
@@ -158,7 +159,8 @@ class WanTransformer(nn.Module):
         if encoded.y_BCTHW is not None:
             x = torch.cat([x, encoded.y_BCTHW.to(weight.dtype)], dim=1)
         _, patch_h, patch_w = self.config.patch_size
-        patches = x.unflatten(4, (-1, patch_w)).unflatten(3, (-1, patch_h))  # B C T row ph column pw
+        columns = torch.unflatten(x, 4, (-1, patch_w))
+        patches = torch.unflatten(columns, 3, (-1, patch_h))  # B C T row ph column pw
         patches_BTPK = patches.permute(0, 2, 3, 5, 1, 4, 6).flatten(4).flatten(2, 3)
         return F.linear(patches_BTPK, weight.flatten(1), self.patch_embedding.bias)
 
@@ -179,7 +181,8 @@ class WanTransformer(nn.Module):
     def _unpatchify(self, patches_BTPK: Tensor, rows: int, columns: int) -> Tensor:
         """Token outputs ordered (row, column, channel), channel fastest, to ``[B, C, T, H, W]``."""
         _, patch_h, patch_w = self.config.patch_size
-        grid = patches_BTPK.unflatten(3, (patch_h, patch_w, -1)).unflatten(2, (rows, columns))
+        split_BTPK = torch.unflatten(patches_BTPK, 3, (patch_h, patch_w, -1))
+        grid = torch.unflatten(split_BTPK, 2, (rows, columns))
         return grid.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
 
 

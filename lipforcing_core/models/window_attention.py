@@ -93,7 +93,7 @@ def _attend_groups(
 
 
 def _gather(x_BTPNE: Tensor, index_GK: Tensor) -> Tensor:
-    return x_BTPNE.index_select(1, index_GK.flatten()).unflatten(1, index_GK.shape)
+    return torch.unflatten(x_BTPNE.index_select(1, index_GK.flatten()), 1, index_GK.shape)
 
 
 def _masked(

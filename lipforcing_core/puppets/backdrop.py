@@ -24,7 +24,8 @@ def backdrop(seed: int, size: int) -> np.ndarray:
         picture = picture + (_colour(rng) - picture) * weight[..., None]
     picture = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), size / 160)
     picture += rng.normal(0, 1.5, size=(size, size, 1)).astype(np.float32)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    image: np.ndarray = np.clip(picture, 0, 255).astype(np.uint8)
+    return image
 
 
 def moving_texture(seed: int, size: int, num_frames: int) -> Iterator[np.ndarray]:
@@ -47,4 +48,5 @@ def _colour(rng: np.random.Generator) -> np.ndarray:
 def _blend_panel(picture: np.ndarray, rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
     left, width = rng.uniform(-0.1, 0.9), rng.uniform(0.03, 0.2)
     inside = ((x > left) & (x < left + width)).astype(np.float32) * np.float32(rng.uniform(0.1, 0.35))
-    return picture + (_colour(rng) - picture) * inside[..., None]
+    blended: np.ndarray = picture + (_colour(rng) - picture) * inside[..., None]
+    return blended

@@ -81,7 +81,8 @@ class MouthGeometry:
         value = np.zeros_like(inside)
         for coefficient in coefficients[::-1]:
             value = value * inside + np.float32(coefficient)
-        return value * (1 - inside * inside)
+        edge_v: np.ndarray = value * (1 - inside * inside)
+        return edge_v
 
 
 class Mouth:
@@ -237,7 +238,8 @@ def _cavity(
     )
     tongue = tongue * _smoothstep(np.float32((aperture - 0.2) / 0.5)) * 0.8
     colour = _CAVITY_RGB + (_TONGUE_RGB - _CAVITY_RGB) * tongue[..., None]
-    return colour + (_TEETH_RGB * shade[..., None] - colour) * teeth[..., None]
+    coloured: np.ndarray = colour + (_TEETH_RGB * shade[..., None] - colour) * teeth[..., None]
+    return coloured
 
 
 def _profile(u: np.ndarray, half_width: np.ndarray | float = 1.0) -> np.ndarray:
@@ -250,9 +252,11 @@ def _jaw_drop(u: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """Share of the lower lip's drop at a depth below it: wider downwards, gone under the chin."""
     widened = 1 + 0.6 * np.clip(depth, 0, 1)
     fade = 1 - _smoothstep((depth - _LIP_RIGID_DEPTH) / (_JAW_END_DEPTH - _LIP_RIGID_DEPTH))
-    return _profile(u, widened) * fade
+    drop: np.ndarray = _profile(u, widened) * fade
+    return drop
 
 
 def _smoothstep(x: np.ndarray | np.floating) -> np.ndarray:
     t = np.clip(np.asarray(x), 0, 1)
-    return t * t * (3 - 2 * t)
+    smooth: np.ndarray = t * t * (3 - 2 * t)
+    return smooth

@@ -77,7 +77,7 @@ def _astronaut() -> Portrait:
 
     return Portrait(
         name="astronaut",
-        image=np.ascontiguousarray(data.astronaut()),
+        image=np.ascontiguousarray(data.astronaut()),  # type: ignore[no-untyped-call]
         credit="NASA, portrait of Eileen Collins, public domain (skimage.data.astronaut)",
         landmarks={
             "left_brow": (201.1, 89.1),

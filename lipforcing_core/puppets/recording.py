@@ -277,7 +277,8 @@ def _resampled(speech: np.ndarray, sample_rate: int) -> np.ndarray:
     from scipy.signal import resample_poly
 
     ratio = Fraction(sample_rate, SAMPLE_RATE)
-    return resample_poly(speech, ratio.numerator, ratio.denominator).astype(np.float32)
+    resampled: np.ndarray = resample_poly(speech, ratio.numerator, ratio.denominator).astype(np.float32)
+    return resampled
 
 
 def _made(folder: Path) -> Path:

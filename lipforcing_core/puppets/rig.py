@@ -170,7 +170,8 @@ def _wander(seed: int, times_s: np.ndarray) -> np.ndarray:
     hertz = rng.uniform((0.08, 0.22, 0.5), (0.2, 0.45, 0.9), size=(4, 3))
     phase = rng.uniform(0, 2 * np.pi, size=(4, 3))
     waves = np.sin(2 * np.pi * hertz * times_s[:, None, None] + phase)
-    return waves @ np.array((0.7, 0.4, 0.15))
+    wander_F4: np.ndarray = waves @ np.array((0.7, 0.4, 0.15))
+    return wander_F4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,7 +278,8 @@ class _Puppet:
         )
 
     def _to_canvas(self, points: Sequence[tuple[float, float]]) -> np.ndarray:
-        return np.asarray(points) @ self._canvas.matrix[:, :2].T + self._canvas.matrix[:, 2]
+        placed: np.ndarray = np.asarray(points) @ self._canvas.matrix[:, :2].T + self._canvas.matrix[:, 2]
+        return placed
 
     def _pose_matrix(self, pose: _Pose) -> np.ndarray:
         """Canvas to frame, [2, 3], before mirroring."""

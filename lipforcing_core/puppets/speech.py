@@ -110,11 +110,15 @@ class Utterance:
         """Root mean square of the samples of every 25 fps frame, float32 [F]."""
         per_frame = SAMPLE_RATE // FRAME_RATE
         frames = self.waveform[: self.num_frames * per_frame].reshape(self.num_frames, per_frame)
-        return np.sqrt(np.mean(frames.astype(np.float64) ** 2, axis=1)).astype(np.float32)
+        rms_F: np.ndarray = np.sqrt(np.mean(frames.astype(np.float64) ** 2, axis=1)).astype(np.float32)
+        return rms_F
 
     @staticmethod
     def _sample(curve: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-        return np.interp(np.asarray(times_s) * CONTROL_RATE, np.arange(len(curve)), curve).astype(np.float32)
+        sampled: np.ndarray = np.interp(
+            np.asarray(times_s) * CONTROL_RATE, np.arange(len(curve)), curve
+        ).astype(np.float32)
+        return sampled
 
 
 def synthesise(seed: int, duration_s: float, *, voice: Voice | None = None) -> Utterance:
@@ -263,7 +267,8 @@ def _synthesise_sound(
     steps = np.arange(num_samples, dtype=np.float32) / _SAMPLES_PER_STEP
 
     def per_sample(curve: np.ndarray) -> np.ndarray:
-        return np.interp(steps, np.arange(len(curve)), curve).astype(np.float32)
+        sampled: np.ndarray = np.interp(steps, np.arange(len(curve)), curve).astype(np.float32)
+        return sampled
 
     pulses = _pulses(per_sample(controls.f0), rng)
     voiced = _filter(pulses, _voice_response(controls.formants[::2], frequencies, voice.tilt))
@@ -272,7 +277,8 @@ def _synthesise_sound(
     sound = voiced * per_sample(controls.voice) + unvoiced * per_sample(controls.noise)
     sound *= _PEAK / max(float(np.max(np.abs(sound))), 1e-6)
     sound += _NOISE_FLOOR * rng.standard_normal(num_samples, dtype=np.float32)
-    return np.clip(sound, -1.0, 1.0).astype(np.float32)
+    waveform: np.ndarray = np.clip(sound, -1.0, 1.0).astype(np.float32)
+    return waveform
 
 
 def _pulses(f0: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -315,7 +321,8 @@ def _noise_response(band: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
 
 def _unit_power(response: np.ndarray) -> np.ndarray:
     power = np.mean(response.real**2 + response.imag**2, axis=1, keepdims=True)
-    return response / np.sqrt(power)
+    normalised: np.ndarray = response / np.sqrt(power)
+    return normalised
 
 
 def _filter(source: np.ndarray, response: np.ndarray) -> np.ndarray:

@@ -95,7 +95,7 @@ def _low_pass(video_FCHW: Tensor, num_coefficients: int) -> Tensor:
     shape = (num_frames // _TIME, _TIME, num_channels, height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK)
     blocks = video_FCHW.view(shape).permute(0, 2, 3, 5, 1, 4, 6).flatten(4)
     basis_KN = _cosines()[:num_coefficients]
-    coded = ((blocks @ basis_KN.T) @ basis_KN).unflatten(4, (_TIME, _BLOCK, _BLOCK))
+    coded = torch.unflatten((blocks @ basis_KN.T) @ basis_KN, 4, (_TIME, _BLOCK, _BLOCK))
     return coded.permute(0, 4, 1, 2, 5, 3, 6).reshape(video_FCHW.shape)
 
 

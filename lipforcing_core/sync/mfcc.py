@@ -33,7 +33,7 @@ def mfcc(waveform: np.ndarray) -> np.ndarray:
     """
     filtered_TM, energy_T = filterbank(waveform)
     log_TM = np.log(np.where(filtered_TM == 0, _EPS, filtered_TM))
-    cepstra_TC = log_TM @ _cosines().T * _lifter()
+    cepstra_TC: np.ndarray = log_TM @ _cosines().T * _lifter()
     cepstra_TC[:, 0] = np.log(np.where(energy_T == 0, _EPS, energy_T))
     return cepstra_TC
 
@@ -74,7 +74,9 @@ def mel_filters() -> np.ndarray:
 def _cosines() -> np.ndarray:
     """The first 13 rows of the orthonormal DCT-II of 26 values."""
     order, position = np.arange(NUM_CEPSTRA)[:, None], np.arange(NUM_FILTERS)
-    rows = np.sqrt(2 / NUM_FILTERS) * np.cos(np.pi * order * (2 * position + 1) / (2 * NUM_FILTERS))
+    rows: np.ndarray = np.sqrt(2 / NUM_FILTERS) * np.cos(
+        np.pi * order * (2 * position + 1) / (2 * NUM_FILTERS)
+    )
     rows[0] /= np.sqrt(2)
     return rows
 

@@ -73,13 +73,15 @@ def mean_distances(
     """Mean distance per shift, [2 max_offset + 1] float64 (fewer where ``Edges.OVERLAP`` leaves no overlap)."""
     distances_NK = shift_distances(video_ND, audio_ND, max_offset)
     if edges is Edges.ZERO_PADDED:
-        return distances_NK.mean(axis=0)
+        means_K: np.ndarray = distances_NK.mean(axis=0)
+        return means_K
     num = len(distances_NK)
     reach = min(max_offset, num - 1)
     distances_NK = distances_NK[:, max_offset - reach : max_offset + reach + 1]
     sound_index = np.arange(num)[:, None] + np.arange(-reach, reach + 1)
     inside = (sound_index >= 0) & (sound_index < num)
-    return (distances_NK * inside).sum(axis=0) / inside.sum(axis=0)
+    overlap_means_K: np.ndarray = (distances_NK * inside).sum(axis=0) / inside.sum(axis=0)
+    return overlap_means_K
 
 
 def shift_distances(video_ND: np.ndarray, audio_ND: np.ndarray, max_offset: int = MAX_OFFSET) -> np.ndarray:

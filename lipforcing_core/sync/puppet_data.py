@@ -115,7 +115,10 @@ def _rough_points(truths: list[FrameTruth], rng: np.random.Generator) -> np.ndar
     centre_F12 = points_F32.mean(axis=1, keepdims=True)
     scale_F = 1 + rng.normal(0, _SCALE_SD) + _wobble(len(truths), 1, rng)[:, 0]
     shift_F2 = (rng.normal(0, _SHIFT_SD, 2) + _wobble(len(truths), 2, rng)) * side_F[:, None]
-    return centre_F12 + (points_F32 - centre_F12) * scale_F[:, None, None] + shift_F2[:, None]
+    rough_F32: np.ndarray = (
+        centre_F12 + (points_F32 - centre_F12) * scale_F[:, None, None] + shift_F2[:, None]
+    )
+    return rough_F32
 
 
 def _wobble(num_frames: int, width: int, rng: np.random.Generator) -> np.ndarray:

@@ -136,7 +136,7 @@ def fit_network(
         mouth_BFCHW, mel_BMT = _batch(settings, clips, rng, generator)
         loss = contrastive_loss(network.embed_lips(mouth_BFCHW), network.embed_sound(mel_BMT), settings)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
         schedule.step()

@@ -37,7 +37,7 @@ class LbpDetector:
         from skimage.data import lbp_frontal_face_cascade_filename
         from skimage.feature import Cascade
 
-        self._cascade = Cascade(lbp_frontal_face_cascade_filename())
+        self._cascade = Cascade(lbp_frontal_face_cascade_filename())  # type: ignore[no-untyped-call]
         self._filter = face_filter
         self._search_side = search_side
         self._min_face_fraction = min_face_fraction

@@ -78,7 +78,8 @@ def speech_envelope(waveform: np.ndarray, num_frames: int) -> np.ndarray:
     smooth = np.convolve(np.pad(rms, 1, mode="edge"), _SMOOTHING, mode="valid")
     loud = np.percentile(smooth, 95.0)
     floor = 10.0 ** (FLOOR_DB / 20.0)
-    return 20.0 * np.log10(np.clip(smooth / loud, floor, 1.0))
+    level_db: np.ndarray = 20.0 * np.log10(np.clip(smooth / loud, floor, 1.0))
+    return level_db
 
 
 def aperture_sync(
@@ -250,4 +251,5 @@ def _opening(mouth: np.ndarray) -> float:
     darkness = np.clip(1.0 - mouth / dark_level, 0.0, 1.0)
     edges = np.zeros_like(darkness)
     edges[[0, -1]] = darkness[[0, -1]]
-    return float((darkness - reconstruction(edges, darkness)).mean())
+    joined_to_edge = reconstruction(edges, darkness)  # type: ignore[no-untyped-call]
+    return float((darkness - joined_to_edge).mean())

@@ -31,7 +31,8 @@ _K1, _K2 = 0.01, 0.03
 
 def luma(frames: np.ndarray) -> np.ndarray:
     """Rec. 601 luma ``[..., H, W] float64`` in 0..255 of ``[..., H, W, 3] uint8 RGB``; not rounded."""
-    return frames @ np.array(LUMA_WEIGHTS)
+    luma_HW: np.ndarray = frames @ np.array(LUMA_WEIGHTS)
+    return luma_HW
 
 
 def ssim_and_mouth_ssim(prediction: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
@@ -147,7 +148,7 @@ def _square_side(frames: np.ndarray) -> int:
     height, width = frames.shape[1:3]
     if height != width:
         raise ValueError(f"the mouth mask fits square aligned crops only, got {height} x {width}")
-    return height
+    return int(height)
 
 
 def _similarity_maps(prediction: np.ndarray, truth: np.ndarray) -> Iterator[np.ndarray]:
@@ -168,7 +169,8 @@ def _ssim_map(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     variance_y = _window(y * y) - mean_y**2
     covariance = _window(x * y) - mean_x * mean_y
     numerator = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    return numerator / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))
+    similarity: np.ndarray = numerator / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))
+    return similarity
 
 
 def _window(image: np.ndarray) -> np.ndarray:

@@ -50,7 +50,7 @@ class ArcFaceFeatures:
         images_FCHW = to_unit_range(frames, SIZE)
         parts = [
             self._network.run(None, {self._input: batch.contiguous().numpy()})[0]
-            for batch in images_FCHW.split(self._batch)
+            for batch in images_FCHW.split(self._batch)  # type: ignore[no-untyped-call]
         ]
         return np.concatenate(parts)
 

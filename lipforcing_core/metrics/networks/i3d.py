@@ -56,7 +56,8 @@ class I3D(nn.Module):
 
         Raises ``ValueError`` for another size or fewer than 9 frames.
         """
-        return self.logits(self.features(video_BCFHW))
+        scores_BK: Tensor = self.logits(self.features(video_BCFHW))
+        return scores_BK
 
     def features(self, video_BCFHW: Tensor) -> Tensor:
         """What the class scores are a linear function of: ``[B, 1024]``, mean over space and time; see ``forward``."""
@@ -96,7 +97,7 @@ def preprocess(video_BCFHW: Tensor) -> Tensor:
     images_NCHW = functional.interpolate(images_NCHW, size=target, mode="bilinear", align_corners=False)
     top, left = (target[0] - SIZE) // 2, (target[1] - SIZE) // 2
     images_NCHW = images_NCHW[:, :, top : top + SIZE, left : left + SIZE]
-    video_BFCHW = images_NCHW.unflatten(0, (len(video_BCFHW), -1))
+    video_BFCHW = torch.unflatten(images_NCHW, 0, (len(video_BCFHW), -1))
     return (video_BFCHW.transpose(1, 2) - 0.5) * 2
 
 
@@ -144,7 +145,8 @@ class _Classes(nn.Module):
         self.conv3d = nn.Conv3d(in_channels, num_classes, 1)
 
     def forward(self, features_BC: Tensor) -> Tensor:
-        return self.conv3d(features_BC[:, :, None, None, None]).flatten(1)
+        scores_BK: Tensor = self.conv3d(features_BC[:, :, None, None, None]).flatten(1)
+        return scores_BK
 
 
 def _max_pool(x_BCTHW: Tensor, kernel: _Triple, stride: _Triple) -> Tensor:

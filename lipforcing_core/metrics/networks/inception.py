@@ -65,7 +65,8 @@ class InceptionPool(nn.Module):
         x = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(x))))
         x = self.Mixed_7a(x)
         x = self.Mixed_7c(self.Mixed_7b(x))
-        return x.mean((2, 3))
+        features_BC: Tensor = x.mean((2, 3))
+        return features_BC
 
 
 class _Unit(nn.Module):

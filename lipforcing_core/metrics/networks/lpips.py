@@ -47,7 +47,7 @@ class Lpips:
     def distance(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
         """See ``PerceptualDistance.distance``."""
         a_FCHW, b_FCHW = pair_to_unit_range(prediction, truth, self.SIZE)
-        batches = zip(a_FCHW.split(BATCH_FRAMES), b_FCHW.split(BATCH_FRAMES), strict=True)
+        batches = zip(torch.split(a_FCHW, BATCH_FRAMES), torch.split(b_FCHW, BATCH_FRAMES), strict=True)
         return torch.cat([self._network(a, b).flatten() for a, b in batches]).double().numpy()
 
 
@@ -72,4 +72,5 @@ def lpips_network(backbone: str, path: Path) -> nn.Module:
         return None if name.startswith("classifier.") else names.get(name, name)
 
     load_network(network.net, path, key_map=name_in_lpips)
-    return network
+    loaded: nn.Module = network
+    return loaded

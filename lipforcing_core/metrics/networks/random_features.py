@@ -33,7 +33,7 @@ class RandomImageFeatures:
     def embed(self, frames: np.ndarray) -> np.ndarray:
         """``[F, H, W, 3] uint8 RGB`` to ``[F, 64] float32``."""
         video_FCHW = to_unit_range(frames, self.SIZE)
-        parts = [_mean_and_spread(self._net(batch)) for batch in video_FCHW.split(16)]
+        parts = [_mean_and_spread(self._net(batch)) for batch in torch.split(video_FCHW, 16)]
         return (RANDOM_SCALE * torch.cat(parts) @ self._project).numpy()
 
 
@@ -62,7 +62,7 @@ class RandomVideoFeatures:
         windows_BFCHW = video_FCHW.unfold(0, WINDOW_FRAMES, WINDOW_STRIDE).permute(0, 4, 1, 2, 3)
         parts = [
             _mean_and_spread(self._net(batch.transpose(1, 2).contiguous()))
-            for batch in windows_BFCHW.split(2)
+            for batch in torch.split(windows_BFCHW, 2)
         ]
         return (RANDOM_SCALE * torch.cat(parts) @ self._project).numpy()
 

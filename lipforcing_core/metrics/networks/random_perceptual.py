@@ -35,7 +35,7 @@ class RandomPerceptual:
         """See ``PerceptualDistance.distance``."""
         a_FCHW, b_FCHW = pair_to_unit_range(prediction, truth, self.SIZE)
         parts = []
-        for a, b in zip(a_FCHW.split(BATCH_FRAMES), b_FCHW.split(BATCH_FRAMES), strict=True):
+        for a, b in zip(torch.split(a_FCHW, BATCH_FRAMES), torch.split(b_FCHW, BATCH_FRAMES), strict=True):
             layers = zip(self._net(a), self._net(b), strict=True)
             differences = [(_unit(x) - _unit(y)).square().sum(1).mean((1, 2)) for x, y in layers]
             parts.append(torch.stack(differences).sum(0))

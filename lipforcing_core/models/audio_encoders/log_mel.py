@@ -52,7 +52,8 @@ class LogMelEncoder:
         energy = np.abs(spectrum) ** 2 @ _mel_filters().T
         mel = (np.log(energy + _LOG_FLOOR) - _LOG_CENTRE) / _LOG_SPREAD
         index = np.arange(num_frames)[:, None] * HOPS_PER_FRAME + np.arange(HOPS_PER_FRAME + 2 * CONTEXT_HOPS)
-        return mel[index].reshape(num_frames, self.feature_dim).astype(np.float32)
+        features_FD: np.ndarray = mel[index].reshape(num_frames, self.feature_dim).astype(np.float32)
+        return features_FD
 
 
 def _slice_padded(waveform: np.ndarray, start: int, stop: int) -> np.ndarray:

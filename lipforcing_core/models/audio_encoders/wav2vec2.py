@@ -83,7 +83,8 @@ class Wav2Vec2Features(nn.Module):
 
     def conv_features(self, waveform_BS: Tensor) -> Tensor:
         """``[B, S]`` -> ``[B, U, C]``; S is at least 400 (25 ms)."""
-        return self.model.feature_extractor(waveform_BS).transpose(1, 2)
+        features_BUC: Tensor = self.model.feature_extractor(waveform_BS).transpose(1, 2)
+        return features_BUC
 
     def hidden_states(self, x_BNC: Tensor) -> list[Tensor]:
         """The L + 1 states ``[B, N, D]`` of the transformer: its input, then the output of every layer.
@@ -151,7 +152,9 @@ class Wav2Vec2Encoder:
         padded_S = np.zeros(frames_run * SAMPLES_PER_FRAME, np.float32)
         padded_S[: len(waveform)] = normalise(waveform)
         device = next(self._network.parameters()).device
-        return self._network(torch.from_numpy(padded_S)[None].to(device), frames_run)[0].cpu().numpy()
+        waveform_1S = torch.from_numpy(padded_S)[None].to(device)
+        features_FD: Tensor = self._network(waveform_1S, frames_run)[0]
+        return features_FD.cpu().numpy()
 
 
 def load_wav2vec2(registered: RegisteredNetwork, device: str, *, dtype: torch.dtype) -> Wav2Vec2Encoder:
@@ -174,7 +177,8 @@ def normalise(waveform: np.ndarray) -> np.ndarray:
     if not len(waveform):
         return waveform.astype(np.float32)
     x = waveform.astype(np.float64)
-    return ((x - x.mean()) / np.sqrt(x.var() + _VARIANCE_FLOOR)).astype(np.float32)
+    normalised: np.ndarray = ((x - x.mean()) / np.sqrt(x.var() + _VARIANCE_FLOOR)).astype(np.float32)
+    return normalised
 
 
 def interpolate(x_BUC: Tensor, num_frames: int) -> Tensor:

@@ -174,7 +174,7 @@ class _BlockEncoder:
             latents.append(self._codec._encode_block(first))
             video_BCFHW = video_BCFHW[:, :, 1:]
             self._started = True
-        groups = video_BCFHW.split(TIME_STRIDE, dim=2) if video_BCFHW.shape[2] else ()
+        groups = torch.split(video_BCFHW, TIME_STRIDE, dim=2) if video_BCFHW.shape[2] else ()
         latents += [self._codec._encode_block(group) for group in groups]
         return torch.cat(latents, dim=2)
 

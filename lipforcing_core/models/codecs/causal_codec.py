@@ -99,7 +99,7 @@ class _Encoding:
         check_video(video_BCFHW, starts_clip=starts_clip)
         sizes = [1] if starts_clip else []
         sizes += [TIME_STRIDE] * (video_BCFHW.shape[2] // TIME_STRIDE)
-        groups = video_BCFHW.split(sizes, dim=2)
+        groups = torch.split(video_BCFHW, sizes, dim=2)
         return torch.cat([self._codec.encode_group(group, self._cache) for group in groups], dim=2)
 
 
@@ -110,5 +110,5 @@ class _Decoding:
 
     def push(self, latent_BCTHW: Tensor) -> Tensor:
         check_latent(latent_BCTHW, self._codec.latent_channels)
-        groups = latent_BCTHW.split(1, dim=2)
+        groups = torch.split(latent_BCTHW, 1, dim=2)
         return torch.cat([self._codec.decode_group(group, self._cache) for group in groups], dim=2)

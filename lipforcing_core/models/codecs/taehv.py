@@ -85,7 +85,8 @@ class TinyAutoencoder(nn.Module):
         edge = video_BCFHW[:, :, :1] if padding == "front" else video_BCFHW[:, :, -1:]
         filling = edge.expand(-1, -1, missing, -1, -1)
         parts = [filling, video_BCFHW] if padding == "front" else [video_BCFHW, filling]
-        return self.encoder(torch.cat(parts, dim=2), cache)
+        latent_BCTHW: Tensor = self.encoder(torch.cat(parts, dim=2), cache)
+        return latent_BCTHW
 
     def decode(self, latent_BCTHW: Tensor, cache: FeatureCache | None = None) -> Tensor:
         """Normalised latents ``[B, C, T, h, w]`` to video ``[B, 3, F, 8h, 8w]`` clamped to [0, 1].
@@ -96,7 +97,8 @@ class TinyAutoencoder(nn.Module):
         cache = {} if cache is None else cache
         check_latent(latent_BCTHW, self.config.latent_channels)
         dropped = 0 if cache else _TRIMMED_FRAMES
-        return self.decoder(latent_BCTHW, cache)[:, :, dropped:].clamp(0, 1)
+        video_BCFHW: Tensor = self.decoder(latent_BCTHW, cache)[:, :, dropped:].clamp(0, 1)
+        return video_BCFHW
 
 
 class TaehvCodec(CausalCodec):
@@ -143,14 +145,14 @@ class FrameStack(nn.ModuleList):
         x_NCHW = x_BCTHW.to(next(self.parameters()).dtype).transpose(1, 2).flatten(0, 1)
         for layer in self:
             if isinstance(layer, MemoryBlock):
-                x_BTCHW = x_NCHW.unflatten(0, (batch, -1))
+                x_BTCHW = torch.unflatten(x_NCHW, 0, (batch, -1))
                 last = cache[layer] if layer in cache else torch.zeros_like(x_BTCHW[:, :1])
                 cache[layer] = x_BTCHW[:, -1:].clone()  # a view would keep all frames alive
                 before_BTCHW = torch.cat([last, x_BTCHW[:, :-1]], dim=1)
                 x_NCHW = layer(x_NCHW, before_BTCHW.flatten(0, 1))
             else:
                 x_NCHW = layer(x_NCHW)
-        return x_NCHW.unflatten(0, (batch, -1)).transpose(1, 2)
+        return torch.unflatten(x_NCHW, 0, (batch, -1)).transpose(1, 2)
 
 
 class MemoryBlock(nn.Module):
@@ -175,7 +177,8 @@ class MergeFrames(nn.Module):
         self.conv = nn.Conv2d(width * frames, width, 1, bias=False)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        return self.conv(x_NCHW.unflatten(0, (-1, self.frames)).flatten(1, 2))
+        merged_NCHW: Tensor = self.conv(torch.unflatten(x_NCHW, 0, (-1, self.frames)).flatten(1, 2))
+        return merged_NCHW
 
 
 class SplitFrames(nn.Module):
@@ -187,7 +190,8 @@ class SplitFrames(nn.Module):
         self.conv = nn.Conv2d(width, width * frames, 1, bias=False)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        return self.conv(x_NCHW).unflatten(1, (self.frames, -1)).flatten(0, 1)
+        split_NCHW: Tensor = self.conv(x_NCHW).unflatten(1, (self.frames, -1)).flatten(0, 1)
+        return split_NCHW
 
 
 class SoftClamp(nn.Module):

@@ -75,12 +75,14 @@ class WanVAEConfig:
     @property
     def time_stride(self) -> int:
         """Video frames to a latent, after the first."""
-        return 2 ** sum(self.temporal_downsample)
+        stride: int = 2 ** sum(self.temporal_downsample)
+        return stride
 
     @property
     def space_stride(self) -> int:
         """Pixels to a latent pixel, in height and width."""
-        return 2 ** len(self.temporal_downsample)
+        stride: int = 2 ** len(self.temporal_downsample)
+        return stride
 
 
 class WanVAE(nn.Module):
@@ -114,7 +116,8 @@ class WanVAE(nn.Module):
         )
         moments = self.conv1(self.encoder(video_BCFHW.to(self.conv1.weight.dtype), cache))
         mean, std = self._statistics()
-        return (moments[:, : config.z_dim].float() - mean) / std
+        latent_BCTHW: Tensor = (moments[:, : config.z_dim].float() - mean) / std
+        return latent_BCTHW
 
     def decode(self, latent_BCTHW: Tensor, cache: FeatureCache | None = None) -> Tensor:
         """Normalised latents ``[B, z_dim, T, h, w]`` to video ``[B, 3, F, 8h, 8w]`` in about [-1, 1], not
@@ -127,7 +130,8 @@ class WanVAE(nn.Module):
         check_latent(latent_BCTHW, self.config.z_dim)
         mean, std = self._statistics()
         z = latent_BCTHW.float() * std + mean
-        return self.decoder(self.conv2(z.to(self.conv2.weight.dtype)), cache)
+        video_BCFHW: Tensor = self.decoder(self.conv2(z.to(self.conv2.weight.dtype)), cache)
+        return video_BCFHW
 
     def _statistics(self) -> tuple[Tensor, Tensor]:
         mean, std = self.latent_statistics[..., None, None, None]
@@ -135,7 +139,7 @@ class WanVAE(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> WanVAE:
         """Move or cast; the statistics stay float32, and are right after construction on the meta device too."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.latent_statistics = self._published_statistics().to(self.latent_statistics.device)
         return self
 
@@ -164,7 +168,7 @@ class Encoder(nn.Module):
         self.head = _head(width, 2 * config.z_dim)
 
     def forward(self, x_BCFHW: Tensor, cache: FeatureCache) -> Tensor:
-        x = self.conv1(x_BCFHW, cache)
+        x: Tensor = self.conv1(x_BCFHW, cache)
         for part in (self.downsamples, self.middle, self.head):
             x = part(x, cache)
         return x
@@ -192,7 +196,7 @@ class Decoder(nn.Module):
         self.head = _head(width, 3)
 
     def forward(self, x_BCTHW: Tensor, cache: FeatureCache) -> Tensor:
-        x = self.conv1(x_BCTHW, cache)
+        x: Tensor = self.conv1(x_BCTHW, cache)
         for part in (self.middle, self.upsamples, self.head):
             x = part(x, cache)
         return x

@@ -63,7 +63,8 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, ...]`` with ``extra_dims`` dimensions after C."""
-        return F.normalize(x, dim=1) * len(self.gamma) ** 0.5 * self.gamma
+        normed: Tensor = F.normalize(x, dim=1) * len(self.gamma) ** 0.5 * self.gamma
+        return normed
 
 
 class ResidualBlock(nn.Module, Causal):
@@ -86,7 +87,8 @@ class ResidualBlock(nn.Module, Causal):
         self.shortcut = nn.Identity() if same else nn.Conv3d(in_channels, out_channels, 1)
 
     def forward(self, x_BCTHW: Tensor, cache: FeatureCache) -> Tensor:
-        return self.residual(x_BCTHW, cache) + self.shortcut(x_BCTHW)
+        out_BCTHW: Tensor = self.residual(x_BCTHW, cache) + self.shortcut(x_BCTHW)
+        return out_BCTHW
 
 
 class FrameAttention(nn.Module):
@@ -105,7 +107,8 @@ class FrameAttention(nn.Module):
         qkv_NPC = self.to_qkv(self.norm(x_NCHW)).flatten(2).transpose(1, 2)
         q_NPC, k_NPC, v_NPC = qkv_NPC.chunk(3, dim=-1)
         seen_NPC = F.scaled_dot_product_attention(q_NPC, k_NPC, v_NPC)
-        return self.proj(seen_NPC.transpose(1, 2).reshape(x_NCHW.shape))
+        mixed_NCHW: Tensor = self.proj(seen_NPC.transpose(1, 2).reshape(x_NCHW.shape))
+        return mixed_NCHW
 
 
 class Downsample(nn.Module, Causal):
@@ -130,7 +133,8 @@ class Downsample(nn.Module, Causal):
         past = cache.get(self)
         cache[self] = x_BCTHW[:, :, -1:].clone()
         if past is not None:
-            return self.time_conv(torch.cat([past, x_BCTHW], dim=2))
+            halved_BCTHW: Tensor = self.time_conv(torch.cat([past, x_BCTHW], dim=2))
+            return halved_BCTHW
         first = x_BCTHW[:, :, :1]
         return first if x_BCTHW.shape[2] == 1 else torch.cat([first, self.time_conv(x_BCTHW)], dim=2)
 
@@ -166,10 +170,10 @@ class Upsample(nn.Module, Causal):
 
 def _split_frames(x_BCTHW: Tensor) -> Tensor:
     """``[B, 2C, T, H, W]`` -> ``[B, C, 2T, H, W]``: the two halves of the channels are consecutive frames."""
-    return x_BCTHW.unflatten(1, (2, -1)).movedim(1, 3).flatten(2, 3)
+    return torch.unflatten(x_BCTHW, 1, (2, -1)).movedim(1, 3).flatten(2, 3)
 
 
 def per_frame(layer: Callable[[Tensor], Tensor], x_BCTHW: Tensor) -> Tensor:
     """Apply a layer for images ``[N, C, H, W]`` to every frame."""
     x_NCHW = layer(x_BCTHW.transpose(1, 2).flatten(0, 1))
-    return x_NCHW.unflatten(0, (len(x_BCTHW), -1)).transpose(1, 2)
+    return torch.unflatten(x_NCHW, 0, (len(x_BCTHW), -1)).transpose(1, 2)

@@ -40,4 +40,5 @@ class HashTextEncoder:
     def _direction(self, token: str) -> Tensor:
         seed = int.from_bytes(hashlib.sha256(token.encode("utf-8")).digest()[:8], "big", signed=True)
         vector = torch.randn(self.text_dim, generator=torch.Generator().manual_seed(seed))
-        return vector / vector.norm()
+        direction: Tensor = vector / vector.norm()
+        return direction

@@ -84,7 +84,8 @@ class UMT5Network(nn.Module):
         x_BLD = self.token_embedding(ids_BL)
         for block in self.blocks:
             x_BLD = block(x_BLD, valid_BL, buckets_LL)
-        return self.norm(x_BLD).masked_fill(~valid_BL[..., None], 0.0)
+        features_BLD: Tensor = self.norm(x_BLD).masked_fill(~valid_BL[..., None], 0.0)
+        return features_BLD
 
 
 class _Block(nn.Module):
@@ -102,7 +103,8 @@ class _Block(nn.Module):
         bias_1NLL = self.pos_embedding(buckets_LL)
         bias_BNLL = bias_1NLL.masked_fill(~valid_BL[:, None, None], -torch.inf)
         x_BLD = x_BLD + self.attn(self.norm1(x_BLD), bias_BNLL)
-        return x_BLD + self.ffn(self.norm2(x_BLD))
+        out_BLD: Tensor = x_BLD + self.ffn(self.norm2(x_BLD))
+        return out_BLD
 
 
 class _Attention(nn.Module):
@@ -122,7 +124,8 @@ class _Attention(nn.Module):
             for part in (self.q, self.k, self.v)
         )
         out_BNLE = F.scaled_dot_product_attention(q_BNLE, k_BNLE, v_BNLE, attn_mask=bias_BNLL, scale=1.0)
-        return self.o(out_BNLE.transpose(1, 2).flatten(2))
+        attended_BLD: Tensor = self.o(out_BNLE.transpose(1, 2).flatten(2))
+        return attended_BLD
 
 
 class _FeedForward(nn.Module):
@@ -137,7 +140,8 @@ class _FeedForward(nn.Module):
         self.fc2 = nn.Linear(config.dim_ffn, config.dim, bias=False)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
-        return self.fc2(self.fc1(x_BLD) * self.gate(x_BLD))
+        out_BLD: Tensor = self.fc2(self.fc1(x_BLD) * self.gate(x_BLD))
+        return out_BLD
 
 
 class _PositionBias(nn.Module):
@@ -148,7 +152,8 @@ class _PositionBias(nn.Module):
         self.embedding = nn.Embedding(config.num_buckets, config.num_heads)
 
     def forward(self, buckets_LL: Tensor) -> Tensor:
-        return self.embedding(buckets_LL).permute(2, 0, 1)[None]
+        bias_1NLL: Tensor = self.embedding(buckets_LL).permute(2, 0, 1)[None]
+        return bias_1NLL
 
 
 def position_buckets(length: int, num_buckets: int, max_distance: int, device: torch.device) -> Tensor:

@@ -59,15 +59,18 @@ class SyncNetV2(nn.Module):
 
     def lip_features(self, frames_NCFHW: Tensor) -> Tensor:
         """Features [N, 512] before the head, of windows [N, 3, 5, 224, 224] float."""
-        return self.netcnnlip(frames_NCFHW).flatten(1)
+        features_ND: Tensor = self.netcnnlip(frames_NCFHW).flatten(1)
+        return features_ND
 
     def forward_lip(self, frames_NCFHW: Tensor) -> Tensor:
         """Embeddings [N, 1024] of windows [N, 3, 5, 224, 224] float, BGR, 0 to 255."""
-        return self.netfclip(self.lip_features(frames_NCFHW))
+        embedding_ND: Tensor = self.netfclip(self.lip_features(frames_NCFHW))
+        return embedding_ND
 
     def forward_audio(self, mfcc_N1CT: Tensor) -> Tensor:
         """Embeddings [N, 1024] of windows [N, 1, 13, 20] float."""
-        return self.netfcaud(self.netcnnaud(mfcc_N1CT).flatten(1))
+        embedding_ND: Tensor = self.netfcaud(self.netcnnaud(mfcc_N1CT).flatten(1))
+        return embedding_ND
 
 
 class SyncNetV2Expert:

@@ -32,7 +32,7 @@ class OneDevice:
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """Gradients add up where they are."""
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
 
     def clip(self, network: nn.Module, max_norm: float) -> float:
         """Norm over all parameters that have a gradient."""
