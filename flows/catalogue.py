@@ -14,6 +14,7 @@ from flows import requests
 from flows.summaries import Summary
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.settings_mistakes import mistakes
+from lipforcing_core.base.user_file import read_json_value, read_toml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,17 +92,7 @@ def run_flow(name: str, request: requests.Request | Mapping[str, Any]) -> Summar
 
 def read_request_file(path: Path) -> Mapping[str, Any]:
     """The values of a request in a JSON or TOML file; raises ``BadInputError`` for one that cannot be read."""
-    import json
-    import tomllib
-
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        kind = "TOML" if path.suffix.lower() == ".toml" else "JSON"
-        raise BadInputError(f"{path}: is not readable {kind} ({error})") from error
+    values = read_toml(path) if path.suffix.lower() == ".toml" else read_json_value(path)
     if not isinstance(values, dict):
         raise BadInputError(f"{path}: must hold a request as an object, got {type(values).__name__}")
     return values

@@ -7,6 +7,7 @@ from prefect import flow
 from flows.requests import CurateRequest
 from flows.summaries import CurateSummary
 from lipforcing_core.base.products import content_key
+from lipforcing_core.sync.experts.catalogue import advice_for_people
 from tasks.artifacts import publish_curation
 from tasks.curating import curate_corpus, discover, require_contract, survey
 from tasks.finished import find_summary, keep_summary
@@ -43,7 +44,9 @@ def curate(request: CurateRequest) -> CurateSummary:
             publish_curation(curated.report)
             latest_link(folder)
             require_contract(curated.report)
-            summary = CurateSummary.of(run.run_id, folder, curated, problem)
+            summary = CurateSummary.of(
+                run.run_id, folder, curated, problem, sync_advice=advice_for_people(settings.sync_expert)
+            )
             if curated.is_settled:
                 keep_summary(folder, corpus.keys, summary, curated.report)
             return summary

@@ -33,7 +33,7 @@ def generate(request: GenerateRequest) -> GenerateSummary:
         seed=request.seed,
     )
     job, bundle = plan.job, None
-    with orchestration(workspace, request.resources):
+    with orchestration(workspace, request.resources, output=request.output):
         if plan.slow:
             note(plan.slow)
         if not plan.embedded:

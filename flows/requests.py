@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -20,7 +20,12 @@ from pydantic import (
     field_validator,
 )
 
+from lipforcing_core.base.catalogue import file_help
 from lipforcing_core.base.names import path_as_text, path_from_text
+from lipforcing_core.faces.detectors.catalogue import DETECTORS
+from lipforcing_core.metrics.backends import NETWORK_SETS
+from lipforcing_core.metrics.measures.catalogue import smallest_window
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 from tasks.corpora import Corpus, PuppetCorpus
 from tasks.resources import Resources
 
@@ -74,8 +79,8 @@ class TrainTeacherRequest(Request):
     )
     preset: Settings = Field(
         "nano",
-        description="Name of a shipped preset, a TOML file, or a whole preset as a table.",
-        examples=["nano", "mine.toml"],
+        description="A shipped preset, a TOML file, or a table: whole, or what differs from the one it extends.",
+        examples=["nano", "mine.toml", {"extends": "nano", "lora": {"steps": 60}}],
     )
     output: Path = Field(description="Folder to write the model bundle to.", examples=["models/teacher"])
 
@@ -114,9 +119,11 @@ class GenerateRequest(Request):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: the GPU, if there is one, for all but the embedded models."
     )
-    detector: str = Field("lbp", description="Face detector.", examples=["lbp", "scrfd"])
+    detector: Annotated[str, DETECTORS.choice] = Field(
+        DETECTORS.default, description=DETECTORS.help, examples=list(DETECTORS.names)
+    )
     detector_model: Path | None = Field(
-        None, description="Model file of the detector; null: that of the weights folder."
+        None, description=f"{file_help(DETECTORS)} null: that of the weights folder."
     )
     seed: int = Field(42, description="Seed of the noise.")
 
@@ -124,18 +131,21 @@ class GenerateRequest(Request):
 class ScoringRequest(Request):
     """What scores: a network set and a face detector."""
 
-    detector: str = Field(
-        "lbp", description="Face detector of the mouth and face crops.", examples=["lbp", "scrfd"]
+    detector: Annotated[str, DETECTORS.choice] = Field(
+        DETECTORS.default,
+        description=f"{DETECTORS.help} It places the mouth and face crops.",
+        examples=list(DETECTORS.names),
     )
     detector_model: Path | None = Field(
-        None, description="Model file of the detector; null: that of the weights folder."
+        None, description=f"{file_help(DETECTORS)} null: that of the weights folder."
     )
-    networks: str = Field(
-        "embedded",
-        description="Networks that score: embedded (no files) or learned (weights that you fetch).",
+    networks: Annotated[str, NETWORK_SETS.choice] = Field(
+        NETWORK_SETS.default, description=f"{NETWORK_SETS.help} The first needs no files."
     )
-    sync_expert: str | None = Field(
-        None, description="A sync expert to use instead of the one of the networks.", examples=["syncnet-v2"]
+    sync_expert: Annotated[str, SYNC_EXPERTS.choice] | None = Field(
+        None,
+        description=f"{SYNC_EXPERTS.help} null: the one of the networks.",
+        examples=list(SYNC_EXPERTS.names),
     )
 
 
@@ -151,7 +161,9 @@ class EvaluateRequest(ScoringRequest):
     )
     name: str = Field("evaluation", description="Name of the run in the warehouse.")
     num_frames: int | None = Field(
-        None, ge=16, description="Score the first frames of each clip; null: the whole truth."
+        None,
+        ge=smallest_window(),
+        description="Score the first frames of each clip; null: the whole truth.",
     )
 
 
@@ -167,8 +179,8 @@ class TrainEvalRequest(ScoringRequest):
     )
     preset: Settings = Field(
         "nano",
-        description="Name of a shipped preset, a TOML file, or a whole preset as a table.",
-        examples=["nano", "mine.toml"],
+        description="A shipped preset, a TOML file, or a table: whole, or what differs from the one it extends.",
+        examples=["nano", "mine.toml", {"extends": "nano", "lora": {"steps": 60}}],
     )
     seed: int = Field(
         0, description="Seed of the puppets and the bootstrap; that of training is in the preset."
@@ -181,7 +193,7 @@ class TrainEvalRequest(ScoringRequest):
 class BenchmarkRequest(Request):
     """Seconds of a student's chunk and a teacher's clip on random weights."""
 
-    preset: Settings = Field("nano", description="Name of a shipped preset, a TOML file, or a whole preset.")
+    preset: Settings = Field("nano", description="A shipped preset, a TOML file, or a table.")
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where the model runs.")
     repeats: int = Field(20, ge=1, description="Samples of each time.")
 

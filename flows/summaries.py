@@ -72,7 +72,10 @@ class VideoLine(BaseModel):
 
 
 class CurateSummary(Summary):
-    """The balance, the reasons, and where the products are."""
+    """The balance, the reasons, and where the products are.
+
+    ``sync_advice`` says what the sync expert that was used cannot judge; it is empty where there is nothing to say.
+    """
 
     manifest: Path
     data_docs: Path
@@ -86,6 +89,7 @@ class CurateSummary(Summary):
     reasons: list[ReasonLine]
     contract_holds: bool
     num_checks: int
+    sync_advice: str = ""
     sources_failed: int = 0
     """Among the quarantined: the machine failed on them, and another run tries them again."""
     ignored: str = ""
@@ -99,7 +103,9 @@ class CurateSummary(Summary):
         return self.model_copy(update={"sources_reused": len(found.sources), **today})
 
     @classmethod
-    def of(cls, run_id: str, folder: Path, curated: Curated, problem: str | None = None) -> Self:
+    def of(
+        cls, run_id: str, folder: Path, curated: Curated, problem: str | None = None, *, sync_advice: str = ""
+    ) -> Self:
         """The summary of a curation."""
         from lipforcing_core.curation.sources import ignored_line
         from lipforcing_core.media.clock import seconds
@@ -124,6 +130,7 @@ class CurateSummary(Summary):
             ],
             contract_holds=report.contract.success,
             num_checks=report.contract.num_checks,
+            sync_advice=sync_advice,
             sources_failed=counts.sources_failed,
             ignored=ignored_line(report.ignored),
             warnings=list(report.warnings),
@@ -285,7 +292,7 @@ def score_lines(evaluation: Evaluation) -> list[ScoreLine]:
 
 def few_samples(evaluation: Evaluation) -> list[str]:
     """A sentence for each Frechet distance that rests on too few samples; equal ones of several systems count once."""
-    from lipforcing_core.metrics.distribution import few_samples_note
+    from lipforcing_core.metrics.few_samples import few_samples_note
 
     values = [value for value in evaluation.values if value.clip_id is None]
     notes = (few_samples_note(value.metric, value.num_vectors, value.backend) for value in values)

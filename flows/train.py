@@ -10,6 +10,7 @@ from flows.requests import DistillStudentRequest, PretrainStudentRequest, TrainT
 from flows.summaries import TrainSummary
 from lipforcing_core.runtime.bundle import BundleKind
 from tasks import training
+from tasks.cost import read_meters
 from tasks.progress import step
 from tasks.recording import say_what_to_do
 from tasks.session import orchestration
@@ -20,7 +21,8 @@ from tasks.workspace import Workspace
 @flow(name="train_teacher", description=TrainTeacherRequest.__doc__, on_failure=[say_what_to_do])
 def train_teacher(request: TrainTeacherRequest) -> TrainSummary:
     """Latents, base, LoRA."""
-    started_at, workspace = datetime.now(UTC), Workspace(request.workspace)
+    started_at, meters = datetime.now(UTC), read_meters()
+    workspace = Workspace(request.workspace)
     check_output(request.output)
     preset, clips = trainable_preset(request.preset), training_clips(request.manifest)
     with orchestration(workspace, request.resources):
@@ -28,14 +30,17 @@ def train_teacher(request: TrainTeacherRequest) -> TrainSummary:
             data = training.prepare_training_set(workspace.store, clips, preset, advance)
         with step("train the teacher", "steps") as advance:
             model = training.train_teacher(workspace.store, preset, data, advance)
-        run = deliver(workspace, "train_teacher", model, preset, request.output, started_at=started_at)
+        run = deliver(
+            workspace, "train_teacher", model, preset, request.output, started_at=started_at, meters=meters
+        )
     return TrainSummary.of(run, workspace, model, request.output)
 
 
 @flow(name="pretrain_student", description=PretrainStudentRequest.__doc__, on_failure=[say_what_to_do])
 def pretrain_student(request: PretrainStudentRequest) -> TrainSummary:
     """Latents, Diffusion Forcing."""
-    started_at, workspace = datetime.now(UTC), Workspace(request.workspace)
+    started_at, meters = datetime.now(UTC), read_meters()
+    workspace = Workspace(request.workspace)
     check_output(request.output)
     preset = bundle_preset(request.teacher, BundleKind.TEACHER)
     clips = training_clips(request.manifest)
@@ -44,14 +49,17 @@ def pretrain_student(request: PretrainStudentRequest) -> TrainSummary:
             data = training.prepare_training_set(workspace.store, clips, preset, advance)
         with step("pre-train the student", "steps") as advance:
             model = training.pretrain_student(workspace.store, preset, data, request.teacher, advance)
-        run = deliver(workspace, "pretrain_student", model, preset, request.output, started_at=started_at)
+        run = deliver(
+            workspace, "pretrain_student", model, preset, request.output, started_at=started_at, meters=meters
+        )
     return TrainSummary.of(run, workspace, model, request.output)
 
 
 @flow(name="distill_student", description=DistillStudentRequest.__doc__, on_failure=[say_what_to_do])
 def distill_student(request: DistillStudentRequest) -> TrainSummary:
     """Latents, Self-Forcing with Sync-Window DMD and reward."""
-    started_at, workspace = datetime.now(UTC), Workspace(request.workspace)
+    started_at, meters = datetime.now(UTC), read_meters()
+    workspace = Workspace(request.workspace)
     check_output(request.output)
     preset = bundle_preset(request.teacher, BundleKind.TEACHER)
     bundle_preset(request.student, BundleKind.STUDENT)
@@ -64,5 +72,7 @@ def distill_student(request: DistillStudentRequest) -> TrainSummary:
             model = training.distill_student(
                 workspace.store, preset, data, request.teacher, request.student, workspace.weights, advance
             )
-        run = deliver(workspace, "distill_student", model, preset, request.output, started_at=started_at)
+        run = deliver(
+            workspace, "distill_student", model, preset, request.output, started_at=started_at, meters=meters
+        )
     return TrainSummary.of(run, workspace, model, request.output)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
-from lipforcing_core.curation.assemble import CurationReport
-from lipforcing_core.metrics.registry import METRICS
-from lipforcing_core.metrics.suite import Evaluation
 from tasks.recording import recorded
+
+if TYPE_CHECKING:
+    from lipforcing_core.curation.assemble import CurationReport
+    from lipforcing_core.metrics.suite import Evaluation
 
 
 def publish_curation(report: CurationReport) -> None:
@@ -25,10 +26,12 @@ def publish_curation(report: CurationReport) -> None:
 
 def publish_scores(evaluation: Evaluation) -> None:
     """Set-level scores, one row a system and metric."""
+    from lipforcing_core.metrics.measures.catalogue import MEASURES
+
     rows = [
         {
             "system": value.system,
-            "metric": METRICS[value.metric].label,
+            "metric": MEASURES[value.metric].label,
             "value": value.value,
             "low": value.ci_low,
             "high": value.ci_high,

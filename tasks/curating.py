@@ -125,7 +125,7 @@ def curate_corpus(
             tally = _Tally([corpus.sources[index] for index in new], shown)
             made: list[SourceOutcome] = []
             for shard in shards(tally.sources):
-                made += curate_shard(shard, settings, store, on_done=tally.done)
+                made += curate_shard(shard, settings, store, on_done=tally.done, on_wait=tally.show)
         for index, outcome in zip(new, made, strict=True):
             keep_outcome(store, corpus.keys[index], outcome)
             found[index] = outcome
@@ -152,14 +152,15 @@ class _Tally:
         self._shown = shown
         self._seconds = {source.path: _length_s(source.path) for source in sources}
         self._left = [source.path for source in sources]
-        self._show()
+        self.show()
 
     def done(self, source: Source) -> None:
         """One source is finished."""
         self._left.remove(source.path)
-        self._show()
+        self.show()
 
-    def _show(self) -> None:
+    def show(self) -> None:
+        """Tell how far it is, and the names of the files that are next or at work."""
         total = sum(self._seconds.values())
         left = sum(self._seconds[path] for path in self._left)
         names = ", ".join(shown_name(path.name) for path in self._left[:2])

@@ -37,12 +37,16 @@ def curate_shard(
     settings: CurationSettings,
     store: StepStore,
     on_done: Callable[[Source], None] | None = None,
+    on_wait: Callable[[], None] | None = None,
 ) -> list[SourceOutcome]:
-    """Curate the sources of one shard; finished steps are taken from the store. ``on_done`` hears of every source."""
+    """Curate the sources of one shard; finished steps are taken from the store. ``on_done`` hears of every source.
+
+    ``on_wait`` is called now and then while they are at work.
+    """
     work = partial(_curate_one, settings=settings, store=store)
     told = None if on_done is None else lambda index: on_done(sources[index])
     try:
-        outcomes = fan_out(work, sources, name="curate-source", on_done=told, lost=_lost)
+        outcomes = fan_out(work, sources, name="curate-source", on_done=told, on_wait=on_wait, lost=_lost)
     except BaseException:
         store.sweep()
         raise

@@ -28,7 +28,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 LEAST_CPUS = 2
-START_ATTEMPTS = 4
+START_ATTEMPTS = 10
 OBJECT_STORE_BYTES = 128 * 2**20
 POLL_S = 0.5
 OUR_FOLDER = Path(__file__).parents[1]
@@ -152,12 +152,13 @@ def fan_out(
     work: Work = Work.CLIPS,
     advance: Advance | None = None,
     on_done: Callable[[int], None] | None = None,
+    on_wait: Callable[[], None] | None = None,
     lost: Callable[[T, str], R] | None = None,
 ) -> list[R]:
     """``[function(item) for item in items]`` on Ray workers; results in the order of the items.
 
-    ``on_done`` is called with the index of every item that is finished. ``lost`` makes the result of an item whose
-    worker died, twice, from the item and what is known of the death.
+    ``on_done`` is called with the index of every item that is finished, ``on_wait`` now and then meanwhile.
+    ``lost`` makes the result of an item whose worker died, twice, from the item and what is known of the death.
     Raises the first error of an item, after cancelling the rest; without ``lost``, ``LipForcingError`` where a worker
     died.
     """
@@ -174,7 +175,9 @@ def fan_out(
     results: list[Any] = [None] * len(items)
     try:
         while waiting:
-            ready, waiting = ray.wait(waiting, num_returns=1)
+            ready, waiting = ray.wait(waiting, num_returns=1, timeout=POLL_S)
+            if on_wait:
+                on_wait()
             for reference in ready:
                 item = items[position[reference]]
                 try:

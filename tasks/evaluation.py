@@ -6,37 +6,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 from typing import Protocol as Interface
 
 from lipforcing_core.base.products import StepStore
+from lipforcing_core.faces.detectors.catalogue import DETECTORS
+from lipforcing_core.metrics.backends import NETWORK_SETS, Backends
 from lipforcing_core.metrics.item_result import ItemResult
 from lipforcing_core.metrics.manifest import EvalItem, PredictionRecord
 from lipforcing_core.metrics.protocol import Protocol
 from lipforcing_core.metrics.suite import Evaluation, assemble, check_request
 from lipforcing_core.metrics.values import MetricValue
+from lipforcing_core.weights.chosen import registered_file, weights_to_find
 from lipforcing_core.weights.registry import find_weight, require_all_weights
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
 from tasks.recording import step_task
 from tasks.resources import Work
-from tasks.workspace import DETECTOR_WEIGHTS, Workspace
-
-if TYPE_CHECKING:
-    from lipforcing_core.metrics.backends import Backends
+from tasks.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scorers:
     """Names of the backends that score; each worker loads them once.
 
-    networks: a set of ``metrics.backends``. sync_expert: one to use instead of that set's. weights: the folder of
-    registered weights, where files are looked for that no other path is given for.
+    networks: one of ``metrics.backends.NETWORK_SETS``. sync_expert: one to use instead of that set's. weights: the
+    folder of registered weights, where files are looked for that no other path is given for.
     """
 
-    detector: str = "lbp"
+    detector: str = DETECTORS.default
     detector_model: Path | None = None
-    networks: str = "embedded"
+    networks: str = NETWORK_SETS.default
     sync_expert: str | None = None
     weights: Path = Path("weights")
 
@@ -81,7 +80,7 @@ def evaluate_all(
     """Score every prediction of every item; ``pairs`` of systems are compared on the clips both have."""
     from lipforcing_core.metrics.aggregate import aggregate
 
-    check_request(items, predictions, pairs)
+    check_request(items, predictions, protocol, pairs)
     work = partial(
         _evaluate_step, predictions=list(predictions), protocol=protocol, store=store, scorers=scorers
     )
@@ -93,13 +92,13 @@ def evaluate_all(
 def find_files(scorers: Scorers) -> dict[str, Path]:
     """The files that the scorers need, by registered name.
 
-    Raises one ``MissingWeightsError`` for all that are not there, and ``BadInputError`` for an unknown set of networks.
+    Raises one ``MissingWeightsError`` for all that are not there, and ``BadInputError`` for an unknown set of networks,
+    sync expert or detector.
     """
     from lipforcing_core.metrics.backends import needed_weights
 
     names = needed_weights(scorers.networks, scorers.sync_expert)
-    if scorers.detector_model is None and scorers.detector in DETECTOR_WEIGHTS:
-        names.append(DETECTOR_WEIGHTS[scorers.detector])
+    names += weights_to_find(DETECTORS[scorers.detector], scorers.detector_model)
     require_all_weights(names, scorers.weights)
     return {name: find_weight(name).path(scorers.weights) for name in names}
 
@@ -114,7 +113,7 @@ def load_scorers(scorers: Scorers) -> Backends:
 
     torch.set_num_threads(1)
     files = find_files(scorers)
-    detector_model = scorers.detector_model or files.get(DETECTOR_WEIGHTS.get(scorers.detector, ""))
+    detector_model = registered_file(DETECTORS[scorers.detector], scorers.detector_model, scorers.weights)
     return load_backends(
         scorers.networks,
         files,

@@ -7,14 +7,17 @@ import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
 
 from lipforcing_core.base.errors import MediaError
 from lipforcing_core.media.decode import FrameReader
+from lipforcing_core.media.side_by_side import side_by_side
 from lipforcing_core.metrics.manifest import EvalItem
 from lipforcing_core.puppets.pairs import read_pair
+from lipforcing_core.seams.tiers import tier_rows
 from tasks.contact_sheet import write_contact_sheet
 from tasks.judging import COPY, PAIRS, STUDENT, TRUE, WITH_UNRELATED, Judged
 from tasks.progress import step
@@ -22,7 +25,7 @@ from tasks.user_videos import UserVideo
 from tasks.warehousing import RunInfo
 from tasks.workspace import Workspace
 from warehouse.report.build import build_report
-from warehouse.report.context import Command, EmbeddedNote, Question, ReportContext, SampleRow
+from warehouse.report.context import Command, EmbeddedNote, Question, ReportContext, SampleRow, SampleVideo
 
 REQUEST_FILE = "request.json"
 LINKS = {
@@ -42,13 +45,15 @@ COLUMNS = {
 SAMPLE_CLIPS = 3
 SHOWN_SIDE = 200
 SHOWN_OF_EACH = 3  # instants of a clip; the contact sheet has the first, lips widest
+SHOWN_FRAMES = 250  # of a video that is played; ten seconds
+MARK = "Synthetic video: lips redrawn by Lip Forcing Factory"
 
 SUMMARY = (
     "Two public-domain portraits were animated with synthetic speech, cut into raw reels with planted defects, "
-    "curated, and used to train a {parameters} M-parameter lip-sync model from nothing: a bidirectional teacher, "
-    "then a causal two-step student, then its distillation. This page says how well the student re-syncs puppets "
-    "that it has not seen, performing to speech that it has not heard. Both faces are known from training and "
-    "intervals resample performances, so nothing here speaks for new people."
+    "curated, and used to train a {parameters} M-parameter lip-sync model: a bidirectional teacher, finetuned from a "
+    "small base that ships with the package, then a causal two-step student, then its distillation. This page says "
+    "how well the student re-syncs puppets that it has not seen, performing to speech that it has not heard. Both "
+    "faces are known from training and intervals resample performances, so nothing here speaks for new people."
 )
 
 OF_VIDEOS = (
@@ -56,18 +61,6 @@ OF_VIDEOS = (
     "then a causal two-step student, then its distillation. This page says how well they re-sync clips that were held "
     "out, under the speech that the list of items names, or under their own."
 )
-
-EMBEDDED = (
-    ("model", "nano preset, 128 px, trained in this run", "1.3B and 14B students at 512 px"),
-    ("video codec", "linear PCA of 4x8x8 blocks, fitted in this run", "Wan 2.1 VAE, tiny autoencoder"),
-    ("audio features", "log-mel energies", "wav2vec2-base-960h"),
-    ("text", "hashed tokens", "UMT5-XXL"),
-    ("face detector", "LBP cascade of scikit-image", "InsightFace buffalo_l (or SCRFD, YuNet from a file)"),
-    ("sync expert", "small SyncNet trained on puppets; it filtered, rewarded and scored", "SyncNet-v2"),
-    ("image quality", "PIQE", "HyperIQA"),
-    ("FID, FVD, CSIM, LPIPS", "fixed random networks: an order of merit, not the published metrics",
-     "Inception-v3, I3D, ArcFace, AlexNet"),
-)  # fmt: skip
 
 
 def write_report(
@@ -97,8 +90,12 @@ def write_report(
                 quality_metric="mouth_ssim",
             ),
             stage_pairs=PAIRS,
+            sample_videos=[*sample_videos(judged), *played_user_videos(videos)],
             sample_images=[*samples, *user_rows(videos)],
-            embedded_notes=[EmbeddedNote(part=p, embedded=e, full=f) for p, e, f in EMBEDDED],
+            embedded_notes=[
+                EmbeddedNote(part=row.seam, embedded=row.embedded_words, full=row.full_words)
+                for row in tier_rows()
+            ],
             versions=_versions(),
             commands=[Command(purpose="Make this page again", command=_again(run))],
             next_steps=_next_steps(),
@@ -122,6 +119,46 @@ def sample_rows(judged: Judged, *, puppets: bool) -> list[SampleRow]:
             }
             rows.append(SampleRow(caption=f"{item.clip_id}, frame {frame}{words}", images=images))
     return rows
+
+
+def sample_videos(judged: Judged) -> list[SampleVideo]:
+    """The first clips as videos: all systems that were given the driving speech side by side, under that speech."""
+    shown = {system.system for system in judged.systems}
+    columns = {name: COLUMNS[name] for name in COLUMNS if name in shown and name != WITH_UNRELATED}
+    return [
+        SampleVideo(
+            caption=f"{item.clip_id}, to speech that no system has heard",
+            columns=[title for name, title in columns.items() if (name, item.clip_id) in judged.videos],
+            mp4=_row_of_videos(
+                [
+                    judged.videos[name, item.clip_id]
+                    for name in columns
+                    if (name, item.clip_id) in judged.videos
+                ],
+                item.driving_audio,
+            ),
+        )
+        for item in judged.items[:SAMPLE_CLIPS]
+    ]
+
+
+def played_user_videos(videos: Sequence[UserVideo]) -> list[SampleVideo]:
+    """The beginning of each of the user's videos that was re-synced."""
+    return [
+        SampleVideo(
+            caption=f"your video {video.name}",
+            mp4=_row_of_videos([video.output], video.output, 2 * SHOWN_SIDE),
+        )
+        for video in videos
+        if video.output is not None
+    ]
+
+
+def _row_of_videos(videos: list[Path], sound: Path, side_px: int = SHOWN_SIDE) -> bytes:
+    with TemporaryDirectory(prefix="lipforcing-") as scratch:
+        row = Path(scratch) / "row.mp4"
+        side_by_side(videos, sound, row, side_px=side_px, max_frames=SHOWN_FRAMES, comment=MARK)
+        return row.read_bytes()
 
 
 def _puppet_instants(item: EvalItem) -> list[tuple[str, int]]:

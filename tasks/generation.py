@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from lipforcing_core.base.ledger import ChunkStages, Stage, StageLedger
 from lipforcing_core.base.products import StepStore, content_key, sha256_once
+from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.streaming.generate import GenerationReport, generate_video
+from lipforcing_core.weights.chosen import files_beside
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
 from tasks.recording import step_task
@@ -38,7 +40,7 @@ class GenerationJob:
     audio: Path
     bundle: ModelSource
     seed: int = 42
-    detector: str = "lbp"
+    detector: str = DETECTORS.default
     detector_model: Path | None = None
     weights: Path = Path("weights")
     device: str = "cpu"
@@ -103,11 +105,9 @@ def generate_step(job: GenerationJob, *, store: StepStore) -> Generated:
     """
     import torch
 
-    from lipforcing_core.faces.detectors.catalogue import detector_files
-
     torch.set_num_threads(NUM_THREADS)
     hashes = [sha256_once(job.video), sha256_once(job.audio), *_model_hashes(job)]
-    hashes += [sha256_once(path) for path in detector_files(job.detector, job.detector_model)]
+    hashes += [sha256_once(path) for path in files_beside(DETECTORS[job.detector], job.detector_model)]
     if job.device != "cpu":
         hashes.append(job.device)
     key = content_key(VERSION, hashes, job.seed, job.detector, NUM_THREADS)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import content_key, sha256_once
+from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.runtime.bundle import find_model, model_preset, require_files
 from lipforcing_core.runtime.encoders import choose_device, is_embedded
 from lipforcing_core.streaming.files import check_files
+from lipforcing_core.weights.chosen import weights_to_find
 from tasks.generation import GenerationJob
-from tasks.workspace import DETECTOR_WEIGHTS, Workspace
+from tasks.workspace import Workspace
 
 SLOW = (
     "slow: a model of preset {preset} is made for a GPU; on a CPU a second of video takes minutes to hours, and the "
@@ -51,11 +53,11 @@ def plan_generation(
             f"no demo has run in the workspace {workspace.root.absolute()}: run `lipforcing demo`, name the workspace "
             "of one (lipforcing -w FOLDER generate ...), or give a bundle with --model"
         )
+    of_detector = weights_to_find(DETECTORS[detector], detector_model)
     check_files(video, audio, output)
     bundle = demo_model if model is None else find_model(model)
     preset = model_preset(bundle)
     chosen_device = choose_device(device, preset)
-    of_detector = [DETECTOR_WEIGHTS[detector]] if not detector_model and detector in DETECTOR_WEIGHTS else []
     require_files(bundle, workspace.weights, also=of_detector)
     embedded = is_embedded(preset)
     return Plan(

@@ -14,6 +14,8 @@ from lipforcing_core.base.products import StepStore, content_key, file_sha256
 from lipforcing_core.curation.records import SourceFacts, SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import source_name
+from lipforcing_core.faces.detectors.catalogue import DETECTORS
+from lipforcing_core.weights.chosen import files_beside
 from lipforcing_core.weights.digest import remembered_sha256
 
 STEP = "outcome"
@@ -32,10 +34,8 @@ def code_digest() -> str:
 
 def settings_digest(settings: CurationSettings) -> str:
     """A hash of the settings and of the files that they name."""
-    from lipforcing_core.faces.detectors.catalogue import detector_files
-
     named = [settings.sync_weights, settings.quality_weights]
-    used = [*detector_files(settings.detector, settings.detector_model), *filter(None, named)]
+    used = [*files_beside(DETECTORS[settings.detector], settings.detector_model), *filter(None, named)]
     hashes = [remembered_sha256(path) for path in used]
     return content_key(settings, hashes)
 

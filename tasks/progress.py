@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from tasks.cost import read_meters
+
 Advance = Callable[[int, int], None]
 """Called with (done, total); it may be called often."""
 
@@ -75,7 +77,7 @@ class OccasionalLines:
         left = remaining_s(now - self._started, done, total)
         parts = [
             f"{done}/{total} {self._unit}".rstrip(),
-            *([] if left is None else [f"about {in_words(left)} left"]),
+            f"{in_words(now - self._started)} so far" if left is None else f"about {in_words(left)} left",
             *([self._at_work] if self._at_work else []),
         ]
         self._write(f"{self._title}: {', '.join(parts)}")
@@ -139,7 +141,7 @@ def step(title: str, unit: str = "") -> Iterator[Step]:
 
 
 class Stopwatch:
-    """Wall time of the stages of a flow, for the table ``stage_timings``."""
+    """Wall and CPU time of the stages of a flow, for the table ``stage_timings``."""
 
     def __init__(self) -> None:
         self._rows: list[dict[str, object]] = []
@@ -147,14 +149,16 @@ class Stopwatch:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time the block as stage ``name``."""
-        started_at, started = datetime.now(UTC), time.perf_counter()
+        started_at, started = datetime.now(UTC), read_meters()
         yield
+        ended = read_meters()
         self._rows.append(
             {
                 "stage": name,
                 "item": "all",
                 "position": len(self._rows),
-                "wall_s": time.perf_counter() - started,
+                "wall_s": ended.clock_s - started.clock_s,
+                "cpu_seconds": max(0.0, ended.cpu_s - started.cpu_s),
                 "started_at": started_at,
             }
         )

@@ -24,7 +24,7 @@ from tasks.workspace import Workspace
 
 LOOPBACK = "127.0.0.1"
 USER = "lipforcing"
-READY_S = 120.0
+READY_S = 300.0
 NUM_RUNS_AT_ONCE = 2
 PR_SET_PDEATHSIG = 1  # prctl(2)
 

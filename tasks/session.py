@@ -20,25 +20,30 @@ MIN_FREE_BYTES = 32 * 10**6
 
 
 @contextmanager
-def orchestration(workspace: Workspace, resources: Resources | None = None) -> Iterator[None]:
+def orchestration(
+    workspace: Workspace, resources: Resources | None = None, *, output: Path | None = None
+) -> Iterator[None]:
     """Run the work of a flow inside this: it clears away what killed runs left, and leaves Ray afterwards.
 
+    ``output``: where a flow writes that writes nothing into its workspace, which may then be read-only.
     Raises ``LipForcingError`` where the disk is full, at the start or when anything fails for it: Ray, codecs and
     databases each have words of their own for that.
     """
     from tasks.dispatch import disconnect
 
     configure(workspace.root)
-    require_space(workspace)
+    place = workspace.root if output is None else output.parent
+    require_space(place)
     claim_scratch()
-    workspace.store.sweep()
+    if output is None:
+        workspace.store.sweep()
     try:
         with using(resources or Resources()):
             yield
     except LipForcingError:
         raise
     except Exception:
-        require_space(workspace)
+        require_space(place)
         raise
     finally:
         disconnect()
@@ -53,9 +58,9 @@ def run_folder(workspace: Workspace, run: RunInfo) -> Iterator[Path]:
         yield folder
 
 
-def require_space(workspace: Workspace) -> None:
-    """Raise ``LipForcingError`` if next to nothing can be written into the workspace any more."""
-    root = workspace.root.absolute()
+def require_space(place: Path) -> None:
+    """Raise ``LipForcingError`` if next to nothing can be written into a folder any more."""
+    root = place.absolute()
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     free = shutil.disk_usage(there).free
     if free < MIN_FREE_BYTES:

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from lipforcing_core.base.errors import BadInputError, MissingWeightsError
-from lipforcing_core.base.settings_mistakes import mistakes
+from lipforcing_core.base.errors import MissingWeightsError
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.presets import Preset, load_preset
+from lipforcing_core.faces.detectors.catalogue import DETECTORS
+from lipforcing_core.presets import Preset, load_preset, make_preset
 from tasks.workspace import Workspace
 
 EXTENDS = "extends"
@@ -33,10 +31,12 @@ def curation_settings(
     changes = {EXTENDS: given} if isinstance(given, str) else dict(given)
     base = changes.pop(EXTENDS, None)
     settings = CurationSettings() if base is None else CurationSettings.from_toml(Path(base))
-    values = settings.model_dump() | changes
+    values = settings.model_dump(exclude_unset=True) | changes
     detector_missing = None
     try:
-        values["detector_model"] = workspace.detector_model(values["detector"], values["detector_model"])
+        values["detector_model"] = workspace.detector_model(
+            values.get("detector", DETECTORS.default), values.get("detector_model")
+        )
     except MissingWeightsError as error:  # told below, with the other files that are not there
         detector_missing = str(error)
     settings = CurationSettings.from_mapping(values, "curate", names=names)
@@ -45,10 +45,8 @@ def curation_settings(
 
 
 def preset_of(given: Given) -> Preset:
-    """A preset by name, from a TOML file, or brought along whole; ``BadInputError`` has a line for each mistake."""
-    if isinstance(given, str):
-        return load_preset(given)
-    try:
-        return Preset.model_validate(given)
-    except ValidationError as error:
-        raise BadInputError("\n".join(f"preset: {line}" for line in mistakes(error, Preset))) from error
+    """A preset by name, from a TOML file, or brought along: whole, or as what differs from the one it ``extends``.
+
+    Raises ``BadInputError`` with a line for each mistake.
+    """
+    return load_preset(given) if isinstance(given, str) else make_preset(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,20 +12,25 @@ from typing import TYPE_CHECKING, Any
 from lipforcing_core.base.errors import BadInputError, MissingWeightsError
 from lipforcing_core.base.products import StepResult, StepStore, content_key, file_sha256, link_or_copy
 from lipforcing_core.presets import Preset
+from lipforcing_core.runtime.shipped_base import shipped_base
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 from lipforcing_core.training.dataset import ClipSource
-from lipforcing_core.weights.registry import require_weight
+from lipforcing_core.weights.chosen import registered_file
 from tasks import training_keys
 from tasks.dispatch import fan_out, run_job
 from tasks.progress import Advance
 from tasks.recording import step_task
 
 if TYPE_CHECKING:
+    from lipforcing_core.models.bases.catalogue import BaseEntry
     from lipforcing_core.training.stages.protocol import Stage
+    from lipforcing_core.training.stages.teacher import TeacherLora
 
 BUNDLE_VERSION = 1
 NUM_THREADS = 2  # results depend on the number of threads in the last bits, so it is part of the recipe
 MODEL_FILE = "model.safetensors"
 METRICS_FILE = "metrics.jsonl"
+CODEC_FILE = "codec.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +42,7 @@ class TrainingSet:
     @property
     def codec_file(self) -> Path:
         """The codec the windows were encoded with."""
-        return self.folder / "codec.safetensors"
+        return self.folder / CODEC_FILE
 
     @property
     def windows(self) -> list[Path]:
@@ -57,21 +63,24 @@ class TrainedModel:
 def prepare_training_set(
     store: StepStore, clips: Sequence[ClipSource], preset: Preset, advance: Advance | None = None
 ) -> TrainingSet:
-    """Fit the codec on the clips and encode every clip once."""
+    """Encode every clip once, with the codec of the preset's shipped base or else one fitted on the clips."""
     hashes = sorted((c.clip_id, file_sha256(c.clip_path), file_sha256(c.audio_path)) for c in clips)
-    ordered = sorted(clips, key=lambda clip: clip.clip_id)
+    ordered, base = sorted(clips, key=lambda clip: clip.clip_id), shipped_base(preset)
 
     def work(folder: Path) -> dict[str, int]:
-        run_job(_fit_codec, ordered, preset, folder, name="fit-codec", num_cpus=1)
+        if base is None:
+            run_job(_fit_codec, ordered, preset, folder, name="fit-codec", num_cpus=1)
+        else:
+            shutil.copyfile(base.codec_file, folder / CODEC_FILE)
         encode = partial(_encode_one, preset=preset, folder=folder)
         counts = fan_out(encode, ordered, name="encode-clip", advance=advance)
         return {"clips": len(ordered), "windows": sum(counts)}
 
     finished = store.run(
         "training-set",
-        training_keys.training_set(hashes, preset),
+        training_keys.training_set(hashes, preset, base),
         work,
-        also=[training_keys.training_set_before(hashes, preset)],
+        also=[] if base else [training_keys.training_set_before(hashes, preset)],
     )
     return TrainingSet(folder=finished.folder)
 
@@ -80,10 +89,12 @@ def prepare_training_set(
 def train_teacher(
     store: StepStore, preset: Preset, data: TrainingSet, advance: Advance | None = None
 ) -> TrainedModel:
-    """The bidirectional teacher: base weights where none are public, then LoRA, merged."""
+    """The bidirectional teacher: LoRA, merged, on the shipped base or on one that is trained first."""
     from lipforcing_core.training.stages.teacher import BASE, TeacherBase, TeacherLora
 
     base, lora = TeacherBase.of(preset), TeacherLora.of(preset)
+    if (shipped := shipped_base(preset)) is not None:
+        return _finetuned(store, preset, data, shipped, lora, advance)
     if base is None:
         raise BadInputError(f"preset {preset.name} has no [base] section: it starts from a public checkpoint")
     recipe = training_keys.Recipe(preset=preset, windows=data.windows, num_threads=NUM_THREADS)
@@ -106,6 +117,27 @@ def train_teacher(
         also=training_keys.teacher_before(recipe),
     )
     return _trained(store, finished, [base, lora], preset, data, kind="teacher", stage="teacher")
+
+
+def _finetuned(
+    store: StepStore,
+    preset: Preset,
+    data: TrainingSet,
+    base: BaseEntry,
+    lora: TeacherLora,
+    advance: Advance | None,
+) -> TrainedModel:
+    """The teacher from a base that ships with the package."""
+    recipe = training_keys.Recipe(preset=preset, windows=data.windows, num_threads=NUM_THREADS)
+    trainer = _Trainer(preset=preset, data=data, advance=advance, num_steps=lora.num_steps)
+    (start,) = lora.starts_from
+    finished = store.run(
+        "train-teacher",
+        recipe.key(lora, {start: base.model_sha256}),
+        lambda folder: trainer.train(lora, folder, init={start: base.model_file}),
+        resumable=True,
+    )
+    return _trained(store, finished, [lora], preset, data, kind="teacher", stage="teacher")
 
 
 @step_task()
@@ -171,12 +203,11 @@ def reward_file(preset: Preset, weights: Path) -> Path | None:
 
     Raises ``MissingWeightsError`` that names the key of the preset.
     """
-    if preset.backends.sync != "syncnet-v2":
-        return None
+    name = preset.backends.sync
     try:
-        return require_weight("syncnet-v2", weights)
+        return registered_file(SYNC_EXPERTS[name], None, weights)
     except MissingWeightsError as error:
-        raise MissingWeightsError(f"backends.sync = 'syncnet-v2' in preset {preset.name}: {error}") from error
+        raise MissingWeightsError(f"backends.sync = {name!r} in preset {preset.name}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,7 +313,7 @@ def _trained(
 def _check_codec(data: TrainingSet, parents: Sequence[Path]) -> None:
     """Latents of another codec mean something else to a model: raises ``BadInputError`` for such a parent."""
     for parent in parents:
-        if file_sha256(parent / "codec.safetensors") != file_sha256(data.codec_file):
+        if file_sha256(parent / CODEC_FILE) != file_sha256(data.codec_file):
             raise BadInputError(
                 f"{parent} was trained on latents of another codec, fitted on other clips; "
                 "give the manifest that it was trained on"
@@ -291,12 +322,12 @@ def _check_codec(data: TrainingSet, parents: Sequence[Path]) -> None:
 
 def _fit_codec(clips: list[ClipSource], preset: Preset, folder: Path) -> None:
     """A job of one CPU, hence of one thread: the bits do not depend on how many cores a machine has."""
-    from lipforcing_core.models.codecs.block import BlockCodec
+    from lipforcing_core.models.codecs.catalogue import fit_codec
     from lipforcing_core.training.dataset import codec_frames
 
     assert preset.codec is not None, "presets with a downloaded codec do not fit one"
-    codec = BlockCodec.fit(codec_frames(clips, preset.video), preset.codec.settings())
-    codec.save(folder / "codec.safetensors")
+    codec = fit_codec(preset.backends.codec, codec_frames(clips, preset.video), preset.codec.model_dump())
+    codec.save(folder / CODEC_FILE)
 
 
 def _encode_one(source: ClipSource, *, preset: Preset, folder: Path) -> int:
@@ -306,7 +337,7 @@ def _encode_one(source: ClipSource, *, preset: Preset, folder: Path) -> int:
     return encode_clip(
         source,
         folder / "windows" / f"{source.clip_id}.safetensors",
-        codec=load_codec(preset, None, codec_file=folder / "codec.safetensors"),
+        codec=load_codec(preset, None, codec_file=folder / CODEC_FILE),
         audio_encoder=load_audio_encoder(preset),
         video=preset.video,
     )

@@ -16,6 +16,7 @@ from lipforcing_core.base.products import content_key, sha256_once
 from lipforcing_core.presets import Preset
 
 if TYPE_CHECKING:
+    from lipforcing_core.models.bases.catalogue import BaseEntry
     from lipforcing_core.presets.schema import StageSettings
     from lipforcing_core.training.stages.protocol import Stage
 
@@ -24,10 +25,17 @@ _SET_VERSION_BEFORE = 1
 _STAGE_VERSION_BEFORE = 2
 
 
-def training_set(hashes: Sequence[Any], preset: Preset) -> str:
-    """The key of latent windows: clips, picture and window sizes, codec and audio encoder."""
+def training_set(hashes: Sequence[Any], preset: Preset, base: BaseEntry | None = None) -> str:
+    """The key of latent windows: clips, picture and window sizes, codec and audio encoder.
+
+    base: the shipped base whose codec encodes them; without one a codec is fitted on the clips.
+    """
     video, backends = preset.video, preset.backends
     sizes = [video.size, video.window_frames, video.window_stride_frames]
+    if base is not None:
+        return content_key(
+            TRAINING_SET_VERSION, hashes, sizes, base.codec_sha256, backends.codec, backends.audio
+        )
     return content_key(TRAINING_SET_VERSION, hashes, sizes, preset.codec, backends.codec, backends.audio)
 
 

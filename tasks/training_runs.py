@@ -14,6 +14,7 @@ from lipforcing_core.presets import Preset
 from lipforcing_core.runtime.bundle import BundleKind, describe_bundle
 from lipforcing_core.runtime.encoders import is_embedded
 from lipforcing_core.training.dataset import ClipSource
+from tasks.cost import Usage
 from tasks.settings import Given, preset_of
 from tasks.training import TrainedModel
 from tasks.warehousing import RunInfo, RunRows, load_warehouse
@@ -60,7 +61,8 @@ def bundle_preset(bundle: Path, kind: BundleKind) -> Preset:
 
 
 def _check_trainable(preset: Preset) -> None:
-    if preset.base is None or not is_embedded(preset):
+    starts = preset.base is not None or preset.base_checkpoint is not None
+    if not starts or not is_embedded(preset):
         raise BadInputError(
             f"preset {preset.name} builds on downloaded weights ({preset.backends.codec}, Wan 2.1), with which this "
             "version generates but does not train; preset nano trains here"
@@ -82,6 +84,7 @@ def deliver(
     output: Path,
     *,
     started_at: datetime,
+    meters: Usage,
 ) -> RunInfo:
     """Write the rows of a training run, and copy its bundle to where the user wants it."""
     config = {"preset": preset, "weights": file_sha256(model.bundle / "model.safetensors")}
@@ -91,6 +94,7 @@ def deliver(
         config=config,
         preset=preset.name,
         started_at=started_at,
+        meters=meters,
     )
     write_json(workspace.run_folder(flow, run.run_id) / "config.json", config)
     rows = RunRows(workspace, run)

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import itertools
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lipforcing_core import __version__
 from lipforcing_core.base.errors import WarehouseError
+from lipforcing_core.base.licences import commercial_ok, commercial_ok_of_all
 from lipforcing_core.base.products import as_json, content_key
-from lipforcing_core.curation.assemble import CurationReport
 from lipforcing_core.curation.manifest import read_decisions, read_manifest
 from lipforcing_core.curation.reasons import Stage
 from lipforcing_core.curation.records import ClipRecord, Decision
 from lipforcing_core.media.clock import FPS
-from lipforcing_core.metrics.suite import Evaluation
+from tasks.cost import Usage, cost_since, machine, read_meters
 from tasks.recording import of_the_outside, step_task
 from tasks.workspace import Workspace
 from warehouse.dimensions import metric_rows, protocol_row
 from warehouse.inbox import remove_rows, write_rows
 from warehouse.loader import LoadResult, load
 
+if TYPE_CHECKING:
+    from lipforcing_core.curation.assemble import CurationReport
+    from lipforcing_core.metrics.suite import Evaluation
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo:
-    """What identifies a run. ``config`` is the whole resolved configuration; make it before the work starts."""
+    """What identifies a run. ``config`` is the whole resolved configuration; make it before the work starts.
+
+    ``started_at`` and ``meters`` are the clock and the CPU time at the start, from which the cost is counted.
+    """
 
     run_id: str
     flow: str
@@ -35,6 +41,7 @@ class RunInfo:
     seed: int | None = None
     preset: str | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    meters: Usage = field(default_factory=read_meters)
 
 
 class RunRows:
@@ -63,7 +70,8 @@ class RunRows:
             "config_json": as_json(self._run.config),
             "started_at": self._run.started_at,
             "finished_at": datetime.now(UTC),
-            "host": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+            **machine(),
+            **cost_since(self._run.meters),
         }
         self.put("runs", [row])
 
@@ -76,14 +84,14 @@ class RunRows:
         self.put("funnel", _funnel_rows(report, dataset_id))
         self.put("clips", (_clip_row(clip, dataset_id) for clip in clips))
         licences = sorted({clip.licence for clip in clips if clip.licence})
-        allowed = {clip.commercial_ok for clip in clips}
+        allowed = [commercial_ok(clip.licence, clip.commercial_ok) for clip in clips]
         dataset = {
             "dataset_id": dataset_id,
             "name": name,
             "version": version,
             "num_clips": len(clips),
             "licence": "; ".join(licences) or None,
-            "commercial_ok": allowed.pop() if len(allowed) == 1 else None,
+            "commercial_ok": commercial_ok_of_all(allowed),
             "description": "curated clips",
         }
         self.put("datasets", [dataset], unit=name)
@@ -212,6 +220,6 @@ def _clip_row(clip: ClipRecord, dataset_id: str) -> dict[str, Any]:
         "quality": clip.scores.quality,
         "quality_backend": clip.scores.quality_backend,
         "licence": clip.licence,
-        "commercial_ok": clip.commercial_ok,
+        "commercial_ok": commercial_ok(clip.licence, clip.commercial_ok),
         "sha256": clip.clip_sha256,
     }

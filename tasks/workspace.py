@@ -10,10 +10,9 @@ from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import StepStore
-from lipforcing_core.weights.registry import require_weight
+from lipforcing_core.faces.detectors.catalogue import DETECTORS
+from lipforcing_core.weights.chosen import registered_file
 from tasks.progress import note
-
-DETECTOR_WEIGHTS = {"scrfd": "scrfd-500m", "yunet": "yunet", "buffalo_l": "insightface-buffalo-l"}
 
 
 @dataclass(frozen=True)
@@ -59,10 +58,10 @@ class Workspace:
     def detector_model(self, detector: str, given: Path | None) -> Path | None:
         """The model file of a face detector: the one given, else the one among the weights where it needs one.
 
-        Raises ``MissingWeightsError`` saying how to get a file that is needed and nowhere.
+        Raises ``BadInputError`` for an unknown detector, and ``MissingWeightsError`` saying how to get a file that is
+        needed and nowhere.
         """
-        weights = DETECTOR_WEIGHTS.get(detector)
-        return given if given or weights is None else require_weight(weights, self.weights)
+        return registered_file(DETECTORS[detector], given, self.weights)
 
     def run_folder(self, flow: str, run_id: str) -> Path:
         """The folder of one flow run, created."""

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 for name, value in {
     "DO_NOT_TRACK": "1",
@@ -18,6 +19,15 @@ for name, value in {
     "RAY_USAGE_STATS_ENABLED": "0",
 }.items():
     os.environ.setdefault(name, value)
+
+# No test depends on the speed of the machine; where CI says so, examples are the same in every run.
+settings.register_profile(
+    "house",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+)
+settings.load_profile("house")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -41,7 +51,7 @@ def parity_dir() -> Path:
     """
     variable = "LIPFORCING_PARITY_DIR"
     folder = _data_folder(variable, "parity")
-    if os.environ.get(variable) and not any(folder.glob("*/meta.json")):
+    if os.environ.get(variable) and not any(folder.rglob("meta.json")):
         pytest.fail(f"{variable}={folder} holds no vectors: no sub-folder has a meta.json", pytrace=False)
     return folder
 

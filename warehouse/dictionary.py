@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path
+from warehouse.dimensions import metric_rows
 from warehouse.schema import SCHEMA_VERSION, VOLATILE, Relation, inbox_tables, relations
 
 
@@ -20,10 +23,13 @@ def data_dictionary() -> str:
         "when the content of two warehouses is compared, and so are rows of metrics measured with a clock.",
         "**Tables:** " + _links(tables),
         "**Views:** " + _links(views),
+        "**Metrics:** [what each is](#the-metrics), the rows of the table metrics.",
         "## Tables",
         *(_section(relation) for relation in tables),
         "## Views",
         *(_section(relation) for relation in views),
+        "## The metrics",
+        _metrics(),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -32,6 +38,21 @@ def write_data_dictionary(path: Path | str) -> None:
     """Write the dictionary to a Markdown file."""
     with atomic_path(path) as temporary:
         temporary.write_text(data_dictionary(), encoding="utf-8")
+
+
+def described(name: str) -> Relation:
+    """A table or view with the meaning of its columns. Raises BadInputError for a name that is none."""
+    found = relations()
+    if name not in found:
+        close = difflib.get_close_matches(name, found, n=1)
+        hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(found)}"
+        raise BadInputError(f"there is no table or view {name!r}{hint}")
+    return found[name]
+
+
+def meaning(comment: str) -> str:
+    """A comment of the schema for people."""
+    return _words(comment) + (" (volatile: differs between equal runs)" if comment.endswith(VOLATILE) else "")
 
 
 def _links(found: list[Relation]) -> str:
@@ -53,6 +74,16 @@ def _section(relation: Relation) -> str:
             f"| {c.name} | {c.sql_type.lower()} | {'yes' if c.nullable else 'no'} | {_meaning(c.comment)} |"
             for c in relation.columns
         ]
+    return "\n".join(lines)
+
+
+def _metrics() -> str:
+    """What the loader writes into the table metrics."""
+    lines = ["| metric | label | unit | better | definition |", "| --- | --- | --- | --- | --- |"]
+    better = {True: "higher", False: "lower", None: "-"}
+    for row in metric_rows():
+        cells = (row["metric"], row["label"], row["unit"] or "-", better[row["higher_is_better"]])
+        lines.append(f"| {' | '.join(cells)} | {_meaning(row['definition'])} |")
     return "\n".join(lines)
 
 

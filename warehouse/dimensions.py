@@ -5,28 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lipforcing_core.base.products import as_json
-from lipforcing_core.metrics.registry import METRICS
+from lipforcing_core.metrics.measures.catalogue import MEASURES
 
 if TYPE_CHECKING:
     from lipforcing_core.metrics.protocol import Protocol
 
 
 def metric_rows() -> list[dict[str, Any]]:
-    """A row of the table metrics for every metric the library knows."""
+    """A row of the table metrics for every measure that the library knows."""
     return [
         {
-            "metric": spec.name,
-            "label": spec.label,
-            "definition": spec.definition,
-            "version": spec.version,
-            "scope": spec.scope.value,
-            "computed_by": spec.backend.value,
-            "unit": spec.unit,
-            "higher_is_better": spec.higher_is_better,
-            "published_name": spec.published_name,
-            "is_wall_clock": spec.is_wall_clock,
+            "metric": measure.name,
+            "label": measure.label,
+            "definition": measure.summary,
+            "version": measure.version,
+            "scope": measure.scope.value,
+            "computed_by": measure.backend.value,
+            "unit": measure.unit,
+            "higher_is_better": measure.higher_is_better,
+            "published_name": measure.published_name,
+            "is_wall_clock": measure.is_wall_clock,
         }
-        for spec in METRICS.values()
+        for measure in MEASURES
     ]
 
 

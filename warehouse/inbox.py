@@ -1,11 +1,13 @@
 """The inbox: one immutable Parquet file for each finished unit of work, ``<table>/<run_id>/<unit>.parquet``.
 
-Workers anywhere write here and never open the database. A file has the exact schema of its table, its rows
-are sorted by the table's key, and equal rows give equal bytes.
+Workers anywhere write here and never open the database. A file has the exact schema of its table and says which version
+of the schema that is; its rows are sorted by the table's key, and equal rows give equal bytes. Files of earlier
+versions are read as well (``warehouse.migrations``): the inbox is the record of all runs.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -15,18 +17,23 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path
 from warehouse.connection import first_line
-from warehouse.schema import Column, Relation, create_table, inbox_tables
+from warehouse.migrations.history import upgrade
+from warehouse.schema import SCHEMA_VERSION, Column, Relation, create_table, inbox_tables
 
 if TYPE_CHECKING:
     import pandas as pd
     from _typeshed import DataclassInstance
 
 Rows = Iterable[Mapping[str, Any]] | Iterable["DataclassInstance"]
+
+VERSION_KEY = b"lipforcing.schema_version"
+"""Key of the Parquet metadata that says with which schema version a file was written; absent in version 1."""
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=@+-]*")
 
@@ -47,7 +54,7 @@ def write_rows(
     columns that may be null, NaN mean null. Writing the same unit again replaces its file.
 
     Raises BadInputError naming the table and row: unknown table, unknown or missing column, a value of the
-    wrong type, NaN or null where a value is required, a broken check, or two rows with the same key.
+    wrong type, an infinite number, NaN or null where a value is required, a broken check, or two rows with one key.
     """
     relation = _relation(table)
     path = _unit_path(inbox_root, table, run_id, unit)
@@ -58,8 +65,11 @@ def write_rows(
     check_run(relation, data, run_id)
     check_constraints(relation, data)
     data = data.sort_by([(name, "ascending") for name in relation.key])
-    with atomic_path(path) as temporary:
-        pq.write_table(data, temporary, compression="zstd", version="2.6", store_schema=False)
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        options = {"compression": "zstd", "version": "2.6", "store_schema": False}
+        with pq.ParquetWriter(stream, data.schema, **options) as writer:
+            writer.write_table(data)
+            writer.add_key_value_metadata({VERSION_KEY: str(SCHEMA_VERSION)})
     return path
 
 
@@ -75,26 +85,45 @@ def check_name(what: str, name: str) -> None:
 
 
 def read_rows(relation: Relation, path: Path) -> pa.Table:
-    """The rows of an inbox file. Raises BadInputError when it is not a Parquet file of this table's schema."""
+    """The rows of an inbox file in today's columns, whichever version of the schema it was written with.
+
+    Raises BadInputError when it is no Parquet file, is of a newer schema, has not the columns of its version, or holds
+    numbers that are none (NaN, infinite).
+    """
     try:
-        with pq.ParquetFile(path) as file:
-            found = file.schema_arrow
+        with open(path, "rb") as stream, pq.ParquetFile(stream) as file:
+            version = _written_version(file.metadata.metadata or {})
             data = file.read()
     except (pa.ArrowException, OSError) as error:
         raise BadInputError(f"not readable as Parquet: {first_line(error)}") from error
-    expected = relation.arrow_schema
-    if found.names != expected.names:
-        unknown = sorted(set(found.names) - set(expected.names))
-        missing = sorted(set(expected.names) - set(found.names))
-        raise BadInputError(
-            f"columns differ from table {relation.name}: unknown {unknown}, missing {missing}"
-        )
-    for field in expected:
-        if found.field(field.name).type != field.type:
+    rows = upgrade(relation, data, version)
+    _check_finite(relation, rows)
+    return rows
+
+
+def _written_version(metadata: Mapping[bytes, bytes]) -> int | None:
+    """The schema version in the metadata of a Parquet file; None where it says none."""
+    text = metadata.get(VERSION_KEY)
+    if text is None:
+        return None
+    if not re.fullmatch(rb"[1-9][0-9]{0,8}", text):
+        raise BadInputError(f"{VERSION_KEY.decode()} in its metadata is {text!r}, not a schema version")
+    return int(text)
+
+
+def _check_finite(relation: Relation, data: pa.Table) -> None:
+    """Raise BadInputError with the column and the first row that holds NaN or an infinite number."""
+    for field in data.schema:
+        if not pa.types.is_floating(field.type):
+            continue
+        wrong = pc.fill_null(pc.invert(pc.is_finite(data.column(field.name))), False)
+        if count := pc.sum(wrong).as_py():
+            (row,) = data.filter(wrong).slice(0, 1).to_pylist()
+            named = ", ".join(f"{name}={row[name]!r}" for name in relation.key if row[name] is not None)
             raise BadInputError(
-                f"column {field.name} is {found.field(field.name).type}, table {relation.name} has {field.type}"
+                f"column {field.name} holds {row[field.name]} where a number is needed, in {count} of "
+                f"{data.num_rows} rows (first: {named}); rewrite the file without them"
             )
-    return pa.table({name: data.column(name) for name in expected.names})
 
 
 def check_run(relation: Relation, data: pa.Table, run_id: str) -> None:
@@ -167,6 +196,8 @@ def _clean(relation: Relation, column: Column, row: int, value: Any) -> Any:
         if not column.nullable:
             raise BadInputError(f"{where}: a value is required, got {value!r}")
         return None
+    if isinstance(value, float) and math.isinf(value):
+        raise BadInputError(f"{where}: a finite number is needed, got {value}")
     try:
         return _CONVERTERS[column.sql_type](value)
     except (TypeError, ValueError) as error:

@@ -2,13 +2,15 @@
 
 A load always builds the whole file from the inbox, so there is no state that could go stale: loading twice,
 loading after a kill, and rebuilding after the file was deleted all give the same content. Where nothing in
-the inbox, the schema or the published numbers has changed, the snapshot is left as it is.
+the inbox, the schema or the published numbers has changed, the snapshot is left as it is. A program that has the
+snapshot open for writing does not hold a load up: the new file takes over the name, the program keeps the old file.
 
 Of several rows with one key, the one from the last file wins: files are ordered by run id, then unit.
 """
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +18,9 @@ import duckdb
 import pyarrow as pa
 
 from lipforcing_core.base.errors import BadInputError, WarehouseError
+from lipforcing_core.base.names import printable, shown_name
 from lipforcing_core.base.products import atomic_path, content_key, file_sha256
-from warehouse.connection import open_private, open_snapshot
+from warehouse.connection import LockedWarehouseError, log_of, open_copy, open_private, open_snapshot
 from warehouse.inbox import check_constraints, check_run, read_rows
 from warehouse.lock import loader_lock
 from warehouse.published import PUBLISHED_CSV, published_rows
@@ -49,7 +52,7 @@ def load(inbox_root: Path | str, warehouse_path: Path | str, *, wait_s: float = 
     """Bring the snapshot up to date with the inbox.
 
     Raises WarehouseError, and changes nothing, when another loader stays busy for ``wait_s`` seconds or when
-    the snapshot is locked by a writer, damaged, foreign, or of a newer schema. A file that cannot be used is
+    the snapshot is damaged, foreign, or of a newer schema. A file that cannot be used is
     named in the result and in the table inbox_files; the rest is loaded.
     """
     return _publish(Path(inbox_root), Path(warehouse_path), wait_s=wait_s, replace=False)
@@ -69,14 +72,15 @@ def _publish(inbox_root: Path, warehouse_path: Path, *, wait_s: float, replace: 
     try:
         with loader_lock(warehouse_path.parent / LOCK_NAME, wait_s=wait_s):
             for left_over in warehouse_path.parent.glob(f".{warehouse_path.stem}.*.tmp*"):
-                left_over.unlink()
+                _remove(left_over)
             files = _inbox_files(inbox_root)
             key = _content_key(inbox_root, files)
-            if _snapshot_key(warehouse_path, damaged_is_absent=replace) == key and not replace:
-                return _result(warehouse_path, reused=True)
-            with atomic_path(warehouse_path) as temporary:
-                _build(temporary, inbox_root, files, key)
-            return _result(warehouse_path, reused=False)
+            found = _published(warehouse_path, key, damaged_is_absent=replace)
+            if found is None or replace:
+                with atomic_path(warehouse_path) as temporary:
+                    found = _build(temporary, warehouse_path, inbox_root, files, key)
+                    log_of(warehouse_path).unlink(missing_ok=True)  # of a writer of the file that goes
+            return found
     except OSError as error:
         raise WarehouseError(f"{warehouse_path}: could not write the warehouse: {error}") from error
 
@@ -88,24 +92,50 @@ def _inbox_files(inbox_root: Path) -> list[Path]:
 
 
 def _content_key(inbox_root: Path, files: list[Path]) -> str:
-    listing = [(path.relative_to(inbox_root).as_posix(), file_sha256(path)) for path in files]
+    listing = [(shown_name(path.relative_to(inbox_root)), _sha256(path)) for path in files]
     return content_key(SCHEMA_VERSION, schema_sha256(), file_sha256(PUBLISHED_CSV), listing)
 
 
-def _snapshot_key(warehouse_path: Path, *, damaged_is_absent: bool) -> str | None:
+def _published(warehouse_path: Path, key: str, *, damaged_is_absent: bool) -> LoadResult | None:
+    """What the published snapshot holds; None where there is none with this content key.
+
+    A snapshot that another program has open for writing does not count: that program may have changed it. It is looked
+    at all the same, so that no database of someone else and none of a newer schema is replaced.
+    """
     if not warehouse_path.exists():
         return None
     try:
         with open_snapshot(warehouse_path) as connection:
-            rows = connection.execute("select content_key from schema_version").fetchall()
-            return rows[0][0] if rows else None
+            if connection.execute("select content_key from schema_version").fetchall() != [(key,)]:
+                return None
+            log_of(warehouse_path).unlink(missing_ok=True)  # of a program that had it open and died
+            return _result(connection, warehouse_path, reused=True)
+    except LockedWarehouseError:
+        with open_copy(warehouse_path):
+            return None
     except WarehouseError as error:
         if damaged_is_absent and "damaged" in str(error):
             return None
         raise
 
 
-def _build(path: Path, inbox_root: Path, files: list[Path], key: str) -> None:
+def _remove(left_over: Path) -> None:
+    if left_over.is_dir():
+        shutil.rmtree(left_over, ignore_errors=True)
+    else:
+        left_over.unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    """Hash of a file, or why there is none: a file that cannot be read is quarantined and must not stop the load."""
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
+
+
+def _build(path: Path, final_path: Path, inbox_root: Path, files: list[Path], key: str) -> LoadResult:
+    """Write everything into a new file at ``path``, which is to be published as ``final_path``."""
     with open_private(path) as connection:
         apply_schema(connection)
         connection.register("incoming", published_rows())
@@ -118,6 +148,7 @@ def _build(path: Path, inbox_root: Path, files: list[Path], key: str) -> None:
             _merge(connection, relation, inbox_root, by_table.get(name, []), listing)
         _write_listing(connection, listing)
         connection.execute("insert into schema_version values (?, ?)", [SCHEMA_VERSION, key])
+        return _result(connection, final_path, reused=False)
 
 
 def _read_one(
@@ -138,7 +169,7 @@ def _read_one(
         check_run(relation, data, relative.parts[1])
         by_table.setdefault(table, []).append((file, data))
     except BadInputError as error:
-        listing.append(_listed(relative, None, problem=str(error)))
+        listing.append(_listed(relative, None, problem=printable(str(error))))
 
 
 def _merge(
@@ -183,7 +214,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, relation: Relation, parts: li
 
 def _listed(relative: Path, num_rows: int | None, *, problem: str | None = None) -> dict[str, object]:
     return {
-        "path": relative.as_posix(),
+        "path": shown_name(relative),
         "table_name": relative.parts[0] if relative.parts[0] in inbox_tables() else None,
         "num_rows": num_rows,
         "status": "quarantined" if problem else "loaded",
@@ -202,13 +233,12 @@ def _write_listing(connection: duckdb.DuckDBPyConnection, listing: list[dict[str
         connection.unregister("incoming")
 
 
-def _result(path: Path, *, reused: bool) -> LoadResult:
-    with open_snapshot(path) as connection:
-        rows = {
-            name: connection.execute(f"select count(*) from {name}").fetchall()[0][0]
-            for name in ("published_results", *inbox_tables())
-        }
-        listing = connection.execute("select path, status, problem from inbox_files order by path").fetchall()
+def _result(connection: duckdb.DuckDBPyConnection, path: Path, *, reused: bool) -> LoadResult:
+    rows = {
+        name: connection.execute(f"select count(*) from {name}").fetchall()[0][0]
+        for name in ("published_results", *inbox_tables())
+    }
+    listing = connection.execute("select path, status, problem from inbox_files order by path").fetchall()
     return LoadResult(
         path=path,
         rows=rows,

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import duckdb
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.names import printable
 from warehouse.connection import open_snapshot
 
 if TYPE_CHECKING:
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
 
 OutputFormat = Literal["table", "csv", "json", "markdown"]
 
-_MAX_CELL_WIDTH = 48
+MAX_CELL_WIDTH = 48
+"""Characters of a cell that a table shows unless it is asked for everything."""
+
+_NOT_ASCII_SAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 def run_sql(warehouse_path: Path | str, sql: str) -> pd.DataFrame:
@@ -43,34 +48,61 @@ def fetch(warehouse_path: Path | str, sql: str) -> tuple[list[str], list[tuple[A
         try:
             statements = connection.extract_statements(sql)
             if len(statements) != 1:
-                raise BadInputError(f"give one statement; there are {len(statements)} in {sql!r}")
+                raise BadInputError(
+                    f"give one statement; there are {len(statements)} in {sql!r}"
+                    + (
+                        "; run them one by one, or join their rows with `union all by name`"
+                        if statements
+                        else ""
+                    )
+                )
             cursor = connection.execute(statements[0])
             return [item[0] for item in cursor.description], cursor.fetchall()
+        except duckdb.OutOfMemoryException as error:
+            raise BadInputError(
+                f"the question needs more memory or temporary disk than it may have; ask for fewer rows or columns. "
+                f"{str(error).strip()}"
+            ) from error
         except duckdb.Error as error:
             raise BadInputError(f"the statement cannot be run. {str(error).strip()}") from error
 
 
-def render(columns: Sequence[str], rows: Sequence[Sequence[Any]], output: OutputFormat = "table") -> str:
-    """Rows as text. ``table`` is aligned and cut to readable widths; ``csv`` and ``json`` keep every digit."""
+def render(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    output: OutputFormat = "table",
+    *,
+    full: bool = False,
+    terminal: bool = False,
+) -> str:
+    """Rows as text. ``table`` is aligned and, unless ``full``, cut to readable widths, which it says; ``csv`` and
+    ``json`` keep every digit.
+
+    Characters that a terminal would act on are shown escaped in tables and Markdown. JSON writes them as its own
+    escapes, which stand for the same text. CSV has none: it keeps them, unless it goes to a ``terminal``.
+    """
     if output == "csv":
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
-        return stream.getvalue()
+        return printable(stream.getvalue()) if terminal else stream.getvalue()
     if output == "json":
-        records = [dict(zip(columns, map(_json_cell, row), strict=True)) for row in rows]
-        return json.dumps(records, indent=2, ensure_ascii=False, default=_json_value) + "\n"
+        names = _distinct(columns)
+        records = [dict(zip(names, map(_json_cell, row), strict=True)) for row in rows]
+        text = json.dumps(records, indent=2, ensure_ascii=False, default=_json_value) + "\n"
+        return _NOT_ASCII_SAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    names = [_cell(name) for name in columns]
     cells = [[_cell(value) for value in row] for row in rows]
     if output == "markdown":
-        lines = [list(columns), ["---"] * len(columns), *cells]
+        lines = [names, ["---"] * len(names), *cells]
         return "".join("| " + " | ".join(c.replace("|", "\\|") for c in line) + " |\n" for line in lines)
     numeric = [any(_is_number(row[index]) for row in rows) for index in range(len(columns))]
-    return _aligned(list(columns), cells, numeric)
+    return _aligned(names, cells, numeric, MAX_CELL_WIDTH if not full else None)
 
 
-def _aligned(columns: list[str], cells: list[list[str]], numeric: list[bool]) -> str:
-    short = [[_cut(cell) for cell in line] for line in cells]
+def _aligned(columns: list[str], cells: list[list[str]], numeric: list[bool], width: int | None) -> str:
+    short = [[_cut(cell, width) for cell in line] for line in cells]
     widths = [max([len(name), *(len(line[i]) for line in short)]) for i, name in enumerate(columns)]
     header = "  ".join(
         n.rjust(w) if r else n.ljust(w) for n, w, r in zip(columns, widths, numeric, strict=True)
@@ -79,8 +111,27 @@ def _aligned(columns: list[str], cells: list[list[str]], numeric: list[bool]) ->
     for line in short:
         padded = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, numeric, strict=True))
         lines.append("  ".join(padded).rstrip())
-    lines.append(f"({len(cells)} row{'' if len(cells) == 1 else 's'})")
+    num_cut = sum(
+        a != b for line, whole in zip(short, cells, strict=True) for a, b in zip(line, whole, strict=True)
+    )
+    counted = f"{len(cells)} row{'' if len(cells) == 1 else 's'}"
+    if num_cut:
+        values = "1 value is" if num_cut == 1 else f"{num_cut} values are"
+        counted += f"; {values} cut to {width} characters, --full shows everything"
+    lines.append(f"({counted})")
     return "\n".join(lines) + "\n"
+
+
+def _distinct(columns: Sequence[str]) -> list[str]:
+    """The names with a number behind each that was there before, so that no column of an object is lost."""
+    names: list[str] = []
+    for name in columns:
+        number, free = 0, name
+        while free in names:
+            number += 1
+            free = f"{name}_{number}"
+        names.append(free)
+    return names
 
 
 def _cell(value: Any) -> str:
@@ -88,11 +139,11 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:z.6g}"
-    return str(value).replace("\n", " ")
+    return printable(re.sub(r"[\r\n\t]+", " ", str(value)))
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _MAX_CELL_WIDTH else text[: _MAX_CELL_WIDTH - 3] + "..."
+def _cut(text: str, width: int | None) -> str:
+    return text if width is None or len(text) <= width else text[: width - 3] + "..."
 
 
 def _is_number(value: Any) -> bool:

@@ -14,13 +14,17 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
-"""Raised with every change of the SQL files that changes a table."""
+from warehouse.migrations.catalogue import CURRENT_VERSION
+
+SCHEMA_VERSION = CURRENT_VERSION
+"""Raised with every change of the SQL files that changes a table: each is a file in ``warehouse/migrations``."""
 
 VOLATILE = "[volatile]"
 """Ends the comment of a table or column that holds wall-clock measurements or facts about one machine."""
 
 SQL_FOLDER = Path(__file__).parent / "sql"
+"""The SQL files; one table or view each, created in the order of their numbers."""
+
 NOT_FROM_INBOX = frozenset({"schema_version", "inbox_files", "published_results"})
 
 _ARROW_TYPES = {

@@ -10,12 +10,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-from lipforcing_core.weights.registry import WeightState, all_weights, state_of
+from lipforcing_core.base.catalogue import Catalogue
+from lipforcing_core.faces.detectors.catalogue import DETECTORS
+from lipforcing_core.quality.catalogue import QUALITY_SCORERS
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
+from lipforcing_core.weights.registry import WeightState, all_weights, find_weight, state_of
 from tasks.workspace import Workspace
 
 MIN_FREE_GB = 5.0
 MIN_MEMORY_GB = 6.0
+CHOICES: tuple[Catalogue[Any], ...] = (DETECTORS, SYNC_EXPERTS, QUALITY_SCORERS)
 MIN_SHARED_GB = 1.0
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -63,6 +69,8 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
                 detail=f"{type(error).__name__}: {error}",
                 remedy="rm -rf .venv && make test",
             )
+    for catalogue in CHOICES:
+        yield choices_finding(catalogue, workspace)
     for spec in all_weights():
         state = state_of(spec, workspace.weights)
         usable = state is WeightState.PRESENT
@@ -72,6 +80,20 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
             detail=f"{state.value}; {spec.used_by}; licence: {spec.licence}",
             remedy="" if usable else spec.how_to_get(workspace.weights),
         )
+
+
+def choices_finding(catalogue: Catalogue[Any], workspace: Workspace) -> Finding:
+    """Which implementations of a seam can be chosen here and now, and which weights the others wait for."""
+    told = []
+    for entry in catalogue:
+        needed = [
+            name
+            for name in entry.weights
+            if state_of(find_weight(name), workspace.weights) is not WeightState.PRESENT
+        ]
+        state = f"{entry.name} needs {' and '.join(needed)}" if needed else f"{entry.name} is ready"
+        told.append(f"{state} (licence: {entry.licence})" if entry.licence else state)
+    return Finding(subject=f"{catalogue.kind}s", health=Health.OK, detail="; ".join(told))
 
 
 def _python() -> Finding:

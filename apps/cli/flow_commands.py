@@ -8,8 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-DETECTOR_HELP = "Face detector: lbp, scrfd, yunet or buffalo_l."
-DETECTOR_MODEL_HELP = "Model file of scrfd or yunet; of buffalo_l det_10g.onnx, with 2d106det.onnx beside it."
+from lipforcing_core.base.catalogue import file_help
+from lipforcing_core.faces.detectors.catalogue import DETECTORS
+from lipforcing_core.metrics.backends import NETWORK_SETS
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS, advice_for_people
+
 OPTIONS = {
     "detector": "--detector",
     "detector_model": "--detector-model",
@@ -18,6 +21,14 @@ OPTIONS = {
     "sync_filter": "--sync-filter",
 }
 """What users of the command line call the settings that options change or are compared with."""
+
+
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a setting (section.key=value); may be given again."
+    ),
+]
 
 
 class Device(StrEnum):
@@ -52,8 +63,9 @@ def demo(
 def train_eval(
     context: typer.Context,
     experiment: Annotated[
-        Path, typer.Argument(help="TOML or JSON file of the experiment (docs/examples show one).")
+        Path, typer.Argument(help="TOML or JSON file of the experiment, as examples/experiment.toml.")
     ],
+    changes: Changes = None,
 ) -> None:
     """Run a whole experiment from one file: corpus, teacher, student, distilled, scores, warehouse, report.
 
@@ -61,8 +73,10 @@ def train_eval(
     """
     from apps.cli.show import show
     from flows.catalogue import flow_entry, parse_request, read_request_file, run_flow
+    from lipforcing_core.base.layers import apply_overrides
 
     values = {"workspace": context.obj.workspace.root} | dict(read_request_file(experiment))
+    values = apply_overrides(values, changes or [])
     show(run_flow("train_eval", parse_request(flow_entry("train_eval"), values)))
 
 
@@ -72,13 +86,14 @@ def curate(
         Path, typer.Argument(help="A video file or a folder of videos (searched recursively).")
     ],
     settings: Annotated[Path | None, typer.Option(help="TOML file with a \\[curation] table.")] = None,
-    detector: Annotated[str | None, typer.Option(help=DETECTOR_HELP)] = None,
-    detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
+    detector: Annotated[str | None, typer.Option(help=DETECTORS.help)] = None,
+    detector_model: Annotated[Path | None, typer.Option(help=file_help(DETECTORS))] = None,
     min_seconds: Annotated[float | None, typer.Option(help="Shortest clip to keep (default 5).")] = None,
     sync_filter: Annotated[
         bool | None,
-        typer.Option(help="Reject and correct by sync scores. The embedded expert only knows puppets."),
+        typer.Option(help=f"Reject and correct by sync scores. {advice_for_people(SYNC_EXPERTS.default)}"),
     ] = None,
+    changes: Changes = None,
 ) -> None:
     """Turn raw videos into aligned, synchronised, checked clips with a Parquet manifest.
 
@@ -86,16 +101,18 @@ def curate(
     """
     from apps.cli.show import show
     from flows.catalogue import flow_entry, parse_request, run_flow
+    from lipforcing_core.base.layers import apply_overrides
     from tasks.settings import curation_settings
 
-    changes: dict[str, Any] = {
+    chosen: dict[str, Any] = {
         "extends": None if settings is None else str(settings),
         "detector": detector,
         "detector_model": None if detector_model is None else str(detector_model),
         "min_segment_s": min_seconds,
         "sync_filter": sync_filter,
     }
-    given = {key: value for key, value in changes.items() if value is not None}
+    given = {key: value for key, value in chosen.items() if value is not None}
+    given = apply_overrides(given, changes or [])
     workspace = context.obj.workspace
     curation_settings(workspace, given, names=OPTIONS)  # mistakes, in the words of this command line
     values = {"workspace": workspace.root, "source": source, "settings": given}
@@ -116,8 +133,8 @@ def generate(
     device: Annotated[
         Device, typer.Option(help="auto: the GPU, if there is one, for all but the embedded models.")
     ] = Device.AUTO,
-    detector: Annotated[str, typer.Option(help=DETECTOR_HELP)] = "lbp",
-    detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
+    detector: Annotated[str, typer.Option(help=DETECTORS.help)] = DETECTORS.default,
+    detector_model: Annotated[Path | None, typer.Option(help=file_help(DETECTORS))] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 42,
 ) -> None:
     """Re-sync a video to a speech track, streaming, chunk by chunk.
@@ -152,15 +169,15 @@ def evaluate(
     ],
     name: Annotated[str, typer.Option(help="Name of the run in the warehouse.")] = "evaluation",
     frames: Annotated[
-        int | None, typer.Option(min=16, help="Score the first N frames; default: the whole truth.")
+        int | None, typer.Option(help="Score the first N frames; default: the whole truth.")
     ] = None,
-    detector: Annotated[str, typer.Option(help=DETECTOR_HELP)] = "lbp",
-    detector_model: Annotated[Path | None, typer.Option(help=DETECTOR_MODEL_HELP)] = None,
+    detector: Annotated[str, typer.Option(help=DETECTORS.help)] = DETECTORS.default,
+    detector_model: Annotated[Path | None, typer.Option(help=file_help(DETECTORS))] = None,
     networks: Annotated[
-        str, typer.Option(help="Networks that score: embedded (no files) or learned (weights you fetch).")
-    ] = "embedded",
+        str, typer.Option(help=f"{NETWORK_SETS.help} The first needs no files, the others weights you fetch.")
+    ] = NETWORK_SETS.default,
     sync_expert: Annotated[
-        str | None, typer.Option(help="nano or syncnet-v2, instead of the one of the networks.")
+        str | None, typer.Option(help=f"{SYNC_EXPERTS.help} Default: the one of the networks.")
     ] = None,
 ) -> None:
     """Score predictions of any lip-sync system with one protocol, into the warehouse.

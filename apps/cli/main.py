@@ -11,14 +11,15 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from apps.cli import flow_commands, puppets, services
+from apps.cli import presets as cli_presets
+from apps.cli import settings as cli_settings
 from apps.cli import train as cli_train
 from apps.cli import warehouse as cli_warehouse
 from apps.cli import weights as cli_weights
 from apps.cli.encoding import use_utf8
-from apps.cli.output import Options, console
+from apps.cli.output import Options, console, escape
 from apps.cli.progress import TerminalReporter
 from lipforcing_core import __version__
 from lipforcing_core.base.errors import LipForcingError
@@ -35,6 +36,8 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(cli_train.app, name="train")
+app.add_typer(cli_presets.app, name="presets")
+app.add_typer(cli_settings.app, name="settings")
 app.add_typer(cli_warehouse.app, name="warehouse")
 app.add_typer(cli_weights.app, name="weights")
 app.add_typer(puppets.app, name="puppets")
@@ -106,12 +109,16 @@ def sql(
     output_format: Annotated[
         OutputFormat, typer.Option("--format", "-f", help="How to print the rows.")
     ] = OutputFormat.TABLE,
+    full: Annotated[
+        bool, typer.Option("--full", help="Show long text whole; tables cut it otherwise.")
+    ] = False,
 ) -> None:
-    """Ask the warehouse (read-only). `lipforcing warehouse tables` lists what there is to ask."""
+    """Ask the warehouse (read-only). `lipforcing warehouse describe` says what there is to ask."""
     from warehouse.query import fetch, render
 
     columns, rows = fetch(context.obj.workspace.warehouse, query)
-    typer.echo(render(columns, rows, output_format.value), nl=output_format is OutputFormat.TABLE)
+    text = render(columns, rows, output_format.value, full=full, terminal=sys.stdout.isatty())
+    typer.echo(text, nl=output_format is OutputFormat.TABLE)
 
 
 @app.command(hidden=True)

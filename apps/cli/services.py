@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from apps.cli.flow_commands import Changes
 from apps.cli.output import console, say
 
 
@@ -16,6 +17,7 @@ def run(
     request: Annotated[
         Path | None, typer.Option(help="JSON or TOML file of the request; without it, a request of defaults.")
     ] = None,
+    changes: Changes = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, for machines.")] = False,
 ) -> None:
     """Run a flow from a request file: the entry point of Ray jobs, Kubernetes and other schedulers.
@@ -24,10 +26,11 @@ def run(
     """
     from apps.cli.show import show
     from flows.catalogue import flow_entry, parse_request, read_request_file, run_flow
+    from lipforcing_core.base.layers import apply_overrides
 
     entry = flow_entry(flow)
     values = {} if request is None else dict(read_request_file(request))
-    values = {"workspace": context.obj.workspace.root} | values
+    values = apply_overrides({"workspace": context.obj.workspace.root} | values, changes or [])
     summary = run_flow(entry.name, parse_request(entry, values))
     if as_json:
         typer.echo(summary.model_dump_json())

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Column, Table
 
-from apps.cli.output import console, remark, say
+from apps.cli.output import console, escape, remark, say
 
 if TYPE_CHECKING:
     from flows.summaries import (
@@ -22,10 +21,7 @@ if TYPE_CHECKING:
     )
 
 NANO = "A nano model knows only the puppets it was trained on: on real people expect moving, blurred lips."
-PUPPET_EXPERT = (
-    "The embedded sync expert knows only puppets: for real people give syncnet-v2 in the settings, or measure without "
-    "acting on it with --no-sync-filter."
-)
+OTHER_EXPERT = "Set sync_expert in the settings, or measure without acting on it with --no-sync-filter."
 HEADLINE = {
     "sync_c": "Sync-C",
     "sync_d": "Sync-D",
@@ -75,8 +71,8 @@ def show_curation(summary: CurateSummary) -> None:
     verdict = "holds" if summary.contract_holds else "is BROKEN"
     say(f"contract {verdict} ({summary.num_checks} checks): {summary.data_docs}")
     say(f"manifest: {summary.manifest}")
-    if any(reason.reason == "sync_confidence_low" for reason in summary.reasons):
-        say(PUPPET_EXPERT)
+    if summary.sync_advice and any(reason.reason == "sync_confidence_low" for reason in summary.reasons):
+        say(f"{summary.sync_advice} {OTHER_EXPERT}")
 
 
 def show_training(summary: TrainSummary) -> None:
@@ -113,17 +109,17 @@ def show_evaluation(summary: EvaluateSummary) -> None:
 
 def scores_table(summary: EvaluateSummary) -> Table:
     """Set-level values: metrics down, systems across."""
-    from lipforcing_core.metrics.registry import METRICS
+    from lipforcing_core.metrics.measures.catalogue import MEASURES
 
     systems = sorted({line.system for line in summary.scores})
     scores = {(line.metric, line.system): line for line in summary.scores}
     table = Table("metric", "n", *(escape(system) for system in systems))
-    for metric, spec in METRICS.items():
-        found = [scores.get((metric, system)) for system in systems]
+    for measure in MEASURES:
+        found = [scores.get((measure.name, system)) for system in systems]
         if any(found):
             n = next(line.n for line in found if line)
             cells = ["-" if line is None else f"{line.value:z.4g}" for line in found]
-            table.add_row(spec.label, str(n), *cells)
+            table.add_row(measure.label, str(n), *cells)
     return table
 
 

@@ -1,4 +1,4 @@
-"""``lipforcing train``: the three stages of the paper, each as a Ray job that resumes, and the sync expert."""
+"""``lipforcing train``: the three stages of the paper, each as a Ray job that resumes, the base and the sync expert."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from apps.cli.flow_commands import Changes
 from apps.cli.output import say
 
-app = typer.Typer(help="Train the teacher, the student, the distilled student, or the embedded sync expert.")
+app = typer.Typer(
+    help="Train the teacher, the student, the distilled student, a base checkpoint, or the embedded sync expert."
+)
 
 Manifest = Annotated[Path, typer.Argument(help="manifest.parquet written by `lipforcing curate`.")]
 PresetName = Annotated[str, typer.Option(help="Preset name or TOML file.")]
@@ -20,9 +23,18 @@ Teacher = Annotated[Path, typer.Option(help="Bundle of the trained teacher.")]
 @app.command(
     epilog="Example: [bold]lipforcing train teacher runs/curate/latest/manifest.parquet -o teacher[/bold]"
 )
-def teacher(context: typer.Context, manifest: Manifest, output: Output, preset: PresetName = "nano") -> None:
+def teacher(
+    context: typer.Context,
+    manifest: Manifest,
+    output: Output,
+    preset: PresetName = "nano",
+    changes: Changes = None,
+) -> None:
     """Train the bidirectional teacher: base weights where none are public, then LoRA (method D.3)."""
-    _run("train_teacher", context, manifest=manifest, preset=preset, output=output)
+    from lipforcing_core.base.layers import apply_overrides
+
+    given = apply_overrides({"extends": preset}, changes) if changes else preset
+    _run("train_teacher", context, manifest=manifest, preset=given, output=output)
 
 
 @app.command(
@@ -47,6 +59,37 @@ def distill(
 ) -> None:
     """Distil the student: Self-Forcing rollout, Sync-Window DMD, SyncNet reward (method D.5)."""
     _run("distill_student", context, manifest=manifest, teacher=teacher, student=student, output=output)
+
+
+@app.command(epilog="Example: [bold]lipforcing train base -o base[/bold]")
+def base(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for corpus, states and weights.")],
+    preset: PresetName = "nano",
+    seed: Annotated[int, typer.Option(help="Seed of the puppets that are drawn.")] = 2026,
+    clips: Annotated[int, typer.Option(min=1, help="Performances of 6.8 s that are drawn.")] = 48,
+) -> None:
+    """Train a base checkpoint and its codec from nothing on puppets; the shipped base of nano comes from this command.
+
+    It takes about an hour of one core; killed and started again, it goes on where it was.
+    """
+    from lipforcing_core.presets import load_preset
+    from lipforcing_core.training.base_checkpoint import make_base
+    from lipforcing_core.training.base_corpus import BaseCorpusSettings
+    from tasks.progress import step
+
+    chosen, corpus = load_preset(preset), BaseCorpusSettings(seed=seed, num_clips=clips)
+    steps = chosen.base.steps if chosen.base is not None else 0
+    with step("draw puppets and train the base", "clips and steps") as advance:
+        result = make_base(
+            chosen,
+            corpus,
+            output,
+            on_progress=lambda stage, done, _: advance(
+                done + (clips if stage == "train" else 0), clips + steps
+            ),
+        )
+    say(f"{result.model_file}: loss {result.loss:.3f}, SHA-256 {result.model_sha256}")
+    say(f"{result.codec_file}: SHA-256 {result.codec_sha256}")
 
 
 @app.command(epilog="Example: [bold]lipforcing train sync --seed 0 -o sync_expert[/bold]")

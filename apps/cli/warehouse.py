@@ -1,4 +1,4 @@
-"""``lipforcing warehouse``: rebuild it, see what is in it, compare two, and write the data dictionary."""
+"""``lipforcing warehouse``: rebuild it, see what is in it and what it means, compare two, write the data dictionary."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.table import Table
 
-app = typer.Typer(help="The DuckDB warehouse: rebuild, tables, digest, dictionary.")
+from apps.cli.output import escape
+
+app = typer.Typer(help="The DuckDB warehouse: rebuild, tables, describe, digest, dictionary.")
 console = Console(highlight=False)
 
 
@@ -26,18 +28,49 @@ def rebuild(context: typer.Context) -> None:
     for item in result.quarantined:
         words = escape(f"{item.path}: {item.problem}")
         console.print(f"[yellow]left out[/yellow] {words}", soft_wrap=True)
-    console.print(f"{escape(str(result.path))} from {result.num_files} inbox files", soft_wrap=True)
+    place = escape(str(result.path))
+    console.print(f"{place} from {result.num_files} inbox files", soft_wrap=True)
 
 
 @app.command(epilog="Example: [bold]lipforcing warehouse tables[/bold]")
 def tables(context: typer.Context) -> None:
     """List tables and views with what they hold."""
     from warehouse.connection import open_snapshot
+    from warehouse.dictionary import meaning
     from warehouse.schema import relations
 
     with open_snapshot(context.obj.workspace.warehouse):  # what cannot be asked is not listed
         for name, relation in sorted(relations().items()):
-            console.print(f"[bold]{name:<24}[/bold] {escape(relation.comment)}", soft_wrap=True)
+            console.print(f"[bold]{name:<24}[/bold] {escape(meaning(relation.comment))}", soft_wrap=True)
+
+
+@app.command(epilog="Example: [bold]lipforcing warehouse describe leaderboard[/bold]")
+def describe(
+    table: Annotated[
+        str | None, typer.Argument(help="A table or view; without one, all of them in one sentence each.")
+    ] = None,
+) -> None:
+    """Say what a table or view holds, and what each of its columns means."""
+    from warehouse.dictionary import described, meaning
+    from warehouse.schema import relations
+
+    if table is None:
+        for name, relation in sorted(relations().items()):
+            console.print(f"[bold]{name:<24}[/bold] {escape(meaning(relation.comment))}", soft_wrap=True)
+        return
+    relation = described(table)
+    console.print(escape(meaning(relation.comment)), soft_wrap=True)
+    if relation.key:
+        console.print(f"Key: {', '.join(relation.key)}", soft_wrap=True)
+    console.print()
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("column", "type", "null"):
+        grid.add_column(heading, no_wrap=True)
+    grid.add_column("meaning", overflow="fold")
+    for column in relation.columns:
+        null = "" if relation.is_view else "yes" if column.nullable else "no"
+        grid.add_row(column.name, column.sql_type.lower(), null, escape(meaning(column.comment)))
+    console.print(grid)
 
 
 @app.command(epilog="Example: [bold]lipforcing warehouse digest[/bold]")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
+from apps.cli.output import escape
 from lipforcing_core.base.errors import BadInputError, LipForcingError, MissingWeightsError
 
 if TYPE_CHECKING:
@@ -207,14 +207,16 @@ def export(
     What adapter_config.json says beside an adapter of peft holds: with use_rslora it is alpha / sqrt(rank) B A.
     OmniAvatar's own adapters have 33 input channels, lip-sync models 65: see --in-channels.
     """
+    from lipforcing_core.checkpoints.adapters import adapter_alpha
     from lipforcing_core.checkpoints.convert import plan_merge
     from lipforcing_core.checkpoints.networks import preset_fit
-    from lipforcing_core.checkpoints.sources import adapter_alpha, find_source, require_sources
+    from lipforcing_core.checkpoints.sources import find_source, require_sources
 
     folder = context.obj.workspace.weights
     require_sources([base, adapter], folder)
     base_source, adapter_source = find_source(base, folder), find_source(adapter, folder)
     alpha = adapter_alpha(adapter_source, base_source, given=alpha, root=root)
+    changed: dict[str, bool] = {}
     plan = plan_merge(
         base_source.open(),
         adapter_source.open_adapter(root=root),
@@ -222,10 +224,26 @@ def export(
         dtype=_torch_dtype(dtype),
         in_channels=in_channels,
         partial=partial,
+        on_merged=lambda layer, is_changed: changed.update({layer: is_changed}),
     )
     _refuse_own_input(output, [*base_source.files, *adapter_source.files])
-    _write(plan, output, f"merge {adapter} with alpha {alpha:g}")
+    own = "its own alphas" if alpha is None else f"alpha {alpha:g}"
+    _write(plan, output, f"merge {adapter} with {own}")
+    console.print(_changed_layers(changed, plan), soft_wrap=True)
     console.print(escape(preset_fit(plan)), soft_wrap=True)
+
+
+def _changed_layers(changed: dict[str, bool], plan: Collection[str]) -> str:
+    """In words: how many layers the adapter holds, how many of them it changed, and how many it could have."""
+    from lipforcing_core.models.lora import target_layers
+
+    linear = (name.removesuffix(".weight") for name in plan if name.endswith(".weight"))
+    possible = len(target_layers(linear)) or len(changed)
+    count = sum(changed.values())
+    words = f"{count} of {len(changed)} adapted layers changed; the base has {possible} that adapters change"
+    if not count:
+        return f"[yellow]warning:[/yellow] the adapter changes nothing: {words}"
+    return words if count == len(changed) == possible else f"[yellow]note:[/yellow] {words}"
 
 
 def _refuse_own_input(output: Path, sources: list[Path]) -> None:

@@ -9,14 +9,14 @@ A seam extends ``Entry`` by a field ``load``: a function that imports the implem
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
-
-from pydantic import AfterValidator
-from pydantic_core import PydanticCustomError
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lipforcing_core.base.errors import BadInputError
+
+if TYPE_CHECKING:
+    from pydantic import AfterValidator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,20 @@ class Entry:
         return not self.weights
 
 
+@dataclass(frozen=True, kw_only=True)
+class FileEntry(Entry):
+    """An implementation whose model file a user may name; ``weights.chosen`` finds and checks the files.
+
+    files: what the files that it reads are called. The first is the one whose path a user gives, and is the first file
+    of the first of ``weights``; the others are read beside it. Empty where it reads none. An implementation with files
+    and without ``weights`` ships them with the package.
+    """
+
+    files: tuple[str, ...] = ()
+
+
 E = TypeVar("E", bound=Entry)
+F = TypeVar("F", bound=FileEntry)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +88,14 @@ class Catalogue(Generic[E]):
         return self.entries[0].name
 
     @property
+    def stand_in(self) -> str | None:
+        """The name of the first entry that works without a downloaded file; None where all need one."""
+        return next((entry.name for entry in self.entries if entry.is_embedded), None)
+
+    @property
     def choices(self) -> str:
-        """The names in a sentence: ``lbp, scrfd or yunet``."""
-        *others, last = self.names
-        return f"{', '.join(others)} or {last}" if others else last
+        """The names in a sentence: ``one, another or a third``."""
+        return either(self.names)
 
     @property
     def help(self) -> str:
@@ -88,12 +105,35 @@ class Catalogue(Generic[E]):
     @property
     def choice(self) -> AfterValidator:
         """For ``Annotated[str, CATALOGUE.choice]`` in a settings model: refuses names that are not in the table."""
+        from pydantic import AfterValidator
+
         return AfterValidator(self._checked)
 
     def _checked(self, name: Any) -> Any:
         if name not in self.names:
+            from pydantic_core import PydanticCustomError
+
             raise PydanticCustomError("unknown_choice", "{message}", {"message": self._unknown(name)})
         return name
 
     def _unknown(self, name: object) -> str:
         return f"unknown {self.kind} {name!r}; known: {', '.join(self.names)}"
+
+
+def file_help(catalogue: Catalogue[F]) -> str:
+    """One line for the help of an option that takes the model file: how it is called, by choice."""
+    told = []
+    for entry in catalogue:
+        if entry.files:
+            first, *others = entry.files
+            beside = f" with {' and '.join(others)} beside it" if others else ""
+            told.append(f"{entry.name}: {first}{beside}" + (", shipped" if entry.is_embedded else ""))
+    return (
+        f"File of the {catalogue.kind} ({'; '.join(told)})." if told else f"No {catalogue.kind} takes a file."
+    )
+
+
+def either(names: Sequence[str]) -> str:
+    """The names as a choice in a sentence: ``one, another or a third``; empty where there are none."""
+    *others, last = names or [""]
+    return f"{', '.join(others)} or {last}" if others else last

@@ -9,6 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.user_file import require_regular
 
 _OTHER_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 
@@ -41,6 +42,7 @@ def read_csv_table(path: Path, required: Sequence[str]) -> CsvTable:
     be read or is no CSV, naming the row that has more fields than the header (rows count from 1 below it), or naming
     the columns that are missing and, where the header looks like it, the separator that was used instead of commas.
     """
+    require_regular(path)
     found: list[tuple[int, list[str]]] = []
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:

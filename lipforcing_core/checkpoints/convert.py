@@ -75,15 +75,19 @@ def plan_merge(
     base: Checkpoint,
     adapter: Checkpoint,
     *,
-    alpha: float,
+    alpha: float | None,
     dtype: torch.dtype | None = None,
     in_channels: int | None = None,
     partial: bool = False,
+    on_merged: Callable[[str, bool], None] | None = None,
 ) -> dict[str, Planned]:
     """The base with an adapter merged in: W + (alpha / rank) B A, added in float32 and rounded once (method A.9).
 
     Whole tensors of the adapter (OmniAvatar: ``audio_proj``, ``audio_cond_projs``, ``patch_embedding``) replace those
     of the base or are added to them; a patch embedding may have another number of input channels.
+
+    alpha: None where the adapter keeps one for every layer (``LAYER.alpha``), or none at all and adds just B A.
+    on_merged: called when a layer has been merged, with its name and whether that changed its weight as written.
 
     dtype: that of all floating-point tensors; default: the base's own, and the adapter's own for whole tensors that
     are new. in_channels: grow the merged patch embedding to so many (``models.lora.grow_patch_embedding``); default: as
@@ -94,7 +98,8 @@ def plan_merge(
     missing, has no partner, no place in the base, or a shape that does not fit; ``BadInputError`` for an alpha that is
     out of range, and for a number of input channels that no model here has, or fewer than there are.
     """
-    check_alpha(alpha)
+    if alpha is not None:
+        check_alpha(alpha)
     if adapter_layers(base.tensors):
         raise IncompatibleCheckpointError(f"{base.label}: holds lora_A and lora_B tensors, so it is no base")
     plan = plan_copy(base, dtype=dtype)
@@ -106,10 +111,11 @@ def plan_merge(
     for layer in layers:
         _check_layer(base, adapter, layer)
         weight = plan[f"{layer}.weight"]
-        read = functools.partial(_merged, base, adapter, layer, alpha, weight.dtype)
+        scale = _scale(adapter, layer, alpha)
+        read = functools.partial(_merged, base, adapter, layer, scale, weight.dtype, on_merged)
         plan[f"{layer}.weight"] = Planned(dtype=weight.dtype, shape=weight.shape, read=read)
     for name in sorted(adapter.tensors):
-        if ".lora_" in name:
+        if ".lora_" in name or name.removesuffix(".alpha") in layers:
             continue
         if name.removesuffix(".weight") in layers:
             raise IncompatibleCheckpointError(
@@ -278,8 +284,39 @@ def _check_replacement(name: str, own: StoredTensor, new: StoredTensor) -> None:
         )
 
 
-def _merged(base: Checkpoint, adapter: Checkpoint, layer: str, alpha: float, dtype: torch.dtype) -> Tensor:
+def _scale(adapter: Checkpoint, layer: str, alpha: float | None) -> float:
+    """What B A is multiplied by: alpha / rank, with the layer's own alpha where no one alpha holds."""
+    rank = adapter.tensors[f"{layer}.lora_A.weight"].shape[0]
+    if alpha is not None:
+        return alpha / rank
+    name = f"{layer}.alpha"
+    if name not in adapter.tensors:
+        if any(other.endswith(".alpha") for other in adapter.tensors):
+            raise IncompatibleCheckpointError(
+                f"{adapter.label}: {name} is missing, and other layers have one"
+            )
+        return 1.0
+    if math.prod(adapter.tensors[name].shape) != 1:
+        raise IncompatibleCheckpointError(f"{adapter.label}: {name} is no single number")
+    own = float(adapter.value(name).float().reshape(()))
+    if not (math.isfinite(own) and own > 0):
+        raise IncompatibleCheckpointError(f"{adapter.label}: {name} is {own:g}, no number above 0")
+    return own / rank
+
+
+def _merged(
+    base: Checkpoint,
+    adapter: Checkpoint,
+    layer: str,
+    scale: float,
+    dtype: torch.dtype,
+    on_merged: Callable[[str, bool], None] | None,
+) -> Tensor:
     a = adapter.value(f"{layer}.lora_A.weight").float()
     b = adapter.value(f"{layer}.lora_B.weight").float()
-    merged = base.value(f"{layer}.weight").float().add_(b @ a, alpha=alpha / a.shape[0])
-    return _cast(merged, dtype, f"{base.label} with {adapter.label}: {layer}.weight")
+    own = base.value(f"{layer}.weight").float()
+    label = f"{base.label} with {adapter.label}: {layer}.weight"
+    merged = _cast(own.add(b @ a, alpha=scale), dtype, label)
+    if on_merged is not None:
+        on_merged(layer, not torch.equal(merged, own.to(dtype)))
+    return merged

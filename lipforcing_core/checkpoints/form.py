@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lipforcing_core.base.errors import IncompatibleCheckpointError
-from lipforcing_core.base.products import read_json
+from lipforcing_core.base.user_file import read_json_object
 from lipforcing_core.faces.mask import load_mask_source
 from lipforcing_core.weights.registry import WeightFile
 
@@ -21,7 +21,7 @@ def check_form(file: WeightFile, path: Path) -> bool:
         return False
     try:
         if suffix == ".json":
-            readable = isinstance(read_json(path), dict)
+            readable = bool(read_json_object(path, largest=1 << 28))  # tokenizers are large
         else:
             readable = load_mask_source(path) is not None
     except (ValueError, RecursionError):

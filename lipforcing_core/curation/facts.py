@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from lipforcing_core.base.csv_file import read_csv_table
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_in, shown_name
+from lipforcing_core.base.user_file import read_json_object, read_text
 from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.curation.sources import (
     TABLE_NAME,
@@ -37,7 +38,7 @@ def read_facts(path: Path | str, root: Path | str) -> SourceFacts:
     """
     sidecar = sidecar_of(Path(path))
     if os.path.lexists(sidecar):
-        return _facts(_read_object(sidecar), str(sidecar))
+        return _facts(read_json_object(sidecar), str(sidecar))
     rows = _rows_of(Path(root))
     row = rows.get(relative_path(path, root)) or rows.get(source_name(path, root))
     return row.facts if row else SourceFacts()
@@ -129,8 +130,8 @@ def _table_warnings(root: Path) -> Iterator[str]:
 
 
 def _sidecar_warnings(sidecar: Path) -> Iterator[str]:
-    text = sidecar.read_text(encoding="utf-8")
-    for key in _read_object(sidecar):
+    text = read_text(sidecar)
+    for key in read_json_object(sidecar):
         if key not in SourceFacts.model_fields:
             line = text[: max(text.find(json.dumps(key)), 0)].count("\n") + 1
             hint = _hint(key, SourceFacts.model_fields)
@@ -140,18 +141,6 @@ def _sidecar_warnings(sidecar: Path) -> Iterator[str]:
 def _hint(word: str, known: Iterable[str]) -> str:
     close = get_close_matches(word.lower(), list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(known)})"
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise BadInputError(f"{path}: is not readable JSON ({error})") from error
-    if not isinstance(values, dict):
-        raise BadInputError(f"{path}: must hold an object, got {type(values).__name__}")
-    return values
 
 
 def _facts(values: Mapping[str, Any], origin: str) -> SourceFacts:

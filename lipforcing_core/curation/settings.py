@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lipforcing_core.base.catalogue import file_help
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.layers import read_layers
 from lipforcing_core.base.settings_mistakes import mistakes
+from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.media.clock import FPS
+from lipforcing_core.quality.catalogue import QUALITY_SCORERS
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 
 
 class CurationSettings(BaseModel):
@@ -22,15 +26,16 @@ class CurationSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    detector: str = Field("lbp", description="Face detector: lbp, scrfd, yunet or buffalo_l.")
-    detector_model: Path | None = Field(
-        None,
-        description="Model file of the detector; of buffalo_l det_10g.onnx, with 2d106det.onnx beside it.",
+    detector: Annotated[str, DETECTORS.choice] = Field(DETECTORS.default, description=DETECTORS.help)
+    detector_model: Path | None = Field(None, description=file_help(DETECTORS))
+    sync_expert: Annotated[str, SYNC_EXPERTS.choice] = Field(
+        SYNC_EXPERTS.default, description=SYNC_EXPERTS.help
     )
-    sync_expert: str = Field("nano", description="Sync expert: nano or syncnet-v2.")
-    sync_weights: Path | None = Field(None, description="Weight file of the sync expert.")
-    quality: str = Field("piqe", description="Picture quality: piqe or hyperiqa.")
-    quality_weights: Path | None = Field(None, description="Weight file of the quality scorer.")
+    sync_weights: Path | None = Field(None, description=file_help(SYNC_EXPERTS))
+    quality: Annotated[str, QUALITY_SCORERS.choice] = Field(
+        QUALITY_SCORERS.default, description=QUALITY_SCORERS.help
+    )
+    quality_weights: Path | None = Field(None, description=file_help(QUALITY_SCORERS))
 
     shot_threshold: float = Field(2.0, gt=0, description="Adaptive cut threshold (ratio to neighbours).")
     shot_min_content_change: float = Field(15.0, ge=0, le=255, description="Least change at a cut.")
@@ -51,10 +56,30 @@ class CurationSettings(BaseModel):
     sync_confidence_min: float = Field(3.0, description="Least Sync-C.")
     max_abs_offset_frames: int = Field(6, ge=0, le=15, description="Largest offset that is corrected.")
     quality_threshold: float = Field(
-        85.0, description="Worst accepted quality on the scorer's scale (PIQE: 0 is best; HyperIQA: use 40)."
+        QUALITY_SCORERS[QUALITY_SCORERS.default].threshold,
+        description="Worst accepted quality on the scale of the scorer, whose usual one is the default "
+        f"({'; '.join(scorer.scale for scorer in QUALITY_SCORERS)}).",
     )
 
     val_fraction: float = Field(0.05, ge=0, lt=1, description="Share of identities held out for validation.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_threshold_of_the_scorer(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "quality_threshold" not in values:
+            for scorer in QUALITY_SCORERS:
+                if scorer.name == values.get("quality"):
+                    return {**values, "quality_threshold": scorer.threshold}
+        return values
+
+    @model_validator(mode="after")
+    def _threshold_is_on_the_scale(self) -> Self:
+        scorer = QUALITY_SCORERS[self.quality]
+        if not scorer.is_on_scale(self.quality_threshold):
+            raise ValueError(
+                f"quality_threshold ({self.quality_threshold:g}) is not on the scale of {scorer.scale}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _lengths_are_in_order(self) -> Self:
@@ -94,14 +119,12 @@ class CurationSettings(BaseModel):
 
     @classmethod
     def from_toml(cls, path: Path | str, table: str = "curation") -> CurationSettings:
-        """Read the table of a TOML file; raises ``BadInputError`` for a file without it, or with unknown keys."""
+        """Read the table of a TOML file, which may extend another one (``base.layers``).
+
+        Raises ``BadInputError`` for a file without the table, or with unknown keys.
+        """
         path = Path(path)
-        try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise BadInputError(f"{path}: there is no such settings file") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            raise BadInputError(f"{path}: is not readable TOML ({error})") from error
+        document = read_layers(path, named=lambda name: None)
         values = document.get(table)
         if not isinstance(values, dict):
             raise BadInputError(f"{path}: has no table [{table}]; the settings belong below that line")

@@ -1,28 +1,26 @@
-"""From clips to sets: means, Frechet distances, intervals over identities, paired differences.
+"""From clips to sets: means, distances of features, intervals over identities, paired differences.
 
 Systems are compared on the clips that all of them have: those that were scored for every system (one that was scored
-nowhere aside), and for each metric those where every system that has the metric at all has a value. n is stated. What
+nowhere aside), and for each measure those where every system that has the measure at all has a value. n is stated. What
 a system lacks is listed, never filled in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lipforcing_core.metrics.backends import Backends
 from lipforcing_core.metrics.bootstrap import Interval, bootstrap_mean, bootstrap_statistic, paired_difference
-from lipforcing_core.metrics.distribution import resampled_distance
-from lipforcing_core.metrics.item_result import IMAGE, VIDEO, ItemResult
+from lipforcing_core.metrics.item_result import ItemResult
+from lipforcing_core.metrics.measures.catalogue import MEASURES, set_measures
+from lipforcing_core.metrics.measures.protocol import Scope, SetMeasure
 from lipforcing_core.metrics.protocol import Protocol
-from lipforcing_core.metrics.registry import METRICS, Scope
-from lipforcing_core.metrics.values import MetricValue, PairedDifference, Unavailable
+from lipforcing_core.metrics.values import Cell, MetricValue, PairedDifference, Unavailable, why_no_number
 
 SET_RESAMPLES = 200
-
-_SET_FEATURES = {"fid": IMAGE, "fvd": VIDEO}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +30,22 @@ class SetResult:
     values: tuple[MetricValue, ...]
     unavailable: tuple[Unavailable, ...]
     differences: tuple[PairedDifference, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Column:
+    """One measure by one backend over the clips that all systems have, ready to be worked out for each system.
+
+    because: why no system has a value; None where they have. interval: of a system; difference: of two.
+    """
+
+    metric: str
+    backend: str
+    systems: Sequence[str]
+    because: str | None
+    interval: Callable[[str], Interval]
+    difference: Callable[[str, str], Interval]
+    num_vectors: int | None = None
 
 
 def aggregate(
@@ -45,148 +59,176 @@ def aggregate(
 ) -> SetResult:
     """Set-level rows of all systems, and ``system_a - system_b`` of every pair, from the items' results.
 
-    ``speed`` adds per-clip speed rows (``speed.speed_rows``), treated as any other per-clip metric. The order of the
-    items does not change the outcome.
+    ``speed`` adds per-clip speed rows (``speed.speed_rows``), treated as any other per-clip measure. The order of the
+    items does not change the outcome. A value that is no finite number is unavailable, with a sentence.
     """
     results = sorted(results, key=lambda result: result.clip_id)
-    identities = {result.clip_id: result.identity for result in results}
     systems = {system for result in results for system in result.features}
     scored = [result for result in results if result.features.keys() >= systems]
+    identities = {result.clip_id: result.identity for result in results}
     rows = [*(value for result in scored for value in result.values), *speed]
-    means = _aggregate_means(rows, identities, pairs, protocol.id, seed)
-    distances = _aggregate_distances(scored, sorted(systems), pairs, protocol.id, backends, seed)
-    return SetResult(
-        values=(*means.values, *distances.values),
-        unavailable=(*means.unavailable, *distances.unavailable),
-        differences=(*means.differences, *distances.differences),
+    values: list[MetricValue] = []
+    unavailable: list[Unavailable] = []
+    differences: list[PairedDifference] = []
+    columns = [*_means(rows, identities, seed), *_distances(scored, sorted(systems), backends, seed)]
+    for column in columns:
+        sound = set()
+        for system in column.systems:
+            row = _row(column, system, protocol.id)
+            if isinstance(row, MetricValue):
+                values.append(row)
+                sound.add(system)
+            else:
+                unavailable.append(row)
+        for a, b in pairs:
+            if {a, b} <= sound:
+                differences.append(_difference(column, a, b, protocol.id))
+    return SetResult(values=tuple(values), unavailable=tuple(unavailable), differences=tuple(differences))
+
+
+def _row(column: _Column, system: str, protocol_id: str) -> MetricValue | Unavailable:
+    cell = Cell(
+        system=system,
+        clip_id=None,
+        metric=column.metric,
+        protocol_id=protocol_id,
+        backend=column.backend,
+    )
+    if column.because is not None:
+        return cell.missing(column.because)
+    interval = column.interval(system)
+    if (because := why_no_number(interval.value)) is not None:
+        return cell.missing(because)
+    return MetricValue(
+        system=system,
+        clip_id=None,
+        metric=column.metric,
+        value=interval.value,
+        n=interval.n,
+        num_identities=interval.num_identities,
+        ci_low=interval.low,
+        ci_high=interval.high,
+        num_vectors=column.num_vectors,
+        no_interval_because=interval.why_no_interval,
+        protocol_id=protocol_id,
+        backend=column.backend,
     )
 
 
-def _aggregate_means(
-    rows: Sequence[MetricValue],
-    identities: dict[str, str],
-    pairs: Sequence[tuple[str, str]],
-    protocol_id: str,
-    seed: int,
-) -> SetResult:
+def _difference(column: _Column, a: str, b: str, protocol_id: str) -> PairedDifference:
+    interval = column.difference(a, b)
+    return PairedDifference(
+        system_a=a,
+        system_b=b,
+        metric=column.metric,
+        difference=interval.value,
+        ci_low=interval.low,
+        ci_high=interval.high,
+        n=interval.n,
+        num_identities=interval.num_identities,
+        no_interval_because=interval.why_no_interval,
+        protocol_id=protocol_id,
+        backend=column.backend,
+    )
+
+
+def _means(rows: Sequence[MetricValue], identities: Mapping[str, str], seed: int) -> Iterator[_Column]:
+    """Means over clips, in the order of the table of measures."""
     tables: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
     for row in rows:
         if row.clip_id is not None and row.clip_id in identities:
             table = tables.setdefault((row.metric, row.backend), {})
             table.setdefault(row.system, {})[row.clip_id] = row.value
-    values, unavailable, differences = [], [], []
-    order = list(METRICS)
-    for (metric, backend), table in sorted(
-        tables.items(), key=lambda entry: (order.index(entry[0][0]), entry[0][1])
-    ):
-        assert METRICS[metric].scope is Scope.CLIP, metric
-        clips = sorted(set.intersection(*(set(column) for column in table.values())))
-        people = [identities[clip] for clip in clips]
-        context = _Context(metric=metric, backend=backend, protocol_id=protocol_id)
-        for system, column in table.items():
-            if clips:
-                interval = bootstrap_mean([column[clip] for clip in clips], people, seed=seed)
-                values.append(context.value(system, interval))
-            else:
-                unavailable.append(context.missing(system, "no clip has this metric for every system"))
-        for a, b in pairs:
-            if clips and a in table and b in table:
-                of_a, of_b = ([table[system][clip] for clip in clips] for system in (a, b))
-                differences.append(context.difference(a, b, paired_difference(of_a, of_b, people, seed=seed)))
-    return SetResult(values=tuple(values), unavailable=tuple(unavailable), differences=tuple(differences))
+    order = MEASURES.names
+    for metric, backend in sorted(tables, key=lambda key: (order.index(key[0]), key[1])):
+        assert MEASURES[metric].scope is Scope.CLIP, metric
+        yield _mean_column(metric, backend, tables[metric, backend], identities, seed)
 
 
-def _aggregate_distances(
-    results: Sequence[ItemResult],
-    systems: Sequence[str],
-    pairs: Sequence[tuple[str, str]],
-    protocol_id: str,
-    backends: Backends,
+def _mean_column(
+    metric: str,
+    backend: str,
+    table: Mapping[str, Mapping[str, float]],
+    identities: Mapping[str, str],
     seed: int,
-) -> SetResult:
-    values, unavailable, differences = [], [], []
-    for metric, kind in _SET_FEATURES.items() if systems else ():
-        context = _Context(
-            metric=metric, backend=backends.id_of(METRICS[metric].backend), protocol_id=protocol_id
+) -> _Column:
+    clips = sorted(set.intersection(*(set(column) for column in table.values())))
+    people = [identities[clip] for clip in clips]
+
+    def of(system: str) -> list[float]:
+        return [table[system][clip] for clip in clips]
+
+    return _Column(
+        metric=metric,
+        backend=backend,
+        systems=list(table),
+        because=None if clips else "no clip has this metric for every system",
+        interval=lambda system: bootstrap_mean(of(system), people, seed=seed),
+        difference=lambda a, b: paired_difference(of(a), of(b), people, seed=seed),
+    )
+
+
+def _distances(
+    results: Sequence[ItemResult], systems: Sequence[str], backends: Backends, seed: int
+) -> Iterator[_Column]:
+    """Measures of the features of the set."""
+    for measure in set_measures() if systems else ():
+        yield _distance_column(measure, results, systems, backends.id_of(measure.backend), seed)
+
+
+def _distance_column(
+    measure: SetMeasure, results: Sequence[ItemResult], systems: Sequence[str], backend: str, seed: int
+) -> _Column:
+    kind = measure.features.name
+    common = [
+        result
+        for result in results
+        if all(len(result.features[system][kind]) for system in systems) and len(result.truth_features[kind])
+    ]
+    people = sorted({result.identity for result in common})
+    truth_vectors = [result.truth_features[kind] for result in common]
+    num_vectors = sum(len(vectors) for vectors in truth_vectors)
+    because = None
+    if num_vectors < measure.min_vectors:
+        because = (
+            f"{num_vectors} feature vectors in the clips that every system has; at least {measure.min_vectors} "
+            "are needed"
         )
-        common = [
-            result
-            for result in results
-            if all(len(result.features[system][kind]) for system in systems)
-            and len(result.truth_features[kind])
-        ]
-        people = sorted({result.identity for result in common})
-        num_vectors = sum(len(result.truth_features[kind]) for result in common)
-        if num_vectors < 2:
-            reason = (
-                f"{num_vectors} feature vectors in the clips that every system has; at least 2 are needed"
-            )
-            unavailable += [context.missing(system, reason) for system in systems]
-            continue
-        truths = _by_person(common, people, [result.truth_features[kind] for result in common])
-        origin = np.concatenate(truths).mean(axis=0, dtype=np.float64)
-        distance: dict[str, Callable[[np.ndarray], float]] = {}
-        for system in systems:
-            clusters = _by_person(common, people, [result.features[system][kind] for result in common])
-            distance[system] = _memoised(resampled_distance(truths, clusters, origin))
-            interval = _set_interval(distance[system], len(people), len(common), seed, minimum=0.0)
-            values.append(context.value(system, interval, num_vectors=num_vectors))
-        for a, b in pairs:
-            if a in distance and b in distance:
-                both = _difference(distance[a], distance[b])
-                interval = _set_interval(both, len(people), len(common), seed)
-                differences.append(context.difference(a, b, interval))
-    return SetResult(values=tuple(values), unavailable=tuple(unavailable), differences=tuple(differences))
+    elif broken := [r.clip_id for r in common if not _finite(r, kind, systems)]:
+        because = f"feature vectors of {', '.join(broken)} hold values that are not numbers"
+    known: dict[str, Callable[[np.ndarray], float]] = {}
 
+    def statistic(system: str) -> Callable[[np.ndarray], float]:
+        if system not in known:
+            truths = _by_person(common, people, truth_vectors)
+            origin = np.concatenate(truths).mean(axis=0, dtype=np.float64)
+            of_system = _by_person(common, people, [result.features[system][kind] for result in common])
+            known[system] = _memoised(measure.statistic(truths, of_system, origin))
+        return known[system]
 
-@dataclass(frozen=True, kw_only=True)
-class _Context:
-    """What the rows of one metric share."""
-
-    metric: str
-    backend: str
-    protocol_id: str
-
-    def value(self, system: str, interval: Interval, *, num_vectors: int | None = None) -> MetricValue:
-        return MetricValue(
-            system=system,
-            clip_id=None,
-            metric=self.metric,
-            value=interval.value,
-            n=interval.n,
-            num_identities=interval.num_identities,
-            ci_low=interval.low,
-            ci_high=interval.high,
-            num_vectors=num_vectors,
-            no_interval_because=interval.why_no_interval,
-            protocol_id=self.protocol_id,
-            backend=self.backend,
-        )
-
-    def missing(self, system: str, because: str) -> Unavailable:
-        return Unavailable(
-            system=system,
-            clip_id=None,
-            metric=self.metric,
-            because=because,
-            protocol_id=self.protocol_id,
-            backend=self.backend,
+    def interval(of: Callable[[np.ndarray], float], minimum: float | None) -> Interval:
+        return bootstrap_statistic(
+            of, len(people), n=len(common), seed=seed, num_resamples=SET_RESAMPLES, minimum=minimum
         )
 
-    def difference(self, a: str, b: str, interval: Interval) -> PairedDifference:
-        return PairedDifference(
-            system_a=a,
-            system_b=b,
-            metric=self.metric,
-            difference=interval.value,
-            ci_low=interval.low,
-            ci_high=interval.high,
-            n=interval.n,
-            num_identities=interval.num_identities,
-            no_interval_because=interval.why_no_interval,
-            protocol_id=self.protocol_id,
-            backend=self.backend,
-        )
+    def difference(a: str, b: str) -> Interval:
+        of_a, of_b = statistic(a), statistic(b)
+        return interval(lambda weights: of_a(weights) - of_b(weights), None)
+
+    return _Column(
+        metric=measure.name,
+        backend=backend,
+        systems=systems,
+        because=because,
+        interval=lambda system: interval(statistic(system), measure.minimum),
+        difference=difference,
+        num_vectors=num_vectors,
+    )
+
+
+def _finite(result: ItemResult, kind: str, systems: Sequence[str]) -> bool:
+    vectors = [result.truth_features[kind], *(result.features[system][kind] for system in systems)]
+    return all(np.isfinite(array).all() for array in vectors)
 
 
 def _by_person(
@@ -209,21 +251,3 @@ def _memoised(distance: Callable[[np.ndarray], float]) -> Callable[[np.ndarray],
         return known[key]
 
     return remembered
-
-
-def _difference(
-    a: Callable[[np.ndarray], float], b: Callable[[np.ndarray], float]
-) -> Callable[[np.ndarray], float]:
-    return lambda weights: a(weights) - b(weights)
-
-
-def _set_interval(
-    statistic: Callable[[np.ndarray], float],
-    num_people: int,
-    num_clips: int,
-    seed: int,
-    minimum: float | None = None,
-) -> Interval:
-    return bootstrap_statistic(
-        statistic, num_people, n=num_clips, seed=seed, num_resamples=SET_RESAMPLES, minimum=minimum
-    )

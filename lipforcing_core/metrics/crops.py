@@ -17,9 +17,7 @@ from lipforcing_core.faces.track import track_face
 from lipforcing_core.media.clock import FPS
 from lipforcing_core.media.decode import iter_frames
 from lipforcing_core.media.probe import probe
-from lipforcing_core.metrics.protocol import CropMode, Protocol
-
-MIN_SCORED_FRAMES = 25
+from lipforcing_core.metrics.protocol import MIN_SCORED_FRAMES, CropMode, Protocol
 
 
 class UnscorableClip(Exception):

@@ -10,8 +10,6 @@ import numpy as np
 from lipforcing_core.base.products import atomic_path, read_json, write_json
 from lipforcing_core.metrics.values import MetricValue, Unavailable
 
-IMAGE, VIDEO = "image", "video"
-
 _VALUES_FILE, _FEATURES_FILE = "item.json", "features.npz"
 
 
@@ -19,7 +17,8 @@ _VALUES_FILE, _FEATURES_FILE = "item.json", "features.npz"
 class ItemResult:
     """Everything that one item contributes: its per-clip rows, and feature vectors for set-level metrics.
 
-    truth_features: ``image`` and ``video`` to ``[n, d] float32``; features: the same for each system.
+    truth_features: name of the features (``measures.protocol.Features``) to ``[n, d] float32``; features: the same for
+    each system.
     """
 
     clip_id: str

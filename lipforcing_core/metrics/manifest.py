@@ -5,7 +5,6 @@ Nothing is guessed from file names, and a file that is not the one listed is ref
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +14,7 @@ from lipforcing_core.base.csv_file import read_csv
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_in
 from lipforcing_core.base.products import file_sha256, write_json
+from lipforcing_core.base.user_file import read_json_value
 
 UNRELATED_SUFFIX = "+unrelated_audio"
 
@@ -134,12 +134,9 @@ def verified_path(record: PredictionRecord) -> Path | None:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        if path.suffix.lower() == ".csv":
-            return read_csv(path, _REQUIRED)
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BadInputError(f"{path} is neither CSV nor JSON: {error}") from error
+    if path.suffix.lower() == ".csv":
+        return read_csv(path, _REQUIRED)
+    rows = read_json_value(path)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise BadInputError(f"{path} must hold a list of objects with {', '.join(_REQUIRED)}")
     return rows
@@ -148,6 +145,10 @@ def _rows(path: Path) -> list[dict[str, str]]:
 def _record(row: dict[str, str], *, root: Path, where: str) -> PredictionRecord:
     if missing := [name for name in _REQUIRED if not row.get(name)]:
         raise BadInputError(f"{where}: {', '.join(missing)} missing")
+    for name in (*_REQUIRED, "driven_by"):
+        value = row.get(name) or ""
+        if not isinstance(value, str) or "\0" in value:
+            raise BadInputError(f"{where}: {name} must be a text, and is {str(value)[:60]!r}")
     target = path_in(root, row["path"]).resolve()
     if not target.is_relative_to(root):
         raise BadInputError(f"{where}: {row['path']} leaves {root}")

@@ -10,6 +10,9 @@ from lipforcing_core.base.products import content_key
 
 SIZES = (256, 512)
 
+MIN_SCORED_FRAMES = 25
+"""One second: fewer frames are no sample of how somebody speaks."""
+
 
 class CropMode(StrEnum):
     """How the face is cut from the frames."""
@@ -28,7 +31,8 @@ class Protocol:
     """What is compared, and how it was cut.
 
     size: side of the square crop in pixels, 256 or 512. start_frame, num_frames: the window that is scored; with
-    num_frames None it is the rest of the truth as far as the driving audio goes, and a prediction must be as long.
+    num_frames None it is the rest of the truth as far as the driving audio goes, and a prediction must be as long; a
+    number must be at least 25.
     alignment: backend id of the face detector, or "none" for precropped files. scored_codec: codec of the files that
     are scored, which is part of a metric's definition. reinsertion: whether predictions were pasted back into the
     frame before scoring.
@@ -49,10 +53,10 @@ class Protocol:
     def __post_init__(self) -> None:
         if self.size not in SIZES:
             raise BadInputError(f"a protocol's crop size is 256 or 512, not {self.size}")
-        if self.start_frame < 0 or (self.num_frames is not None and self.num_frames < 1):
-            raise BadInputError(
-                f"protocol {self.name}: impossible window {self.start_frame}, {self.num_frames}"
-            )
+        if self.start_frame < 0:
+            raise BadInputError(f"protocol {self.name}: a window cannot start at frame {self.start_frame}")
+        if self.num_frames is not None:
+            check_num_frames(self.num_frames, MIN_SCORED_FRAMES)
         if (self.crop_mode is CropMode.PRECROPPED) != (self.alignment == "none"):
             raise BadInputError(
                 f"protocol {self.name}: alignment {self.alignment!r} does not go with crop mode {self.crop_mode}"
@@ -75,6 +79,14 @@ class Protocol:
         return (
             f"{self.crop_mode} crops of {self.size} px ({self.alignment}), frames {self.frame_window}, "
             f"{self.reinsertion}, {self.scored_codec}"
+        )
+
+
+def check_num_frames(num_frames: int, smallest: int) -> None:
+    """Raise ``BadInputError`` where a window that somebody asks for is too short to be scored."""
+    if num_frames < smallest:
+        raise BadInputError(
+            f"a window of {num_frames} frames is too short to be scored; ask for at least {smallest}"
         )
 
 

@@ -9,8 +9,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from lipforcing_core.faces.mask import keep_mask
-
 # Left, top, right, bottom. The mouth box holds the whole mouth, with room since box-only detectors place the crop
 # coarsely; the inner one is narrower than the mouth, so that cheeks and jaw line stay out of it.
 MOUTH_BOX = (0.22, 0.54, 0.78, 0.84)
@@ -33,6 +31,8 @@ def mouth_slices(shape: tuple[int, ...], box: Box = MOUTH_BOX) -> tuple[slice, s
 @lru_cache(maxsize=8)
 def redrawn_mask(size: int) -> np.ndarray:
     """``[size, size] bool``, True where a lip-sync model redraws (the mouth mask of method A.4). Read-only."""
+    from lipforcing_core.faces.mask import keep_mask
+
     mask = keep_mask(size) < 0.5
     mask.setflags(write=False)
     return mask

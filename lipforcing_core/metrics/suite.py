@@ -1,21 +1,20 @@
-"""The whole suite in one call: every item, every system, one protocol.
+"""The whole of an evaluation: what may be asked for, and all rows that come out.
 
-``evaluate_item`` (item.py) and ``aggregate`` (aggregate.py) are its two halves; a caller that spreads items over
-machines calls them itself and gets the same numbers.
+``item.evaluate_item`` scores one item and ``aggregate.aggregate`` makes the set of them; a caller may spread items over
+machines in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.metrics.aggregate import SetResult, aggregate
-from lipforcing_core.metrics.backends import Backends
-from lipforcing_core.metrics.item import evaluate_item
+from lipforcing_core.metrics.aggregate import SetResult
 from lipforcing_core.metrics.item_result import ItemResult
 from lipforcing_core.metrics.manifest import EvalItem, PredictionRecord, check_unique
-from lipforcing_core.metrics.protocol import Protocol
+from lipforcing_core.metrics.measures.catalogue import smallest_window
+from lipforcing_core.metrics.protocol import Protocol, check_num_frames
 from lipforcing_core.metrics.values import MetricValue, PairedDifference, Unavailable
 
 
@@ -34,38 +33,20 @@ class Evaluation:
     missing: tuple[tuple[str, str], ...]
 
 
-def evaluate_predictions(
-    items: Sequence[EvalItem],
-    predictions: Sequence[PredictionRecord],
-    protocol: Protocol,
-    backends: Backends,
-    *,
-    pairs: Sequence[tuple[str, str]] = (),
-    speed: Iterable[MetricValue] = (),
-    seed: int = 0,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> Evaluation:
-    """Score the predictions of all systems; ``pairs`` of labels are also compared as paired differences.
-
-    ``on_progress(done, total)`` counts items. Raises ``BadInputError`` where items or predictions are listed twice, a
-    prediction belongs to no item, a pair names an unknown system, or a file is not the one that was listed.
-    """
-    check_request(items, predictions, pairs)
-    results = []
-    for done, item in enumerate(items):
-        if on_progress:
-            on_progress(done, len(items))
-        results.append(evaluate_item(item, predictions, protocol, backends))
-    if on_progress:
-        on_progress(len(items), len(items))
-    whole = aggregate(results, protocol, backends, pairs=pairs, speed=speed, seed=seed)
-    return assemble(items, predictions, protocol, results, whole)
+def check_window(num_frames: int | None) -> None:
+    """Raise ``BadInputError`` where somebody asks for a window that some measure can make nothing of."""
+    if num_frames is not None:
+        check_num_frames(num_frames, smallest_window())
 
 
 def check_request(
-    items: Sequence[EvalItem], predictions: Sequence[PredictionRecord], pairs: Sequence[tuple[str, str]] = ()
+    items: Sequence[EvalItem],
+    predictions: Sequence[PredictionRecord],
+    protocol: Protocol,
+    pairs: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Raise ``BadInputError`` where items, predictions and pairs do not fit together."""
+    """Raise ``BadInputError`` where items, predictions, pairs and the protocol's window do not fit together."""
+    check_window(protocol.num_frames)
     clips = [item.clip_id for item in items]
     if len(set(clips)) != len(clips) or not clips:
         raise BadInputError("the items of an evaluation must be one or more, with different clip ids")

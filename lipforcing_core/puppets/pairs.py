@@ -7,12 +7,12 @@ perfect answer is the truth.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import content_key
+from lipforcing_core.base.user_file import read_json_object
 from lipforcing_core.media.encode import write_wav
 from lipforcing_core.puppets.portraits import portrait_names
 from lipforcing_core.puppets.recording import RENDER_VERSION, ClipPlan, Recording, Shot, render_clip
@@ -88,16 +88,16 @@ def render_pair(folder: Path | str, plan: PairPlan) -> PairTruth:
 def read_pair(folder: Path | str) -> PairTruth:
     """What is known about the item in a folder; raises BadInputError where there is none."""
     path = Path(folder) / INDEX
+    if not path.exists():
+        raise BadInputError(f"{folder}: is no held-out item, it has no {INDEX}")
+    values = read_json_object(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
         return PairTruth(
             recipe=values["recipe"],
             source=clip_truth(values["source"]),
             truth=clip_truth(values["truth"]),
             unrelated_speech=clip_truth(values["unrelated_speech"]),
         )
-    except FileNotFoundError as error:
-        raise BadInputError(f"{folder}: is no held-out item, it has no {INDEX}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise BadInputError(f"{path}: is no index of a held-out item ({error}); render it again") from error
 

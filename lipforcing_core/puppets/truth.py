@@ -15,6 +15,7 @@ from typing import Any
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path
+from lipforcing_core.base.user_file import read_json_object
 from lipforcing_core.puppets.portraits import LANDMARK_NAMES
 from lipforcing_core.puppets.rig import FrameTruth
 from lipforcing_core.puppets.speech import TimedPhoneme
@@ -138,13 +139,10 @@ def read_truth(clip: Path | str) -> ClipTruth:
     Raises BadInputError where there is none or it is of another version.
     """
     path = truth_path(clip)
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BadInputError(f"{path}: there is no truth file; is this a puppet clip?") from error
-    except json.JSONDecodeError as error:
-        raise BadInputError(f"{path}: is not a truth file ({error})") from error
-    if not isinstance(values, dict) or values.get("truth_version") != TRUTH_VERSION:
+    if not path.exists():
+        raise BadInputError(f"{path}: there is no truth file; is this a puppet clip?")
+    values = read_json_object(path)
+    if values.get("truth_version") != TRUTH_VERSION:
         raise BadInputError(f"{path}: is no truth file of version {TRUTH_VERSION}; render the clip again")
     try:
         return clip_truth(values)

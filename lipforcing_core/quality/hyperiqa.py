@@ -17,7 +17,6 @@ from lipforcing_core.base.errors import BadInputError, LipForcingError
 from lipforcing_core.base.products import file_sha256
 from lipforcing_core.base.torchvision_shim import ensure_torchvision
 from lipforcing_core.quality.protocol import CROP_SIZE, QualityScore, centre_crop, sample_frames
-from lipforcing_core.weights.registry import given_weight
 
 
 class HyperIqaScorer:
@@ -26,8 +25,7 @@ class HyperIqaScorer:
     One crop a frame and no resizing, as LatentSync filters (method F.1); pyiqa itself would average 25 crops.
     """
 
-    def __init__(self, weights: Path | None) -> None:
-        path = given_weight("hyperiqa", weights, instead="piqe")
+    def __init__(self, path: Path) -> None:
         self._model = _load(path)
         self.backend_id = f"hyperiqa-pyiqa{version('pyiqa')}@sha256:{file_sha256(path)[:12]}"
 

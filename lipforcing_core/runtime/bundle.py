@@ -9,6 +9,7 @@ fetch`` puts them. Its id carries the file's hash, which is computed once and re
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,14 +22,16 @@ import torch
 from torch import Tensor
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
-from lipforcing_core.base.products import ByteProgress, atomic_path, file_sha256, read_json, write_json
+from lipforcing_core.base.products import ByteProgress, atomic_path, file_sha256, write_json
+from lipforcing_core.base.user_file import field, read_json_object
 from lipforcing_core.faces.mask import load_mask_source
 from lipforcing_core.models.audio_encoders.protocol import AudioEncoder
 from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.codecs.protocol import VideoCodec
 from lipforcing_core.models.wan import WanTransformer
-from lipforcing_core.presets import Preset, load_preset
+from lipforcing_core.presets import Preset, check_preset, load_preset
 from lipforcing_core.runtime.encoders import load_audio_encoder, load_codec, model_dtype
+from lipforcing_core.runtime.header import require_fitting_header
 from lipforcing_core.runtime.prompts import load_prompts, needed_weights
 from lipforcing_core.weights.digest import remembered_sha256
 from lipforcing_core.weights.load import load_network
@@ -36,6 +39,7 @@ from lipforcing_core.weights.registered import fill_registered
 from lipforcing_core.weights.registry import find_weight, require_all_weights, require_weight
 
 FORMAT = 1
+_LARGEST_DESCRIPTION = 4_000_000  # bytes of bundle.json or preset.json
 OFFICIAL = {"lipforcing-14b": "14b"}
 """Released students by registered name, and the preset of each."""
 OFFICIAL_MASK = "latentsync-mask"
@@ -109,17 +113,34 @@ def describe_bundle(folder: Path) -> BundleDescription:
             f"{folder} is not a model bundle (no bundle.json); `lipforcing demo` and `lipforcing train` write them"
         )
     try:
-        facts = read_json(folder / "bundle.json")
-        if facts["format"] != FORMAT:
-            raise IncompatibleCheckpointError(f"{folder}: bundle format {facts['format']}, expected {FORMAT}")
-        preset = Preset.model_validate(read_json(folder / "preset.json"))
-        kind, stage, sha256 = BundleKind(facts["kind"]), str(facts["stage"]), str(facts["sha256"])
+        return _description(folder)
     except IncompatibleCheckpointError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except BadInputError as error:
         problem = str(error).splitlines()[0]
         raise IncompatibleCheckpointError(f"{folder}: its description is damaged ({problem})") from error
-    return BundleDescription(kind=kind, stage=stage, sha256=sha256, preset=preset)
+
+
+def _description(folder: Path) -> BundleDescription:
+    about = folder / "bundle.json"
+    facts = read_json_object(about, largest=_LARGEST_DESCRIPTION)
+    if field(facts, "format", int, about) != FORMAT:
+        raise IncompatibleCheckpointError(f"{folder}: bundle format {facts['format']}, expected {FORMAT}")
+    texts = {name: field(facts, name, str, about) for name in ("kind", "stage", "sha256")}
+    if texts["kind"] not in list(BundleKind):
+        raise BadInputError(f"{about}: unknown kind {texts['kind']!r}; known: {', '.join(BundleKind)}")
+    if not re.fullmatch(r"[0-9a-f]{64}", texts["sha256"]):
+        raise BadInputError(f"{about}: 'sha256' is no SHA-256")
+    if not re.fullmatch(r"[\w.+-]{1,60}", texts["stage"]):  # part of the id that results carry
+        raise BadInputError(f"{about}: 'stage' is no name of a stage")
+    preset = folder / "preset.json"
+    values = read_json_object(preset, largest=_LARGEST_DESCRIPTION)
+    return BundleDescription(
+        kind=BundleKind(texts["kind"]),
+        stage=texts["stage"],
+        sha256=texts["sha256"],
+        preset=check_preset(values, str(preset)),
+    )
 
 
 def load_bundle(
@@ -138,6 +159,7 @@ def load_bundle(
     weights = folder / "model.safetensors"
     if not weights.is_file() or file_sha256(weights) != about.sha256:
         raise IncompatibleCheckpointError(f"{weights}: missing, truncated or changed since it was written")
+    require_fitting_header(about.preset, weights)
     require_all_weights(needed_weights(about.preset, weights_dir), weights_dir)
     return _assemble(
         about.kind,

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipforcing_core.base.errors import IncompatibleCheckpointError
 from lipforcing_core.base.ledger import Stage
 from lipforcing_core.diffusion.samplers import draw_noise, euler_sample, few_step_chunk
 from lipforcing_core.faces.mask import keep_mask, latent_keep_mask
@@ -130,7 +131,9 @@ class StudentGenerator:
             )
         self._pending = (x0, encoded)
         with _timed(clock, Stage.DECODE, self._device):
-            return to_pixels(self._decoder.push(x0))
+            frames_BCFHW = self._decoder.push(x0)
+            _require_numbers(self.model_id, self._chunk_index, x0, frames_BCFHW)
+            return to_pixels(frames_BCFHW)
 
     @torch.inference_mode()
     def commit(self, clock: ChunkClock) -> None:
@@ -190,7 +193,9 @@ class TeacherGenerator:
             )
         self._window_index += 1
         with _timed(clock, Stage.DECODE, self._device):
-            return to_pixels(codec.decode(x0))
+            frames_BCFHW = codec.decode(x0)
+            _require_numbers(self.model_id, self._window_index - 1, x0, frames_BCFHW)
+            return to_pixels(frames_BCFHW)
 
     def commit(self, clock: ChunkClock) -> None:
         """Windows are independent: nothing to keep."""
@@ -218,6 +223,15 @@ def to_pixels(video_BCFHW: Tensor) -> np.ndarray:
     """``[1, 3, f, S, S]`` in about [-1, 1], on any device, to ``[f, S, S, 3] uint8``, clamped and rounded."""
     pixels = ((video_BCFHW[0].clamp(-1, 1) + 1.0) * 127.5).round().to(torch.uint8)
     return pixels.permute(1, 2, 3, 0).contiguous().cpu().numpy()
+
+
+def _require_numbers(model_id: str, chunk_index: int, *results: Tensor) -> None:
+    """Raise ``IncompatibleCheckpointError`` where a model gave NaN or infinity, which would be painted as a colour."""
+    if not all(bool(torch.isfinite(result).all()) for result in results):
+        raise IncompatibleCheckpointError(
+            f"{model_id}: gave values that are no numbers in chunk {chunk_index}, so nothing is written; its weights "
+            "or those of its codec are damaged, or it diverged in training"
+        )
 
 
 def _masks(size: int, device: torch.device, source: np.ndarray | None) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
 """Audio-visual synchrony: MFCC, SyncNet-v2, Sync-C / Sync-D / offset, and the small expert trained on puppets.
 
-Start at ``expert.load_sync_expert``; the score itself is defined in ``offset``.
+Start at ``experts.catalogue.load_sync_expert``; the score itself is defined in ``offset``.
 """

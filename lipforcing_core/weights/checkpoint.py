@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from lipforcing_core.base.errors import IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.base.user_file import read_json_value, require_regular
 from lipforcing_core.weights.formats import read_header
 from lipforcing_core.weights.stored import StoredTensor, shown
 
@@ -86,13 +86,14 @@ def holds_no_containers(path: Path) -> bool:
 
 
 def _shards(path: Path) -> list[Path]:
-    if not path.is_file():
+    if not path.exists():
         raise MissingWeightsError(f"{path} does not exist")
+    require_regular(path)
     if not path.name.endswith(INDEX_SUFFIX):
         return [path]
     try:
-        index = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
+        index = read_json_value(path)
+    except BadInputError as error:
         raise IncompatibleCheckpointError(f"{path}: not an index of safetensors shards, nor JSON") from error
     files = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(files, dict) or not all(isinstance(name, str) for name in files.values()):

@@ -7,7 +7,6 @@ weights verify``, which does not read it).
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,7 +22,7 @@ def remembered_sha256(path: Path, on_progress: ByteProgress | None = None) -> st
     state = path.stat()
     facts = {"size": state.st_size, "mtime_ns": state.st_mtime_ns}
     note = path.with_name(path.name + ".sha256.json")
-    with suppress(OSError, json.JSONDecodeError, TypeError, KeyError):
+    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
         noted = read_json(note)
         if {key: noted[key] for key in facts} == facts:
             return str(noted["sha256"])

@@ -28,6 +28,13 @@ _DIFFUSERS_BLOCK = {
 _DIFFUSERS_ATTENTION = {"to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "o"}
 
 
+_LAYERS_OF_A_BLOCK = (
+    *(f"{part}.{name}" for part in ("self_attn", "cross_attn") for name in ("q", "k", "v", "o")),
+    *("cross_attn.k_img", "cross_attn.v_img", "ffn.0", "ffn.2", "ffn.net.0.proj", "ffn.net.2"),
+    *(f"{part}.{name}" for part in ("attn1", "attn2") for name in _DIFFUSERS_ATTENTION),
+)
+_FOREIGN_PREFIXES = ("diffusion_model.", "transformer.")
+_KOHYA_PREFIXES = ("lora_unet_", "lora_transformer_")
 _T5_FROM_TRANSFORMERS = {
     "shared.weight": "token_embedding.weight",
     "encoder.final_layer_norm.weight": "norm.weight",
@@ -71,12 +78,43 @@ def student_key(name: str) -> str:
 def adapter_key(name: str) -> str:
     """Names of adapters as peft, trainers and the official code write them, to ``LAYER.lora_A.weight``.
 
-    ``get_peft_model_state_dict`` writes that already; ``save_pretrained`` prefixes ``base_model.model.``, and a
-    training state inserts the adapter's name (``.default``) and ``.base_layer``.
+    peft: ``get_peft_model_state_dict`` writes that already; ``save_pretrained`` prefixes ``base_model.model.``, and a
+    training state inserts the adapter's name (``.default``) and ``.base_layer``. ComfyUI: ``diffusion_model.`` before
+    the names of Wan. diffusers: ``transformer.`` before its own names. kohya: ``lora_unet_`` and the name of the layer
+    with ``_`` for every dot. The last three may call A and B ``lora_down`` and ``lora_up`` (or ``lora.down``,
+    ``lora.up``), and keep an alpha for every layer. Names of other kinds stay as they are, so that errors tell them.
     """
-    name = student_key(name.removeprefix("base_model.model."))
+    for prefix in ("base_model.model.", *_FOREIGN_PREFIXES):
+        name = name.removeprefix(prefix)
+    name = student_key(name)
+    for kohya in _KOHYA_PREFIXES:
+        if name.startswith(kohya):
+            flat, dot, leaf = name.removeprefix(kohya).partition(".")
+            name = f"{_unflattened(flat)}{dot}{leaf}"
+    name = re.sub(r"\.lora[_.]down\.weight$", ".lora_A.weight", name)
+    name = re.sub(r"\.lora[_.]up\.weight$", ".lora_B.weight", name)
     name = re.sub(r"\.(lora_[AB])\.default\.weight$", r".\1.weight", name)
+    found = re.fullmatch(r"(.+?)\.(lora_[AB]\.weight|alpha)", name)
+    if found and (ours := wan_diffusers_key(f"{found[1]}.weight")):
+        name = f"{ours.removesuffix('.weight')}.{found[2]}"
     return name.replace(".base_layer.", ".")
+
+
+def is_foreign_adapter(name: str) -> bool:
+    """Whether ComfyUI, diffusers or kohya wrote this name; where they keep no alpha, the adapter adds just B A."""
+    return name.startswith((*_FOREIGN_PREFIXES, *_KOHYA_PREFIXES)) or bool(
+        re.search(r"\.lora[_.](?:down|up)\.weight$", name)
+    )
+
+
+def _unflattened(layer: str) -> str:
+    """The layer that kohya calls ``blocks_0_self_attn_q``; an unknown one stays as it is."""
+    block = re.fullmatch(r"blocks_(\d+)_(.+)", layer)
+    if block is None:
+        top = {name.replace(".", "_"): name for name in (*_DIFFUSERS_TOP, *_DIFFUSERS_TOP.values())}
+        return top.get(layer, layer)
+    inner = {name.replace(".", "_"): name for name in _LAYERS_OF_A_BLOCK}
+    return f"blocks.{block[1]}.{inner.get(block[2], block[2])}"
 
 
 def wan_diffusers_key(name: str) -> str | None:

@@ -294,7 +294,8 @@ def test_a_converted_file_loads_as_what_it_was(tmp_path: Path) -> None:
 
 
 def test_index_and_bundle_folders_are_sources(tmp_path: Path) -> None:
-    from lipforcing_core.checkpoints.sources import adapter_alpha, find_source
+    from lipforcing_core.checkpoints.adapters import adapter_alpha
+    from lipforcing_core.checkpoints.sources import find_source
 
     model = adapted()
     split(model, tmp_path)

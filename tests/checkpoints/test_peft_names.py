@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import save_file
 
 from lipforcing_core.base.torchvision_shim import ensure_torchvision
+from lipforcing_core.checkpoints.adapters import adapter_alpha
 from lipforcing_core.checkpoints.convert import plan_merge
-from lipforcing_core.checkpoints.sources import adapter_alpha, find_source
+from lipforcing_core.checkpoints.sources import find_source
 from lipforcing_core.models.lora import adapter_state_dict, fold_lora, inject_lora, load_adapter
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.weights.keymaps import adapter_key

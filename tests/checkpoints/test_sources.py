@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
-from lipforcing_core.checkpoints.sources import Source, adapter_alpha, find_source, require_sources
+from lipforcing_core.checkpoints.adapters import adapter_alpha
+from lipforcing_core.checkpoints.sources import Source, find_source, require_sources
 
 PEFT = {
     "peft_type": "LORA", "r": 4, "lora_alpha": 16, "use_rslora": False, "alpha_pattern": {}, "rank_pattern": {},
@@ -132,17 +133,6 @@ def test_a_file_without_a_usable_alpha_is_named(tmp_path: Path, base: Source, na
 def test_an_alpha_that_is_given_is_a_number_above_0(tmp_path: Path, base: Source, alpha: float) -> None:
     with pytest.raises(BadInputError, match="must be a number above 0"):
         adapter_alpha(write_adapter(tmp_path / "a"), base, given=alpha)
-
-
-def test_an_alpha_for_every_layer_is_not_taken_for_a_tensor(tmp_path: Path) -> None:
-    tensors = {
-        "l.lora_A.weight": torch.ones(1, 3),
-        "l.lora_B.weight": torch.ones(2, 1),
-        "l.alpha": torch.ones(()),
-    }
-    save_file(tensors, tmp_path / "a.safetensors")
-    with pytest.raises(IncompatibleCheckpointError, match=r"l\.alpha is the alpha of one layer"):
-        find_source(str(tmp_path / "a.safetensors"), tmp_path).open_adapter()
 
 
 def test_all_missing_sources_are_told_at_once(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_settings_come_from_a_toml_table(tmp_path: Path) -> None:
         ("[curation]\nclip_crf = 99\ndetect_stride = 0", ["clip_crf: should be", "(got 99)", "(got 0)\n"]),
         ("[curation]\nclip_crf = 99", ["clip_crf", "99"]),
         ("[curation]\nmin_segment_s = 20", ["min_segment_s (20.0) is larger than max_segment_s (10.0)"]),
-        ("[curation", ["not readable TOML"]),
+        ("[curation", ["not valid TOML"]),
         ("curation = 3", ["has no table [curation]"]),
         ("min_segment_s = 3", ["has no table [curation]"]),
     ],
@@ -78,12 +78,51 @@ def test_all_missing_files_are_asked_for_at_once(tmp_path: Path) -> None:
             require_backends(settings, detector_missing=looked_for)
         for word in ("insightface-buffalo-l", "sync_weights", "syncnet-v2", "quality_weights", "hyperiqa"):
             assert word in str(caught.value)
-    with pytest.raises(MissingWeightsError, match="insightface-buffalo-l: no model file was given"):
+    with pytest.raises(MissingWeightsError, match="insightface-buffalo-l: no file was given"):
         require_backends(CurationSettings(detector="buffalo_l"))
 
 
+@pytest.mark.parametrize(
+    ("key", "known"),
+    [
+        ("detector", "unknown face detector 'other'; known: lbp, scrfd, yunet, buffalo_l"),
+        ("sync_expert", "unknown sync expert 'other'; known: nano, syncnet-v2"),
+        ("quality", "unknown quality scorer 'other'; known: piqe, hyperiqa"),
+    ],
+)
+def test_an_unknown_choice_is_refused_with_the_list(key: str, known: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(f"[curation]\n{key} = 'other'\n")
+    with pytest.raises(BadInputError) as caught:
+        CurationSettings.from_toml(path)
+    assert str(caught.value) == f"{path} [curation]: {key}: {known} (got 'other')"
+
+
+def test_the_threshold_belongs_to_the_scorer() -> None:
+    assert CurationSettings().quality_threshold == 85
+    assert CurationSettings(quality="piqe").quality_threshold == 85
+    assert CurationSettings(quality="hyperiqa").quality_threshold == 40
+    assert CurationSettings(quality="hyperiqa", quality_threshold=55.5).quality_threshold == 55.5
+    for end in (0, 100):
+        assert CurationSettings(quality_threshold=end).quality_threshold == end
+    for wrong in (-0.1, 100.1):
+        with pytest.raises(
+            BadInputError, match=r"is not on the scale of piqe: 0 is best, 100 is worst, 85 is usual"
+        ):
+            CurationSettings.from_mapping({"quality_threshold": wrong})
+
+
+def test_a_file_that_is_no_detector_is_said_before_any_work(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.onnx"
+    junk.write_bytes(b"junk")
+    with pytest.raises(BadInputError, match=r"junk\.onnx is not a usable YuNet model"):
+        require_backends(CurationSettings(detector="yunet", detector_model=junk))
+    with pytest.raises(BadInputError, match="'lbp' takes no file"):
+        require_backends(CurationSettings(detector_model=junk))
+
+
 def test_missing_settings_file(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="no such settings file"):
+    with pytest.raises(BadInputError, match="there is no such file"):
         CurationSettings.from_toml(tmp_path / "a.toml")
 
 
@@ -170,7 +209,7 @@ def test_facts_come_from_the_sidecar_or_the_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("a.mp4.meta.json", "{", "not readable JSON"),
+        ("a.mp4.meta.json", "{", "JSON"),
         ("a.mp4.meta.json", "[1]", "must hold an object"),
         ("a.mp4.meta.json", '{"commercial_ok": "perhaps"}', "commercial_ok"),
         ("sources.csv", "path,identity\n../x.mp4,anna\n", "leaves the folder"),

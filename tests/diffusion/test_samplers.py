@@ -151,3 +151,132 @@ def test_missing_generator_and_unknown_exit_are_refused() -> None:
         few_step_chunk(student, context([1.0]), cache, t_list=(0.9, 0.5, 0.0), noise=noise)
     with pytest.raises(BadInputError, match="exit_step=2"):
         few_step_chunk(student, context([1.0]), cache, t_list=(0.9, 0.5, 0.0), noise=noise, exit_step=2)
+
+
+def test_euler_keeps_its_state_in_float32() -> None:
+    seen = []
+
+    def model(x: Tensor, t_B: Tensor, encoded: EncodedConditions) -> Tensor:
+        assert not torch.is_grad_enabled()
+        seen.append(x.dtype)
+        return torch.full_like(x, 1.003).bfloat16()
+
+    noise = torch.zeros(1, 1, 1, 1, 1, dtype=torch.bfloat16)
+    got = euler_sample(model, context([1.0]), None, noise=noise, num_steps=3)
+    assert got.dtype == torch.bfloat16
+    assert set(seen) == {torch.float32}
+    exact = euler_sample(
+        lambda x, t, e: torch.full_like(x, 1.0078125).bfloat16(),
+        context([1.0]),
+        None,
+        noise=noise.float(),
+        num_steps=3,
+    )
+    assert float(exact) == pytest.approx(-1.0078125, abs=1e-6), "steps are taken in float32"
+
+
+def test_euler_takes_the_number_of_steps_and_the_shift_of_the_schedule() -> None:
+    schedule = FlowSchedule(shift=2.0, num_steps=9)
+    model = Counting()
+    euler_sample(
+        model, context([1.0]), None, noise=random_latents(1, batch=1), schedule=schedule, num_steps=4
+    )
+    want = FlowSchedule(shift=2.0, num_steps=4).timesteps[:-1].tolist()
+    assert [t[0] for t in model.conditional] == want
+
+
+class Recording:
+    """Answers with the input, and notes how it was asked."""
+
+    def __init__(self) -> None:
+        self.weight = torch.tensor(0.5, requires_grad=True)
+        self.calls: list[tuple[Tensor, Tensor, object, bool]] = []
+
+    def denoise_chunk(self, x: Tensor, t: Tensor, encoded: EncodedConditions, past: object) -> Tensor:
+        self.calls.append((x.detach(), t, past, torch.is_grad_enabled()))
+        return self.weight * x
+
+
+NOISE = torch.randn(1, 1, 2, 2, 2, generator=torch.Generator().manual_seed(0))
+FRESH = [torch.full_like(NOISE, 2.0), torch.full_like(NOISE, 3.0)]
+
+
+def test_noise_between_calls_may_be_given() -> None:
+    student = Recording()
+    got = few_step_chunk(
+        student, context([1.0]), "past", t_list=(0.9, 0.6, 0.3, 0.0), noise=NOISE, renoise=FRESH
+    )
+    first = NOISE * (1 - 0.9 * 0.5)
+    second = (0.4 * first + 0.6 * 2.0) * (1 - 0.6 * 0.5)
+    third = (0.7 * second + 0.3 * 3.0) * (1 - 0.3 * 0.5)
+    torch.testing.assert_close(got, third)
+    assert not got.requires_grad
+    assert [(float(t), t.dtype, past, grad) for _, t, past, grad in student.calls] == [
+        (0.9, torch.float64, "past", False), (0.6, torch.float64, "past", False), (0.3, torch.float64, "past", False),
+    ]  # fmt: skip
+    with pytest.raises(BadInputError, match="renoise holds 1 tensors"):
+        few_step_chunk(
+            student, context([1.0]), "past", t_list=(0.9, 0.6, 0.3, 0.0), noise=NOISE, renoise=FRESH[:1]
+        )
+    student.calls.clear()
+    few_step_chunk(
+        student, context([1.0]), "past", t_list=(0.9, 0.6, 0.0), noise=NOISE, renoise=[], exit_step=0
+    )
+    assert len(student.calls) == 1
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_call_with_gradient_may_be_made_again_in_the_backward_pass(recompute: bool) -> None:
+    student = Recording()
+    got = few_step_chunk(
+        student, context([1.0]), "past", t_list=(0.9, 0.6, 0.0), noise=NOISE, renoise=FRESH[:1], grad=True,
+        recompute=recompute,
+    )  # fmt: skip
+    assert [grad for *_, grad in student.calls] == [False, True]
+    got.sum().backward()
+    assert len(student.calls) == (3 if recompute else 2)
+    x = 0.4 * (NOISE * (1 - 0.9 * 0.5)) + 0.6 * 2.0
+    torch.testing.assert_close(student.weight.grad, -0.6 * x.sum())
+    assert torch.equal(student.calls[-1][0], student.calls[1][0])
+
+
+def test_a_single_call_needs_no_generator() -> None:
+    student = Recording()
+    got = few_step_chunk(student, context([1.0]), None, t_list=(0.8, 0.0), noise=NOISE)
+    torch.testing.assert_close(got, NOISE * (1 - 0.8 * 0.5), check_stride=False)
+    assert len(student.calls) == 1
+
+
+@pytest.mark.parametrize("exit_step", [-1, 2, 3])
+def test_an_exit_must_be_one_of_the_calls(exit_step: int) -> None:
+    with pytest.raises(BadInputError, match=f"exit_step={exit_step}"):
+        few_step_chunk(
+            Recording(),
+            context([1.0]),
+            None,
+            t_list=(0.9, 0.5, 0.0),
+            noise=NOISE,
+            renoise=FRESH,
+            exit_step=exit_step,
+        )
+
+
+def test_equal_levels_are_no_descent() -> None:
+    with pytest.raises(BadInputError, match="must decrease"):
+        few_step_chunk(Recording(), context([1.0]), None, t_list=(0.5, 0.5, 0.0), noise=NOISE, renoise=FRESH)
+
+
+def test_fresh_noise_is_drawn_in_float32_and_cast() -> None:
+    like = torch.zeros(2, 3, dtype=torch.float64)
+    got = draw_noise(like, torch.Generator().manual_seed(1))
+    assert got.dtype == torch.float64
+    assert torch.equal(got, torch.randn(2, 3, generator=torch.Generator().manual_seed(1)).double())
+    assert draw_noise(torch.zeros(2, device="meta"), None).device.type == "meta"
+
+
+def test_combination_by_hand() -> None:
+    conditional, unconditional = torch.full((2, 1, 3), 4.0), torch.full((2, 1, 3), 1.0)
+    got = combine(conditional, unconditional, torch.tensor([2.0, 0.5], dtype=torch.float64))
+    assert got.dtype == torch.float32
+    assert got[:, 0, 0].tolist() == [7.0, 2.5]
+    assert combine(conditional, unconditional, 3.0)[0, 0, 0] == 10.0

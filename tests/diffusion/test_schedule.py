@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.diffusion.schedule import (
     FlowSchedule,
+    GuidedWhere,
     SyncWindow,
+    TimeWindow,
     add_noise,
+    expand_time,
     noise_from_velocity,
     noise_from_x0,
     velocity_from_x0,
@@ -153,3 +156,85 @@ def test_unusable_settings_are_named() -> None:
         FlowSchedule(shift=0)
     with pytest.raises(BadInputError, match="num_steps=0"):
         FlowSchedule(num_steps=0)
+
+
+def test_uniform_draws_become_shifted_times() -> None:
+    schedule = FlowSchedule(shift=3.0)
+    ends = schedule.shift_uniform(torch.tensor([0.0, 1.0]))
+    want = [3 * u / (1 + 2 * u) for u in (0.001, 0.999)]
+    torch.testing.assert_close(ends, torch.tensor([want[0], 0.999], dtype=torch.float64), rtol=1e-12, atol=0)
+    assert FlowSchedule(shift=0.2).shift_uniform(torch.tensor(0.0)) == 0.001, "never below"
+    half = schedule.shift_uniform(torch.tensor(0.25))
+    u = 0.001 + 0.998 * 0.25
+    assert float(half) == pytest.approx(3 * u / (1 + 2 * u), rel=1e-12)
+    uniform = torch.rand(4, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    drawn = schedule.sample_t(4, torch.Generator().manual_seed(5))
+    assert torch.equal(drawn, schedule.shift_uniform(uniform)), "from float64 draws"
+
+
+def test_times_just_outside_the_window_are_not_guided() -> None:
+    schedule, window = FlowSchedule(), SyncWindow()
+    for inside, step in ((True, 20 - 5e-5), (False, 20 - 1.5e-4), (True, 40 + 5e-5), (False, 40 + 1.5e-4)):
+        assert bool(window.contains(schedule.tau(step))) == inside, step
+
+
+def test_the_released_window_has_rounded_times_as_its_ends() -> None:
+    window = SyncWindow().rounded()
+    assert window == TimeWindow(low=0.556, high=0.882, guidance_scale=4.5, where="inside")
+    times = torch.tensor([0.5559, 0.556, 0.7, 0.882, 0.8821], dtype=torch.float64)
+    assert window.contains(times).tolist() == [False, True, True, True, False]
+    other = SyncWindow(
+        start_step=2, stop_step=6, guidance_scale=2.0, schedule=FlowSchedule(shift=3, num_steps=8)
+    )
+    assert other.rounded("outside") == TimeWindow(low=0.5, high=0.9, guidance_scale=2.0, where="outside")
+
+
+@pytest.mark.parametrize(
+    ("where", "scales"),
+    [
+        ("inside", [1.0, 3.0, 3.0, 1.0]),
+        ("outside", [3.0, 1.0, 1.0, 3.0]),
+        ("everywhere", [3.0] * 4),
+        ("nowhere", [1.0] * 4),
+    ],
+)
+def test_guidance_and_its_ablations(where: GuidedWhere, scales: list[float]) -> None:
+    window = TimeWindow(low=0.25, high=0.5, guidance_scale=3.0, where=where)
+    scale = window.scale(torch.tensor([0.2, 0.25, 0.5, 0.6]))
+    assert scale.tolist() == scales
+    assert scale.dtype == torch.float64
+    assert float(window.scale(0.3)) == scales[1]
+
+
+def test_conversions_at_no_noise_divide_by_a_millionth() -> None:
+    x0, x_t = torch.zeros(1, 1), torch.full((1, 1), 3.0)
+    assert float(velocity_from_x0(x_t, x0, 0.0)) == pytest.approx(3e6)
+    assert float(noise_from_x0(x_t, x0, 0.0)) == pytest.approx(3e6)
+    assert float(velocity_from_x0(x_t, x0, 0.5)) == pytest.approx(6.0)
+
+
+def test_times_are_spread_over_what_they_belong_to() -> None:
+    x = torch.zeros(2, 3, 4, 5, 6)
+    assert expand_time(0.3, x).shape == ()
+    assert expand_time(torch.zeros(2), x).shape == (2, 1, 1, 1, 1)
+    assert expand_time(torch.zeros(2), torch.zeros(2, 7)).shape == (2, 1)
+    assert expand_time(torch.zeros(2, 4), x).shape == (2, 1, 4, 1, 1)
+    assert expand_time(torch.zeros(2, 1), x).shape == (2, 1, 1, 1, 1)
+    assert expand_time(torch.zeros(2, 4), torch.zeros(2, 3, 4)).shape == (2, 1, 4)
+    assert expand_time(torch.zeros(2, dtype=torch.float32), x).dtype == torch.float64
+    assert expand_time(0.3, x).dtype == torch.float64
+    assert expand_time(torch.zeros(2), x.to("meta")).device.type == "meta"
+    for t, latents in (
+        (torch.zeros(2, 4), torch.zeros(2, 4)),
+        (torch.zeros(2, 1, 1), x),
+        (torch.zeros(2, 3), x),
+    ):
+        with pytest.raises(BadInputError, match="do not fit"):
+            expand_time(t, latents)
+
+
+def test_one_step_and_a_shift_below_one_are_usable() -> None:
+    assert FlowSchedule(num_steps=1).timesteps.tolist() == [1.0, 0.0]
+    assert FlowSchedule(shift=0.25).tau(25) == pytest.approx(0.125 / (1 - 0.375))
+    with pytest.raises(BadInputError, match="shift=-1"):
+        FlowSchedule(shift=-1)

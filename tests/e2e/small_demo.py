@@ -15,7 +15,7 @@ def small_preset() -> Any:
     from lipforcing_core.presets import Preset, load_preset
 
     nano = load_preset("nano").model_dump(mode="json")
-    for section, steps in (("base", 4), ("lora", 2), ("diffusion_forcing", 3)):
+    for section, steps in (("lora", 2), ("diffusion_forcing", 3)):
         nano[section] |= {"steps": steps, "checkpoint_every": 1, "batch_size": 2}
     nano["distill"]["critic_per_student"] = 2
     nano["distill"]["student"] |= {"steps": 1, "checkpoint_every": 1, "batch_size": 2}

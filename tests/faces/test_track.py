@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.faces.anchors import anchors_from_box, anchors_from_points
 from lipforcing_core.faces.detectors.protocol import Face
-from lipforcing_core.faces.track import FaceState, track_face
+from lipforcing_core.faces.track import FaceState, intersection_over_union, track_face
 
 D, G, A = FaceState.DETECTED, FaceState.INTERPOLATED, FaceState.ABSENT
 
@@ -159,7 +159,7 @@ def test_impossible_requests(count: int, stride: int) -> None:
         track_face(numbered(count), Scripted(lambda i: []), stride=stride)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     hits=st.lists(st.booleans(), min_size=1, max_size=60),
     stride=st.integers(1, 7),
@@ -176,3 +176,142 @@ def test_every_frame_has_a_state_that_fits_its_numbers(
     np.testing.assert_array_equal(track.usable, np.isfinite(track.boxes_F4).all(axis=1))
     for index in detector.looked_at:
         assert not (track.states[index] is D and not hits[index])
+
+
+def box(x0: float, y0: float, x1: float, y1: float) -> Face:
+    return Face(box_xyxy=(x0, y0, x1, y1), score=1.0)
+
+
+@pytest.mark.parametrize(
+    ("other", "overlap"),
+    [
+        (box(0, 0, 10, 20), 1.0),
+        (box(5, 2, 15, 12), 50 / 250),  # 5 wide and 10 high of 200 and 100
+        (box(-5, 8, 5, 28), 60 / 340),
+        (box(10, 0, 20, 20), 0.0),  # touches
+        (box(0, 20, 10, 40), 0.0),
+        (box(30, 60, 40, 80), 0.0),  # apart in both directions
+        (box(2, 30, 8, 40), 0.0),  # apart in one
+        (box(2, 5, 8, 15), 60 / 200),  # inside
+    ],
+)
+def test_overlap_of_two_boxes(other: Face, overlap: float) -> None:
+    assert intersection_over_union(box(0, 0, 10, 20), other) == pytest.approx(overlap)
+    assert intersection_over_union(other, box(0, 0, 10, 20)) == pytest.approx(overlap)
+
+
+def two_places(second: Face, *, first_until: int, second_from: int) -> Callable[[int], list[Face]]:
+    """A face of side 100 in one corner, later another one elsewhere, and nobody in between."""
+    return lambda i: [square(0, 0, 100)] if i <= first_until else [second] if i >= second_from else []
+
+
+@pytest.mark.parametrize(("num_looks", "followed"), [(2, False), (3, True)])
+def test_a_face_found_elsewhere_must_be_seen_three_times(num_looks: int, followed: bool) -> None:
+    answer = two_places(square(500, 0, 100), first_until=30, second_from=65 - 5 * num_looks)
+    track = track_face(numbered(61), Scripted(answer), stride=5)
+    assert bool(track.usable[60]) is followed
+    assert track.states[30] is D
+
+
+@pytest.mark.parametrize(("side", "followed"), [(49.0, False), (50.0, True), (200.0, True), (202.0, False)])
+def test_a_face_found_elsewhere_must_be_of_a_similar_size(side: float, followed: bool) -> None:
+    answer = two_places(square(500, 0, side), first_until=40, second_from=55)
+    track = track_face(numbered(71), Scripted(answer), stride=5)
+    assert bool(track.usable[60]) is followed
+    assert track.usable[:41].all()
+
+
+def test_a_face_beside_the_main_one_is_never_taken() -> None:
+    """Both are there all the time; the one with the larger sum of score times side is the face, and no other."""
+
+    def answer(index: int) -> list[Face]:
+        larger = Face(box_xyxy=(400.0, 0.0, 550.0, 150.0), score=0.6)  # 90 a look, but a larger area
+        smaller = Face(box_xyxy=(0.0, 0.0, 100.0, 100.0), score=1.0)
+        return [larger, smaller]
+
+    track = track_face(numbered(31), Scripted(answer), stride=5)
+    np.testing.assert_allclose(track.boxes_F4, np.tile([0, 0, 100, 100], (31, 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize(("second_from", "filled"), [(29, False), (30, False), (31, True), (35, True)])
+def test_a_face_elsewhere_fills_only_time_that_the_main_one_leaves(second_from: int, filled: bool) -> None:
+    """Looks are at 0, 5, ... 60; the main face is seen up to 30, and a look at which both are seen is not free."""
+
+    def answer(index: int) -> list[Face]:
+        main = [square(0, 0, 100)] if index <= 30 else []
+        return [*main, square(500, 0, 90)] if index >= second_from else main
+
+    track = track_face(numbered(61), Scripted(answer), stride=5)
+    assert bool(track.usable[50]) is filled
+
+
+@pytest.mark.parametrize(("found_again", "bridged"), [(25, True), (30, False)])
+def test_the_longest_gap_that_is_bridged(found_again: int, bridged: bool) -> None:
+    detector = Scripted(lambda i: [square(0, 0, 100)] if i <= 5 or i >= found_again else [])
+    track = track_face(numbered(51), detector, stride=5, max_gap_frames=20)
+    assert bool(track.usable[15]) is bridged
+    assert track.usable[found_again:].all()
+
+
+def test_without_bridging_neighbouring_looks_still_belong_together() -> None:
+    track = track_face(numbered(41), Scripted(lambda i: [square(i, 0, 100)]), stride=8, max_gap_frames=0)
+    assert track.states == [D] * 41
+
+
+@pytest.mark.parametrize(
+    ("seen_at", "held"), [(20, range(15, 26)), (0, range(6)), (40, range(35, 41)), (5, range(11))]
+)
+def test_one_sighting_holds_for_one_stride_and_not_beyond_the_shot(seen_at: int, held: range) -> None:
+    detector = Scripted(lambda i: [square(7, 8, 100)] if i == seen_at else [])
+    track = track_face(numbered(41), detector, stride=5)
+    assert np.flatnonzero(track.usable).tolist() == list(held)
+    assert [index for index, state in enumerate(track.states) if state is D] == [seen_at]
+    np.testing.assert_allclose(track.boxes_F4[held], np.tile([7, 8, 107, 108], (len(held), 1)))
+
+
+def test_a_sighting_does_not_hold_across_a_shot_start() -> None:
+    detector = Scripted(lambda i: [square(0, 0, 100)] if i == 12 else [])
+    track = track_face(numbered(30), detector, stride=4, shot_starts=(12, 14))
+    assert np.flatnonzero(track.usable).tolist() == [12, 13]
+
+
+def test_shots_are_looked_at_from_their_own_start() -> None:
+    detector = Scripted(lambda i: [])
+    track_face(numbered(20), detector, stride=6, shot_starts=(16, 7, 7, 99))
+    assert detector.looked_at == [0, 6, 7, 13, 15, 16, 19]
+
+
+def test_five_frames_lie_between_looks_unless_told_otherwise() -> None:
+    detector = Scripted(lambda i: [square(0, 0, 100)] if i in (0, 25, 51, 52, 55) else [])
+    track = track_face(numbered(56), detector)
+    assert detector.looked_at == list(range(0, 56, 5))
+    assert track.usable[:26].all()  # 25 frames apart: bridged
+    assert not track.usable[31:50].any()  # 30 frames apart: not
+
+
+def test_two_runs_share_a_gap_in_halves() -> None:
+    """A face jumps between two looks 8 frames apart: 7 frames lie between, three of them go to either run."""
+    detector = Scripted(lambda i: [square(0, 0, 100)] if i <= 24 else [square(500, 0, 100)])
+    track = track_face(numbered(57), detector, stride=8)
+    assert np.flatnonzero(~track.usable).tolist() == [28]
+    np.testing.assert_allclose(track.boxes_F4[[27, 29], 0], [0, 500], atol=1e-6)
+
+
+def test_states_in_a_gap_with_a_failed_look() -> None:
+    """Between sightings that follow each other all frames count as detected; around a failed look none does."""
+    detector = Scripted(lambda i: [] if i == 10 else [square(0, 0, 100)])
+    track = track_face(numbered(21), detector, stride=5)
+    assert track.states == [D] * 6 + [G] * 9 + [D] * 6
+    assert track.detected_fraction == pytest.approx(12 / 21)
+
+
+@pytest.mark.parametrize("options", [{"stride": 0}, {"stride": -1}, {"max_gap_frames": -1}])
+def test_impossible_options_are_told(options: dict[str, int]) -> None:
+    with pytest.raises(BadInputError, match="stride must be at least 1 and the gap not negative"):
+        track_face(numbered(3), Scripted(lambda i: []), **options)
+    track_face(numbered(3), Scripted(lambda i: []), stride=1, max_gap_frames=0)
+
+
+def test_no_frames_are_told() -> None:
+    with pytest.raises(BadInputError, match="no frames"):
+        track_face(numbered(0), Scripted(lambda i: []))

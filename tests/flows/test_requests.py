@@ -88,7 +88,7 @@ def test_a_missing_and_an_unknown_field_are_named(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "values", "words"),
     [
-        ("evaluate", {"num_frames": 3}, "num_frames: should be greater than or equal to 16"),
+        ("evaluate", {"num_frames": 3}, "num_frames: should be greater than or equal to 25"),
         ("generate", {"device": "tpu"}, "device: should be 'auto', 'cpu' or 'cuda'"),
         ("curate", {"resources": {"train": {"cpus": -1}}}, "resources.train.cpus: should be greater than"),
         ("train_eval", {"corpus": {"kind": "dolls"}}, "corpus: "),
@@ -113,7 +113,7 @@ def test_the_demo_is_an_experiment_on_puppets() -> None:
     ("file", "text", "words"),
     [
         ("a.json", "{", "is not readable JSON"),
-        ("a.toml", "= 3", "is not readable TOML"),
+        ("a.toml", "= 3", "is not valid TOML"),
         ("a.json", "[1]", "must hold a request as an object, got list"),
         ("a.json", "[" * 100_000, "is not readable JSON"),
     ],
@@ -134,5 +134,5 @@ def test_unknown_flows_and_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="unknown flow 'curtae'; known: curate, "):
         flow_entry("curtae")
     assert flow_entry("train-eval") is FLOWS["train_eval"]
-    with pytest.raises(BadInputError, match=r"none\.json: cannot be read"):
+    with pytest.raises(BadInputError, match=r"none\.json: there is no such file"):
         read_request_file(tmp_path / "none.json")

@@ -17,9 +17,9 @@ from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointErr
 from lipforcing_core.base.products import file_sha256
 from lipforcing_core.metrics.aggregate import SetResult, aggregate
 from lipforcing_core.metrics.backends import Backends, load_backends, needed_weights
-from lipforcing_core.metrics.distribution import frechet_distance
+from lipforcing_core.metrics.frechet import frechet_distance
 from lipforcing_core.metrics.item import evaluate_item, item_key
-from lipforcing_core.metrics.item_result import IMAGE, VIDEO, ItemResult
+from lipforcing_core.metrics.item_result import ItemResult
 from lipforcing_core.metrics.manifest import EvalItem, PredictionRecord, record_prediction
 from lipforcing_core.metrics.networks.i3d import I3D
 from lipforcing_core.metrics.networks.inception import InceptionPool
@@ -27,9 +27,9 @@ from lipforcing_core.sync.experts.catalogue import load_sync_expert
 from lipforcing_core.sync.experts.syncnet_v2 import SyncNetV2
 from lipforcing_core.weights.registry import WeightFile, find_weight, require_all_weights
 from tasks.evaluation import Scorers, find_files, load_scorers
-from tests.metrics.test_learned_arcface import write_graph
-from tests.metrics.test_learned_lpips import backbone, state_of_file
-from tests.metrics.test_suite import PRECROPPED, gaps, head, make_item, write_video
+from tests.metrics.drawn import PRECROPPED, gaps, head, make_item, write_video
+from tests.metrics.networks.test_arcface import write_graph
+from tests.metrics.networks.test_lpips import backbone, state_of_file
 
 LEARNED = ("inception-v3-fid", "i3d-400", "arcface-r100", "lpips-alex", "syncnet-v2")
 
@@ -138,7 +138,7 @@ def test_known_answers_of_learned_networks(scored: ItemResult, whole: SetResult)
     assert stranger["csim"] < 0.9999
     assert stranger["sync_d"] != oracle["sync_d"]
     distances = {value.metric: value.value for value in whole.values if value.num_vectors is not None}
-    for metric, kind, width in (("fid", IMAGE, 2048), ("fvd", VIDEO, 400)):
+    for metric, kind, width in (("fid", "image", 2048), ("fvd", "video", 400)):
         truth, features = scored.truth_features[kind], scored.features["stranger"][kind]
         assert truth.shape[1] == width
         assert distances[metric] > 0
@@ -214,6 +214,7 @@ def test_scorers_travel_to_workers(tmp_path: Path) -> None:
         (["--networks", "learned"], 3, [f"`lipforcing weights fetch {' '.join(LEARNED)} --accept-licence`"]),
         (["--sync-expert", "syncnet-v2"], 3, ["lipforcing weights fetch syncnet-v2"]),
         (["--networks", "resnet"], 2, ["unknown set of networks 'resnet'; known: embedded, learned"]),
+        (["--frames", "16"], 2, ["25"]),
     ],
 )
 def test_the_command_says_in_one_line_what_it_needs(

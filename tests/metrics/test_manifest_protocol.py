@@ -1,6 +1,5 @@
 import dataclasses
 import json
-import re
 
 import pytest
 
@@ -14,7 +13,6 @@ from lipforcing_core.metrics.manifest import (
     write_predictions,
 )
 from lipforcing_core.metrics.protocol import CropMode, gt_box_aligned
-from lipforcing_core.metrics.registry import METRICS, Backend, Direction, Scope, metric_spec
 from lipforcing_core.metrics.values import MetricValue
 
 SHA = "a" * 64
@@ -104,32 +102,30 @@ def test_protocols_differ_in_id_wherever_they_differ():
 
 
 @pytest.mark.parametrize(
-    "change", [{"size": 100}, {"num_frames": 0}, {"start_frame": -1}, {"crop_mode": CropMode.PRECROPPED}]
+    "change",
+    [
+        {"size": 100},
+        {"num_frames": 0},
+        {"num_frames": 24},
+        {"start_frame": -1},
+        {"crop_mode": CropMode.PRECROPPED},
+    ],
 )
 def test_impossible_protocols_are_refused(change: dict):
     with pytest.raises(BadInputError):
         dataclasses.replace(gt_box_aligned(detector_id="lbp"), **change)
 
 
-def test_registry_is_complete_and_consistent():
-    assert [name for name, spec in METRICS.items() if spec.scope is Scope.SET] == ["fid", "fvd"]
-    for name, spec in METRICS.items():
-        assert spec.name == name
-        assert spec.definition.endswith(".")
-        assert re.fullmatch(r"[a-z0-9_]+", name)
-    published = [spec.published_name for spec in METRICS.values() if spec.published_name]
-    assert sorted(published) == sorted(["FPS", "TTFF", "Sync-C", "Sync-D", "CSIM", "FID", "FVD", "SSIM"])
-    assert metric_spec("ssim").higher_is_better is True
-    assert metric_spec("fid").higher_is_better is False
-    assert metric_spec("mouth_sharpness").direction is Direction.NONE
-    assert metric_spec("mouth_sharpness").higher_is_better is None
-    assert metric_spec("fps_pipeline").is_wall_clock
-    assert metric_spec("fid").backend is Backend.IMAGE_FEATURES
-    with pytest.raises(BadInputError, match="sync_c"):
-        metric_spec("sync-c")
-
-
-@pytest.mark.parametrize("change", [{"value": float("nan")}, {"value": float("inf")}, {"n": 0}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"value": float("nan")},
+        {"value": float("inf")},
+        {"ci_low": float("nan")},
+        {"ci_high": float("inf")},
+        {"n": 0},
+    ],
+)
 def test_no_sentinel_passes_for_a_value(change: dict):
     good = MetricValue(
         system="s", clip_id=None, metric="ssim", value=0.5, n=3, protocol_id="p", backend="pixels-v1"

@@ -1,6 +1,5 @@
 """The suite on small drawn talking heads whose truth is known."""
 
-from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,44 +11,27 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.ledger import ChunkStages, Stage, StageLedger
 from lipforcing_core.faces.detectors.protocol import Face
 from lipforcing_core.media.decode import read_audio
-from lipforcing_core.media.encode import VideoWriter, write_wav
+from lipforcing_core.media.encode import write_wav
 from lipforcing_core.metrics.aggregate import aggregate
-from lipforcing_core.metrics.backends import Backends, embedded_backends
+from lipforcing_core.metrics.backends import Backends, load_backends
 from lipforcing_core.metrics.item import evaluate_item, item_key
 from lipforcing_core.metrics.item_result import ItemResult
-from lipforcing_core.metrics.manifest import DrivenBy, EvalItem, record_prediction
-from lipforcing_core.metrics.protocol import CropMode, Protocol, gt_box_aligned
+from lipforcing_core.metrics.manifest import EvalItem, record_prediction
+from lipforcing_core.metrics.protocol import gt_box_aligned
 from lipforcing_core.metrics.speed import speed_rows
-from lipforcing_core.metrics.suite import Evaluation, evaluate_predictions
-
-NUM_FRAMES = 26
-SIZE = 96
-Score = namedtuple("Score", "confidence distance offset_frames")
-
-PRECROPPED = Protocol(
-    name="precropped",
-    crop_mode=CropMode.PRECROPPED,
-    size=256,
-    alignment="none",
-    scored_codec="H.264 CRF 0",
-    reinsertion="aligned crop",
+from lipforcing_core.metrics.suite import Evaluation
+from tests.metrics.drawn import (
+    NUM_FRAMES,
+    PRECROPPED,
+    BrightnessExpert,
+    evaluate_all,
+    gaps,
+    head,
+    make_item,
+    predictions_of,
+    write_speech,
+    write_video,
 )
-
-
-class BrightnessExpert:
-    """Sync-C is the correlation of frame brightness and loudness, times ten."""
-
-    backend_id = "brightness@test"
-
-    def score(self, frames: np.ndarray, waveform: np.ndarray) -> Score:
-        if len(frames) < 6:
-            raise BadInputError("a sync score needs at least 6 frames")
-        loud = np.abs(waveform.reshape(len(frames), 640)).mean(axis=1)
-        bright = frames.mean(axis=(1, 2, 3))
-        if np.ptp(bright) < 1.0e-9:
-            return Score(confidence=float("nan"), distance=5.0, offset_frames=0)
-        c = float(np.corrcoef(bright, loud)[0, 1])
-        return Score(confidence=-10 * c, distance=5 + c, offset_frames=0)
 
 
 class FixedDetector:
@@ -64,67 +46,6 @@ class FixedDetector:
         return [Face(box_xyxy=(60.0, 60.0, 260.0, 260.0), score=1.0)] if self.present else []
 
 
-def gaps(seed: int) -> np.ndarray:
-    """A lip gap per frame in [0, 1], closed for nine frames somewhere."""
-    rng = np.random.default_rng(seed)
-    curve = np.convolve(rng.random(NUM_FRAMES + 2), np.ones(3) / 3, mode="valid")
-    curve = (curve - curve.min()) / np.ptp(curve)
-    start = int(rng.integers(0, NUM_FRAMES - 9))
-    curve[start : start + 9] = 0
-    return curve
-
-
-def head(seed: int, mouth: np.ndarray, size: int = SIZE) -> list[np.ndarray]:
-    rng = np.random.default_rng(seed)
-    picture = cv2.resize(rng.integers(110, 200, (8, 8, 3), dtype=np.uint8), (size, size))
-    frames = []
-    for gap in mouth:
-        frame = picture.copy()
-        if gap > 0.02:
-            axes = (round(0.15 * size), max(1, round(0.09 * size * gap)))
-            cv2.ellipse(frame, (size // 2, round(0.67 * size)), axes, 0, 0, 360, (30, 10, 10), -1)
-        frames.append(frame)
-    return frames
-
-
-def write_video(path: Path, frames: list[np.ndarray]) -> Path:
-    height, width = frames[0].shape[:2]
-    with VideoWriter(path, width=width, height=height, crf=0) as writer:
-        for frame in frames:
-            writer.write(frame)
-    return path
-
-
-def write_speech(path: Path, loudness: np.ndarray) -> Path:
-    carrier = np.sin(np.arange(len(loudness) * 640) / 10)
-    write_wav(path, (0.8 * np.repeat(loudness, 640) * carrier).astype(np.float32))
-    return path
-
-
-def make_item(folder: Path, index: int) -> EvalItem:
-    folder.mkdir()
-    spoken, own, other = gaps(10 * index), gaps(10 * index + 1), gaps(10 * index + 2)
-    write_video(folder / "blurred.mp4", [cv2.GaussianBlur(f, (0, 0), 2) for f in head(index, spoken)])
-    return EvalItem(
-        clip_id=f"clip{index}",
-        identity=f"person{index}",
-        truth_video=write_video(folder / "truth.mp4", head(index, spoken)),
-        source_video=write_video(folder / "source.mp4", head(index, own)),
-        driving_audio=write_speech(folder / "driving.wav", spoken),
-        unrelated_audio=write_speech(folder / "unrelated.wav", other),
-    )
-
-
-def predictions_of(item: EvalItem) -> list:
-    folder = item.truth_video.parent
-    return [
-        record_prediction(item.clip_id, "oracle", folder / "truth.mp4"),
-        record_prediction(item.clip_id, "student", folder / "blurred.mp4"),
-        record_prediction(item.clip_id, "student", folder / "blurred.mp4", driven_by=DrivenBy.UNRELATED),
-        record_prediction(item.clip_id, "copy", folder / "source.mp4", driven_by=DrivenBy.OWN),
-    ]
-
-
 @pytest.fixture(scope="module")
 def items(tmp_path_factory) -> list[EvalItem]:
     root = tmp_path_factory.mktemp("items")
@@ -133,13 +54,13 @@ def items(tmp_path_factory) -> list[EvalItem]:
 
 @pytest.fixture(scope="module")
 def backends() -> Backends:
-    return embedded_backends(detector=None, sync=BrightnessExpert())
+    return replace(load_backends("embedded", {}, detector=None), sync=BrightnessExpert())
 
 
 @pytest.fixture(scope="module")
 def evaluation(items, backends) -> Evaluation:
     predictions = [record for item in items for record in predictions_of(item)]
-    return evaluate_predictions(items, predictions, PRECROPPED, backends, pairs=[("student", "copy")])
+    return evaluate_all(items, predictions, PRECROPPED, backends, pairs=[("student", "copy")])
 
 
 def by_name(evaluation: Evaluation, system: str, clip_id: str | None = None) -> dict:
@@ -223,7 +144,7 @@ def test_missing_predictions_leave_their_clip_out_for_all(items, backends):
     records = [r for item in items for r in predictions_of(item) if (r.label, r.clip_id) in kept]
     gone = next(r for r in records if (r.label, r.clip_id) == ("copy", "clip1"))
     records[records.index(gone)] = replace(gone, path=gone.path.with_name("gone.mp4"))
-    found = evaluate_predictions(items, records, PRECROPPED, backends)
+    found = evaluate_all(items, records, PRECROPPED, backends)
     assert found.missing == (("copy", "clip2"),)
     whole = [value for value in found.values if value.clip_id is None]
     assert {value.system for value in whole} == {"copy", "oracle"}
@@ -290,11 +211,11 @@ def test_requests_that_do_not_fit_are_refused(items, backends):
     with pytest.raises(BadInputError, match="sha256"):
         evaluate_item(items[0], [changed], PRECROPPED, backends)
     with pytest.raises(BadInputError, match="not evaluated: clip0"):
-        evaluate_predictions(items[1:], records, PRECROPPED, backends)
+        evaluate_all(items[1:], records, PRECROPPED, backends)
     with pytest.raises(BadInputError, match="no predictions of teacher"):
-        evaluate_predictions(items, records, PRECROPPED, backends, pairs=[("student", "teacher")])
+        evaluate_all(items, records, PRECROPPED, backends, pairs=[("student", "teacher")])
     with pytest.raises(BadInputError, match="two predictions"):
-        evaluate_predictions(items, records * 2, PRECROPPED, backends)
+        evaluate_all(items, records * 2, PRECROPPED, backends)
     with pytest.raises(BadInputError, match="aligns with lbp"):
         evaluate_item(items[0], records, gt_box_aligned(detector_id="lbp"), backends)
 
@@ -335,7 +256,7 @@ def test_alignment_is_found_on_the_truth_and_used_for_all(tmp_path):
         driving_audio=write_speech(tmp_path / "a.wav", gaps(5)),
     )
     detector = FixedDetector()
-    backends = embedded_backends(detector=detector, sync=BrightnessExpert())
+    backends = replace(load_backends("embedded", {}, detector=detector), sync=BrightnessExpert())
     protocol = gt_box_aligned(detector_id=detector.backend_id)
     records = [record_prediction("c", "oracle", item.truth_video)]
     scored = evaluate_item(item, records, protocol, backends)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from lipforcing_core.metrics.distribution import frechet_distance, frechet_from_moments, moments
+from lipforcing_core.metrics.frechet import frechet_distance, frechet_from_moments, moments
 from lipforcing_core.metrics.networks.i3d import I3D, preprocess
 from tests.parity.filler import Tensors, Vectors, assert_close, fill_module, load_vectors
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.sync.offset import Edges, framewise_confidence, offset_search, shift_distances
+from lipforcing_core.sync.offset import (
+    Edges,
+    framewise_confidence,
+    mean_distances,
+    offset_search,
+    shift_distances,
+)
 
 
 def shifted(num: int, offset: int, *, width: int = 16, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -96,3 +102,80 @@ def test_framewise_confidence_drops_where_the_sound_is_foreign() -> None:
     sound[50:] = np.random.default_rng(9).standard_normal((30, 16))
     confidence = framewise_confidence(shift_distances(lips, sound))
     assert confidence[10:40].min() > confidence[60:].max()
+
+
+def test_one_window_against_every_shift() -> None:
+    """Entry k of a row compares with the sound k - 15 windows later; places outside the clip hold a zero embedding."""
+    lips = np.array([[3.0, 4.0], [0.0, 0.0], [6.0, 8.0]])
+    sound = np.array([[0.0, 0.0], [3.0, 4.0], [9.0, 12.0]])
+    distances = shift_distances(lips, sound)
+    assert distances.shape == (3, 31)
+    want = np.full((3, 31), [[5.0], [0.0], [10.0]])  # the distance from zero
+    want[0, [15, 16, 17]] = 5, 0, 10
+    want[1, [14, 15, 16]] = 0, 5, 15
+    want[2, [13, 14, 15]] = 10, 5, 5
+    np.testing.assert_allclose(distances, want, atol=1e-5)
+
+
+def test_a_difference_of_zero_counts_as_a_millionth_in_every_direction() -> None:
+    """As torch's pairwise_distance: the root of 16 times 1e-12."""
+    equal = np.ones((1, 16))
+    assert shift_distances(equal, equal, 0)[0, 0] == pytest.approx(4e-6, rel=1e-6)
+
+
+def test_mean_distances_over_padding_and_over_the_overlap() -> None:
+    lips, sound = np.array([[1.0], [2.0]]), np.array([[5.0], [9.0]])
+    padded = mean_distances(lips, sound, 2, edges=Edges.ZERO_PADDED)
+    # sound two earlier: |1-0|, |2-0|; one earlier: |1-0|, |2-5|; same: 4, 7; one later: |1-9|, |2-0|; two later: 1, 2
+    np.testing.assert_allclose(padded, [1.5, 2.0, 5.5, 5.0, 1.5], atol=1e-5)
+    overlap = mean_distances(lips, sound, 2, edges=Edges.OVERLAP)
+    np.testing.assert_allclose(overlap, [3.0, 5.5, 8.0], atol=1e-5)
+    assert len(mean_distances(lips, sound, edges=Edges.ZERO_PADDED)) == 31
+
+
+def test_offset_zero_padding_is_the_default() -> None:
+    lips, sound = shifted(20, 3)
+    score = offset_search(lips, sound, backend="test")
+    assert score == offset_search(lips, sound, 15, backend="test", edges=Edges.ZERO_PADDED)
+    assert score != offset_search(lips, sound, backend="test", edges=Edges.OVERLAP)
+    assert score.confidence == pytest.approx(np.median(score.distances) - min(score.distances))
+    assert score.distance == min(score.distances)
+
+
+def test_fewer_windows_of_either_kind_count() -> None:
+    lips, sound = shifted(50, 3)
+    assert offset_search(lips[:40], sound, backend="test").num_windows == 40
+    assert offset_search(lips, sound[:30], backend="test").num_windows == 30
+
+
+def test_framewise_confidence_by_hand() -> None:
+    distances = np.array([[3.0, 1, 2, 7], [4, 2, 6, 7], [5, 0, 4, 7]])
+    # Means 4, 1, 4, 7: the best shift is the second, the lower middle one of the four means is 4.
+    np.testing.assert_allclose(framewise_confidence(distances, kernel_size=1), [3, 2, 4])
+    np.testing.assert_allclose(framewise_confidence(distances, kernel_size=3), [2, 3, 2])
+
+
+@pytest.mark.parametrize(("length", "left"), [(4, 0), (5, 5), (7, 7)])
+def test_framewise_confidence_is_filtered_over_nine_windows(length: int, left: int) -> None:
+    """A burst of fewer windows than half the filter vanishes; a longer one stays."""
+    distances = np.ones((40, 3))
+    distances[:, 1] = 0.5
+    distances[20 : 20 + length, 1] = 0.0
+    confidence = framewise_confidence(distances)
+    assert len(confidence) == 40
+    assert (confidence > 0.75).sum() == left
+
+
+@pytest.mark.parametrize(
+    ("lips", "sound", "words"),
+    [
+        (np.zeros((0, 4)), np.zeros((3, 4)), "too short"),
+        (np.zeros((3, 4)), np.zeros((0, 4)), "too short"),
+        (np.zeros((3, 4)), np.zeros((3, 5)), r"\(3, 4\) and \(3, 5\) cannot be compared"),
+        (np.zeros((3, 4)), np.zeros(4), "cannot be compared"),
+        (np.zeros(4), np.zeros((3, 4)), "cannot be compared"),
+    ],
+)
+def test_a_refusal_says_why(lips: np.ndarray, sound: np.ndarray, words: str) -> None:
+    with pytest.raises(BadInputError, match=words):
+        shift_distances(lips, sound)

@@ -85,3 +85,14 @@ def test_folders_of_the_user_do_not_hide_ours(tmp_path: Path) -> None:
 
 def test_nothing_to_do_starts_nothing() -> None:
     assert fan_out(lambda x: x, [], name="nothing") == []
+
+
+def test_an_item_that_kills_every_worker_costs_only_itself() -> None:
+    def dies_of_two(item: int) -> int:
+        if item == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return item
+
+    results = fan_out(dies_of_two, [1, 2, 3], name="die", lost=lambda item, words: f"{item}: {words}")
+    assert (results[0], results[2]) == (1, 3)
+    assert str(results[1]).startswith("2: a worker of die died")

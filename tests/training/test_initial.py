@@ -8,7 +8,9 @@ from lipforcing_core.diffusion.schedule import add_noise
 from lipforcing_core.models.conditions import Conditions
 from lipforcing_core.models.config import DiTConfig
 from lipforcing_core.models.wan import WanTransformer
+from lipforcing_core.presets import Preset
 from lipforcing_core.training.initial import start_at_reference
+from tests.training.conftest import tiny_preset
 
 CONFIG = DiTConfig(dim=160, ffn_dim=64, num_heads=4, num_layers=4, text_dim=8, text_len=4, audio_dim=16)
 
@@ -49,3 +51,51 @@ def test_a_narrow_network_carries_what_fits() -> None:
     model = start_at_reference(WanTransformer(narrow), seed=0)
     head = model.head.head.weight
     assert int((head != 0).sum()) == 24
+
+
+def test_what_is_scaled_and_by_how_much() -> None:
+    """Everything that is not carried is a known share of the ordinary initialisation."""
+    preset = tiny_preset()
+    config = preset.model.config()
+    plain = WanTransformer(config).init_weights(7).state_dict()
+    ours = start_at_reference(WanTransformer(config), 7).state_dict()
+    carried, channels = 12, 16
+    embed, usual = ours["patch_embedding.weight"], plain["patch_embedding.weight"]
+    torch.testing.assert_close(embed[2 * carried :, channels:], 0.5 * usual[2 * carried :, channels:])
+    torch.testing.assert_close(
+        embed[: 2 * carried, 2 * channels :], 0.25 * usual[: 2 * carried, 2 * channels :]
+    )
+    assert not embed[2 * carried :, :channels].any()
+    written = torch.zeros_like(embed[: 2 * carried, : 2 * channels])
+    head = torch.zeros_like(ours["head.head.weight"])
+    for index in range(carried):  # one patch holds 16 channels, so all are of its first corner
+        written[index, index, 0, 0, 0] = 1
+        written[carried + index, channels + index, 0, 0, 0] = 1
+        head[index, index], head[index, carried + index] = 0.9, -0.9
+    torch.testing.assert_close(embed[: 2 * carried, : 2 * channels], written)
+    torch.testing.assert_close(ours["head.head.weight"], head)
+    shares = {"attn.o.weight": 0.1, "ffn.2.weight": 0.1, "time_embedding.2.weight": 0.3}
+    for name, value in ours.items():
+        if name.startswith(("patch_embedding.weight", "head.head.weight")):
+            continue
+        share = next((share for end, share in shares.items() if name.endswith(end)), 1.0)
+        if name.startswith("audio_cond_projs.") and name.endswith("weight"):
+            share = 0.3
+        torch.testing.assert_close(value, share * plain[name])
+
+
+def test_a_wide_network_carries_the_whole_patch() -> None:
+    values = tiny_preset().model_dump()
+    values["model"] |= {"dim": 136, "num_heads": 2}
+    config = Preset.model_validate(values).model.config()
+    model = start_at_reference(WanTransformer(config), 0)
+    head = model.head.head.weight
+    assert torch.equal(head[:, :64], 0.9 * torch.eye(64))
+    assert torch.equal(head[:, 64:128], -0.9 * torch.eye(64))
+    assert not head[:, 128:].any()
+    embed = model.patch_embedding.weight
+    for index in (0, 17, 35, 63):
+        place, channel = divmod(index, 16)
+        row, column = divmod(place, 2)
+        assert embed[index, :16].nonzero().tolist() == [[channel, 0, row, column]]
+        assert embed[64 + index, 16:32].nonzero().tolist() == [[channel, 0, row, column]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 from dataclasses import replace
@@ -13,7 +14,7 @@ from PIL import Image
 
 from lipforcing_core.base.errors import BadInputError, WarehouseError
 from warehouse.report.build import build_report, duration, number, render_report, signed
-from warehouse.report.context import Command, EmbeddedNote, Question, ReportContext, SampleRow
+from warehouse.report.context import Command, EmbeddedNote, Question, ReportContext, SampleRow, SampleVideo
 from warehouse.report.data import ReportData, read_report_data
 from warehouse.report.tables import metric_tables, stage_times
 from warehouse.report.verdict import Tone, judge, setbacks
@@ -255,6 +256,38 @@ def test_bad_pictures_links_and_runs_are_refused(snapshot: Path, data: ReportDat
     with pytest.raises(WarehouseError, match="no run 'nope'"):
         build_report(snapshot, _context(run_id="nope"), tmp_path / "report.html")
     assert not list(tmp_path.iterdir())
+
+
+def test_videos_are_embedded_with_their_columns(data: ReportData) -> None:
+    mp4 = b"\0\0\0\x20ftypisom" + bytes(range(256))
+    sample = SampleVideo(caption='clip "1" & sound', mp4=mp4, columns=["Source", "Student <b>"])
+    alone = SampleVideo(caption="yours", mp4=mp4)
+    found = Page(render_report(data, _context(sample_videos=[sample, alone])))
+    videos = found.all("video")
+    assert [video["aria-label"] for video in videos] == ['clip "1" & sound', "yours"]
+    for video in videos:
+        kind, encoded = (video["src"] or "").split(",")
+        assert kind == "data:video/mp4;base64"
+        assert base64.b64decode(encoded) == mp4
+        assert "controls" in video
+        assert "muted" not in video
+    assert "Student <b>" in found.text
+    assert not found.all("b")
+    assert "#videos" in [a["href"] for a in found.all("a")]
+
+
+def test_a_page_without_videos_does_not_speak_of_them(page: str) -> None:
+    assert "#videos" not in page
+    assert not Page(page).all("video")
+
+
+def test_other_files_and_large_ones_are_no_sample_videos(data: ReportData) -> None:
+    for mp4, problem in (
+        (_png(), "is not an MP4"),
+        (b"\0\0\0\x20ftyp" + bytes(3_000_000), "smaller or shorter"),
+    ):
+        with pytest.raises(BadInputError, match=problem):
+            render_report(data, _context(sample_videos=[SampleVideo(caption="c", mp4=mp4)]))
 
 
 def test_numbers_read_well() -> None:

@@ -14,12 +14,14 @@ from markupsafe import Markup
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path
 from warehouse.report import plots
-from warehouse.report.context import ReportContext
+from warehouse.report.context import ReportContext, SampleVideo
 from warehouse.report.data import ReportData, Row, Series, read_report_data
 from warehouse.report.tables import comparable_scores, metric_tables, pareto_points, stage_times
 from warehouse.report.verdict import Verdict, judge, setbacks, stage_effects
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_MP4_BRAND = b"ftyp"  # bytes 4 to 8 of every MP4 file
+_MAX_VIDEO_BYTES = 3_000_000
 _FOLDER = Path(__file__).parent
 _STAGE_ORDER = ["base", "lora", "diffusion_forcing", "distill"]
 
@@ -28,7 +30,8 @@ def build_report(warehouse_path: Path | str, context: ReportContext, out_path: P
     """Write the report of a run and return its path.
 
     Raises WarehouseError when the warehouse cannot be opened or does not know the run, BadInputError where there is
-    none, for a sample image that is not PNG or a link that leaves the run's folder.
+    none, for a sample image that is not PNG, for a sample video that is not MP4 or too large to embed, or for a link
+    that leaves the run's folder.
     """
     data = read_report_data(warehouse_path, context.run_id)
     html = render_report(data, context)
@@ -40,6 +43,7 @@ def build_report(warehouse_path: Path | str, context: ReportContext, out_path: P
 def render_report(data: ReportData, context: ReportContext) -> str:
     """The report as one HTML document."""
     samples = [_sample(row.caption, row.images) for row in context.sample_images]
+    videos = [_video(video) for video in context.sample_videos]
     links = {label: _relative_link(target) for label, target in context.links.items()}
     verdict = judge(data, context.question)
     times = stage_times(data.timings)
@@ -56,6 +60,7 @@ def render_report(data: ReportData, context: ReportContext) -> str:
             curves=_curves(data.curves),
             tables=metric_tables(data),
             scatters=_scatters(data, context.question.quality_metric),
+            videos=videos,
             samples=samples,
             setbacks=setbacks(data.effects, context.stage_pairs),
             effects=stage_effects(data.effects, context.stage_pairs),
@@ -173,6 +178,18 @@ def _sample(caption: str, images: Any) -> dict[str, Any]:
             raise BadInputError(f"sample image {title!r} of {caption!r} is not a PNG")
         encoded.append((title, "data:image/png;base64," + base64.b64encode(png).decode("ascii")))
     return {"caption": caption, "images": encoded}
+
+
+def _video(video: SampleVideo) -> dict[str, Any]:
+    if video.mp4[4:8] != _MP4_BRAND:
+        raise BadInputError(f"sample video {video.caption!r} is not an MP4 file")
+    if len(video.mp4) > _MAX_VIDEO_BYTES:
+        raise BadInputError(
+            f"sample video {video.caption!r} has {len(video.mp4)} bytes; "
+            f"at most {_MAX_VIDEO_BYTES} can be embedded, so make it smaller or shorter"
+        )
+    uri = "data:video/mp4;base64," + base64.b64encode(video.mp4).decode("ascii")
+    return {"caption": video.caption, "columns": list(video.columns), "uri": uri}
 
 
 def _relative_link(target: str) -> str:

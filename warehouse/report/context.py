@@ -18,6 +18,19 @@ class SampleRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SampleVideo:
+    """One video that the page plays with its sound: an MP4 file (H.264, AAC) as bytes, and what it shows.
+
+    ``columns`` names the pictures that stand side by side in the video, from left to right; a video of one picture may
+    leave it empty.
+    """
+
+    caption: str
+    mp4: bytes
+    columns: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class EmbeddedNote:
     """One part that stands in for a larger one: what runs here, and what the full tier uses."""
 
@@ -61,6 +74,7 @@ class ReportContext:
     question: Question = Question()
     stage_pairs: Sequence[tuple[str, str]] = ()
     """Pairs (after, before) whose paired differences tell what a stage changed; empty: all pairs stored."""
+    sample_videos: Sequence[SampleVideo] = ()
     sample_images: Sequence[SampleRow] = ()
     embedded_notes: Sequence[EmbeddedNote] = ()
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lipforcing_core.metrics.distribution import few_samples_note
+from lipforcing_core.metrics.few_samples import few_samples_note
 from warehouse.report.data import ReportData, Row
 
 

@@ -9,6 +9,14 @@ create table runs (
     started_at timestamp,
     finished_at timestamp,
     host varchar,
+    device varchar,
+    device_count integer check (device_count >= 0),
+    cpu_seconds double check (cpu_seconds >= 0),
+    gpu_seconds double check (gpu_seconds >= 0),
+    python_version varchar,
+    cpu_model varchar,
+    cpu_count integer,
+    memory_bytes bigint,
     primary key (run_id)
 );
 
@@ -24,4 +32,12 @@ comment on column runs.code_version is 'Version of this package, with the commit
 comment on column runs.config_json is 'The resolved settings of the run as JSON.';
 comment on column runs.started_at is 'Start, UTC. [volatile]';
 comment on column runs.finished_at is 'End, UTC; null while running or after a kill. [volatile]';
-comment on column runs.host is 'The machine: processor, cores, accelerator. [volatile]';
+comment on column runs.host is 'The machine: operating system, architecture, Python. [volatile]';
+comment on column runs.device is 'What the models ran on: the name of the accelerator, or cpu; null in runs before schema 2. [volatile]';
+comment on column runs.device_count is 'Accelerators that the run used; 0 on a CPU. [volatile]';
+comment on column runs.cpu_seconds is 'CPU time, user and system, of the run''s process and of all processes it started on its machine. [volatile]';
+comment on column runs.gpu_seconds is 'Accelerators times the seconds that the run held them, as a cluster would bill; 0 on a CPU, null where workers elsewhere had them. [volatile]';
+comment on column runs.python_version is 'Version of Python. [volatile]';
+comment on column runs.cpu_model is 'Name of the processor. [volatile]';
+comment on column runs.cpu_count is 'Processor cores that the run could use. [volatile]';
+comment on column runs.memory_bytes is 'Memory of the machine in bytes. [volatile]';

@@ -19,5 +19,5 @@ comment on column datasets.version is 'Version: a content hash or a release.';
 comment on column datasets.split is 'train, validation or test, where the set is one split.';
 comment on column datasets.num_clips is 'Number of clips.';
 comment on column datasets.licence is 'Licence of the footage.';
-comment on column datasets.commercial_ok is 'Whether licence and consent allow commercial use; null when unknown.';
+comment on column datasets.commercial_ok is 'Whether all clips may be used commercially: false where the licence or a person excludes it, true where the licence allows it, null when unknown.';
 comment on column datasets.description is 'What it contains, in one sentence.';

@@ -39,5 +39,5 @@ comment on column clips.quality is 'Image quality score.';
 comment on column clips.quality_backend is 'Backend of quality.';
 comment on column clips.licence is 'Licence of the footage.';
 comment on column clips.consent is 'Consent of the person seen.';
-comment on column clips.commercial_ok is 'Whether both allow commercial use; null when unknown.';
+comment on column clips.commercial_ok is 'Whether the clip may be used commercially: false where the licence or a person excludes it, true where the licence allows it, null when unknown.';
 comment on column clips.sha256 is 'SHA-256 of the clip''s video file.';

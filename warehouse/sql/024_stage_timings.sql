@@ -6,6 +6,7 @@ create table stage_timings (
     wall_s double not null check (wall_s >= 0),
     reused boolean,
     started_at timestamp,
+    cpu_seconds double check (cpu_seconds >= 0),
     primary key (run_id, stage, item)
 );
 
@@ -19,3 +20,4 @@ comment on column stage_timings.position is 'Order of the stages, from 0.';
 comment on column stage_timings.wall_s is 'Wall-clock seconds.';
 comment on column stage_timings.reused is 'Finished by an earlier run and taken from its store; null where a stage mixes both or is not tracked.';
 comment on column stage_timings.started_at is 'Start, UTC.';
+comment on column stage_timings.cpu_seconds is 'CPU time, user and system, of the run''s process and of all processes it started, during the stage; null in runs before schema 2.';

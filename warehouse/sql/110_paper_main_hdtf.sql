@@ -71,3 +71,17 @@ comment on column paper_main_hdtf.backend_set is 'Within a run, data set and pro
 comment on column paper_main_hdtf.backends is 'Which backend produced each measured value.';
 comment on column paper_main_hdtf.comparable_with_paper is 'Whether the protocol matches the paper''s table in full (protocols.paper_table).';
 comment on column paper_main_hdtf.ttff_s is 'Time to the first frame in seconds; the paper prints ms, which cannot be.';
+comment on column paper_main_hdtf.run_id is 'The run that measured the row; null for published rows.';
+comment on column paper_main_hdtf.method is 'Method as printed, or the label of the measured system.';
+comment on column paper_main_hdtf.variant is 'Size or preset, and ablation settings; null where none.';
+comment on column paper_main_hdtf.num_steps is 'Denoising steps per chunk; null where there are none or the table does not print them.';
+comment on column paper_main_hdtf.dataset is 'Evaluation set as printed, or data set and version of the measured row.';
+comment on column paper_main_hdtf.protocol_id is 'Protocol of the measured row; null for published rows.';
+comment on column paper_main_hdtf.source is 'Paper and table, or the run.';
+comment on column paper_main_hdtf.fps is 'Frames per second of the pipeline (metric FPS); higher is better.';
+comment on column paper_main_hdtf.sync_c is 'SyncNet confidence (metric Sync-C); higher is better.';
+comment on column paper_main_hdtf.sync_d is 'SyncNet distance (metric Sync-D); lower is better.';
+comment on column paper_main_hdtf.csim is 'Cosine similarity of face identities (metric CSIM), from -1 to 1; higher is better.';
+comment on column paper_main_hdtf.fid is 'Frechet inception distance of frames (metric FID); lower is better.';
+comment on column paper_main_hdtf.fvd is 'Frechet distance of videos (metric FVD); lower is better.';
+comment on column paper_main_hdtf.ssim is 'Structural similarity (metric SSIM), at most 1; higher is better.';

@@ -64,3 +64,19 @@ comment on view leaderboard is
 comment on column leaderboard.place is 'Rank among real systems; null for controls and truth, which are only shown.';
 comment on column leaderboard.separated_from_best is
     'Whether the paired difference with the first place excludes zero; null where it was not measured.';
+comment on column leaderboard.dataset_id is 'Data set and version; joins datasets.';
+comment on column leaderboard.protocol_id is 'Protocol that the values were measured with; joins protocols.';
+comment on column leaderboard.metric is 'Metric; joins metrics.';
+comment on column leaderboard.metric_label is 'Name of the metric for tables and plots.';
+comment on column leaderboard.backend is 'The network or algorithm that produced the value, with its hash.';
+comment on column leaderboard.run_id is 'The run the row is about; joins runs.';
+comment on column leaderboard.system is 'Name of the system within its run; joins systems.';
+comment on column leaderboard.label is 'Name of the system for tables and plots.';
+comment on column leaderboard.kind is 'control, teacher, student, peer or truth; null where the system is not described.';
+comment on column leaderboard.value is 'The score over the whole set, in the unit of the metric.';
+comment on column leaderboard.ci_low is 'Lower end of the 95 % interval; null where none was computed.';
+comment on column leaderboard.ci_high is 'Upper end of the 95 % interval; null where none was computed.';
+comment on column leaderboard.n is 'Clips that the value rests on.';
+comment on column leaderboard.num_identities is 'Different people among the clips; the intervals resample these. Null where not counted.';
+comment on column leaderboard.unit is 'Unit of the metric; null for dimensionless.';
+comment on column leaderboard.higher_is_better is 'Direction of the metric; null where neither end is better.';

@@ -43,26 +43,36 @@ with points as (
         and s.system = q.system
         and s.published_name = 'FPS'
     where not q.is_wall_clock and q.higher_is_better is not null and q.kind is distinct from 'control'
+),
+signed as (
+    select *, case when higher_is_better then quality else -quality end as higher_first from points
 )
+-- On the frontier: nobody at least as fast is better, and nobody as good is faster. Two sorts instead of all pairs.
 select
-    *,
-    not exists (
-        select 1
-        from points o
-        where o.origin = p.origin
-            and o.dataset_id is not distinct from p.dataset_id
-            and o.protocol_id is not distinct from p.protocol_id
-            and o.speed_protocol_id is not distinct from p.speed_protocol_id
-            and o.speed_backend is not distinct from p.speed_backend
-            and o.quality_metric = p.quality_metric
-            and o.quality_backend is not distinct from p.quality_backend
-            and o.fps >= p.fps
-            and (case when p.higher_is_better then o.quality >= p.quality else o.quality <= p.quality end)
-            and (o.fps > p.fps or o.quality <> p.quality)
+    * exclude (higher_first),
+    higher_first = max(higher_first) over (
+        partition by origin, dataset_id, protocol_id, speed_protocol_id, speed_backend, quality_metric, quality_backend
+        order by fps desc
+    )
+    and fps = max(fps) over (
+        partition by origin, dataset_id, protocol_id, speed_protocol_id, speed_backend, quality_metric, quality_backend, quality
     ) as on_frontier
-from points p
+from signed
 order by origin, dataset_id, quality_metric, quality_backend, fps desc, label;
 
 comment on view pareto is
     'Speed against quality. Grain: origin, run, data set, protocols, quality metric and backend, speed backend, system. A frontier never crosses a backend, a protocol, a data set or the line between published and measured.';
 comment on column pareto.on_frontier is 'No other system of the same comparison is at least as fast and as good, and better in one of them.';
+comment on column pareto.origin is 'published (printed in the paper) or measured (by a run of this project).';
+comment on column pareto.run_id is 'The run that measured the row; null for published rows.';
+comment on column pareto.dataset_id is 'Data set and version, or the evaluation set as printed.';
+comment on column pareto.protocol_id is 'Protocol of the quality value; null for published rows.';
+comment on column pareto.speed_protocol_id is 'Protocol of the speed value; null for published rows.';
+comment on column pareto.speed_backend is 'What measured the speed; null for published rows.';
+comment on column pareto.quality_metric is 'Metric of the quality: the name in the table metrics for measured rows, as printed for published ones.';
+comment on column pareto.quality_backend is 'Backend of the quality value; null for published rows.';
+comment on column pareto.label is 'Name of the system for tables and plots, with the variant for published rows.';
+comment on column pareto.system is 'Name of the system within its run, or the method as printed.';
+comment on column pareto.fps is 'Speed in frames per second; higher is better.';
+comment on column pareto.quality is 'The quality score, in the unit of its metric.';
+comment on column pareto.higher_is_better is 'Direction of the quality metric.';

@@ -35,3 +35,22 @@ comment on view stage_effects is
     'Paired differences read in the direction of their metric. Grain: run, data set, pair, metric, protocol, backend.';
 comment on column stage_effects.verdict is
     'better, worse (system_a against system_b, interval excludes zero) or not separated; null where the metric has no direction or no interval was computed.';
+comment on column stage_effects.run_id is 'The run the row is about; joins runs.';
+comment on column stage_effects.dataset_id is 'Data set and version; joins datasets.';
+comment on column stage_effects.protocol_id is 'Protocol that the values were measured with; joins protocols.';
+comment on column stage_effects.backend is 'The network or algorithm that produced the value, with its hash.';
+comment on column stage_effects.metric is 'Metric; joins metrics.';
+comment on column stage_effects.metric_label is 'Name of the metric for tables and plots.';
+comment on column stage_effects.unit is 'Unit of the metric; null for dimensionless.';
+comment on column stage_effects.system_a is 'First system.';
+comment on column stage_effects.label_a is 'Name of the first system for tables and plots.';
+comment on column stage_effects.system_b is 'Second system, subtracted.';
+comment on column stage_effects.label_b is 'Name of the second system for tables and plots.';
+comment on column stage_effects.difference is 'Mean of value(a) - value(b) over the clips, in the unit of the metric.';
+comment on column stage_effects.ci_low is 'Lower end of the 95 % interval; null where none was computed.';
+comment on column stage_effects.ci_high is 'Upper end of the 95 % interval; null where none was computed.';
+comment on column stage_effects.n is 'Clips both systems were scored on.';
+comment on column stage_effects.num_identities is 'Different people among the clips; the intervals resample these. Null where not counted.';
+comment on column stage_effects.no_interval_because is 'Why there is no interval, where there is none.';
+comment on column stage_effects.higher_is_better is 'Direction of the metric; null where neither end is better.';
+comment on column stage_effects.is_wall_clock is 'Measured with a clock, so different on every machine and in every run.';

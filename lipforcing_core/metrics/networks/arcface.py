@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lipforcing_core.base.errors import IncompatibleCheckpointError
-from lipforcing_core.metrics.networks.protocol import to_unit_range
+from lipforcing_core.base.products import file_sha256
+from lipforcing_core.metrics.networks.pictures import to_unit_range
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -37,6 +38,12 @@ class ArcFaceFeatures:
         entry = network.get_inputs()[0]
         self._input = entry.name
         self._batch = entry.shape[0] if isinstance(entry.shape[0], int) else _BATCH_FRAMES
+
+    @classmethod
+    def load(cls, path: Path | None) -> ArcFaceFeatures:
+        """From ``glintr100.onnx``; raises as ``open_arcface`` does."""
+        assert path is not None, "the catalogue gives the file of a learned network"
+        return cls(open_arcface(path), f"arcface-r100@sha256:{file_sha256(path)[:12]}")
 
     def embed(self, frames: np.ndarray) -> np.ndarray:
         """``[F, H, W, 3] uint8 RGB`` to ``[F, 512] float32``; pixels enter as (value - 127.5) / 127.5."""

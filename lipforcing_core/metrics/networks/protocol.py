@@ -1,18 +1,17 @@
-"""What a feature network is: it turns a clip into vectors for FID, FVD or CSIM."""
+"""What networks that measures stand on can do: feature networks, perceptual distances, and the sync expert."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import cv2
-import numpy as np
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import numpy as np
 
 WINDOW_FRAMES = 16
-
+"""Frames that one vector of a video network sees."""
 
 WINDOW_STRIDE = 8
+"""Frames from one such window to the next."""
 
 
 class FeatureExtractor(Protocol):
@@ -31,14 +30,46 @@ class FeatureExtractor(Protocol):
         ...
 
 
-def check_frames(frames: np.ndarray) -> None:
-    """Raise ``ValueError`` for anything but ``[F, H, W, 3] uint8``."""
-    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
-        raise ValueError(f"expected [F, H, W, 3] uint8 frames, got {frames.dtype} {frames.shape}")
+class PerceptualDistance(Protocol):
+    """A distance between frames that tracks what people see better than squared error."""
+
+    @property
+    def backend_id(self) -> str:
+        """Which network, in which version, with which weights."""
+        ...
+
+    def distance(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """``[F] float64``, 0 for equal frames; both clips ``[F, H, W, 3] uint8 RGB``."""
+        ...
 
 
-def to_unit_range(frames: np.ndarray, size: int) -> Tensor:
-    """``[F, H, W, 3] uint8`` resized to size x size (area) as ``[F, 3, size, size] float32`` in [-1, 1]."""
-    check_frames(frames)
-    resized = np.stack([cv2.resize(f, (size, size), interpolation=cv2.INTER_AREA) for f in frames])
-    return torch.from_numpy(resized).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+class SyncResult(Protocol):
+    """What a sync expert finds; ``lipforcing_core.sync.offset.SyncScore`` has this shape."""
+
+    @property
+    def confidence(self) -> float:
+        """Sync-C: median minus minimum distance over offsets; higher is better."""
+        ...
+
+    @property
+    def distance(self) -> float:
+        """Sync-D: minimum distance over offsets; lower is better."""
+        ...
+
+    @property
+    def offset_frames(self) -> int:
+        """Positive where the matching sound lies earlier than the picture."""
+        ...
+
+
+class SyncScorer(Protocol):
+    """The part of ``lipforcing_core.sync.experts.protocol.SyncExpert`` that measures use."""
+
+    @property
+    def backend_id(self) -> str:
+        """Which expert, in which version, with which weights."""
+        ...
+
+    def score(self, frames: np.ndarray, waveform: np.ndarray) -> SyncResult:
+        """Score ``[F, S, S, 3] uint8 RGB`` aligned crops against ``[S] float32`` mono sound at 16 kHz."""
+        ...

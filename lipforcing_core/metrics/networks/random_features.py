@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipforcing_core.metrics.networks.protocol import WINDOW_FRAMES, WINDOW_STRIDE, to_unit_range
+from lipforcing_core.metrics.networks.pictures import to_unit_range
+from lipforcing_core.metrics.networks.protocol import WINDOW_FRAMES, WINDOW_STRIDE
 from lipforcing_core.metrics.networks.random_conv import RandomConvNet
 
 RANDOM_SCALE = 30.0  # puts Frechet distances of random features at a scale that tables can print

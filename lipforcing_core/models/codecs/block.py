@@ -21,6 +21,7 @@ from torch import Tensor
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.base.products import atomic_path
+from lipforcing_core.base.user_file import require_regular
 from lipforcing_core.models.codecs.protocol import SPACE_STRIDE, TIME_STRIDE, StreamDecoder, StreamEncoder
 
 _BLOCK_SIZE = 3 * TIME_STRIDE * SPACE_STRIDE * SPACE_STRIDE
@@ -114,6 +115,7 @@ class BlockCodec:
     @staticmethod
     def load(path: Path | str) -> BlockCodec:
         """Read a codec; raises ``IncompatibleCheckpointError`` if the file is not one."""
+        require_regular(Path(path))
         try:
             with safe_open(path, framework="pt") as stored:
                 if (stored.metadata() or {}).get("format") != "block-pca-v1":

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lipforcing_core.base.errors import IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.base.errors import IncompatibleCheckpointError
 from lipforcing_core.base.products import file_sha256
 from lipforcing_core.models.state import fill_network
 from lipforcing_core.sync.experts.protocol import check_crops, num_windows
@@ -81,13 +81,11 @@ class NanoExpert:
 
     @classmethod
     def load(cls, weights: Path | None = None) -> NanoExpert:
-        """The shipped weights, or those of a file written by ``train_sync_expert``."""
+        """The shipped weights, or those of a file written by ``train_sync_expert``.
+
+        Raises ``IncompatibleCheckpointError`` for a file that does not fit the network.
+        """
         path = shipped_weights() if weights is None else Path(weights)
-        if not path.is_file():
-            raise MissingWeightsError(
-                f"{path} does not exist. Weights of the sync expert nano are shipped with this package; "
-                "`lipforcing train sync` makes others."
-            )
         try:
             state = load_file(path)
         except SafetensorError as error:

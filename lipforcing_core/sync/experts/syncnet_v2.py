@@ -19,7 +19,6 @@ from lipforcing_core.sync.experts.protocol import WINDOW_FRAMES, check_crops, nu
 from lipforcing_core.sync.mfcc import mfcc
 from lipforcing_core.sync.offset import Edges, SyncScore, offset_search
 from lipforcing_core.weights.load import load_network
-from lipforcing_core.weights.registry import given_weight
 
 INPUT_SIZE = 224
 MFCC_WINDOW = 20
@@ -83,13 +82,11 @@ class SyncNetV2Expert:
         self._backend_id = backend_id
 
     @classmethod
-    def load(cls, weights: Path | None) -> SyncNetV2Expert:
+    def load(cls, path: Path) -> SyncNetV2Expert:
         """From the public ``syncnet_v2.model`` file.
 
-        Raises ``MissingWeightsError`` saying where to get it, and ``IncompatibleCheckpointError`` for a file that
-        does not fit the network.
+        Raises ``IncompatibleCheckpointError`` for a file that does not fit the network.
         """
-        path = given_weight("syncnet-v2", weights, instead="nano")
         with torch.device("meta"):
             network = SyncNetV2()
         load_network(network, path, dtype=torch.float32)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lipforcing_core.base.catalogue import Catalogue, Entry
-from lipforcing_core.training.strategies.protocol import Strategy
+
+if TYPE_CHECKING:
+    from lipforcing_core.training.strategies.protocol import Strategy
 
 
 @dataclass(frozen=True, kw_only=True)

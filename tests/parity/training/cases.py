@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,8 +43,9 @@ class Case:
 
 
 def vectors_of(parity_dir: Path, folder: str) -> Vectors:
-    """A set of the training vectors; skips where it is absent."""
-    return load_vectors(parity_dir / "training", folder)
+    """A set of the training vectors, below ``training`` or at the top; skips where it is absent."""
+    below = parity_dir / "training"
+    return load_vectors(below if below.is_dir() else parity_dir, folder)
 
 
 def case(vectors: Vectors, name: str) -> Case:
@@ -59,15 +59,8 @@ def case(vectors: Vectors, name: str) -> Case:
 def all_cases(vectors: Vectors) -> list[Case]:
     """Every case of a set; there must be one."""
     names = [entry["name"] for entry in vectors.meta["cases"]]
+    owners = {*names, *(entry.get("inputs_of_case", entry["name"]) for entry in vectors.meta["cases"])}
+    strays = [name for name in vectors.tensors if not name.startswith(tuple(f"{owner}." for owner in owners))]
+    assert not strays, f"{vectors.folder.name} holds tensors of no case: {strays[:5]}"
     assert names, f"the vectors of {vectors.folder.name} have no cases"
     return [case(vectors, name) for name in names]
-
-
-def assert_known(vectors: Vectors, known: Collection[str]) -> None:
-    """Fails where the vectors have a case, or a tensor outside cases, that no test looks at."""
-    names = {entry["name"] for entry in vectors.meta["cases"]}
-    assert names, f"the vectors of {vectors.folder.name} have no cases"
-    assert names <= set(known), (
-        f"no test looks at cases {sorted(names - set(known))} of {vectors.folder.name}"
-    )
-    assert not vectors.outside_cases()

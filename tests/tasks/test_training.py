@@ -1,0 +1,183 @@
+"""Training as steps: what is shared between presets, what is found under older keys, and what the bundles hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import StepStore, file_sha256, read_json
+from lipforcing_core.models.codecs.block import BlockCodec
+from lipforcing_core.presets import Preset
+from lipforcing_core.runtime.bundle import describe_bundle
+from tasks import training
+from tasks.training import TrainingSet
+from tasks.training_keys import Recipe
+from tests.training.conftest import make_clip, tiny_preset, write_clip
+from tests.training.fakes import FakeReward
+
+
+def short_preset(**changes: Any) -> Preset:
+    """The tiny preset with two steps a stage and no warm-up."""
+    values = tiny_preset().model_dump() | changes
+    for stage in ("base", "lora", "diffusion_forcing"):
+        values[stage] |= {"steps": 2, "warmup_steps": 0}
+    values["distill"]["student"] |= {"steps": 1}
+    return Preset.model_validate(values)
+
+
+def with_another_reward(name: str) -> Preset:
+    values = short_preset(name=name).model_dump()
+    values["distill"]["reward_beta"] = 0.0
+    return Preset.model_validate(values)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
+    folder = tmp_path_factory.mktemp("training-set")
+    (folder / "windows").mkdir()
+    codec = BlockCodec.fit(make_clip(seed, 48)[0] for seed in range(2))
+    codec.save(folder / "codec.safetensors")
+    for seed in range(2):
+        path = folder / "windows" / f"clip{seed}.safetensors"
+        write_clip(path, *make_clip(seed, 57), codec, short_preset())
+    return TrainingSet(folder=folder)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StepStore:
+    return StepStore(tmp_path / "steps")
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Runs jobs in this process, and gives the names of those that ran."""
+    names: list[str] = []
+
+    def run_job(
+        function: Callable[..., Any], *args: Any, name: str, watch: Callable[[], None], **_: Any
+    ) -> Any:
+        names.append(name.rpartition("-")[0])
+        result = function(*args)
+        watch()
+        return result
+
+    monkeypatch.setattr(training, "run_job", run_job)
+    monkeypatch.setattr(
+        training, "NUM_THREADS", 1
+    )  # threads of a test would wait for each other on a busy machine
+    monkeypatch.setattr(training, "_reward", lambda *_: FakeReward())
+    return names
+
+
+def test_presets_that_differ_in_name_and_reward_share_teacher_and_student(
+    store: StepStore, data: TrainingSet, jobs: list[str]
+) -> None:
+    progress: list[tuple[int, int]] = []
+    preset = short_preset()
+    teacher = training.train_teacher.fn(store, preset, data, lambda *now: progress.append(now))
+    assert progress == [(2, 4), (4, 4)]
+    student = training.pretrain_student.fn(store, preset, data, teacher.bundle)
+    assert jobs == ["train-base", "train-lora", "train-diffusion_forcing"]
+    assert not teacher.reused
+    assert not student.reused
+    assert {(row["stage"], row["step"]) for row in teacher.metrics} == {
+        (stage, step) for stage in ("base", "lora") for step in (1, 2)
+    }
+    other = with_another_reward("other")
+    teacher_again = training.train_teacher.fn(store, other, data)
+    student_again = training.pretrain_student.fn(store, other, data, teacher_again.bundle)
+    assert len(jobs) == 3, "nothing was trained again"
+    assert teacher_again.reused
+    assert student_again.reused
+    assert teacher_again.metrics == teacher.metrics
+    for model, kind, stage in (
+        (teacher_again, "teacher", "teacher"),
+        (student_again, "student", "pretrained"),
+    ):
+        about = describe_bundle(model.bundle)
+        assert (about.kind.value, about.stage, about.preset) == (kind, stage, other), "its own preset"
+    weights = [file_sha256(model.bundle / "model.safetensors") for model in (teacher, teacher_again)]
+    assert weights[0] == weights[1]
+    assert describe_bundle(teacher.bundle).preset == preset
+
+    distilled = training.distill_student.fn(
+        store, preset, data, teacher.bundle, student.bundle, Path("weights")
+    )
+    other_distilled = training.distill_student.fn(
+        store, other, data, teacher_again.bundle, student_again.bundle, Path("weights")
+    )
+    assert jobs[3:] == ["train-distill", "train-distill"]
+    assert describe_bundle(distilled.bundle).stage == "distilled"
+    ours, theirs = (load_file(m.bundle / "model.safetensors") for m in (distilled, other_distilled))
+    assert ours.keys() == theirs.keys()
+    assert training.distill_student.fn(
+        store, preset, data, teacher.bundle, student.bundle, Path("weights")
+    ).reused
+
+
+def test_another_adapter_keeps_the_base(store: StepStore, data: TrainingSet, jobs: list[str]) -> None:
+    preset = short_preset()
+    training.train_teacher.fn(store, preset, data)
+    lora = preset.lora.model_copy(update={"learning_rate": 0.5})
+    training.train_teacher.fn(store, preset.model_copy(update={"lora": lora}), data)
+    assert jobs == ["train-base", "train-lora", "train-lora"]
+
+
+def test_results_under_older_keys_are_found(store: StepStore, data: TrainingSet, jobs: list[str]) -> None:
+    """A teacher and a student that an earlier version finished are moved to where it would have put them."""
+    preset = short_preset()
+    teacher = training.train_teacher.fn(store, preset, data)
+    student = training.pretrain_student.fn(store, preset, data, teacher.bundle)
+    recipe = Recipe(preset=preset, windows=data.windows, num_threads=training.NUM_THREADS)
+    before = {
+        "train-teacher": recipe.before("teacher", []),
+        "train-pretrained": recipe.before("pretrained", [file_sha256(teacher.bundle / "model.safetensors")]),
+    }
+    for step, key in before.items():
+        (finished,) = (path.parent for path in (store.root / step).glob("*/result.json"))
+        finished.rename(finished.with_name(key))
+    jobs.clear()
+    assert training.train_teacher.fn(store, preset, data).reused
+    again = training.pretrain_student.fn(store, preset, data, teacher.bundle)
+    assert again.reused
+    assert again.metrics == student.metrics
+    assert not jobs
+    warmed = preset.model_copy(update={"lora": preset.lora.model_copy(update={"warmup_steps": 1})})
+    assert not training.train_teacher.fn(store, warmed, data).reused, "its warm-up is another one now"
+
+
+def test_a_killed_job_continues_in_its_folder(
+    store: StepStore, data: TrainingSet, jobs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset, run = short_preset(), training._stage_job
+
+    def killed(stage: Any, *args: Any) -> None:
+        run(stage, *args)
+        if stage.name == "lora":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_stage_job", killed)
+    with pytest.raises(KeyboardInterrupt):
+        training.train_teacher.fn(store, preset, data)
+    monkeypatch.setattr(training, "_stage_job", run)
+    teacher = training.train_teacher.fn(store, preset, data)
+    assert jobs == ["train-base", "train-lora", "train-lora"], "the base was kept"
+    assert {row["stage"] for row in teacher.metrics} == {"base", "lora"}
+    (base,) = (store.root / "train-base").glob("*/result.json")
+    assert read_json(base) == {"stages": {"base": 2}}
+
+
+def test_a_preset_with_a_public_base_says_so(store: StepStore, data: TrainingSet) -> None:
+    with pytest.raises(BadInputError, match="public checkpoint"):
+        training.train_teacher.fn(store, short_preset().model_copy(update={"base": None}), data)
+
+
+def test_a_parent_of_another_codec_is_refused(store: StepStore, data: TrainingSet, tmp_path: Path) -> None:
+    (tmp_path / "codec.safetensors").write_bytes(b"another")
+    with pytest.raises(BadInputError, match="another codec"):
+        training.pretrain_student.fn(store, short_preset(), data, tmp_path)

@@ -1,0 +1,10 @@
+"""Every migration, oldest first. Version 1 is the schema before the first of them."""
+
+from __future__ import annotations
+
+from warehouse.migrations import v002_cost_rights_ratings
+from warehouse.migrations.steps import Migration
+
+MIGRATIONS: tuple[Migration, ...] = (v002_cost_rights_ratings.MIGRATION,)
+
+CURRENT_VERSION = MIGRATIONS[-1].version
