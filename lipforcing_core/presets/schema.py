@@ -52,6 +52,10 @@ class Preset(Section):
 
     name: Annotated[str, meaning("What the preset is called in runs and model bundles.")]
     summary: Annotated[str, meaning("What it is, in a sentence.")]
+    base_checkpoint: Annotated[
+        Annotated[str, BASES.choice] | None,
+        meaning("Shipped base that the teacher starts from; left out, the [base] section trains one."),
+    ] = None
     video: VideoPreset
     backends: BackendsPreset
     codec: CodecPreset | None = None
@@ -59,10 +63,6 @@ class Preset(Section):
     window: WindowPreset
     schedule: SchedulePreset
     base: TeacherSettings | None = None
-    base_checkpoint: Annotated[
-        Annotated[str, BASES.choice] | None,
-        meaning("Shipped base that the teacher starts from; left out, the [base] section trains one."),
-    ] = None
     lora: LoraSettings
     diffusion_forcing: ForcingSettings
     distill: DistillSettings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from safetensors.torch import load_file
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import StepStore, file_sha256, read_json
+from lipforcing_core.models.bases.catalogue import BASES
 from lipforcing_core.models.codecs.block import BlockCodec
-from lipforcing_core.presets import Preset
+from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.runtime.bundle import describe_bundle
 from tasks import training
 from tasks.training import TrainingSet
@@ -22,8 +24,8 @@ from tests.training.fakes import FakeReward
 
 
 def short_preset(**changes: Any) -> Preset:
-    """The tiny preset with two steps a stage and no warm-up."""
-    values = tiny_preset().model_dump() | changes
+    """The tiny preset with a base of its own, two steps a stage and no warm-up."""
+    values = tiny_preset().model_dump() | {"base_checkpoint": None} | changes
     for stage in ("base", "lora", "diffusion_forcing"):
         values[stage] |= {"steps": 2, "warmup_steps": 0}
     values["distill"]["student"] |= {"steps": 1}
@@ -59,7 +61,11 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
 
     def run_job(
-        function: Callable[..., Any], *args: Any, name: str, watch: Callable[[], None], **_: Any
+        function: Callable[..., Any],
+        *args: Any,
+        name: str,
+        watch: Callable[[], None] = lambda: None,
+        **_: Any,
     ) -> Any:
         names.append(name.rpartition("-")[0])
         result = function(*args)
@@ -175,6 +181,68 @@ def test_a_killed_job_continues_in_its_folder(
 def test_a_preset_with_a_public_base_says_so(store: StepStore, data: TrainingSet) -> None:
     with pytest.raises(BadInputError, match="public checkpoint"):
         training.train_teacher.fn(store, short_preset().model_copy(update={"base": None}), data)
+
+
+def nano_at_64_px(**changes: Any) -> Preset:
+    """The nano network, which the shipped base fits, on small pictures, one step a stage."""
+    values = load_preset("nano").model_dump() | changes
+    values["video"] |= {"size": 64}
+    values["lora"] |= {"steps": 1, "batch_size": 1}
+    return Preset.model_validate(values)
+
+
+@pytest.fixture(scope="module")
+def encoded_by_the_base(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
+    folder = tmp_path_factory.mktemp("training-set")
+    (folder / "windows").mkdir()
+    shutil.copyfile(BASES["nano-base"].codec_file, folder / "codec.safetensors")
+    codec = BlockCodec.load(folder / "codec.safetensors")
+    write_clip(folder / "windows" / "clip.safetensors", *make_clip(0, 33), codec, nano_at_64_px())
+    return TrainingSet(folder=folder)
+
+
+def test_a_shipped_base_is_finetuned_and_not_trained(
+    store: StepStore, encoded_by_the_base: TrainingSet, jobs: list[str]
+) -> None:
+    teacher = training.train_teacher.fn(store, nano_at_64_px(), encoded_by_the_base)
+    assert jobs == ["train-lora"]
+    assert {row["stage"] for row in teacher.metrics} == {"lora"}
+    shipped = load_file(BASES["nano-base"].model_file)
+    tuned = load_file(teacher.bundle / "model.safetensors")
+    moved = {name: float((tuned[name] - shipped[name].float()).abs().max()) for name in shipped}
+    assert moved["head.head.weight"] == 0.0, "the adapter leaves it alone"
+    assert 0.0 < moved["patch_embedding.weight"] < 0.01, "one small step from the base"
+    other_base = nano_at_64_px()
+    values = other_base.base.model_dump() | {"steps": 7}  # type: ignore[union-attr]
+    again = other_base.model_copy(update={"base": type(other_base.base)(**values)})
+    assert training.train_teacher.fn(store, again, encoded_by_the_base).reused, (
+        "how the base was made is not read"
+    )
+
+
+def test_a_base_of_another_size_is_refused_before_any_job(
+    store: StepStore, encoded_by_the_base: TrainingSet, jobs: list[str]
+) -> None:
+    values = nano_at_64_px().model_dump()
+    values["model"] |= {"num_layers": 4}
+    with pytest.raises(BadInputError, match="num_layers = 4, but its base_checkpoint nano-base"):
+        training.train_teacher.fn(store, Preset.model_validate(values), encoded_by_the_base)
+    assert jobs == []
+
+
+def test_the_codec_of_the_base_encodes_the_clips(
+    store: StepStore, jobs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "fan_out", lambda work, items, **_: [1 for _ in items])
+    with_base = training.prepare_training_set.fn(store, [], nano_at_64_px())
+    assert file_sha256(with_base.codec_file) == BASES["nano-base"].codec_sha256
+    assert jobs == [], "nothing is fitted"
+    values = nano_at_64_px().model_dump()
+    del values["base_checkpoint"]
+    monkeypatch.setattr(training, "_fit_codec", lambda clips, preset, folder: None)
+    fitted = training.prepare_training_set.fn(store, [], Preset.model_validate(values))
+    assert fitted.folder != with_base.folder
+    assert jobs == ["fit"]
 
 
 def test_a_parent_of_another_codec_is_refused(store: StepStore, data: TrainingSet, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from tests.training.fakes import FakeReward
 def tiny_preset() -> Preset:
     """Nano with a network of a few thousand weights, 64 px, 21-frame windows, and four steps a stage."""
     values = load_preset("nano").model_dump()
+    del values["base_checkpoint"]  # of another size; the base is trained
     values["video"] |= {"size": 64, "window_frames": 21, "window_stride_frames": 12}
     values["model"] |= {
         "dim": 24, "ffn_dim": 32, "num_heads": 2, "num_layers": 4,

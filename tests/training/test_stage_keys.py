@@ -26,6 +26,7 @@ READERS: dict[str, set[str]] = {
     "video": set(),  # size and stride are in the windows themselves
     "name": set(),
     "summary": set(),
+    "base_checkpoint": set(),  # the content of its weights is the parent of the adapter's key
     "codec": set(),  # in the windows
     "backends.text": EVERY,
     "backends": set(),
