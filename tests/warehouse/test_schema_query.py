@@ -231,8 +231,10 @@ def test_rendering() -> None:
     table = render(columns, rows)
     assert table.splitlines()[0].split() == columns
     assert "0.123457" in table
-    assert max(map(len, table.splitlines())) < 65
-    assert table.endswith("(2 rows)\n")
+    *lines, counted = table.splitlines()
+    assert max(map(len, lines)) < 65
+    assert counted == "(2 rows; 1 value is cut to 48 characters, --full shows everything)"
+    assert render(columns, rows, full=True).endswith("(2 rows)\n")
     assert render(columns, rows, "csv").splitlines()[1] == '"a,b",0.123456789'
     assert json.loads(render(columns, rows, "json"))[1]["value"] is None
     assert render(columns, [("a|b", 1)], "markdown") == "| name | value |\n| --- | --- |\n| a\\|b | 1 |\n"
