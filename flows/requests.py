@@ -93,6 +93,11 @@ class PretrainStudentRequest(Request):
         examples=["runs/curate/latest/manifest.parquet"],
     )
     teacher: Path = Field(description="Bundle of the trained teacher.", examples=["models/teacher"])
+    preset: Settings | None = Field(
+        None,
+        description="A preset that differs from the teacher's in this stage; null: that of the teacher's bundle.",
+        examples=[None, "ablation.toml"],
+    )
     output: Path = Field(description="Folder to write the model bundle to.", examples=["models/student"])
 
 

@@ -14,7 +14,14 @@ from tasks.cost import read_meters
 from tasks.progress import step
 from tasks.recording import say_what_to_do
 from tasks.session import orchestration
-from tasks.training_runs import bundle_preset, check_output, deliver, trainable_preset, training_clips
+from tasks.training_runs import (
+    bundle_preset,
+    check_output,
+    deliver,
+    student_preset,
+    trainable_preset,
+    training_clips,
+)
 from tasks.workspace import Workspace
 
 
@@ -42,7 +49,7 @@ def pretrain_student(request: PretrainStudentRequest) -> TrainSummary:
     started_at, meters = datetime.now(UTC), read_meters()
     workspace = Workspace(request.workspace)
     check_output(request.output)
-    preset = bundle_preset(request.teacher, BundleKind.TEACHER)
+    preset = student_preset(request.preset, request.teacher)
     clips = training_clips(request.manifest)
     with orchestration(workspace, request.resources):
         with step(f"encode {len(clips)} clips", "clips") as advance:
@@ -61,7 +68,7 @@ def distill_student(request: DistillStudentRequest) -> TrainSummary:
     started_at, meters = datetime.now(UTC), read_meters()
     workspace = Workspace(request.workspace)
     check_output(request.output)
-    preset = bundle_preset(request.teacher, BundleKind.TEACHER)
+    preset = student_preset(request.preset, request.teacher)
     bundle_preset(request.student, BundleKind.STUDENT)
     training.reward_file(preset, workspace.weights)  # a missing file is said before anything is encoded
     clips = training_clips(request.manifest)

@@ -60,6 +60,24 @@ def bundle_preset(bundle: Path, kind: BundleKind) -> Preset:
     return about.preset
 
 
+def student_preset(given: Given | None, teacher: Path) -> Preset:
+    """The preset of a student's stage: the one given, else that of its teacher's bundle.
+
+    Raises ``BadInputError`` as ``bundle_preset`` does, and for a preset whose network or latents are not the teacher's.
+    """
+    trained = bundle_preset(teacher, BundleKind.TEACHER)
+    if given is None:
+        return trained
+    preset = trainable_preset(given)
+    for section in ("model", "video", "backends", "codec"):
+        if getattr(preset, section) != getattr(trained, section):
+            raise BadInputError(
+                f"preset {preset.name}: its [{section}] is not the one that {teacher} was trained with; a student "
+                "shares network and latents with its teacher"
+            )
+    return preset
+
+
 def _check_trainable(preset: Preset) -> None:
     starts = preset.base is not None or preset.base_checkpoint is not None
     if not starts or not is_embedded(preset):

@@ -16,6 +16,12 @@ app = typer.Typer(
 
 Manifest = Annotated[Path, typer.Argument(help="manifest.parquet written by `lipforcing curate`.")]
 PresetName = Annotated[str, typer.Option(help="Preset name or TOML file.")]
+StagePreset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset", help="Preset name or TOML file, where this stage differs from the teacher's preset."
+    ),
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write the model bundle to.")]
 Teacher = Annotated[Path, typer.Option(help="Bundle of the trained teacher.")]
 
@@ -37,18 +43,37 @@ def teacher(
     _run("train_teacher", context, manifest=manifest, preset=given, output=output)
 
 
+def _changed(preset: str | None, teacher: Path, changes: list[str] | None) -> str | dict[str, Any] | None:
+    """The preset of a student's stage as a request says it: the one named, or the teacher's, with the changes."""
+    if not changes:
+        return preset
+    from lipforcing_core.base.layers import apply_overrides
+    from tasks.training_runs import student_preset
+
+    values = {"extends": preset} if preset else student_preset(None, teacher).model_dump(mode="json")
+    return apply_overrides(values, changes)
+
+
 @app.command(
     epilog="Example: [bold]lipforcing train student runs/curate/latest/manifest.parquet "
     "--teacher teacher -o student[/bold]"
 )
-def student(context: typer.Context, manifest: Manifest, teacher: Teacher, output: Output) -> None:
+def student(
+    context: typer.Context,
+    manifest: Manifest,
+    teacher: Teacher,
+    output: Output,
+    preset: StagePreset = None,
+    changes: Changes = None,
+) -> None:
     """Pre-train the causal student by Diffusion Forcing, from the teacher's weights (method D.4)."""
-    _run("pretrain_student", context, manifest=manifest, teacher=teacher, output=output)
+    given = _changed(preset, teacher, changes)
+    _run("pretrain_student", context, manifest=manifest, teacher=teacher, preset=given, output=output)
 
 
 @app.command(
     epilog="Example: [bold]lipforcing train distill runs/curate/latest/manifest.parquet --teacher teacher "
-    "--student student -o distilled[/bold]"
+    "--student student -o distilled[/bold]  Add [bold]--set distill.reward_beta=0[/bold] to try another setting."
 )
 def distill(
     context: typer.Context,
@@ -56,9 +81,20 @@ def distill(
     teacher: Teacher,
     student: Annotated[Path, typer.Option(help="Bundle of the pre-trained student.")],
     output: Output,
+    preset: StagePreset = None,
+    changes: Changes = None,
 ) -> None:
     """Distil the student: Self-Forcing rollout, Sync-Window DMD, SyncNet reward (method D.5)."""
-    _run("distill_student", context, manifest=manifest, teacher=teacher, student=student, output=output)
+    given = _changed(preset, teacher, changes)
+    _run(
+        "distill_student",
+        context,
+        manifest=manifest,
+        teacher=teacher,
+        student=student,
+        preset=given,
+        output=output,
+    )
 
 
 @app.command(epilog="Example: [bold]lipforcing train base -o base[/bold]")

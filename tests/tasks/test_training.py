@@ -19,6 +19,7 @@ from lipforcing_core.runtime.bundle import describe_bundle
 from tasks import training
 from tasks.training import TrainingSet
 from tasks.training_keys import Recipe
+from tasks.training_runs import student_preset
 from tests.training.conftest import make_clip, tiny_preset, write_clip
 from tests.training.fakes import FakeReward
 
@@ -249,3 +250,19 @@ def test_a_parent_of_another_codec_is_refused(store: StepStore, data: TrainingSe
     (tmp_path / "codec.safetensors").write_bytes(b"another")
     with pytest.raises(BadInputError, match="another codec"):
         training.pretrain_student.fn(store, short_preset(), data, tmp_path)
+
+
+def test_a_stage_may_differ_from_the_preset_of_its_teacher(
+    tmp_path: Path, store: StepStore, data: TrainingSet
+) -> None:
+    teacher = training.train_teacher.fn(store, short_preset(), data).bundle
+    own = describe_bundle(teacher).preset
+    assert student_preset(None, teacher) == own
+    changed = own.model_dump(mode="json")
+    changed["distill"]["reward_beta"] = 0.0
+    assert student_preset(changed, teacher).distill.reward_beta == 0.0
+    changed["window"]["window_latents"] += 1
+    assert student_preset(changed, teacher).window.window_latents == own.window.window_latents + 1
+    changed["model"]["num_layers"] += 2
+    with pytest.raises(BadInputError, match=r"its \[model\] is not the one that .* was trained with"):
+        student_preset(changed, teacher)
