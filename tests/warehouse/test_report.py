@@ -17,7 +17,7 @@ from warehouse.report.build import build_report, duration, number, render_report
 from warehouse.report.context import Command, EmbeddedNote, Question, ReportContext, SampleRow, SampleVideo
 from warehouse.report.data import ReportData, read_report_data
 from warehouse.report.tables import metric_tables, stage_times
-from warehouse.report.verdict import Tone, judge, setbacks
+from warehouse.report.verdict import Tone, blur_notes, judge, setbacks
 
 VOID = {"meta", "link", "img", "br", "path", "use", "rect"}
 
@@ -190,6 +190,30 @@ def test_setbacks_are_told(data: ReportData, page: str) -> None:
     assert ("comparisons got measurably worse" in fine) == bool(
         setbacks(data.effects, [("distilled", "source")])
     )
+
+
+def test_a_sharper_mouth_that_loses_in_ssim_is_explained() -> None:
+    place = {"dataset_id": "d", "protocol_id": "p"}
+    effect = {
+        **place, "system_a": "student", "system_b": "teacher", "label_a": "Student", "label_b": "Teacher",
+        "metric": "mouth_ssim", "metric_label": "SSIM (mouth)", "difference": 0.04, "ci_low": 0.03, "ci_high": 0.05,
+        "verdict": "better",
+    }  # fmt: skip
+    scores = [
+        {**place, "system": system, "metric": "mouth_sharpness", "value": value}
+        for system, value in (("student", 0.61), ("teacher", 0.88))
+    ]
+    pairs = [("student", "teacher")]
+    assert blur_notes([effect], scores, pairs) == [
+        "Teacher is behind Student in SSIM (mouth), and draws the mouth with 0.88 of the truth's sharpness where the "
+        "other has 0.61: SSIM rewards blur."
+    ]
+    assert blur_notes([{**effect, "verdict": "worse"}], scores, pairs) == [], (
+        "the blurred one is behind: no excuse"
+    )
+    assert blur_notes([{**effect, "verdict": "unclear"}], scores, pairs) == []
+    assert blur_notes([{**effect, "metric": "fid"}], scores, pairs) == []
+    assert blur_notes([effect], scores[:1], pairs) == []
 
 
 def test_published_rows_stand_beside_and_apart(data: ReportData, page: str) -> None:

@@ -17,7 +17,7 @@ from warehouse.report import plots
 from warehouse.report.context import ReportContext, SampleVideo
 from warehouse.report.data import ReportData, Row, Series, read_report_data
 from warehouse.report.tables import comparable_scores, metric_tables, pareto_points, stage_times
-from warehouse.report.verdict import Verdict, judge, setbacks, stage_effects
+from warehouse.report.verdict import Verdict, blur_notes, judge, setbacks, stage_effects
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MP4_BRAND = b"ftyp"  # bytes 4 to 8 of every MP4 file
@@ -63,6 +63,7 @@ def render_report(data: ReportData, context: ReportContext) -> str:
             videos=videos,
             samples=samples,
             setbacks=setbacks(data.effects, context.stage_pairs),
+            blur_notes=blur_notes(data.effects, data.scores, context.stage_pairs),
             effects=stage_effects(data.effects, context.stage_pairs),
             times=times,
             total_s=sum(time.wall_s for time in times),

@@ -66,6 +66,32 @@ def setbacks(effects: Sequence[Row], stage_pairs: Sequence[tuple[str, str]]) -> 
     return [row for row in _of_pairs(effects, stage_pairs) if row["verdict"] == "worse"]
 
 
+def blur_notes(
+    effects: Sequence[Row], scores: Sequence[Row], stage_pairs: Sequence[tuple[str, str]]
+) -> list[str]:
+    """A sentence for each pair in which the system that is measurably behind in the SSIM of the mouth draws it sharper.
+
+    SSIM compares pixels at the same place, so it rewards the average of all that could be there, which is a blur.
+    """
+    sharpness = {_place(row): row["value"] for row in scores if row["metric"] == "mouth_sharpness"}
+    flipped = [_flipped(row) for row in _of_pairs(effects, stage_pairs)]
+    notes = []
+    for row in [*setbacks(effects, stage_pairs), *(row for row in flipped if row["verdict"] == "worse")]:
+        first, second = (
+            sharpness.get(_place({**row, "system": row[name]})) for name in ("system_a", "system_b")
+        )
+        if row["metric"] == "mouth_ssim" and first is not None and second is not None and second < first <= 1:
+            notes.append(
+                f"{row['label_a']} is behind {row['label_b']} in {row['metric_label']}, and draws the mouth with "
+                f"{first:.2f} of the truth's sharpness where the other has {second:.2f}: SSIM rewards blur."
+            )
+    return notes
+
+
+def _place(row: Row) -> tuple[str, str, str]:
+    return row["dataset_id"], row["protocol_id"], row["system"]
+
+
 def stage_effects(effects: Sequence[Row], stage_pairs: Sequence[tuple[str, str]]) -> list[Row]:
     """Paired differences of the named pairs, in the order of the pairs."""
     return _of_pairs(effects, stage_pairs)
