@@ -63,16 +63,17 @@ def release_scratch() -> None:
 
 
 def socket_folder() -> Path:
-    """A folder of this process whose path is short enough for the sockets of Ray.
+    """A folder of this process alone whose path is short enough for the sockets of Ray.
 
+    A child that shares the scratch folder of its parent has another one, so it removes its own and not the parent's.
     Raises ``LipForcingError`` where none of the places for temporary files has a short path and can be written to.
     """
-    scratch = claim_scratch()
-    if len(os.fsencode(scratch / "ray")) + RAY_BELOW <= MAX_SOCKET_PATH:
-        return scratch / "ray"
+    scratch, name = claim_scratch(), f"ray{os.getpid()}"
+    if len(os.fsencode(scratch / name)) + RAY_BELOW <= MAX_SOCKET_PATH:
+        return scratch / name
     for place in SHORT_PLACES:
         with suppress(OSError):
-            return _claim(place) / "ray"
+            return _claim(place) / name
     listed = ", ".join(str(place) for place in SHORT_PLACES)
     raise LipForcingError(
         f"Ray needs a folder with a short path for its sockets: {scratch} is too long, and {listed} cannot be written "

@@ -24,6 +24,8 @@ from lipforcing_core.models.window import RolloutPositions
 from tests.parity import test_causal_student, test_omniavatar, test_wan_vae
 from tests.parity.filler import Vectors, load_vectors
 
+pytestmark = pytest.mark.timeout(900)  # a CPU without its own instructions for bfloat16 is ten times slower
+
 BOUND = 0.03  # of the root mean square of the reference
 BOUND_LAYERS = 6
 

@@ -13,6 +13,7 @@ import pytest
 
 from lipforcing_core.base.errors import BadInputError, LipForcingError
 from tasks.dispatch import connect, disconnect, fan_out, run_job
+from tasks.scratch import socket_folder
 
 pytestmark = pytest.mark.ray
 
@@ -69,6 +70,25 @@ def test_relative_paths_mean_the_same_on_a_worker(tmp_path: Path, monkeypatch: p
     (tmp_path / "clip.txt").write_text("here")
     monkeypatch.chdir(tmp_path)
     assert fan_out(lambda name: Path(name).read_text(), ["clip.txt"], name="read") == ["here"]
+
+
+def test_a_child_leaves_the_ray_of_its_parent_alone(tmp_path: Path) -> None:
+    """It shares the scratch folder by TMPDIR, and removes its own session folder only."""
+    assert fan_out(str, [1], name="before") == ["1"]
+    own = socket_folder()
+    script = (
+        "from tasks.dispatch import disconnect, fan_out; print(fan_out(str, [2], name='child')); disconnect()"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert child.stdout == "['2']\n"
+    assert any(own.glob("session_*/logs"))
+    assert list(own.parent.glob("ray*")) == [own]
 
 
 def test_folders_of_the_user_do_not_hide_ours(tmp_path: Path) -> None:
