@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from lipforcing_core.base.products import content_key, read_json, write_json
+from lipforcing_core.base.products import content_key, file_identity, read_json, write_json
 from lipforcing_core.curation.sources import source_sha256
 
 SETTLED_S = 2.0
@@ -67,10 +67,9 @@ def _facts(path: Path) -> Facts | None:
     if not os.access(path, os.R_OK):
         return None
     try:
-        state = path.stat()
+        return list(file_identity(path))
     except OSError:
         return None
-    return [state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
 
 
 def _settled(facts: Facts) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from lipforcing_core.base.catalogue import file_help
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.metrics.backends import NETWORK_SETS
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS, advice_for_people
+
+if TYPE_CHECKING:
+    from flows.summaries import Summary
 
 OPTIONS = {
     "detector": "--detector",
@@ -72,12 +75,21 @@ def train_eval(
     The corpus is puppets, a folder of videos, or a curated manifest; relative paths are those of this folder.
     """
     from apps.cli.show import show
+
+    show(run_request(context, "train_eval", experiment, changes))
+
+
+def run_request(
+    context: typer.Context, flow: str, request: Path | None, changes: list[str] | None
+) -> Summary:
+    """Run a flow from a request file, or a request of defaults, in this workspace unless it names another."""
     from flows.catalogue import flow_entry, parse_request, read_request_file, run_flow
     from lipforcing_core.base.layers import apply_overrides
 
-    values = {"workspace": context.obj.workspace.root} | dict(read_request_file(experiment))
-    values = apply_overrides(values, changes or [])
-    show(run_flow("train_eval", parse_request(flow_entry("train_eval"), values)))
+    entry = flow_entry(flow)
+    values = {} if request is None else dict(read_request_file(request))
+    values = apply_overrides({"workspace": context.obj.workspace.root} | values, changes or [])
+    return run_flow(entry.name, parse_request(entry, values))
 
 
 def curate(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from apps.cli.flow_commands import Changes
+from apps.cli.flow_commands import Changes, run_request
 from apps.cli.output import console, say
 
 
@@ -25,13 +25,8 @@ def run(
     A Prefect server records the run where PREFECT_API_URL names one; its work goes to the cluster of RAY_ADDRESS.
     """
     from apps.cli.show import show
-    from flows.catalogue import flow_entry, parse_request, read_request_file, run_flow
-    from lipforcing_core.base.layers import apply_overrides
 
-    entry = flow_entry(flow)
-    values = {} if request is None else dict(read_request_file(request))
-    values = apply_overrides({"workspace": context.obj.workspace.root} | values, changes or [])
-    summary = run_flow(entry.name, parse_request(entry, values))
+    summary = run_request(context, flow, request, changes)
     if as_json:
         typer.echo(summary.model_dump_json())
     else:

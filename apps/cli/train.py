@@ -37,21 +37,8 @@ def teacher(
     changes: Changes = None,
 ) -> None:
     """Train the bidirectional teacher: base weights where none are public, then LoRA (method D.3)."""
-    from lipforcing_core.base.layers import apply_overrides
-
-    given = apply_overrides({"extends": preset}, changes) if changes else preset
+    given = _changed(preset, changes)
     _run("train_teacher", context, manifest=manifest, preset=given, output=output)
-
-
-def _changed(preset: str | None, teacher: Path, changes: list[str] | None) -> str | dict[str, Any] | None:
-    """The preset of a student's stage as a request says it: the one named, or the teacher's, with the changes."""
-    if not changes:
-        return preset
-    from lipforcing_core.base.layers import apply_overrides
-    from tasks.training_runs import student_preset
-
-    values = {"extends": preset} if preset else student_preset(None, teacher).model_dump(mode="json")
-    return apply_overrides(values, changes)
 
 
 @app.command(
@@ -67,7 +54,7 @@ def student(
     changes: Changes = None,
 ) -> None:
     """Pre-train the causal student by Diffusion Forcing, from the teacher's weights (method D.4)."""
-    given = _changed(preset, teacher, changes)
+    given = _changed(preset or _preset_of(teacher), changes) if changes else preset
     _run("pretrain_student", context, manifest=manifest, teacher=teacher, preset=given, output=output)
 
 
@@ -85,7 +72,7 @@ def distill(
     changes: Changes = None,
 ) -> None:
     """Distil the student: Self-Forcing rollout, Sync-Window DMD, SyncNet reward (method D.5)."""
-    given = _changed(preset, teacher, changes)
+    given = _changed(preset or _preset_of(teacher), changes) if changes else preset
     _run(
         "distill_student",
         context,
@@ -144,6 +131,22 @@ def sync(
     say(f"{result.weights}: {result.backend_id}, loss {result.final_loss:.3f}")
     for accuracy in result.accuracy:
         say(f"  held-out offsets: {accuracy}")
+
+
+def _changed(preset: str | dict[str, Any], changes: list[str] | None) -> str | dict[str, Any]:
+    """A preset, named or whole, with changes, as a request says it."""
+    from lipforcing_core.base.layers import apply_overrides
+
+    if not changes:
+        return preset
+    return apply_overrides({"extends": preset} if isinstance(preset, str) else preset, changes)
+
+
+def _preset_of(teacher: Path) -> dict[str, Any]:
+    """The whole preset that a teacher was trained with."""
+    from tasks.training_runs import student_preset
+
+    return student_preset(None, teacher).model_dump(mode="json")
 
 
 def _run(flow: str, context: typer.Context, **values: Any) -> None:

@@ -47,14 +47,21 @@ def file_sha256(path: Path | str, on_progress: ByteProgress | None = None) -> st
     return digest.hexdigest()
 
 
+def file_identity(path: Path) -> tuple[int, ...]:
+    """Place, size and times (ns) of a file, of content and of status last; a file that keeps them is unchanged.
+
+    Raises ``FileNotFoundError`` if there is no file.
+    """
+    state = path.stat()
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
 def sha256_once(path: Path, on_progress: ByteProgress | None = None) -> str:
     """Hex SHA-256 of a file, read (``on_progress`` follows) at most once in this process while it does not change.
 
-    It counts as unchanged as long as it keeps its place, size and times. Raises ``FileNotFoundError`` if there is no
-    file.
+    ``file_identity`` says what counts as unchanged. Raises ``FileNotFoundError`` if there is no file.
     """
-    state = path.stat()
-    identity = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+    identity = file_identity(path)
     if identity not in _known_hashes:
         _known_hashes[identity] = file_sha256(path, on_progress)
     return _known_hashes[identity]

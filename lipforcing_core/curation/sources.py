@@ -92,11 +92,6 @@ def find_sources(folder_or_file: Path | str) -> Discovery:
     )
 
 
-def discover_sources(folder_or_file: Path | str) -> list[Path]:
-    """The sources of ``find_sources`` alone."""
-    return list(find_sources(folder_or_file).sources)
-
-
 def sidecar_of(path: Path) -> Path:
     """Where the side information of a source lies if it has a file of its own."""
     return path.with_name(path.name + SIDECAR_SUFFIX)

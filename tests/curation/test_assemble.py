@@ -18,7 +18,7 @@ from lipforcing_core.curation.manifest import read_decisions, read_manifest, wri
 from lipforcing_core.curation.pipeline import curate_source
 from lipforcing_core.curation.records import SourceOutcome, Status
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.curation.sources import discover_sources
+from lipforcing_core.curation.sources import find_sources
 from lipforcing_core.media.decode import read_frames
 
 Corpus = tuple[list[SourceOutcome], StepStore]
@@ -41,7 +41,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, reel: Callable[..., Path]) 
     store = StepStore(folder / "store")
     outcomes = [
         curate_source(path, settings=SETTINGS, backends=backends, store=store, root=folder)
-        for path in discover_sources(folder)
+        for path in find_sources(folder).sources
         if "store" not in path.parts
     ]
     return outcomes, store

@@ -15,7 +15,7 @@ from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import (
-    discover_sources,
+    find_sources,
     source_name,
     source_sha256,
     why_inaccessible,
@@ -131,9 +131,9 @@ def test_videos_are_found_sorted_whatever_their_suffix_looks_like(tmp_path: Path
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    found = [path.relative_to(tmp_path).as_posix() for path in discover_sources(tmp_path)]
+    found = [path.relative_to(tmp_path).as_posix() for path in find_sources(tmp_path).sources]
     assert found == ["a/ü.mkv", "b.MP4", "c.mov"]
-    assert discover_sources(tmp_path / "a/notes.txt") == [tmp_path / "a/notes.txt"]
+    assert list(find_sources(tmp_path / "a/notes.txt").sources) == [tmp_path / "a/notes.txt"]
 
 
 def test_linked_folders_are_entered_but_not_in_circles(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_linked_folders_are_entered_but_not_in_circles(tmp_path: Path) -> None:
     (corpus / "linked").symlink_to(store)
     (store / "deep/back").symlink_to(store)
     (corpus / "self").symlink_to(tmp_path)
-    assert discover_sources(corpus) == [corpus / "linked/deep/a.mp4"]
+    assert list(find_sources(corpus).sources) == [corpus / "linked/deep/a.mp4"]
 
 
 def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(BadInputError, match=r"secret: this folder cannot be read \(Permission denied\)"):
-        discover_sources(tmp_path)
+        find_sources(tmp_path)
 
 
 def test_what_cannot_be_opened_is_found_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,7 @@ def test_what_cannot_be_opened_is_found_and_says_why(tmp_path: Path, monkeypatch
         return open(path, mode)
 
     monkeypatch.setattr(sources, "open", opened, raising=False)
-    found = discover_sources(tmp_path)
+    found = list(find_sources(tmp_path).sources)
     assert {path.name: why_inaccessible(path) for path in found} == {
         "dangling.mp4": "a link to gone.mp4, which is not there",
         "fine.mp4": None,
@@ -190,9 +190,9 @@ def test_what_cannot_be_opened_is_found_and_says_why(tmp_path: Path, monkeypatch
 
 def test_nothing_found_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="no videos here"):
-        discover_sources(tmp_path)
+        find_sources(tmp_path)
     with pytest.raises(BadInputError, match="no such file or folder"):
-        discover_sources(tmp_path / "x")
+        find_sources(tmp_path / "x")
 
 
 def test_facts_come_from_the_sidecar_or_the_table(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_a_link_to_a_file_elsewhere_is_a_source_of_the_folder(tmp_path: Path) ->
     (tmp_path / "store.mp4").touch()
     link = tmp_path / "corpus" / "a.mp4"
     link.symlink_to(tmp_path / "store.mp4")
-    assert discover_sources(tmp_path / "corpus") == [link]
+    assert list(find_sources(tmp_path / "corpus").sources) == [link]
     assert source_name(link, tmp_path / "corpus") == "a.mp4"
 
 
