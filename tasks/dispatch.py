@@ -31,6 +31,9 @@ LEAST_CPUS = 2
 START_ATTEMPTS = 10
 OBJECT_STORE_BYTES = 128 * 2**20
 POLL_S = 0.5
+ABOUT_AUTHENTICATION = ("AuthenticationError", "InvalidAuthToken", "Unauthenticated")
+"""How Ray 2.60 calls a token that is missing or wrong: by the class of its error, or in the text of what caused it."""
+
 OUR_FOLDER = Path(__file__).parents[1]
 """Ray puts the folder in which it is started first on the import path of its workers: with any other folder, a user's
 own ``tasks/`` or ``flows/`` there would hide ours."""
@@ -59,7 +62,7 @@ def _connect_to_cluster(address: str) -> None:
 
     try:
         with chdir(OUR_FOLDER):
-            ray.init(address=address, log_to_driver=False)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:
         if wants_token(error):
             raise BadInputError(
@@ -74,9 +77,13 @@ def _connect_to_cluster(address: str) -> None:
 
 
 def wants_token(error: BaseException) -> bool:
-    """Whether a failure to connect is about authentication."""
-    words = f"{type(error).__name__} {error}".lower()
-    return any(word in words for word in ("token", "unauthenticated", "authentication", "unauthorized"))
+    """Whether a failure to connect is about authentication; Ray often tells that only in what caused its error."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return any(word in f"{type(link).__name__} {link}" for link in chain for word in ABOUT_AUTHENTICATION)
 
 
 def _start_local() -> None:

@@ -25,6 +25,7 @@ from tasks.workspace import Workspace
 LOOPBACK = "127.0.0.1"
 USER = "lipforcing"
 READY_S = 300.0
+DATABASE_TIMEOUT_S = 60.0
 NUM_RUNS_AT_ONCE = 2
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -80,8 +81,7 @@ def prefect_server(workspace: Workspace, port: int) -> Iterator[Server]:
     with open(log, "w") as stream:
         process = subprocess.Popen(
             command,
-            env=os.environ
-            | {"PREFECT_SERVER_API_AUTH_STRING": credentials, "PREFECT_SERVER_UI_API_URL": api},
+            env=os.environ | variables_of_server(credentials, api),
             stdout=stream,
             stderr=stream,
             preexec_fn=_end_with_parent,
@@ -96,6 +96,19 @@ def prefect_server(workspace: Workspace, port: int) -> Iterator[Server]:
             process.wait(timeout=20)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def variables_of_server(credentials: str, api: str) -> dict[str, str]:
+    """What our server is told by its environment, beside what its clients are told.
+
+    Its database is one SQLite file, which one writer holds at a time: on a busy machine an answer waits longer than
+    the ten seconds that Prefect allows it.
+    """
+    return {
+        "PREFECT_SERVER_API_AUTH_STRING": credentials,
+        "PREFECT_SERVER_UI_API_URL": api,
+        "PREFECT_SERVER_DATABASE_TIMEOUT": f"{DATABASE_TIMEOUT_S:g}",
+    }
 
 
 def serve_deployments(deployments: Sequence[Served]) -> None:

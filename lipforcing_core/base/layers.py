@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.base.user_file import parse_toml, read_toml, shown_path
+from lipforcing_core.base.names import shown_name
+from lipforcing_core.base.user_file import parse_toml, read_toml
 
 EXTENDS, WITHOUT = "extends", "without"
 
@@ -72,9 +73,9 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any], *, where: str = 
 def _read(path: Path, named: Named, trail: tuple[Path, ...]) -> dict[str, Any]:
     place = path.resolve()
     if place in trail:
-        circle = " -> ".join(shown_path(file) for file in (*trail[trail.index(place) :], place))
-        raise BadInputError(f"{shown_path(path)}: these files extend each other in a circle: {circle}")
-    return _resolved(read_toml(path), shown_path(path), named, path.parent, (*trail, place))
+        circle = " -> ".join(shown_name(file) for file in (*trail[trail.index(place) :], place))
+        raise BadInputError(f"{shown_name(path)}: these files extend each other in a circle: {circle}")
+    return _resolved(read_toml(path), shown_name(path), named, path.parent, (*trail, place))
 
 
 def _resolved(

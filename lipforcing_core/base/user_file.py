@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.names import shown_name
 
 LARGEST_TEXT = 64_000_000
 """Bytes; a manifest of a hundred thousand clips has a third of this."""
@@ -27,12 +28,12 @@ def require_regular(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
-        raise BadInputError(f"{shown_path(path)}: {_reason(error)}") from error
+        raise BadInputError(f"{shown_name(path)}: {_reason(error)}") from error
     if stat.S_ISDIR(mode):
-        raise BadInputError(f"{shown_path(path)}: is a folder, and a file is wanted")
+        raise BadInputError(f"{shown_name(path)}: is a folder, and a file is wanted")
     if not stat.S_ISREG(mode):
         raise BadInputError(
-            f"{shown_path(path)}: is a pipe, a socket or a device, and a regular file is wanted"
+            f"{shown_name(path)}: is a pipe, a socket or a device, and a regular file is wanted"
         )
 
 
@@ -48,15 +49,15 @@ def read_text(path: Path | str, *, largest: int = LARGEST_TEXT) -> str:
         with open(path, "rb") as stream:
             content = stream.read(largest + 1)
     except OSError as error:
-        raise BadInputError(f"{shown_path(path)}: {_reason(error)}") from error
+        raise BadInputError(f"{shown_name(path)}: {_reason(error)}") from error
     if len(content) > largest:
         raise BadInputError(
-            f"{shown_path(path)}: is larger than {largest / 1e6:g} MB, so it is not what is read here"
+            f"{shown_name(path)}: is larger than {largest / 1e6:g} MB, so it is not what is read here"
         )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadInputError(f"{shown_path(path)} is not UTF-8 text (byte {error.start})") from error
+        raise BadInputError(f"{shown_name(path)} is not UTF-8 text (byte {error.start})") from error
 
 
 def read_json_value(path: Path | str, *, largest: int = LARGEST_TEXT) -> Any:
@@ -68,22 +69,20 @@ def read_json_value(path: Path | str, *, largest: int = LARGEST_TEXT) -> Any:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value
     except (ValueError, RecursionError) as error:
-        raise BadInputError(f"{shown_path(Path(path))}: is not readable JSON ({_problem(error)})") from error
+        raise BadInputError(f"{shown_name(path)}: is not readable JSON ({_problem(error)})") from error
 
 
 def read_json_object(path: Path | str, *, largest: int = LARGEST_TEXT) -> dict[str, Any]:
     """The names and values of a JSON object; raises as ``read_json_value`` does, and for JSON of another kind."""
     value = read_json_value(path, largest=largest)
     if not isinstance(value, dict):
-        raise BadInputError(
-            f"{shown_path(Path(path))}: must hold an object {{...}}, and holds {_kind(value)}"
-        )
+        raise BadInputError(f"{shown_name(path)}: must hold an object {{...}}, and holds {_kind(value)}")
     return value
 
 
 def read_toml(path: Path | str, *, largest: int = LARGEST_TEXT) -> dict[str, Any]:
     """The tables of a TOML file of a user; raises ``BadInputError`` as ``read_text`` does, and for what is no TOML."""
-    return parse_toml(read_text(path, largest=largest), shown_path(Path(path)))
+    return parse_toml(read_text(path, largest=largest), shown_name(path))
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
@@ -102,12 +101,6 @@ def field(values: Mapping[str, Any], name: str, kind: type, where: Path | str) -
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise BadInputError(f"{where}: {name!r} must be {_KIND_NAMES[kind]}, and is {_kind(value)}")
     return value
-
-
-def shown_path(path: Path) -> str:
-    """A path as messages and terminals can bear it: unprintable characters escaped."""
-    text = str(path)
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 _KIND_NAMES = {

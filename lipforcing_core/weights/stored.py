@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lipforcing_core.base.errors import IncompatibleCheckpointError
+from lipforcing_core.base.names import shown_name
 
 _LONGEST_NAME = 300  # characters
 
@@ -57,5 +58,5 @@ class StoredTensor:
 
 def shown(name: str) -> str:
     """A name from a file as messages and terminals can bear it: escaped if not printable, shortened if long."""
-    plain = name if name.isprintable() else ascii(name)
+    plain = shown_name(name)
     return plain if len(plain) <= _LONGEST_NAME else f"{plain[:80]}... ({len(name)} characters)"

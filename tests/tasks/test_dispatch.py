@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lipforcing_core.base.errors import BadInputError, LipForcingError
-from tasks.dispatch import connect, disconnect, fan_out, run_job
+from tasks.dispatch import connect, disconnect, fan_out, run_job, wants_token
 from tasks.scratch import socket_folder
 
 pytestmark = pytest.mark.ray
@@ -116,3 +116,34 @@ def test_an_item_that_kills_every_worker_costs_only_itself() -> None:
     results = fan_out(dies_of_two, [1, 2, 3], name="die", lost=lambda item, words: f"{item}: {words}")
     assert (results[0], results[2]) == (1, 3)
     assert str(results[1]).startswith("2: a worker of die died")
+
+
+class AuthenticationError(Exception):
+    """Stands in for the class of this name in ray.exceptions."""
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__context__ = cause
+    return error
+
+
+NO_ANSWER = "Failed to connect to Ray cluster at 10.0.0.5:6379"
+WRONG_TOKEN = (  # Ray 2.60, to a client whose RAY_AUTH_MODE is off
+    "Failed to connect to GCS. Last connection error: Traceback (most recent call last): ... "
+    "ray.exceptions.AuthenticationError: RPC error: InvalidAuthToken: Authentication token is missing or incorrect."
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "wanted"),
+    [
+        (AuthenticationError("RAY_AUTH_TOKEN_PATH is set but file cannot be opened or is empty"), True),
+        (caused(ConnectionError(NO_ANSWER), RuntimeError(WRONG_TOKEN)), True),
+        (caused(ConnectionError(NO_ANSWER), RuntimeError("Failed to connect to GCS: timed out")), False),
+        (ConnectionError("Failed to connect to Ray cluster at token-ring:6379"), False),
+    ],
+)
+def test_a_cluster_that_wants_a_token_is_told_from_one_that_is_not_there(
+    error: Exception, wanted: bool
+) -> None:
+    assert wants_token(error) is wanted

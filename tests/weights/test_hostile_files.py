@@ -163,8 +163,8 @@ def entry(shape: Any = (1,), place: Any = (0, 4), dtype: Any = "F32") -> dict[st
         ([], "it lists no names"),
         (b'{"\xff": 1}', "it is no text"),
         (b'{"a": 1, "a": 2}', "a stands there twice"),
-        ({"\x1b[31mx\n": entry()}, r"'\\x1b\[31mx\\n' cannot be the name of a tensor"),
-        ({"\ud800": entry()}, r"'\\ud800' cannot be the name"),
+        ({"\x1b[31mx\n": entry()}, r"\\x1b\[31mx\\n cannot be the name of a tensor"),
+        ({"\ud800": entry()}, r"\\ud800 cannot be the name"),
         ({"x" * 300_000: entry()}, r"x{80}\.\.\. \(300000 characters\) cannot be the name"),
         ({"x" * 300_000: entry((2,))}, r"4 bytes for \[2\] F32 of x{80}\.\.\. \(300000 characters\)"),
     ],
@@ -227,8 +227,8 @@ def laughs() -> dict[str, Any]:
         ({"a": torch.empty(3, device="meta")}, "holds tensors without values"),
         ({"a": torch.eye(3).to_sparse()}, "a sparse tensor, which is not supported"),
         ({"a": torch.ones(3, dtype=torch.complex64).conj()}, "yet to be conjugated"),
-        ({"\x1b[31m": 5}, r"'\\x1b\[31m' is not a tensor \(it holds '\\x1b\[31m'\)"),
-        ({"\x1b[31m": {"a": torch.ones(1)}}, r"tensors lie within '\\x1b\[31m' \(1\)"),
+        ({"\x1b[31m": 5}, r"\\x1b\[31m is not a tensor \(it holds \\x1b\[31m\)"),
+        ({"\x1b[31m": {"a": torch.ones(1)}}, r"tensors lie within \\x1b\[31m \(1\)"),
     ],
 )
 def test_a_torch_file_of_odd_things(
