@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,10 +17,11 @@ from lipforcing_core.base.errors import MediaError
 from lipforcing_core.media.decode import FrameReader
 from lipforcing_core.media.side_by_side import side_by_side
 from lipforcing_core.metrics.manifest import EvalItem
+from lipforcing_core.presets import Preset
 from lipforcing_core.puppets.pairs import read_pair
 from lipforcing_core.seams.tiers import tier_rows
 from tasks.contact_sheet import write_contact_sheet
-from tasks.judging import COPY, PAIRS, STUDENT, TRUE, WITH_UNRELATED, Judged
+from tasks.judging import COPY, PAIRS, STUDENT, WITH_UNRELATED, Judged
 from tasks.progress import step
 from tasks.user_videos import UserVideo
 from tasks.warehousing import RunInfo
@@ -34,14 +36,6 @@ LINKS = {
     "Configuration of the run": "config.json",
     "Request of the run": REQUEST_FILE,
 }
-COLUMNS = {
-    COPY: "Source",
-    TRUE: "Truth",
-    "teacher": "Teacher",
-    "pretrained": "Pre-trained student",
-    STUDENT: "Distilled student",
-    WITH_UNRELATED: "Distilled, other audio",
-}
 SAMPLE_CLIPS = 3
 SHOWN_SIDE = 200
 SHOWN_OF_EACH = 3  # instants of a clip; the contact sheet has the first, lips widest
@@ -50,17 +44,17 @@ MARK = "Synthetic video: lips redrawn by Lip Forcing Factory"
 
 SUMMARY = (
     "Two public-domain portraits were animated with synthetic speech, cut into raw reels with planted defects, "
-    "curated, and used to train a {parameters} M-parameter lip-sync model: a bidirectional teacher, finetuned from a "
-    "small base that ships with the package, then a causal two-step student, then its distillation. This page says "
-    "how well the student re-syncs puppets that it has not seen, performing to speech that it has not heard. Both "
-    "faces are known from training and intervals resample performances, so nothing here speaks for new people."
+    "curated, and used to train a {parameters:.1f} M-parameter lip-sync model: {stages}. This page says how well the "
+    "student re-syncs puppets that it has not seen, performing to speech that it has not heard. Both faces are known "
+    "from training and intervals resample performances, so nothing here speaks for new people."
 )
 
 OF_VIDEOS = (
-    "Real footage was curated and used to train a {parameters} M-parameter lip-sync model: a bidirectional teacher, "
-    "then a causal two-step student, then its distillation. This page says how well they re-sync clips that were held "
-    "out, under the speech that the list of items names, or under their own."
+    "Curated footage was used to train a {parameters:.1f} M-parameter lip-sync model: {stages}. This page says how "
+    "well they re-sync clips that were held out, under the speech that the list of items names, or under their own."
 )
+
+STAGES = "a bidirectional teacher, {start}, then a causal student of {calls} steps, then its distillation"
 
 
 def write_report(
@@ -80,7 +74,9 @@ def write_report(
         context = ReportContext(
             title=f"Lip Forcing Factory: {run.flow.replace('_', ' ')}",
             run_id=run.run_id,
-            summary=(SUMMARY if puppets else OF_VIDEOS).format(parameters=f"{parameters:.1f}"),
+            summary=(SUMMARY if puppets else OF_VIDEOS).format(
+                parameters=parameters, stages=_stages(run.config["preset"])
+            ),
             question=Question(
                 system=STUDENT,
                 copied=COPY,
@@ -90,6 +86,7 @@ def write_report(
                 quality_metric="mouth_ssim",
             ),
             stage_pairs=PAIRS,
+            training_stages=_training_stages(),
             sample_videos=[*sample_videos(judged), *played_user_videos(videos)],
             sample_images=[*samples, *user_rows(videos)],
             embedded_notes=[
@@ -97,7 +94,7 @@ def write_report(
                 for row in tier_rows()
             ],
             versions=_versions(),
-            commands=[Command(purpose="Make this page again", command=_again(run))],
+            commands=[Command(purpose="Make this page again", command=_again(folder))],
             next_steps=_next_steps(),
             links={words: file for words, file in LINKS.items() if (folder / file).exists()},
         )
@@ -107,9 +104,7 @@ def write_report(
 def sample_rows(judged: Judged, *, puppets: bool) -> list[SampleRow]:
     """For the first clips: of puppets the instants where the truth's lips are widest, half open and shut, else three
     spread over the clip."""
-    shown = {system.system for system in judged.systems}
-    columns = {system: title for system, title in COLUMNS.items() if system in shown}
-    rows = []
+    columns, rows = _columns(judged), []
     for item in judged.items[:SAMPLE_CLIPS]:
         for words, frame in _puppet_instants(item) if puppets else _spread_instants(item):
             images = {
@@ -123,11 +118,10 @@ def sample_rows(judged: Judged, *, puppets: bool) -> list[SampleRow]:
 
 def sample_videos(judged: Judged) -> list[SampleVideo]:
     """The first clips as videos: all systems that were given the driving speech side by side, under that speech."""
-    shown = {system.system for system in judged.systems}
-    columns = {name: COLUMNS[name] for name in COLUMNS if name in shown and name != WITH_UNRELATED}
+    columns = {name: title for name, title in _columns(judged).items() if name != WITH_UNRELATED}
     return [
         SampleVideo(
-            caption=f"{item.clip_id}, to speech that no system has heard",
+            caption=f"{item.clip_id}, under the speech that drives it",
             columns=[title for name, title in columns.items() if (name, item.clip_id) in judged.videos],
             mp4=_row_of_videos(
                 [
@@ -140,6 +134,12 @@ def sample_videos(judged: Judged) -> list[SampleVideo]:
         )
         for item in judged.items[:SAMPLE_CLIPS]
     ]
+
+
+def _columns(judged: Judged) -> dict[str, str]:
+    """The systems with their titles from left to right, the source first."""
+    ordered = sorted(judged.systems, key=lambda system: system.system != COPY)
+    return {system.system: system.label for system in ordered}
 
 
 def played_user_videos(videos: Sequence[UserVideo]) -> list[SampleVideo]:
@@ -174,8 +174,8 @@ def _spread_instants(item: EvalItem) -> list[tuple[str, int]]:
         return [("", reader.num_frames * part // 4) for part in (1, 2, 3)]
 
 
-def _again(run: RunInfo) -> str:
-    return "lipforcing demo" if run.flow == "demo" else f"lipforcing run train_eval --request {REQUEST_FILE}"
+def _again(folder: Path) -> str:
+    return shlex.join(["lipforcing", "run", "train_eval", "--request", str(folder / REQUEST_FILE)])
 
 
 def user_rows(videos: Sequence[UserVideo]) -> list[SampleRow]:
@@ -189,6 +189,22 @@ def user_rows(videos: Sequence[UserVideo]) -> list[SampleRow]:
         images = {f"frame {frame}": _png(video.output, int(frame)) for frame in frames}
         rows.append(SampleRow(caption=f"your video {video.name}", images=images))
     return rows
+
+
+def _stages(preset: Preset) -> str:
+    """What was trained, in words."""
+    shipped = preset.base_checkpoint is not None
+    start = "finetuned from a base that ships with the package" if shipped else "trained from nothing"
+    return STAGES.format(start=start, calls=len(preset.schedule.t_list) - 1)
+
+
+def _training_stages() -> list[str]:
+    """What the stages are called in training curves, in their order."""
+    from lipforcing_core.training.stages.distillation import Distillation
+    from lipforcing_core.training.stages.forcing import StudentForcing
+    from lipforcing_core.training.stages.teacher import TeacherBase, TeacherLora
+
+    return [TeacherBase.name, TeacherLora.name, StudentForcing.name, Distillation.name]
 
 
 def _png(path: Path, frame: int) -> bytes:
@@ -215,7 +231,7 @@ def _versions() -> dict[str, str]:
         "great-expectations",
         "av",
     )
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, no GPU used"
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     return {"machine": machine, "python": platform.python_version()} | {
         name: importlib.metadata.version(name) for name in names
     }

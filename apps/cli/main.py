@@ -74,7 +74,7 @@ class OutputFormat(StrEnum):
 def options(
     context: typer.Context,
     workspace: Annotated[
-        Path, typer.Option("--workspace", "-w", help="Folder for runs, state and the warehouse.")
+        Path, typer.Option("--workspace", "-w", help="Folder for runs, state, the warehouse and weights.")
     ] = Path(),
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+
+from apps.cli.output import console, escape
 
 app = typer.Typer(
     help="Presets: model and training settings. List them, look into one, start your own.",
     no_args_is_help=True,
 )
-console = Console(highlight=False)
 
 SetOption = Annotated[
     list[str] | None,

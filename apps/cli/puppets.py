@@ -9,7 +9,7 @@ import typer
 
 from apps.cli.output import say
 
-app = typer.Typer(help="The synthetic talking-head corpus with known truth.")
+app = typer.Typer(help="The synthetic talking-head corpus with known truth.", no_args_is_help=True)
 
 
 @app.callback()
@@ -19,7 +19,12 @@ def group() -> None:
 
 @app.command("render", epilog="Example: [bold]lipforcing puppets render out --reels 4 --pairs 2[/bold]")
 def render(
-    out: Annotated[Path, typer.Argument(help="Folder to write reels/, defects/ and heldout/ into.")],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder to write reels/, defects/ and heldout/ into; finished clips are kept."
+        ),
+    ],
     seed: Annotated[int, typer.Option(help="Same seed, same corpus.")] = 0,
     reels: Annotated[int, typer.Option(min=0, help="Number of reels of several shots.")] = 4,
     pairs: Annotated[int, typer.Option(min=0, help="Number of held-out evaluation items.")] = 2,

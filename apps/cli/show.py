@@ -22,15 +22,17 @@ if TYPE_CHECKING:
 
 NANO = "A nano model knows only the puppets it was trained on: on real people expect moving, blurred lips."
 OTHER_EXPERT = "Set sync_expert in the settings, or measure without acting on it with --no-sync-filter."
-HEADLINE = {
-    "sync_c": "Sync-C",
-    "sync_d": "Sync-D",
-    "aperture_corr_lag0": "lip r",
-    "mouth_ssim": "SSIM lips",
-    "fid": "FID*",
-    "fps_pipeline": "FPS",
-    "ttff_pipeline_s": "TTFF s",
-}
+HEADLINE = (
+    "sync_c",
+    "sync_d",
+    "aperture_corr_lag0",
+    "mouth_ssim",
+    "fid",
+    "fps_pipeline",
+    "ttff_pipeline_s",
+)
+SHORT = {"aperture_corr_lag0": "lip r", "mouth_ssim": "SSIM lips", "ttff_pipeline_s": "TTFF s"}
+"""Titles of columns for measures whose label and unit are too long for one."""
 
 
 def show(summary: Summary) -> None:
@@ -140,10 +142,18 @@ def show_experiment(summary: TrainEvalSummary) -> None:
 
 def headline_table(summary: TrainEvalSummary) -> Table:
     """Set-level values of the headline metrics: systems down, metrics across."""
+    from lipforcing_core.metrics.measures.catalogue import MEASURES
+    from lipforcing_core.metrics.networks.catalogue import is_stand_in
+
+    stand_in = {line.metric for line in summary.scores if is_stand_in(line.backend)}
+    titles = [
+        SHORT.get(metric, MEASURES[metric].label) + ("*" if metric in stand_in else "") for metric in HEADLINE
+    ]
+    note = " (* by a stand-in network, see the report)" if stand_in & set(HEADLINE) else ""
     table = Table(
         Column("system", no_wrap=True),
-        *(Column(title, justify="right", no_wrap=True) for title in HEADLINE.values()),
-        title=f"{summary.num_clips} held-out clips, new audio (* random features, see the report)",
+        *(Column(title, justify="right", no_wrap=True) for title in titles),
+        title=f"{summary.num_clips} held-out clips{note}",
         box=SIMPLE,
         padding=(0, 1, 0, 0),
     )

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from apps.cli.output import escape
+from apps.cli.output import console, escape
 
 app = typer.Typer(help="The DuckDB warehouse: rebuild, tables, describe, digest, dictionary.")
-console = Console(highlight=False)
 
 
 @app.command(epilog="Example: [bold]lipforcing warehouse rebuild[/bold]")
@@ -36,12 +34,9 @@ def rebuild(context: typer.Context) -> None:
 def tables(context: typer.Context) -> None:
     """List tables and views with what they hold."""
     from warehouse.connection import open_snapshot
-    from warehouse.dictionary import meaning
-    from warehouse.schema import relations
 
     with open_snapshot(context.obj.workspace.warehouse):  # what cannot be asked is not listed
-        for name, relation in sorted(relations().items()):
-            console.print(f"[bold]{name:<24}[/bold] {escape(meaning(relation.comment))}", soft_wrap=True)
+        _list_relations()
 
 
 @app.command(epilog="Example: [bold]lipforcing warehouse describe leaderboard[/bold]")
@@ -52,11 +47,9 @@ def describe(
 ) -> None:
     """Say what a table or view holds, and what each of its columns means."""
     from warehouse.dictionary import described, meaning
-    from warehouse.schema import relations
 
     if table is None:
-        for name, relation in sorted(relations().items()):
-            console.print(f"[bold]{name:<24}[/bold] {escape(meaning(relation.comment))}", soft_wrap=True)
+        _list_relations()
         return
     relation = described(table)
     console.print(escape(meaning(relation.comment)), soft_wrap=True)
@@ -91,3 +84,12 @@ def dictionary(
 
     write_data_dictionary(output)
     console.print(f"wrote {escape(str(output))}", soft_wrap=True)
+
+
+def _list_relations() -> None:
+    """A line for every table and view."""
+    from warehouse.dictionary import meaning
+    from warehouse.schema import relations
+
+    for name, relation in sorted(relations().items()):
+        console.print(f"[bold]{name:<24}[/bold] {escape(meaning(relation.comment))}", soft_wrap=True)

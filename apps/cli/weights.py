@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from apps.cli.output import escape
+from apps.cli.output import console, escape
 from lipforcing_core.base.errors import BadInputError, LipForcingError, MissingWeightsError
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from lipforcing_core.weights.registry import WeightSpec
 
 app = typer.Typer(help="External checkpoints: list, fetch, verify, convert, export.", no_args_is_help=True)
-console = Console(highlight=False)
 
 MIRROR_VARIABLE = "LIPFORCING_WEIGHTS_MIRROR"
 
@@ -34,7 +32,12 @@ class Precision(StrEnum):
 
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="The .safetensors file to write.")]
-PrecisionOption = Annotated[Precision | None, typer.Option("--dtype", help="Default: as in the source.")]
+PrecisionOption = Annotated[
+    Precision | None,
+    typer.Option(
+        "--dtype", help="Type of the floating-point tensors in the written file; default: as in the source."
+    ),
+]
 
 
 @app.command("list", epilog="Example: [bold]lipforcing weights list[/bold]")
@@ -158,9 +161,13 @@ def convert(
     kind: Annotated[
         str | None, typer.Option(help="Registered name of the weights that the file is a copy of.")
     ] = None,
-    key_map: Annotated[str | None, typer.Option(help="How names are mapped, for other files.")] = None,
+    key_map: Annotated[
+        str | None,
+        typer.Option(help="How the names of other files are mapped; a wrong name lists the known ones."),
+    ] = None,
     root: Annotated[
-        str | None, typer.Option(help="Key that holds the tensors, as in params or model/net.")
+        str | None,
+        typer.Option(help="Key of the file below which the tensors lie, such as params or model/net."),
     ] = None,
 ) -> None:
     """Rewrite a checkpoint as one safetensors file under this project's names; one tensor in memory at a time."""
@@ -189,11 +196,14 @@ def export(
     alpha: Annotated[
         float | None,
         typer.Option(
-            help="Default: registered, in adapter_config.json or config.json, or in the bundle's preset."
+            help="Alpha of the adapter; default: the registered one, that of adapter_config.json or config.json, or "
+            "that of the bundle's preset."
         ),
     ] = None,
     dtype: PrecisionOption = None,
-    root: Annotated[str | None, typer.Option(help="Key that holds the adapter's tensors.")] = None,
+    root: Annotated[
+        str | None, typer.Option(help="Key of the file below which the adapter's tensors lie.")
+    ] = None,
     in_channels: Annotated[
         int | None,
         typer.Option(help="Grow the patch embedding to so many input channels, zeros for the new ones."),

@@ -19,6 +19,14 @@ from warehouse.report.data import ReportData, read_report_data
 from warehouse.report.tables import metric_tables, stage_times
 from warehouse.report.verdict import Tone, blur_notes, judge, setbacks
 
+QUESTION = Question(
+    system="distilled",
+    copied="source",
+    unrelated="distilled_unrelated",
+    metric="sync_c",
+    independent_metric="aperture_corr",
+    quality_metric="sync_c",
+)
 VOID = {"meta", "link", "img", "br", "path", "use", "rect"}
 
 
@@ -63,6 +71,7 @@ def _context(**changes: object) -> ReportContext:
         title="A <script>alert(1)</script> title",
         run_id="demo-0001",
         summary="What this is & what it is not.",
+        question=QUESTION,
         stage_pairs=[("pretrained", "teacher"), ("distilled", "pretrained")],
         sample_images=[SampleRow(caption='clip "1"', images={"Source": _png(), "Distilled": _png()})],
         embedded_notes=[EmbeddedNote(part="Sync expert", embedded="SyncNet on puppets", full="SyncNet v2")],
@@ -133,7 +142,7 @@ def test_plots_follow_the_theme(page: str) -> None:
 
 
 def test_the_verdict_needs_both_measures(data: ReportData) -> None:
-    question = Question()
+    question = QUESTION
     verdict = judge(data, question)
     assert verdict.tone is Tone.GOOD
     assert [c.verdict for f in verdict.findings for c in f.comparisons] == ["better"] * 4
@@ -172,7 +181,7 @@ def test_a_difference_stored_the_other_way_round_is_read_rightly(data: ReportDat
         "verdict": "worse",
     }
     effects = [turned if row is stored else row for row in data.effects]
-    for found in (judge(data, Question()), judge(replace(data, effects=effects), Question())):
+    for found in (judge(data, QUESTION), judge(replace(data, effects=effects), QUESTION)):
         (difference,) = (c.difference for f in found.findings[:1] for c in f.comparisons[:1])
         assert difference is not None
         assert difference["difference"] == pytest.approx(3.1)
@@ -218,7 +227,7 @@ def test_a_sharper_mouth_that_loses_in_ssim_is_explained() -> None:
 
 def test_published_rows_stand_beside_and_apart(data: ReportData, page: str) -> None:
     (table,) = metric_tables(data)
-    assert [column.label for column in table.columns] == ["Sync-C", "Sync-D", "FID", "SSIM", "FPS", "TTFF"]
+    assert [column.label for column in table.columns] == ["SSIM", "Sync-C", "Sync-D", "FID", "FPS", "TTFF"]
     assert [column.metric for column in table.others] == ["aperture_corr"]
     wav2lip = next(row for row in table.published if row["method"] == "Wav2Lip")
     assert wav2lip["values"] == {

@@ -59,7 +59,7 @@ def test_the_frontier_is_that_of_all_pairs(tmp_path: Path) -> None:
     _metrics(inbox)
     for run in ("run-1", "run-2", "run-3"):
         names = [f"s{i}" for i in range(12)]
-        kinds = ["control", *["student"] * 11]
+        kinds = ["control", "truth", *["student"] * 10]
         write_rows(
             inbox,
             "systems",
@@ -91,7 +91,7 @@ def test_the_frontier_is_that_of_all_pairs(tmp_path: Path) -> None:
     rows = fetch(path, "from pareto order by all")[1]
     assert rows == fetch(path, plain)[1]
     measured = _dicts(path, "from pareto where origin = 'measured'")
-    assert len(measured) == 3 * 11 * 3
+    assert len(measured) == 3 * 10 * 3
     assert 0 < sum(row["on_frontier"] for row in measured) < len(measured)
     assert {row["quality_metric"] for row in measured} == {"ssim", "fid"}
 

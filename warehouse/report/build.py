@@ -23,7 +23,6 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MP4_BRAND = b"ftyp"  # bytes 4 to 8 of every MP4 file
 _MAX_VIDEO_BYTES = 3_000_000
 _FOLDER = Path(__file__).parent
-_STAGE_ORDER = ["base", "lora", "diffusion_forcing", "distill"]
 
 
 def build_report(warehouse_path: Path | str, context: ReportContext, out_path: Path | str) -> Path:
@@ -57,7 +56,7 @@ def render_report(data: ReportData, context: ReportContext) -> str:
             verdict=verdict,
             verdict_plots=_verdict_plots(data, verdict, context.question.system),
             datasets=sorted({row["dataset_id"] for row in [*data.funnel, *data.decisions]}),
-            curves=_curves(data.curves),
+            curves=_curves(data.curves, context.training_stages),
             tables=metric_tables(data),
             scatters=_scatters(data, context.question.quality_metric),
             videos=videos,
@@ -134,10 +133,9 @@ def _verdict_plots(data: ReportData, verdict: Verdict, system: str) -> list[Row]
     ]
 
 
-def _curves(found: Sequence[Series]) -> list[dict[str, Any]]:
+def _curves(found: Sequence[Series], stages: Sequence[str]) -> list[dict[str, Any]]:
     def place(series: Series) -> tuple[int, str]:
-        known = series.stage in _STAGE_ORDER
-        return (_STAGE_ORDER.index(series.stage) if known else len(_STAGE_ORDER), series.stage)
+        return (stages.index(series.stage) if series.stage in stages else len(stages), series.stage)
 
     return [
         {

@@ -56,12 +56,13 @@ class Question:
     the network that selected the data and rewarded the training.
     """
 
-    system: str = "distilled"
-    copied: str = "source"
-    unrelated: str = "distilled_unrelated"
-    metric: str = "sync_c"
-    independent_metric: str = "aperture_corr"
-    quality_metric: str = "sync_c"
+    system: str
+    copied: str
+    unrelated: str
+    metric: str
+    independent_metric: str
+    quality_metric: str
+    """What is plotted against speed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +72,11 @@ class ReportContext:
     title: str
     run_id: str
     summary: str
-    question: Question = Question()
+    question: Question
     stage_pairs: Sequence[tuple[str, str]] = ()
     """Pairs (after, before) whose paired differences tell what a stage changed; empty: all pairs stored."""
+    training_stages: Sequence[str] = ()
+    """Stages of training in their order, for the curves; stages that are not named follow by name."""
     sample_videos: Sequence[SampleVideo] = ()
     sample_images: Sequence[SampleRow] = ()
     embedded_notes: Sequence[EmbeddedNote] = ()

@@ -98,6 +98,11 @@ def read_report_data(warehouse_path: Path | str, run_id: str) -> ReportData:
         )
 
 
+def same_ground(a: Row, b: Row) -> bool:
+    """Whether two scores or differences may be compared: same data set, protocol, metric and backend."""
+    return all(a[name] == b[name] for name in ("dataset_id", "protocol_id", "metric", "backend"))
+
+
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, run_id: str) -> list[Row]:
     cursor = connection.execute(sql, {"run": run_id})
     names = [item[0] for item in cursor.description or []]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lipforcing_core.metrics.few_samples import few_samples_note
-from warehouse.report.data import ReportData, Row
+from lipforcing_core.metrics.measures.catalogue import MEASURES
+from warehouse.report.data import ReportData, Row, same_ground
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +61,7 @@ def metric_tables(data: ReportData) -> list[MetricTable]:
 
 def comparable_scores(data: ReportData, score: Row) -> list[Row]:
     """All systems scored on the same data set, protocol, metric and backend, best first."""
-    same = [
-        row
-        for row in data.scores
-        if all(row[name] == score[name] for name in ("dataset_id", "protocol_id", "metric", "backend"))
-    ]
+    same = [row for row in data.scores if same_ground(row, score)]
     return sorted(same, key=lambda row: row["value"], reverse=bool(score["higher_is_better"]))
 
 
@@ -125,9 +122,10 @@ def _notes(scores: Sequence[Row]) -> list[str]:
 
 
 def _column_order(column: MetricColumn) -> tuple[int, str, str]:
-    order = ["Sync-C", "Sync-D", "CSIM", "FID", "FVD", "SSIM", None, "FPS", "TTFF"]
-    known = column.published_name in order
-    return (order.index(column.published_name) if known else len(order), column.label, column.backend)
+    """As in the table of measures; a metric that only an earlier version knew comes last."""
+    names = MEASURES.names
+    place = names.index(column.metric) if column.metric in names else len(names)
+    return place, column.label, column.backend
 
 
 def _published(rows: Sequence[Row], metrics: set[str]) -> list[Row]:

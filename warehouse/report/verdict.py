@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from warehouse.report.context import Question
-from warehouse.report.data import ReportData, Row
+from warehouse.report.data import ReportData, Row, same_ground
 
 
 class Tone(StrEnum):
@@ -61,9 +61,20 @@ def judge(data: ReportData, question: Question) -> Verdict:
     return Verdict(tone=tone, headline=headline, findings=[*main, *independent])
 
 
+def stage_effects(effects: Sequence[Row], stage_pairs: Sequence[tuple[str, str]]) -> list[Row]:
+    """Paired differences of the named pairs, first minus second, in their order; all where none are named."""
+    if not stage_pairs:
+        return list(effects)
+    found = []
+    for a, b in stage_pairs:
+        found += [row for row in effects if (row["system_a"], row["system_b"]) == (a, b)]
+        found += [_flipped(row) for row in effects if (row["system_b"], row["system_a"]) == (a, b)]
+    return found
+
+
 def setbacks(effects: Sequence[Row], stage_pairs: Sequence[tuple[str, str]]) -> list[Row]:
     """Paired differences whose interval says that the first system is worse; all pairs where none are named."""
-    return [row for row in _of_pairs(effects, stage_pairs) if row["verdict"] == "worse"]
+    return [row for row in stage_effects(effects, stage_pairs) if row["verdict"] == "worse"]
 
 
 def blur_notes(
@@ -74,7 +85,7 @@ def blur_notes(
     SSIM compares pixels at the same place, so it rewards the average of all that could be there, which is a blur.
     """
     sharpness = {_place(row): row["value"] for row in scores if row["metric"] == "mouth_sharpness"}
-    flipped = [_flipped(row) for row in _of_pairs(effects, stage_pairs)]
+    flipped = [_flipped(row) for row in stage_effects(effects, stage_pairs)]
     notes = []
     for row in [*setbacks(effects, stage_pairs), *(row for row in flipped if row["verdict"] == "worse")]:
         first, second = (
@@ -90,11 +101,6 @@ def blur_notes(
 
 def _place(row: Row) -> tuple[str, str, str]:
     return row["dataset_id"], row["protocol_id"], row["system"]
-
-
-def stage_effects(effects: Sequence[Row], stage_pairs: Sequence[tuple[str, str]]) -> list[Row]:
-    """Paired differences of the named pairs, in the order of the pairs."""
-    return _of_pairs(effects, stage_pairs)
 
 
 def _headline(main: list[str], check: list[str]) -> tuple[Tone, str]:
@@ -126,7 +132,7 @@ def _findings(data: ReportData, question: Question, metric: str) -> list[Finding
             Comparison(baseline=baseline, score=other, difference=_difference(data.effects, score, baseline))
             for baseline in (question.copied, question.unrelated)
             for other in data.scores
-            if other["system"] == baseline and _same_ground(other, score)
+            if other["system"] == baseline and same_ground(other, score)
         ]
         findings.append(
             Finding(
@@ -141,17 +147,13 @@ def _findings(data: ReportData, question: Question, metric: str) -> list[Finding
 
 def _difference(effects: Sequence[Row], score: Row, baseline: str) -> Row | None:
     for row in effects:
-        if not _same_ground(row, score):
+        if not same_ground(row, score):
             continue
         if (row["system_a"], row["system_b"]) == (score["system"], baseline):
             return row
         if (row["system_b"], row["system_a"]) == (score["system"], baseline):
             return _flipped(row)
     return None
-
-
-def _same_ground(a: Row, b: Row) -> bool:
-    return all(a[name] == b[name] for name in ("dataset_id", "protocol_id", "metric", "backend"))
 
 
 def _flipped(row: Row) -> Row:
@@ -167,13 +169,3 @@ def _flipped(row: Row) -> Row:
         "ci_high": None if row["ci_low"] is None else -row["ci_low"],
         "verdict": opposite.get(row["verdict"], row["verdict"]),
     }
-
-
-def _of_pairs(effects: Sequence[Row], stage_pairs: Sequence[tuple[str, str]]) -> list[Row]:
-    if not stage_pairs:
-        return list(effects)
-    found = []
-    for a, b in stage_pairs:
-        found += [row for row in effects if (row["system_a"], row["system_b"]) == (a, b)]
-        found += [_flipped(row) for row in effects if (row["system_b"], row["system_a"]) == (a, b)]
-    return found

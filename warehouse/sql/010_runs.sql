@@ -21,17 +21,17 @@ create table runs (
 );
 
 comment on table runs is
-    'Runs of a flow: one row per run.';
+    'Runs of a flow: one row per run that came to its end. A run that failed or was killed has none.';
 
 comment on column runs.run_id is 'Name of the run; also its folder below runs/<flow>/.';
-comment on column runs.flow is 'The flow: demo, curate, train_teacher, distill_student, evaluate, ...';
-comment on column runs.status is 'running, completed or failed.';
+comment on column runs.flow is 'The flow: curate, train_teacher, pretrain_student, distill_student, evaluate or benchmark; for an experiment (train_eval) the name of the experiment, such as demo.';
+comment on column runs.status is 'completed; running and failed are allowed, and no flow writes them.';
 comment on column runs.preset is 'Model and training preset, where one was used.';
 comment on column runs.seed is 'The seed every random number of the run derives from.';
 comment on column runs.code_version is 'Version of this package, with the commit where known.';
 comment on column runs.config_json is 'The resolved settings of the run as JSON.';
 comment on column runs.started_at is 'Start, UTC. [volatile]';
-comment on column runs.finished_at is 'End, UTC; null while running or after a kill. [volatile]';
+comment on column runs.finished_at is 'End, UTC. [volatile]';
 comment on column runs.host is 'The machine: operating system, architecture, Python. [volatile]';
 comment on column runs.device is 'What the models ran on: the name of the accelerator, or cpu; null in runs before schema 2. [volatile]';
 comment on column runs.device_count is 'Accelerators that the run used; 0 on a CPU. [volatile]';

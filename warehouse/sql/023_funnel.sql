@@ -18,7 +18,7 @@ comment on column funnel.run_id is 'The run that wrote the row.';
 comment on column funnel.dataset_id is 'Data set and version; joins datasets.';
 comment on column funnel.stage is 'Stage of curation.';
 comment on column funnel.position is 'Order of the stages, from 0.';
-comment on column funnel.unit is 'What is counted: sources, shots, segments or clips.';
+comment on column funnel.unit is 'What is counted, such as segments; the same in every stage of a run.';
 comment on column funnel.num_in is 'How many entered the stage.';
 comment on column funnel.num_out is 'How many left it alive.';
 comment on column funnel.seconds_in is 'Seconds of footage that entered; null where unknown.';

@@ -21,7 +21,7 @@ create table ratings (
 );
 
 comment on table ratings is
-    'Answers of people in user studies. Grain: study, rater, clip, system, question, presentation.';
+    'Answers of people in user studies. Grain: study, rater, clip, system, question, presentation. No flow writes it: the answers of a study come in by warehouse.inbox.write_rows.';
 
 comment on column ratings.run_id is 'The run that wrote the row; a study that is read in again replaces its rows.';
 comment on column ratings.study_id is 'The study: one set of clips, systems and questions.';

@@ -18,7 +18,7 @@ group by paper_table, method, variant, num_steps, dataset
 order by paper_table, min(row_number);
 
 comment on view paper_generalisation is
-    'The paper''s out-of-domain tables, Hallo3 and TalkVid. Grain: paper table, method, variant.';
+    'The paper''s out-of-domain tables, Hallo3 and TalkVid. Grain: paper table, method, variant, number of steps, data set.';
 comment on column paper_generalisation.paper_table is 'The paper''s table, such as main_hdtf or hallo3.';
 comment on column paper_generalisation.method is 'Method as printed in the paper.';
 comment on column paper_generalisation.variant is 'Size or preset, and ablation settings; null where none.';

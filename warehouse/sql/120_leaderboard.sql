@@ -63,7 +63,7 @@ comment on view leaderboard is
     'Systems in order, best first, within one data set, protocol, metric and backend. Grain: data set, protocol, metric, backend, run, system.';
 comment on column leaderboard.place is 'Rank among real systems; null for controls and truth, which are only shown.';
 comment on column leaderboard.separated_from_best is
-    'Whether the paired difference with the first place excludes zero; null where it was not measured.';
+    'Whether the paired difference with the first place excludes zero; null for the first place itself, and where the difference was not measured.';
 comment on column leaderboard.dataset_id is 'Data set and version; joins datasets.';
 comment on column leaderboard.protocol_id is 'Protocol that the values were measured with; joins protocols.';
 comment on column leaderboard.metric is 'Metric; joins metrics.';

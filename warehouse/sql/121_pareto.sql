@@ -42,7 +42,7 @@ with points as (
         and s.dataset_id = q.dataset_id
         and s.system = q.system
         and s.published_name = 'FPS'
-    where not q.is_wall_clock and q.higher_is_better is not null and q.kind is distinct from 'control'
+    where not q.is_wall_clock and q.higher_is_better is not null and not coalesce(q.kind in ('control', 'truth'), false)
 ),
 signed as (
     select *, case when higher_is_better then quality else -quality end as higher_first from points
@@ -61,7 +61,7 @@ from signed
 order by origin, dataset_id, quality_metric, quality_backend, fps desc, label;
 
 comment on view pareto is
-    'Speed against quality. Grain: origin, run, data set, protocols, quality metric and backend, speed backend, system. A frontier never crosses a backend, a protocol, a data set or the line between published and measured.';
+    'Speed against quality. Grain: origin, run, data set, protocols, quality metric and backend, speed backend, system. Controls and truth are left out. A frontier never crosses a backend, a protocol, a data set or the line between published and measured.';
 comment on column pareto.on_frontier is 'No other system of the same comparison is at least as fast and as good, and better in one of them.';
 comment on column pareto.origin is 'published (printed in the paper) or measured (by a run of this project).';
 comment on column pareto.run_id is 'The run that measured the row; null for published rows.';

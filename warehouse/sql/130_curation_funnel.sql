@@ -23,7 +23,7 @@ comment on column curation_funnel.run_id is 'The run the row is about; joins run
 comment on column curation_funnel.dataset_id is 'Data set and version; joins datasets.';
 comment on column curation_funnel.position is 'Order of the stages, from 0.';
 comment on column curation_funnel.stage is 'Stage of curation.';
-comment on column curation_funnel.unit is 'What is counted: sources, shots, segments or clips.';
+comment on column curation_funnel.unit is 'What is counted, such as segments; the same in every stage of a run.';
 comment on column curation_funnel.num_in is 'How many entered the stage.';
 comment on column curation_funnel.num_out is 'How many left it alive.';
 comment on column curation_funnel.num_lost is 'How many the stage turned away.';

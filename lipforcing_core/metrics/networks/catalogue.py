@@ -193,6 +193,12 @@ def load_perceptual(
     return entry.load(_file(entry, backbone))
 
 
+def is_stand_in(backend: str) -> bool:
+    """Whether a score with this backend id is of a network that stands in for a learned one."""
+    entries: list[NetworkEntry] = [*FEATURE_NETWORKS, *PERCEPTUAL_DISTANCES]
+    return backend.partition("@")[0] in {entry.stand_in for entry in entries if entry.stand_in}
+
+
 def _file(entry: NetworkEntry, given: Path | None) -> Path | None:
     if entry.weights:
         return given_weight(entry.weights[0], given, instead=entry.stand_in)

@@ -19,6 +19,7 @@ from lipforcing_core.metrics.networks.catalogue import (
     FEATURE_NETWORKS,
     PERCEPTUAL_DISTANCES,
     FeatureNetwork,
+    is_stand_in,
     load_extractor,
     load_perceptual,
 )
@@ -160,3 +161,17 @@ def test_ids_of_sets_come_from_what_was_loaded() -> None:
         load_backends("embedded", {}, detector=None), detector=SimpleNamespace(backend_id="lbp-7")
     )
     assert backends.ids["detector"] == "lbp-7"
+
+
+@pytest.mark.parametrize(
+    ("backend", "expected"),
+    [
+        ("random-conv-v1@seed0", True),
+        ("lpips-random-conv-v1@seed0", True),
+        ("inception-v3-fid@1234", False),
+        ("pixels-v1", False),
+        ("", False),
+    ],
+)
+def test_stand_ins_are_known_by_the_id_of_their_scores(backend: str, expected: bool) -> None:
+    assert is_stand_in(backend) is expected
