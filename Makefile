@@ -26,7 +26,7 @@ demo: $(READY)  ## curate, train, distil, generate, evaluate and report, small (
 test: $(READY)  ## the test suite (under 15 minutes on 2 cores)
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
-test-all: $(READY)  ## everything, the slow tests too
+test-all: $(READY)  ## the test suite with the slow tests
 	$(BIN)/python -m pytest -m "not gpu and not weights"
 
 lint: $(READY)  ## ruff and mypy
@@ -42,5 +42,5 @@ format: $(READY)  ## let ruff format and fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean:  ## remove run products and caches (keeps .venv)
+clean:  ## remove runs/ and state/, the record of all runs in the warehouse included (keeps .venv)
 	rm -rf runs state build *.egg-info

@@ -1,1 +1,1 @@
-"""How fast, against whom: measured runs and adapters for peer systems."""
+"""How fast: measured runs of the models on random weights."""

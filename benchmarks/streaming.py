@@ -14,6 +14,7 @@ from benchmarks.timing import command_line, machine, publish, timed
 from lipforcing_core.diffusion.samplers import euler_sample, few_step_chunk
 from lipforcing_core.media.clock import FRAMES_PER_LATENT, latents_for_frames
 from lipforcing_core.models.causal import CausalStudent
+from lipforcing_core.models.codecs.protocol import SPACE_STRIDE
 from lipforcing_core.models.conditions import Conditions
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets import Preset
@@ -33,7 +34,7 @@ def measure(preset: Preset, device: torch.device, repeats: int) -> dict[str, obj
 
     A chunk is its denoising calls and one call more, which stands for storing it in the cache.
     """
-    side = preset.video.size // 8
+    side = preset.video.size // SPACE_STRIDE
     chunk = preset.window.chunk_latents
     torch.manual_seed(0)
     with device:
@@ -86,7 +87,7 @@ def measure(preset: Preset, device: torch.device, repeats: int) -> dict[str, obj
 
 
 def _conditions(preset: Preset, latents: int, starts_clip: bool) -> Conditions:
-    side, model = preset.video.size // 8, preset.model
+    side, model = preset.video.size // SPACE_STRIDE, preset.model
     frames = 4 * latents - 3 if starts_clip else 4 * latents
     return Conditions(
         text_BLD=torch.randn(1, model.text_len, model.text_dim),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 import torch
 
 from lipforcing_core.base.errors import LipForcingError
+from lipforcing_core.base.machine import processor_name
 from lipforcing_core.base.products import write_json
 from lipforcing_core.presets import Preset, load_preset
 
@@ -59,7 +59,7 @@ def machine(device: torch.device) -> dict[str, object]:
     """Date, device, version of torch and number of threads: the head of every result."""
     return {
         "date": date.today().isoformat(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name() or "cpu",
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }
@@ -124,11 +124,3 @@ def _device(text: str) -> torch.device:
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _processor() -> str:
-    """What the machine calls its processor, ``cpu`` where it does not say."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "cpu"

@@ -16,10 +16,16 @@ from warehouse.loader import rebuild
 
 QUESTIONS = {
     "Who leads the paper's main table in lip sync, and how fast are they?": """
-        select origin, method, sync_c, fps from paper_main_hdtf where sync_c is not null order by sync_c desc limit 5
+        select method, variant, sync_c, fps from paper_main_hdtf
+        where origin = 'published' and sync_c is not null order by sync_c desc limit 5
     """,
-    "Which systems does nobody beat in both speed and quality?": """
-        select * from pareto limit 5
+    "Which published systems does nobody beat in both speed and FVD (lower is better)?": """
+        select label, fps, quality as fvd from pareto
+        where origin = 'published' and quality_metric = 'FVD' and on_frontier order by fps desc
+    """,
+    "How does each system of the runs in this workspace rank in lip sync?": """
+        select run_id, label, place, round(value, 2) as sync_c, backend from leaderboard
+        where metric = 'sync_c' order by dataset_id, protocol_id, backend, place nulls last
     """,
 }
 
@@ -32,7 +38,8 @@ def main(workspace: Path) -> None:
     with duckdb.connect(str(snapshot), read_only=True) as warehouse:
         for question, query in QUESTIONS.items():
             print(question)
-            print(warehouse.sql(query).df().to_string(index=False), end="\n\n")
+            answer = warehouse.sql(query).df()
+            print("(nothing yet)" if answer.empty else answer.to_string(index=False), end="\n\n")
 
 
 if __name__ == "__main__":

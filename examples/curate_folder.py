@@ -17,7 +17,7 @@ from warehouse.query import fetch
 
 WHY = """
 select source_name, decision, reason, round(measured_value, 1) as measured, threshold
-from curation_decisions order by source_name, decision
+from curation_decisions where run_id = '{run_id}' order by source_name, decision
 """
 
 
@@ -29,9 +29,13 @@ def main(workspace: Path, folder: Path | None) -> None:
         "curate", {"workspace": workspace, "source": folder, "settings": {"min_segment_s": 2.0}}
     )
     assert isinstance(summary, CurateSummary)
+    if summary.warehouse_problem:
+        sys.exit(summary.warehouse_problem)
     print(f"{summary.sources_in} sources, {summary.clips} clips, {summary.seconds_accepted:.1f} s accepted")
     print(f"manifest: {summary.manifest}")
-    columns, rows = fetch(workspace / "state" / "warehouse" / "warehouse.duckdb", WHY)
+    columns, rows = fetch(
+        workspace / "state" / "warehouse" / "warehouse.duckdb", WHY.format(run_id=summary.run_id)
+    )
     for row in rows:
         print(
             ", ".join(

@@ -22,9 +22,9 @@ def main(workspace: Path, experiment: Path) -> None:
     assert isinstance(summary, TrainEvalSummary)
     for line in summary.scores:
         if line.metric in {"sync_c", "mouth_ssim"}:
-            print(
-                f"{line.system:<24} {line.metric:<12} {line.value:7.3f} [{line.ci_low:.3f}, {line.ci_high:.3f}]"
-            )
+            known = line.ci_low is not None and line.ci_high is not None
+            interval = f"[{line.ci_low:.3f}, {line.ci_high:.3f}]" if known else "(no interval)"
+            print(f"{line.system:<24} {line.metric:<12} {line.value:7.3f} {interval}")
     print(f"report: {summary.report}")
 
 

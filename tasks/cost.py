@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
+
+from lipforcing_core.base.machine import processor_name, usable_cpus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +56,8 @@ def machine() -> dict[str, Any]:
     return {
         "host": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "python_version": platform.python_version(),
-        "cpu_model": _cpu_model(),
-        "cpu_count": len(os.sched_getaffinity(0)),
+        "cpu_model": processor_name(),
+        "cpu_count": usable_cpus(),
         "memory_bytes": psutil.virtual_memory().total,
     }
 
@@ -85,12 +85,3 @@ def _accelerators_of_workers() -> str | None:
     if ray is None or not ray.is_initialized():
         return None
     return "accelerators of Ray workers" if ray.cluster_resources().get("GPU", 0) > 0 else None
-
-
-def _cpu_model() -> str | None:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or None
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or None

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from lipforcing_core.base.machine import usable_cpus
+
 _CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
 _MB = 1_000_000
 MAX_MEMORY_MB = 8_000
@@ -30,7 +32,7 @@ def resource_config() -> dict[str, str]:
     spill_mb = min(MAX_SPILL_MB, shutil.disk_usage(tempfile.gettempdir()).free // 2 // _MB)
     return {
         "memory_limit": f"{max(memory_mb, 200)}MB",
-        "threads": str(min(MAX_THREADS, len(os.sched_getaffinity(0)))),
+        "threads": str(min(MAX_THREADS, usable_cpus())),
         "temp_directory": spill_folder(os.getpid()),
         "max_temp_directory_size": f"{spill_mb}MB",
     }

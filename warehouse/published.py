@@ -8,12 +8,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from lipforcing_core.metrics.measures.catalogue import MEASURES
 from warehouse.schema import relations
 
 PUBLISHED_CSV = Path(__file__).parent / "data" / "published_results.csv"
 
-_LOWER_IS_BETTER = frozenset({"TTFF", "Sync-D", "FID", "FVD"})
+_MEASURED = {measure.published_name: measure.higher_is_better for measure in MEASURES}
 _NO_DIRECTION = frozenset({"compute", "FVD difference"})
+"""Printed quantities that no measure of ours is and that have no better end; of all others (opinions, speed-ups) more is."""
 
 
 def published_rows() -> pa.Table:
@@ -37,6 +39,6 @@ def _row(number: int, record: dict[str, str]) -> dict[str, Any]:
         "value_printed": record["value"],
         "unit_printed": record["unit_as_printed"] or None,
         "unit_corrected": record["unit_corrected"] or None,
-        "higher_is_better": None if metric in _NO_DIRECTION else metric not in _LOWER_IS_BETTER,
+        "higher_is_better": _MEASURED.get(metric, None if metric in _NO_DIRECTION else True),
         "source": record["source"],
     }

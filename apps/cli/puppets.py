@@ -21,9 +21,7 @@ def group() -> None:
 def render(
     out: Annotated[
         Path,
-        typer.Argument(
-            help="Folder to write reels/, defects/ and heldout/ into; finished clips are kept."
-        ),
+        typer.Argument(help="Folder to write reels/, defects/ and heldout/ into; finished clips are kept."),
     ],
     seed: Annotated[int, typer.Option(help="Same seed, same corpus.")] = 0,
     reels: Annotated[int, typer.Option(min=0, help="Number of reels of several shots.")] = 4,

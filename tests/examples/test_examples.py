@@ -48,7 +48,14 @@ def test_run_experiment(tmp_path: Path) -> None:
 
 def test_ask_warehouse(tmp_path: Path) -> None:
     printed = run_example("ask_warehouse.py", str(tmp_path), workspace=tmp_path)
-    assert "published OmniAvatar-LS" in " ".join(printed.split())
+    sync, frontier, own = printed.strip().split("\n\n")
+    assert sync.splitlines()[2].split()[:3] == ["OmniAvatar-LS", "14B", "8.98"], (
+        "the best Sync-C that is printed"
+    )
+    assert {"Wav2Lip", "Lip Forcing 1.3B"} <= {
+        line.rsplit(maxsplit=2)[0].strip() for line in frontier.splitlines()
+    }
+    assert own.endswith("(nothing yet)"), "no run has been here"
 
 
 def test_analyst_notebook(tmp_path: Path) -> None:
