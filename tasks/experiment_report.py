@@ -95,7 +95,7 @@ def write_report(
             ],
             versions=_versions(),
             commands=[Command(purpose="Make this page again", command=_again(folder))],
-            next_steps=_next_steps(),
+            next_steps=_next_steps(folder / "models" / STUDENT),
             links={words: file for words, file in LINKS.items() if (folder / file).exists()},
         )
         return build_report(workspace.warehouse, context, folder / "report.html")
@@ -104,42 +104,33 @@ def write_report(
 def sample_rows(judged: Judged, *, puppets: bool) -> list[SampleRow]:
     """For the first clips: of puppets the instants where the truth's lips are widest, half open and shut, else three
     spread over the clip."""
-    columns, rows = _columns(judged), []
+    rows = []
     for item in judged.items[:SAMPLE_CLIPS]:
         for words, frame in _puppet_instants(item) if puppets else _spread_instants(item):
-            images = {
-                title: _png(judged.videos[system, item.clip_id], frame)
-                for system, title in columns.items()
-                if (system, item.clip_id) in judged.videos
-            }
+            images = {title: _png(video, frame) for title, video in _side_by_side(judged, item).items()}
             rows.append(SampleRow(caption=f"{item.clip_id}, frame {frame}{words}", images=images))
     return rows
 
 
 def sample_videos(judged: Judged) -> list[SampleVideo]:
     """The first clips as videos: all systems that were given the driving speech side by side, under that speech."""
-    columns = {name: title for name, title in _columns(judged).items() if name != WITH_UNRELATED}
-    return [
-        SampleVideo(
-            caption=f"{item.clip_id}, under the speech that drives it",
-            columns=[title for name, title in columns.items() if (name, item.clip_id) in judged.videos],
-            mp4=_row_of_videos(
-                [
-                    judged.videos[name, item.clip_id]
-                    for name in columns
-                    if (name, item.clip_id) in judged.videos
-                ],
-                item.driving_audio,
-            ),
-        )
-        for item in judged.items[:SAMPLE_CLIPS]
-    ]
+    videos = []
+    for item in judged.items[:SAMPLE_CLIPS]:
+        shown = _side_by_side(judged, item, leave_out=WITH_UNRELATED)
+        row = _row_of_videos(list(shown.values()), item.driving_audio)
+        caption = f"{item.clip_id}, under the speech that drives it"
+        videos.append(SampleVideo(caption=caption, columns=list(shown), mp4=row))
+    return videos
 
 
-def _columns(judged: Judged) -> dict[str, str]:
-    """The systems with their titles from left to right, the source first."""
+def _side_by_side(judged: Judged, item: EvalItem, *, leave_out: str = "") -> dict[str, Path]:
+    """The videos of an item by the titles of their systems, from left to right, the source first."""
     ordered = sorted(judged.systems, key=lambda system: system.system != COPY)
-    return {system.system: system.label for system in ordered}
+    return {
+        system.label: judged.videos[system.system, item.clip_id]
+        for system in ordered
+        if system.system != leave_out and (system.system, item.clip_id) in judged.videos
+    }
 
 
 def played_user_videos(videos: Sequence[UserVideo]) -> list[SampleVideo]:
@@ -237,11 +228,12 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _next_steps() -> list[Command]:
+def _next_steps(student: Path) -> list[Command]:
     return [
         Command(
             purpose="Re-sync a video of yours with the student trained here",
-            command="lipforcing generate YOUR_VIDEO.mp4 YOUR_SPEECH.wav -o synced.mp4",
+            command="lipforcing generate YOUR_VIDEO.mp4 YOUR_SPEECH.wav -o synced.mp4 "
+            f"--model {shlex.quote(str(student))}",
         ),
         Command(purpose="Curate a folder of videos", command="lipforcing curate YOUR_FOLDER"),
         Command(

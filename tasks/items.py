@@ -19,22 +19,28 @@ OPTIONAL = ("source_video", "unrelated_audio")
 def read_items(path: Path) -> list[EvalItem]:
     """Items from a CSV; paths are relative to its folder and stay in it. Raises ``BadInputError`` naming the row."""
     if not path.is_file():
-        raise BadInputError(f"items file {path} does not exist")
+        raise BadInputError(
+            f"items file {path} does not exist; it is a CSV with the columns {', '.join(REQUIRED)}"
+        )
     rows = read_csv(path, REQUIRED)
     if not rows:
-        raise BadInputError(f"{path} lists no items")
+        raise BadInputError(f"{path} lists no items; give one row for each clip to evaluate on")
     return [_item(row, path, number) for number, row in enumerate(rows, start=1)]
 
 
 def _item(row: dict[str, str], origin: Path, number: int) -> EvalItem:
     if missing := [name for name in REQUIRED if not row.get(name)]:
-        raise BadInputError(f"{origin}, row {number}: {', '.join(missing)} missing")
+        raise BadInputError(
+            f"{origin}, row {number}: {', '.join(missing)} missing; every row needs a value there"
+        )
     root = origin.parent.resolve()
     named = ("truth_video", "driving_audio", *OPTIONAL)
     paths = {name: path_in(root, row[name]).resolve() for name in named if row.get(name)}
     for name, path in paths.items():
         if not path.is_relative_to(root):
-            raise BadInputError(f"{origin}, row {number}: {name} {row[name]} leaves {root}")
+            raise BadInputError(
+                f"{origin}, row {number}: {name} {row[name]} leaves {root}; put the file below that folder"
+            )
         if not path.is_file():
             raise BadInputError(f"{origin}, row {number}: {name} {path} does not exist")
     return EvalItem(clip_id=row["clip_id"], identity=row["identity"], **paths)

@@ -15,7 +15,10 @@ PUBLISHED_CSV = Path(__file__).parent / "data" / "published_results.csv"
 
 _MEASURED = {measure.published_name: measure.higher_is_better for measure in MEASURES}
 _NO_DIRECTION = frozenset({"compute", "FVD difference"})
-"""Printed quantities that no measure of ours is and that have no better end; of all others (opinions, speed-ups) more is."""
+"""Printed quantities that are no measure of ours and have no better end.
+
+Of the others that are no measure of ours (opinions, speed-ups) more is better.
+"""
 
 
 def published_rows() -> pa.Table:

@@ -11,16 +11,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import duckdb
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import printable
 from warehouse.connection import open_snapshot
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 OutputFormat = Literal["table", "csv", "json", "markdown"]
 
@@ -30,20 +27,12 @@ MAX_CELL_WIDTH = 48
 _NOT_ASCII_SAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
-def run_sql(warehouse_path: Path | str, sql: str) -> pd.DataFrame:
-    """The result of one statement as a data frame.
+def fetch(warehouse_path: Path | str, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The column names and the rows of one statement as plain Python values; null is None.
 
     Raises BadInputError with DuckDB's own message for a statement that cannot be run (bad SQL, an attempt to
     write or to reach another file); where the snapshot cannot be opened, as ``open_snapshot`` does.
     """
-    columns, rows = fetch(warehouse_path, sql)
-    import pandas as pd
-
-    return pd.DataFrame.from_records(rows, columns=columns)
-
-
-def fetch(warehouse_path: Path | str, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """As ``run_sql``, but column names and rows as plain Python values; null is None. Needs no pandas."""
     with open_snapshot(warehouse_path) as connection:
         try:
             statements = connection.extract_statements(sql)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
@@ -135,7 +136,8 @@ def show_experiment(summary: TrainEvalSummary) -> None:
     console.print(f"[bold]report[/bold]    {escape(str(summary.report))}", soft_wrap=True)
     console.print(f"[bold]models[/bold]    {escape(str(summary.models))}", soft_wrap=True)
     console.print("[bold]try next[/bold]")
-    say("  lipforcing generate YOUR_VIDEO.mp4 YOUR_SPEECH.wav -o synced.mp4")
+    student = shlex.quote(str(summary.models / "distilled"))
+    say(f"  lipforcing generate YOUR_VIDEO.mp4 YOUR_SPEECH.wav -o synced.mp4 --model {student}")
     say("  lipforcing sql \"select * from leaderboard where metric = 'sync_c'\"")
     say("  lipforcing curate YOUR_FOLDER")
 

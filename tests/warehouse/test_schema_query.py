@@ -17,7 +17,7 @@ from warehouse.dictionary import data_dictionary, write_data_dictionary
 from warehouse.dimensions import metric_rows, protocol_row
 from warehouse.inbox import write_rows
 from warehouse.loader import load
-from warehouse.query import fetch, render, run_sql
+from warehouse.query import fetch, render
 from warehouse.schema import SQL_FOLDER, inbox_tables, relations
 
 
@@ -189,12 +189,12 @@ def test_library_dimensions_fit_their_tables(tmp_path: Path) -> None:
     assert fetch(path, "select protocol_id from protocols")[1] == [(protocol.id,)]
 
 
-def test_run_sql_gives_a_frame(snapshot: Path) -> None:
-    frame = run_sql(
+def test_a_question_gives_names_and_rows(snapshot: Path) -> None:
+    columns, rows = fetch(
         snapshot, "select metric, value from metric_values where clip_id is null and system = 'source'"
     )
-    assert list(frame.columns) == ["metric", "value"]
-    assert len(frame) == 5
+    assert columns == ["metric", "value"]
+    assert len(rows) == 5
 
 
 @pytest.mark.parametrize(
