@@ -75,7 +75,7 @@ def write_report(
             title=f"Lip Forcing Factory: {run.flow.replace('_', ' ')}",
             run_id=run.run_id,
             summary=(SUMMARY if puppets else OF_VIDEOS).format(
-                parameters=parameters, stages=_stages(run.config["preset"])
+                parameters=parameters, stages=trained_stages(run.config["preset"])
             ),
             question=Question(
                 system=STUDENT,
@@ -94,7 +94,7 @@ def write_report(
                 for row in tier_rows()
             ],
             versions=_versions(),
-            commands=[Command(purpose="Make this page again", command=_again(folder))],
+            commands=[Command(purpose="Make this page again", command=again(folder))],
             next_steps=_next_steps(folder / "models" / STUDENT),
             links={words: file for words, file in LINKS.items() if (folder / file).exists()},
         )
@@ -165,7 +165,8 @@ def _spread_instants(item: EvalItem) -> list[tuple[str, int]]:
         return [("", reader.num_frames * part // 4) for part in (1, 2, 3)]
 
 
-def _again(folder: Path) -> str:
+def again(folder: Path) -> str:
+    """The command that makes the page of a run folder again, from the request that lies in it."""
     return shlex.join(["lipforcing", "run", "train_eval", "--request", str(folder / REQUEST_FILE)])
 
 
@@ -182,7 +183,7 @@ def user_rows(videos: Sequence[UserVideo]) -> list[SampleRow]:
     return rows
 
 
-def _stages(preset: Preset) -> str:
+def trained_stages(preset: Preset) -> str:
     """What was trained, in words."""
     shipped = preset.base_checkpoint is not None
     start = "finetuned from a base that ships with the package" if shipped else "trained from nothing"
