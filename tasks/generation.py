@@ -67,7 +67,7 @@ def generate_all(
 def load_model(model: ModelSource, weights: Path, device: str, advance: Advance | None = None) -> Bundle:
     """Load a model onto a device; ``advance`` follows the bytes that are read of it.
 
-    Raises ``BadInputError`` where the device has too little memory, and as ``streaming.bundle.load_any`` does.
+    Raises ``BadInputError`` where the device has too little memory, and as ``runtime.bundle.load_any`` does.
     """
     from lipforcing_core.runtime.bundle import load_any
     from lipforcing_core.runtime.encoders import memory_in_words

@@ -78,7 +78,7 @@ def plan_generation(
 
 
 def run_id_of(job: GenerationJob) -> str:
-    """The id of a generation: equal inputs and settings give the same."""
+    """The id of a generation: equal inputs and settings, and a model of the same name or place, give the same."""
     config = [
         sha256_once(job.video),
         sha256_once(job.audio),

@@ -27,16 +27,25 @@ STORAGE_VERSION = "v1.0.0"
 """Format of the published file: the oldest that DuckDB can write, so that the clients people have can read it."""
 
 
+LOCKED = ("Could not set lock", "different configuration than existing connections")
+DAMAGED = ("not a valid DuckDB database", "Corrupt database file", "Could not read enough bytes")
+"""What DuckDB says of such files. Messages also hold paths, so these are phrases that no folder is called."""
+
+
 class LockedWarehouseError(WarehouseError):
     """Another program has the snapshot open for writing."""
+
+
+class DamagedWarehouseError(WarehouseError):
+    """The snapshot is no DuckDB file, or not a whole one."""
 
 
 @contextmanager
 def open_snapshot(path: Path | str) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection to a published snapshot that can reach no other file and no network.
 
-    Raises BadInputError when there is no file, and WarehouseError when it is locked (LockedWarehouseError), damaged,
-    foreign, or of a newer schema.
+    Raises BadInputError when there is no file, and WarehouseError when it is locked (LockedWarehouseError), damaged
+    (DamagedWarehouseError), foreign, or of a newer schema.
     """
     path = Path(path)
     if not path.is_file():
@@ -106,7 +115,7 @@ def _opened(path: Path, called: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             "set enable_external_access = false"
         )  # last: it also forbids naming the spill folder
     except duckdb.Error as error:
-        raise _not_opened(called, str(error)) from error
+        raise _not_opened(called, error) from error
     except UnicodeEncodeError as error:
         raise WarehouseError(_no_utf8(called)) from error
     with connection:
@@ -118,6 +127,8 @@ def _check_version(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     try:
         rows = connection.execute("select version from schema_version").fetchall()
     except duckdb.Error as error:
+        if _tells(error, DAMAGED):
+            raise _not_opened(path, error) from error
         raise WarehouseError(
             f"{path}: a DuckDB file, but not a warehouse of this project; choose another path"
         ) from error
@@ -128,19 +139,23 @@ def _check_version(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         )
 
 
-def _not_opened(path: Path, message: str) -> WarehouseError:
-    if "lock" in message or "different configuration" in message:
-        holder = re.search(r"PID (\d+)", message)
+def _tells(error: duckdb.Error, phrases: tuple[str, ...]) -> bool:
+    return any(phrase in str(error) for phrase in phrases)
+
+
+def _not_opened(path: Path, error: duckdb.Error) -> WarehouseError:
+    if _tells(error, LOCKED):
+        holder = re.search(r"\(PID (\d+)\)", str(error))
         who = f"process {holder[1]}" if holder else "another connection"
         return LockedWarehouseError(
             f"{path}: the warehouse is locked by {who}, which has it open for writing; close it and try again, or open "
             "it read-only there"
         )
-    if "not a valid DuckDB" in message or "orrupt" in message:
-        return WarehouseError(
+    if _tells(error, DAMAGED):
+        return DamagedWarehouseError(
             f"{path}: the warehouse file is damaged; `lipforcing warehouse rebuild` makes it again"
         )
-    return WarehouseError(f"{path}: the warehouse cannot be opened: {message.splitlines()[0]}")
+    return WarehouseError(f"{path}: the warehouse cannot be opened: {first_line(error)}")
 
 
 def _no_utf8(path: Path) -> str:

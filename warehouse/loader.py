@@ -20,7 +20,14 @@ import pyarrow as pa
 from lipforcing_core.base.errors import BadInputError, WarehouseError
 from lipforcing_core.base.names import printable, shown_name
 from lipforcing_core.base.products import atomic_path, content_key, file_sha256
-from warehouse.connection import LockedWarehouseError, log_of, open_copy, open_private, open_snapshot
+from warehouse.connection import (
+    DamagedWarehouseError,
+    LockedWarehouseError,
+    log_of,
+    open_copy,
+    open_private,
+    open_snapshot,
+)
 from warehouse.inbox import check_constraints, check_run, read_rows
 from warehouse.lock import loader_lock
 from warehouse.published import PUBLISHED_CSV, published_rows
@@ -113,8 +120,8 @@ def _published(warehouse_path: Path, key: str, *, damaged_is_absent: bool) -> Lo
     except LockedWarehouseError:
         with open_copy(warehouse_path):
             return None
-    except WarehouseError as error:
-        if damaged_is_absent and "damaged" in str(error):
+    except DamagedWarehouseError:
+        if damaged_is_absent:
             return None
         raise
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lipforcing_core.base.errors import WarehouseError
+from warehouse.connection import DamagedWarehouseError, open_snapshot
 from warehouse.digest import digest
 from warehouse.inbox import write_rows
 from warehouse.loader import LOCK_NAME, load, rebuild
@@ -231,3 +232,47 @@ def test_digest_ignores_clocks_and_notices_scores(tmp_path: Path, fill: Callable
     assert digests["renamed"][1] == digests["plain"][1]
     changed = {t for t, value in digests["better"][0].items() if value != digests["plain"][0][t]}
     assert changed == {"metric_values"}
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(b"nonsense" * 1000)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def _overwritten(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[4096:8192] = b"x" * 4096
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [_garbage, _cut, _overwritten])
+def test_a_damaged_file_is_made_again_whatever_its_folder_is_called(
+    inbox: Path, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "blocks" / "w.duckdb"
+    whole = rebuild(inbox, path)
+    damage(path)
+    with (
+        pytest.raises(DamagedWarehouseError, match="damaged; `lipforcing warehouse rebuild`"),
+        open_snapshot(path),
+    ):
+        pass
+    with pytest.raises(DamagedWarehouseError):
+        load(inbox, path)
+    assert rebuild(inbox, path).rows == whole.rows
+
+
+def test_the_file_of_someone_else_is_never_replaced_whatever_its_folder_is_called(
+    inbox: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "damaged" / "w.duckdb"
+    path.parent.mkdir()
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create table theirs as select 1 as a")
+    before = path.read_bytes()
+    with pytest.raises(WarehouseError, match="not a warehouse of this project"):
+        rebuild(inbox, path)
+    assert path.read_bytes() == before
