@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_WORKERS ?= 2
 
-.PHONY: help demo test test-all lint format mutants clean
+.PHONY: help install demo test test-all lint format mutants clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,8 @@ $(READY): pyproject.toml constraints.txt
 	@# Two OpenCV builds share one folder; the headless one must be on top (no libGL on servers).
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall opencv-python-headless==5.0.0.93
 	@touch $@
+
+install: $(READY)  ## set up .venv and nothing more
 
 demo: $(READY)  ## curate, train, distil, generate, evaluate and report, small (at most 15 minutes on 2 cores)
 	$(BIN)/lipforcing demo

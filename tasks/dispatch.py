@@ -182,7 +182,8 @@ def fan_out(
     results: list[Any] = [None] * len(items)
     try:
         while waiting:
-            ready, waiting = ray.wait(waiting, num_returns=1, timeout=POLL_S)
+            # All that is ready now and then, since waiting for one at a time takes time with the square of the items.
+            ready, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=POLL_S)
             if on_wait:
                 on_wait()
             for reference in ready:

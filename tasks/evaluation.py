@@ -81,10 +81,12 @@ def evaluate_all(
     from lipforcing_core.metrics.aggregate import aggregate
 
     check_request(items, predictions, protocol, pairs)
-    work = partial(
-        _evaluate_step, predictions=list(predictions), protocol=protocol, store=store, scorers=scorers
-    )
-    results = fan_out(work, items, name="evaluate-item", work=Work.SCORE, advance=advance)
+    own: dict[str, list[PredictionRecord]] = {item.clip_id: [] for item in items}
+    for record in predictions:
+        own[record.clip_id].append(record)
+    jobs = [(item, own[item.clip_id]) for item in items]
+    work = partial(_evaluate_step, protocol=protocol, store=store, scorers=scorers)
+    results = fan_out(work, jobs, name="evaluate-item", work=Work.SCORE, advance=advance)
     whole = aggregate(results, protocol, load_scorers(scorers), pairs=pairs, speed=speed, seed=seed)
     return assemble(items, predictions, protocol, results, whole)
 
@@ -123,17 +125,12 @@ def load_scorers(scorers: Scorers) -> Backends:
 
 
 def _evaluate_step(
-    item: EvalItem,
-    *,
-    predictions: list[PredictionRecord],
-    protocol: Protocol,
-    store: StepStore,
-    scorers: Scorers,
+    job: tuple[EvalItem, list[PredictionRecord]], *, protocol: Protocol, store: StepStore, scorers: Scorers
 ) -> ItemResult:
+    """Score the predictions of one item, unless that has been done before."""
     from lipforcing_core.metrics.item import evaluate_item, item_key
 
-    backends = load_scorers(scorers)
-    own = [record for record in predictions if record.clip_id == item.clip_id]
+    (item, own), backends = job, load_scorers(scorers)
     key = item_key(item, own, protocol, backends)
     done = store.run(
         "evaluate", key, lambda folder: evaluate_item(item, own, protocol, backends).save(folder)
