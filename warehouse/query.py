@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import printable
 from warehouse.connection import open_snapshot
-
-OutputFormat = Literal["table", "csv", "json", "markdown"]
+from warehouse.formats import OutputFormat
 
 MAX_CELL_WIDTH = 48
 """Characters of a cell that a table shows unless it is asked for everything."""
@@ -59,7 +58,7 @@ def fetch(warehouse_path: Path | str, sql: str) -> tuple[list[str], list[tuple[A
 def render(
     columns: Sequence[str],
     rows: Sequence[Sequence[Any]],
-    output: OutputFormat = "table",
+    output: OutputFormat = OutputFormat.TABLE,
     *,
     full: bool = False,
     terminal: bool = False,
@@ -70,20 +69,20 @@ def render(
     Characters that a terminal would act on are shown escaped in tables and Markdown. JSON writes them as its own
     escapes, which stand for the same text. CSV has none: it keeps them, unless it goes to a ``terminal``.
     """
-    if output == "csv":
+    if output == OutputFormat.CSV:
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
         return printable(stream.getvalue()) if terminal else stream.getvalue()
-    if output == "json":
+    if output == OutputFormat.JSON:
         names = _distinct(columns)
         records = [dict(zip(names, map(_json_cell, row), strict=True)) for row in rows]
         text = json.dumps(records, indent=2, ensure_ascii=False, default=_json_value) + "\n"
         return _NOT_ASCII_SAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     names = [_cell(name) for name in columns]
     cells = [[_cell(value) for value in row] for row in rows]
-    if output == "markdown":
+    if output == OutputFormat.MARKDOWN:
         lines = [names, ["---"] * len(names), *cells]
         return "".join("| " + " | ".join(c.replace("|", "\\|") for c in line) + " |\n" for line in lines)
     numeric = [any(_is_number(row[index]) for row in rows) for index in range(len(columns))]

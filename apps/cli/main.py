@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +25,7 @@ from lipforcing_core.base.errors import LipForcingError
 from tasks.environment import INTERRUPTED, configure, end_on_signals
 from tasks.progress import report_to
 from tasks.workspace import Workspace
+from warehouse.formats import OutputFormat
 
 app = typer.Typer(
     name="lipforcing",
@@ -59,15 +59,6 @@ for command, example in EXAMPLES.items():
 USER_ERRNOS = {
     errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST
 }  # fmt: skip
-
-
-class OutputFormat(StrEnum):
-    """How rows are printed."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-    MARKDOWN = "markdown"
 
 
 @app.callback()
@@ -117,7 +108,7 @@ def sql(
     from warehouse.query import fetch, render
 
     columns, rows = fetch(context.obj.workspace.warehouse, query)
-    text = render(columns, rows, output_format.value, full=full, terminal=sys.stdout.isatty())
+    text = render(columns, rows, output_format, full=full, terminal=sys.stdout.isatty())
     typer.echo(text, nl=output_format is OutputFormat.TABLE)
 
 

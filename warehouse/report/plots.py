@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lipforcing_core.media.clock import FPS
 from warehouse.report.data import Row, Series
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _THEME = {
 _INK, _MUTED, _LINE, _FIRST = _THEME
 
 _MAX_POINTS = 400
-_REAL_TIME_FPS = 25
+_REAL_TIME_FPS = float(FPS)
 
 
 def training_curve(series: Series) -> str:
