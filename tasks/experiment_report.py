@@ -94,7 +94,7 @@ def write_report(
                 for row in tier_rows()
             ],
             versions=_versions(),
-            commands=[Command(purpose="Make this page again", command=again(folder))],
+            commands=[Command(purpose="Make this page again", command=_again(folder))],
             next_steps=_next_steps(folder / "models" / STUDENT),
             links={words: file for words, file in LINKS.items() if (folder / file).exists()},
         )
@@ -165,7 +165,7 @@ def _spread_instants(item: EvalItem) -> list[tuple[str, int]]:
         return [("", reader.num_frames * part // 4) for part in (1, 2, 3)]
 
 
-def again(folder: Path) -> str:
+def _again(folder: Path) -> str:
     """The command that makes the page of a run folder again, from the request that lies in it."""
     return shlex.join(["lipforcing", "run", "train_eval", "--request", str(folder / REQUEST_FILE)])
 

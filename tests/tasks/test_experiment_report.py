@@ -13,9 +13,12 @@ from lipforcing_core.media.encode import VideoWriter, write_wav
 from lipforcing_core.metrics.manifest import EvalItem
 from lipforcing_core.metrics.suite import Evaluation
 from lipforcing_core.presets import load_preset
-from tasks.experiment_report import REQUEST_FILE, again, sample_rows, sample_videos, trained_stages
+from tasks import experiment_report
+from tasks.experiment_report import REQUEST_FILE, sample_rows, sample_videos, trained_stages, write_report
 from tasks.judging import COPY, TRUE, WITH_UNRELATED, Judged
-from tasks.warehousing import HeldOutSet, System
+from tasks.warehousing import HeldOutSet, RunInfo, System
+from tasks.workspace import Workspace
+from warehouse.report.context import ReportContext
 
 
 def _video(path: Path, grey: int) -> Path:
@@ -76,7 +79,26 @@ def test_the_summary_says_where_the_teacher_came_from_and_how_many_steps_the_stu
     assert "trained from nothing, then a causal student of 3 steps" in trained_stages(other)
 
 
-def test_the_page_is_made_again_from_its_own_request(tmp_path: Path) -> None:
+def test_the_page_names_its_own_model_request_and_stages(
+    judged: Judged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts: list[ReportContext] = []
+
+    def build(_warehouse: Path, context: ReportContext, out: Path) -> Path:
+        contexts.append(context)
+        return out
+
+    monkeypatch.setattr(experiment_report, "build_report", build)
+    run = RunInfo(run_id="mine-1", flow="mine", config={"preset": load_preset("nano")})
     folder = tmp_path / "a run"
-    write_json(folder / REQUEST_FILE, {"name": "demo", "seed": 7})
-    assert again(folder) == f"lipforcing run train_eval --request '{folder}/request.json'"
+    folder.mkdir()
+    write_json(folder / REQUEST_FILE, {"name": "mine"})
+    page = write_report(Workspace(tmp_path), run, folder, judged, [], parameters=1.64, puppets=False)
+    (context,) = contexts
+    assert page == folder / "report.html"
+    assert (folder / "frames.png").is_file()
+    assert context.commands[0].command == f"lipforcing run train_eval --request '{folder}/request.json'"
+    assert context.next_steps[0].command.endswith(f"--model '{folder}/models/distilled'")
+    assert context.training_stages == ["base", "lora", "diffusion_forcing", "distill"]
+    assert context.links == {"Request of the run": "request.json"}
+    assert "a 1.6 M-parameter lip-sync model: a bidirectional teacher, finetuned" in context.summary
