@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from apps.cli.flow_commands import Changes
+from apps.cli.flow_commands import Changes, run_command
 from apps.cli.output import say
 
 app = typer.Typer(
@@ -151,7 +151,5 @@ def _preset_of(teacher: Path) -> dict[str, Any]:
 
 def _run(flow: str, context: typer.Context, **values: Any) -> None:
     from apps.cli.show import show
-    from flows.catalogue import flow_entry, parse_request, run_flow
 
-    values["workspace"] = context.obj.workspace.root
-    show(run_flow(flow, parse_request(flow_entry(flow), values)))
+    show(run_command(context, flow, values))
