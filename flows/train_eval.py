@@ -10,7 +10,7 @@ from lipforcing_core.base.products import write_json
 from tasks.artifacts import publish_curation, publish_report, publish_scores
 from tasks.curating import require_contract
 from tasks.evaluation import Scorers
-from tasks.experiment import curated_clips, find_corpus, held_out, plan, train_models
+from tasks.experiment import curated_clips, find_corpus, held_out, plan, require_clips, train_models
 from tasks.experiment_report import REQUEST_FILE, write_report
 from tasks.judging import judge
 from tasks.models import num_parameters, place_models
@@ -27,8 +27,8 @@ from warehouse.inbox import check_name
 def train_eval(request: TrainEvalRequest) -> TrainEvalSummary:
     """Curate, train, distil, generate, evaluate, load the warehouse, report; the demo is this on puppets.
 
-    Raises ``BadInputError`` before any work for a request that cannot be done, and ``ContractError`` at the end if the
-    curated manifest breaks its contract.
+    Raises ``BadInputError`` before any work for a request that cannot be done, before any training where curation left
+    nothing to train or to evaluate on, and ``ContractError`` at the end if the curated manifest breaks its contract.
     """
     workspace, watch = Workspace(request.workspace), Stopwatch()
     check_name("the name of the experiment", request.name)
@@ -38,6 +38,7 @@ def train_eval(request: TrainEvalRequest) -> TrainEvalSummary:
         corpus=request.corpus,
         curation=request.curation,
         preset=request.preset,
+        device=request.device,
         seed=request.seed,
         videos=request.videos,
         scorers=Scorers.of(request, workspace),
@@ -49,6 +50,7 @@ def train_eval(request: TrainEvalRequest) -> TrainEvalSummary:
             corpus = find_corpus(workspace, experiment)
         with watch.stage("curate"):
             manifest, curated = curated_clips(workspace, experiment, corpus, folder / "curation")
+            require_clips(experiment, corpus, manifest, curated)
         with watch.stage("train"):
             models = train_models(workspace, experiment, corpus, manifest)
         with watch.stage("evaluate"):
@@ -72,9 +74,7 @@ def train_eval(request: TrainEvalRequest) -> TrainEvalSummary:
             load_warehouse(workspace)
         place_models(models, folder)
         parameters = num_parameters(student)
-        report = write_report(
-            workspace, run, folder, judged, videos, parameters=parameters, puppets=experiment.puppets
-        )
+        report = write_report(workspace, experiment, folder, judged, videos, parameters=parameters)
         if curated is not None:
             publish_curation(curated.report)
         publish_scores(judged.evaluation)
@@ -82,4 +82,6 @@ def train_eval(request: TrainEvalRequest) -> TrainEvalSummary:
         latest_link(folder)
         if curated is not None:
             require_contract(curated.report)
-        return TrainEvalSummary.of(run.run_id, folder, curated, judged, videos, report)
+        return TrainEvalSummary.of(
+            run.run_id, folder, curated, judged, videos, report, sync_advice=experiment.sync_advice
+        )

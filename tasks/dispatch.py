@@ -203,12 +203,14 @@ def run_job(
     *args: Any,
     name: str,
     num_cpus: float | None = None,
+    on_gpu: bool = False,
     watch: Callable[[], None] | None = None,
 ) -> R:
     """Run one long job on Ray, calling ``watch`` now and then and once more at the end.
 
     The job must be resumable: if its worker dies it is started again with the same arguments. ``num_cpus`` takes the
-    place of what the request says of training, for a job whose bits depend on it.
+    place of what the request says of training, for a job whose bits depend on it. ``on_gpu``: the job takes a GPU, or
+    the share of one that the request names.
     """
     import ray
 
@@ -216,6 +218,8 @@ def run_job(
     need = needed(Work.TRAIN)
     if num_cpus is not None:
         need = Need(cpus=num_cpus)
+    if on_gpu and need.gpus == 0:
+        need = Need(cpus=need.cpus, gpus=1)
     _check_room(need, Work.TRAIN)
     remote = ray.remote(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=2)(_here(function))
     reference = remote.options(name=name).remote(*args)

@@ -155,14 +155,14 @@ def _systems(models: Mapping[str, TrainedModel], preset: Preset) -> list[System]
         )
 
     return [
-        system(TRUE, "Truth", "truth", None, "the face really driven by the new audio"),
-        system(COPY, "Source, copied", "control", None, "the untouched source under the new audio"),
+        system(TRUE, "Truth", "truth", None, "the face that really spoke the driving audio"),
+        system(COPY, "Source, copied", "control", None, "the untouched source under the driving audio"),
         system(
             "teacher", "Teacher", "teacher", preset.schedule.num_steps, "bidirectional, guided at every step"
         ),
         system("pretrained", "Pre-trained student", "student", calls, "Diffusion Forcing only"),
         system(STUDENT, "Distilled student", "student", calls, "Self-Forcing, SW-DMD and reward"),
-        system(WITH_UNRELATED, "Distilled, other audio", "control", calls, "given a third speech"),
+        system(WITH_UNRELATED, "Distilled, other audio", "control", calls, "given unrelated speech"),
     ]
 
 
@@ -174,7 +174,7 @@ def _record(system: str, clip_id: str, path: Path) -> PredictionRecord:
 
 
 def _copy_through(store: StepStore, item: EvalItem) -> Path:
-    """The untouched source with the new audio under it."""
+    """The untouched source with the driving audio under it."""
     key = content_key(1, file_sha256(_source(item)), file_sha256(item.driving_audio))
     done = store.run(
         "copy", key, lambda folder: mux(_source(item), item.driving_audio, folder / "output.mp4")
