@@ -45,6 +45,12 @@ class Request(BaseModel):
     resources: Resources = Field(
         Resources(), description="CPUs and GPUs that one piece of each kind of work takes on Ray."
     )
+    timeout_h: float | None = Field(
+        None,
+        gt=0,
+        description="Hours after which the run is ended as failed; finished steps are kept. null: no limit.",
+        examples=[None, 6],
+    )
 
     @field_validator("*")
     @classmethod

@@ -8,12 +8,14 @@ from prefect import flow
 
 from flows.requests import DistillStudentRequest, PretrainStudentRequest, TrainTeacherRequest
 from flows.summaries import TrainSummary
+from lipforcing_core import __version__
 from lipforcing_core.runtime.bundle import BundleKind
 from tasks import training
 from tasks.cost import read_meters
 from tasks.progress import step
 from tasks.recording import say_what_to_do
 from tasks.session import orchestration
+from tasks.time_limit import limited
 from tasks.training_device import training_device
 from tasks.training_runs import (
     bundle_preset,
@@ -26,7 +28,13 @@ from tasks.training_runs import (
 from tasks.workspace import Workspace
 
 
-@flow(name="train_teacher", description=TrainTeacherRequest.__doc__, on_failure=[say_what_to_do])
+@flow(
+    name="train_teacher",
+    version=__version__,
+    description=TrainTeacherRequest.__doc__,
+    on_failure=[say_what_to_do],
+)
+@limited
 def train_teacher(request: TrainTeacherRequest) -> TrainSummary:
     """Latents, base, LoRA."""
     started_at, meters = datetime.now(UTC), read_meters()
@@ -45,7 +53,13 @@ def train_teacher(request: TrainTeacherRequest) -> TrainSummary:
     return TrainSummary.of(run, workspace, model, request.output)
 
 
-@flow(name="pretrain_student", description=PretrainStudentRequest.__doc__, on_failure=[say_what_to_do])
+@flow(
+    name="pretrain_student",
+    version=__version__,
+    description=PretrainStudentRequest.__doc__,
+    on_failure=[say_what_to_do],
+)
+@limited
 def pretrain_student(request: PretrainStudentRequest) -> TrainSummary:
     """Latents, Diffusion Forcing."""
     started_at, meters = datetime.now(UTC), read_meters()
@@ -67,7 +81,13 @@ def pretrain_student(request: PretrainStudentRequest) -> TrainSummary:
     return TrainSummary.of(run, workspace, model, request.output)
 
 
-@flow(name="distill_student", description=DistillStudentRequest.__doc__, on_failure=[say_what_to_do])
+@flow(
+    name="distill_student",
+    version=__version__,
+    description=DistillStudentRequest.__doc__,
+    on_failure=[say_what_to_do],
+)
+@limited
 def distill_student(request: DistillStudentRequest) -> TrainSummary:
     """Latents, Self-Forcing with Sync-Window DMD and reward."""
     started_at, meters = datetime.now(UTC), read_meters()

@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.requests import TrainEvalRequest
 from flows.summaries import TrainEvalSummary
+from lipforcing_core import __version__
 from lipforcing_core.base.products import write_json
 from tasks.artifacts import publish_curation, publish_report, publish_scores
 from tasks.curating import require_contract
@@ -17,13 +18,17 @@ from tasks.models import num_parameters, place_models
 from tasks.progress import Stopwatch
 from tasks.recording import say_what_to_do
 from tasks.session import orchestration, run_folder
+from tasks.time_limit import limited
 from tasks.user_videos import resync_user_videos
 from tasks.warehousing import RunRows, load_warehouse
 from tasks.workspace import Workspace, latest_link
 from warehouse.inbox import check_name
 
 
-@flow(name="train_eval", description=TrainEvalRequest.__doc__, on_failure=[say_what_to_do])
+@flow(
+    name="train_eval", version=__version__, description=TrainEvalRequest.__doc__, on_failure=[say_what_to_do]
+)
+@limited
 def train_eval(request: TrainEvalRequest) -> TrainEvalSummary:
     """Curate, train, distil, generate, evaluate, load the warehouse, report; the demo is this on puppets.
 
