@@ -61,7 +61,14 @@ def train_eval(request: TrainEvalRequest) -> TrainEvalSummary:
         with watch.stage("evaluate"):
             items, dataset = held_out(experiment, corpus, manifest)
             judged = judge(
-                workspace, items, dataset, models, preset, scorers=experiment.scorers, seed=request.seed
+                workspace,
+                items,
+                dataset,
+                models,
+                preset,
+                scorers=experiment.scorers,
+                seed=request.seed,
+                aligned=experiment.evaluates_crops,
             )
         with watch.stage("your videos"):
             student = models["distilled"]

@@ -209,7 +209,7 @@ def fan_out(
     results: list[Any] = [None] * len(items)
     try:
         while waiting:
-            ready, waiting = ray.wait(waiting, num_returns=1, timeout=POLL_S)
+            ready, waiting = _wait(waiting)
             if on_wait:
                 on_wait()
             for reference in ready:
@@ -258,7 +258,7 @@ def run_job(
     remote = ray.remote(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=2)(_here(function))
     reference, finished = remote.options(name=name).remote(*args), False
     try:
-        while not ray.wait([reference], timeout=POLL_S)[0]:
+        while not _wait([reference])[0]:
             if watch:
                 watch()
         finished = True
@@ -271,6 +271,20 @@ def run_job(
     finally:
         if not finished:  # this process is being told to end
             ray.cancel(reference, force=True)
+
+
+def _wait(references: list[Any]) -> tuple[list[Any], list[Any]]:
+    """The references split into one that is ready, if one is so within a moment, and the others.
+
+    Ray turns what a signal handler raises meanwhile into a ``SystemError``; here it comes out as itself.
+    """
+    import ray
+
+    try:
+        ready, waiting = ray.wait(references, num_returns=1, timeout=POLL_S)
+        return ready, waiting
+    except SystemError as error:
+        raise error.__cause__ or error from None
 
 
 def _here(function: Callable[..., R]) -> Callable[..., R]:

@@ -32,7 +32,7 @@ from tasks.warehousing import HeldOutSet, RunInfo
 from tasks.workspace import Workspace
 
 PUPPETS = "puppets of the two training portraits, with unseen motion, light and speech"
-VALIDATION = "clips of the validation split, each driven by its own speech"
+VALIDATION = "aligned clips of the validation split, each driven by its own speech"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,11 @@ class Experiment:
     def puppets(self) -> bool:
         """Whether the corpus is the synthetic one."""
         return isinstance(self.corpus, PuppetCorpus)
+
+    @property
+    def evaluates_crops(self) -> bool:
+        """Whether the held-out items are aligned crops, as those of the validation split are."""
+        return not isinstance(self.corpus, PuppetCorpus) and self.corpus.items is None
 
     @property
     def sync_advice(self) -> str:

@@ -63,20 +63,24 @@ def time_limit(name: str, timeout_h: float | None) -> Iterator[None]:
     if timeout_h is None:
         yield
         return
-    in_main_thread = threading.current_thread() is threading.main_thread()
+    in_main_thread, rung = threading.current_thread() is threading.main_thread(), threading.Event()
     try:
-        with _alarm(timeout_h) if in_main_thread else _watched(timeout_h):
+        with _alarm(timeout_h, rung) if in_main_thread else _watched(timeout_h, rung):
             yield
-    except _TimeIsUp:
+    except BaseException as error:
+        if not rung.is_set():
+            raise
+        # Whatever a library made of the interruption: some raise an error of their own for it.
         raise TimeLimitError(
             f"{name} took longer than the {timeout_h:g} h that `timeout_h` allows; finished steps are kept, run again "
             "to go on"
-        ) from None
+        ) from error
 
 
 @contextmanager
-def _alarm(hours: float) -> Iterator[None]:
+def _alarm(hours: float, rung: threading.Event) -> Iterator[None]:
     def ring(_number: int, _frame: object) -> None:
+        rung.set()
         raise _TimeIsUp
 
     before, started = signal.signal(signal.SIGALRM, ring), time.monotonic()
@@ -91,12 +95,13 @@ def _alarm(hours: float) -> Iterator[None]:
 
 
 @contextmanager
-def _watched(hours: float) -> Iterator[None]:
+def _watched(hours: float, rung: threading.Event) -> Iterator[None]:
     thread, lock, ended = threading.get_ident(), threading.Lock(), False
 
     def ring() -> None:
         with lock:
             if not ended:
+                rung.set()
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(thread), ctypes.py_object(_TimeIsUp)
                 )

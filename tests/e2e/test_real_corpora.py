@@ -21,20 +21,23 @@ from flows.catalogue import run_flow
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.curation.manifest import read_manifest
 from lipforcing_core.media.probe import probe
-from lipforcing_core.puppets.corpus import reel_plan
-from lipforcing_core.puppets.recording import render_clip
+from lipforcing_core.puppets.portraits import portrait_names
+from lipforcing_core.puppets.recording import ClipPlan, Shot, render_clip
+from lipforcing_core.puppets.rig import PuppetScript
 from warehouse.query import fetch
 
 pytestmark = [pytest.mark.flow, pytest.mark.ray, pytest.mark.timeout(900)]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TRAINED, HELD_OUT = "bert", "anna"  # at val_fraction 0.5 the hash of a name puts them there
+NUM_FRAMES = 100
 EXPERIMENT = """
 name = "{name}"
 [corpus]
 {corpus}
 [curation]
 val_fraction = 0.5
+min_segment_s = 3.0
 [preset]
 extends = "nano"
 [preset.schedule]
@@ -89,9 +92,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("real")
     talks = folder / "talks"
     talks.mkdir()
-    for index, name in enumerate((TRAINED, HELD_OUT)):
-        render_clip(talks / f"{name}.mp4", reel_plan(11, index, size=256, num_shots=1))
-        (talks / f"{name}.truth.json").unlink(missing_ok=True)
+    for seed, name in enumerate((TRAINED, HELD_OUT)):
+        script = PuppetScript.varied(
+            portrait=portrait_names()[seed], seed=seed, num_frames=NUM_FRAMES, size=256
+        )
+        plan = ClipPlan(kind="reel", seed=seed, shots=(Shot(script=script, speech_seed=seed),))
+        render_clip(talks / f"{name}.mp4", plan)
+        (talks / f"{name}.json").unlink()
     rows = [f"{name}.mp4,{name},CC-BY-4.0" for name in (TRAINED, HELD_OUT)]
     (talks / "sources.csv").write_text(
         "\n".join(["path,identity,licence", *rows, "gone.mp4,cleo,CC-BY-4.0\n"])
@@ -106,7 +113,7 @@ def train_eval(place: Path, name: str, corpus: str) -> Ran:
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return Ran(printed=done.stdout, folder=place / "runs" / name / "latest")
+    return Ran(printed=" ".join(done.stdout.split()), folder=place / "runs" / name / "latest")
 
 
 @pytest.fixture(scope="module")
@@ -118,26 +125,32 @@ def of_videos(place: Path) -> Ran:
 def of_manifest(place: Path, of_videos: Ran) -> Ran:
     """A manifest that was moved with its clips, and a list that drives the held-out face with another's speech."""
     shutil.copytree(of_videos.folder / "curation", place / "data")
-    clips = {clip.split: clip for clip in read_manifest(place / "data" / "manifest.parquet")}
     items = place / "items"
     items.mkdir()
-    for name, path in (
-        ("truth.mp4", clips["val"].clip_path),
-        ("own.wav", clips["val"].audio_path),
-        ("other.wav", clips["train"].audio_path),
-    ):
-        shutil.copy(place / "data" / path, items / name)
+    for name in (TRAINED, HELD_OUT):
+        shutil.copy(place / "talks" / f"{name}.mp4", items)
     (items / "items.csv").write_text(
-        "clip_id,identity,truth_video,driving_audio,unrelated_audio\nfirst,anna,truth.mp4,own.wav,other.wav\n"
+        "clip_id,identity,truth_video,driving_audio,unrelated_audio\n"
+        f"first,{HELD_OUT},{HELD_OUT}.mp4,{HELD_OUT}.mp4,{TRAINED}.mp4\n"
     )
     return train_eval(place, "listed", MANIFEST + ITEMS)
 
 
 def check(ran: Ran, systems: set[str]) -> None:
-    """A run that came to its end: rows, a page with what it says, and videos that play."""
+    """A run that came to its end: rows, a page with what it says, and videos that play.
+
+    The truth is in sync with its own sound, which shows that its face was cut where it is.
+    """
     assert ran.rows("select status, preset from runs where run_id = {run}") == [("completed", "nano")]
     scored = "select distinct system from metric_values where run_id = {run} and metric = 'ssim' and clip_id is null"
     assert {system for (system,) in ran.rows(scored)} == systems
+    of_truth = (
+        "select value from metric_values where run_id = {run} and system = 'truth' and clip_id is null and "
+        "metric in ('sync_c', 'av_offset_frames') order by metric"
+    )
+    (offset,), (confidence,) = ran.rows(of_truth)
+    assert offset == 0.0
+    assert confidence > 7
     stages = "select distinct stage from training_steps where run_id = {run} order by 1"
     assert [stage for (stage,) in ran.rows(stages)] == ["diffusion_forcing", "distill", "lora"]
     for system in ("teacher", "pretrained", "distilled"):
@@ -163,12 +176,13 @@ def test_a_folder_of_videos_without_a_list(of_videos: Ran) -> None:
     check(of_videos, {"truth", "teacher", "pretrained", "distilled"})
     assert "2 sources: 2 accepted" in of_videos.printed
     assert (
-        "1 held-out clips: clips of the validation split, each driven by its own speech" in of_videos.printed
+        "1 held-out clips: aligned clips of the validation split, each driven by its own speech"
+        in of_videos.printed
     )
     assert "The videos of a folder were curated" in of_videos.report
     assert "held out of training, each to its own speech" in of_videos.report
     assert "This run did not measure whether the lips follow new audio." in of_videos.report
-    assert of_videos.rows("select identity, split from clips where run_id = {run} order by 1") == [
+    assert of_videos.rows("select distinct identity, split from clips order by 1") == [
         (HELD_OUT, "val"),
         (TRAINED, "train"),
     ]
@@ -194,7 +208,7 @@ def test_a_manifest_with_a_list(of_manifest: Ran) -> None:
     assert "1 held-out clips: items listed in items.csv" in of_manifest.printed
     assert "which an earlier run curated" in of_manifest.report
     assert "1 clips of items.csv, each to the speech that the list names" in of_manifest.report
-    assert of_manifest.rows("select count(*) from clips where run_id = {run}") == [(0,)]
+    assert of_manifest.rows("select count(*) from curation_decisions where run_id = {run}") == [(0,)]
     assert "sources:" not in of_manifest.printed
     assert "data_docs" not in of_manifest.report
 
@@ -220,14 +234,14 @@ def test_the_model_of_a_run_makes_a_video(of_videos: Ran, place: Path) -> None:
         "model": str(of_videos.folder / "models" / "distilled"),
     }
     made: Any = run_flow("generate", request)
-    assert probe(output).num_frames == made.num_frames > 100
+    assert probe(output).num_frames == made.num_frames == NUM_FRAMES
 
 
 def request(place: Path, **corpus: str) -> dict[str, Any]:
     return {
         "workspace": str(place / "ws"),
         "corpus": corpus,
-        "curation": {"val_fraction": 0.5},
+        "curation": {"val_fraction": 0.5, "min_segment_s": 3.0},
         "preset": "nano",
     }
 
@@ -275,17 +289,17 @@ def test_bad_input_is_said_before_any_work(place: Path, of_manifest: Ran, tmp_pa
 def test_a_corpus_that_curation_turns_away_says_why_before_any_training(place: Path, of_videos: Ran) -> None:
     """As the embedded sync expert does with real people."""
     strict = request(place.parent, kind="videos", source=str(place / "talks")) | {"workspace": str(place)}
-    strict["curation"] = {"val_fraction": 0.5, "sync_confidence_min": 99.0}
+    strict["curation"] |= {"sync_confidence_min": 99.0}
     trained = sorted((place / "state" / "steps").glob("train*"))
     with pytest.raises(BadInputError) as error:
         run_flow("train_eval", strict | {"name": "strict"})
     told = str(error.value)
     assert "no accepted clip in the training split" in told
-    assert "Curation turned away: sync_confidence_low (2 pieces, 13" in told
+    assert "Curation turned away: sync_confidence_low (2 pieces, 8.0 s)" in told
     assert "data_docs.html lists it" in told
     assert "for real people give syncnet-v2" in told
     assert sorted((place / "state" / "steps").glob("train*")) == trained
-    unheld = strict | {"name": "unheld", "curation": {"val_fraction": 0.01}}
+    unheld = strict | {"name": "unheld", "curation": {"val_fraction": 0.01, "min_segment_s": 3.0}}
     with pytest.raises(
         BadInputError, match=r"no clip in the validation split .* Curation turned away: nothing;"
     ):

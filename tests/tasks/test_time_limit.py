@@ -105,8 +105,7 @@ def waiting_forever(pid_file: Path) -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("work", [stuck, waiting_forever])
-@pytest.mark.parametrize("send", ["job", "fan out"])
+@pytest.mark.parametrize(("work", "send"), [(stuck, "job"), (waiting_forever, "fan out")])
 def test_a_stuck_worker_is_ended_with_the_flow(
     work: Callable[[Path], None], send: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
