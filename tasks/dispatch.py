@@ -84,7 +84,7 @@ def wants_token(error: BaseException) -> bool:
 
 
 def _start_local() -> None:
-    """A Ray of this machine alone; it exports no metrics, which would listen on every network interface.
+    """A Ray of this machine alone: it exports no metrics, and listens on loopback only (see ``tasks.environment``).
 
     Ray gives its own processes 30 seconds to start, too little on a busy machine: it is given several attempts. Raises
     ``LipForcingError`` where none succeeds.
@@ -101,7 +101,6 @@ def _start_local() -> None:
                     object_store_memory=OBJECT_STORE_BYTES,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
-                    _node_ip_address="127.0.0.1",
                     _temp_dir=str(socket_folder()),
                     _system_config={"enable_metrics_collection": False},
                 )
@@ -302,7 +301,7 @@ def _here(function: Callable[..., R]) -> Callable[..., R]:
 
 
 def _ensure_token() -> None:
-    """Make the secret that guards a local Ray, whose ports listen on every network interface."""
+    """Make the secret that guards a local Ray from other users of this machine."""
     path = os.environ.get("RAY_AUTH_TOKEN_PATH")
     if path and not Path(path).exists():
         with atomic_path(path) as temporary:

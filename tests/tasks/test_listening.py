@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import signal
 import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -26,8 +25,10 @@ from pathlib import Path
 from tasks.environment import configure
 configure(Path(sys.argv[1]))
 from tasks.dispatch import disconnect, fan_out
+from tasks.scratch import socket_folder
 assert fan_out(str, [1], name="at-work") == ["1"]
 print("at work", flush=True)
+print(socket_folder(), flush=True)
 sys.stdin.read()
 disconnect()
 """
@@ -127,30 +128,41 @@ def test_the_list_of_sockets_sees_what_listens_elsewhere() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_local_ray_listens_on_loopback_with_a_secret_and_leaves_nothing(tmp_path: Path) -> None:
     with at_work(RAY, place=tmp_path) as process:
-        sockets = listening(process)
+        sockets, folder = listening(process), folder_of_ray(process)
         assert len(sockets) > 3, "Ray has servers of its own"
         assert elsewhere(sockets) == []
         token = tmp_path / "ws" / "state" / "ray_token"
         assert token.stat().st_mode & 0o077 == 0
         for each in psutil.Process(process.pid).children(recursive=True):
             assert token.read_text() not in " ".join(each.cmdline())
-        assert list(tmp_path.rglob("session_*")), "the folder of Ray is below the one for temporary files"
+        assert list(folder.glob("session_*"))
+        assert folder.parent.parent.stat().st_mode & 0o077 == 0
+    assert not folder.parent.exists()
     assert left_in(tmp_path) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_folder_of_a_killed_ray_is_gone_with_the_next_command(tmp_path: Path) -> None:
     with at_work(RAY, place=tmp_path) as process:
-        workers = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGKILL)
-    psutil.wait_procs(workers, timeout=60)
-    assert list(tmp_path.rglob("session_*"))
+        folder = folder_of_ray(process)
+        tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        for each in tree:  # as the kernel ends a container
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+    assert list(folder.glob("session_*"))
     subprocess.run(
-        [sys.executable, "-c", "from tasks.scratch import claim_scratch; claim_scratch()"],
+        [sys.executable, "-c", "from tasks.scratch import socket_folder; socket_folder()"],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(tmp_path)},
         check=True,
     )
+    assert not folder.exists()
     assert left_in(tmp_path) == []
+
+
+def folder_of_ray(process: subprocess.Popen[str]) -> Path:
+    """Where its sockets and logs are, as the process says in its second line."""
+    assert process.stdout is not None
+    return Path(process.stdout.readline().strip())
 
 
 def left_in(place: Path) -> list[Path]:
