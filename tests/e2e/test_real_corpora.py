@@ -198,7 +198,7 @@ def test_a_folder_of_videos_without_a_list(of_videos: Ran) -> None:
 def test_what_lies_beside_the_videos_is_told_as_by_curate(of_videos: Ran) -> None:
     page = (of_videos.folder / "curation" / "data_docs.html").read_text()
     assert "ignored: 1 .txt" in of_videos.printed
-    assert re.search(r"\.txt\b.*\b1\b", page)
+    assert "Ignored: 1 .txt" in page
     for told in (of_videos.printed, page):
         assert "gone.mp4" in told
 
