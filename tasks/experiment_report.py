@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,8 +21,12 @@ from lipforcing_core.metrics.manifest import EvalItem
 from lipforcing_core.puppets.pairs import read_pair
 from lipforcing_core.seams.tiers import tier_rows
 from tasks.contact_sheet import write_contact_sheet
+from tasks.corpora import PuppetCorpus, VideoCorpus
+from tasks.experiment import Experiment
 from tasks.judging import COPY, PAIRS, STUDENT, TRUE, WITH_UNRELATED, Judged
+from tasks.models import MODELS
 from tasks.progress import step
+from tasks.training_device import CPU
 from tasks.user_videos import UserVideo
 from tasks.warehousing import RunInfo
 from tasks.workspace import Workspace
@@ -48,39 +54,71 @@ SHOWN_OF_EACH = 3  # instants of a clip; the contact sheet has the first, lips w
 SHOWN_FRAMES = 250  # of a video that is played; ten seconds
 MARK = "Synthetic video: lips redrawn by Lip Forcing Factory"
 
-SUMMARY = (
-    "Two public-domain portraits were animated with synthetic speech, cut into raw reels with planted defects, "
+
+@dataclass(frozen=True, kw_only=True)
+class Wording:
+    """What the report says of a corpus: the summary at its head, and what drives the clips that it plays."""
+
+    summary: str
+    speech: str
+
+
+PUPPETS = Wording(
+    summary="Two public-domain portraits were animated with synthetic speech, cut into raw reels with planted defects, "
     "curated, and used to train a {parameters} M-parameter lip-sync model: a bidirectional teacher, finetuned from a "
-    "small base that ships with the package, then a causal two-step student, then its distillation. This page says "
-    "how well the student re-syncs puppets that it has not seen, performing to speech that it has not heard. Both "
-    "faces are known from training and intervals resample performances, so nothing here speaks for new people."
+    "small base that ships with the package, then a causal two-step student, then its distillation. This page says how "
+    "well the student re-syncs puppets that it has not seen, performing to speech that it has not heard. Both faces "
+    "are known from training and intervals resample performances, so nothing here speaks for new people.",
+    speech="to speech that no system has heard",
+)
+_TRAINED = (
+    "were used to train a {parameters} M-parameter lip-sync model: a bidirectional teacher{base}, then a causal "
+    "student of few steps, then its distillation. "
+)
+_LISTED = "This page says how well they re-sync {num_clips} clips of {items}, each to the speech that the list names."
+_OWN = (
+    "This page says how well they redraw {num_clips} clips that were held out of training, each to its own speech. "
+    "Speech that a face never spoke was not tried: a list of items with other speech does that."
 )
 
-OF_VIDEOS = (
-    "Real footage was curated and used to train a {parameters} M-parameter lip-sync model: a bidirectional teacher, "
-    "then a causal two-step student, then its distillation. This page says how well they re-sync clips that were held "
-    "out, under the speech that the list of items names, or under their own."
-)
+
+def wording(experiment: Experiment) -> Wording:
+    """The words for the corpus of an experiment."""
+    corpus = experiment.corpus
+    if isinstance(corpus, PuppetCorpus):
+        return PUPPETS
+    base = experiment.preset.base_checkpoint
+    trained = _TRAINED.replace("{base}", f", finetuned from the base checkpoint {base}" if base else "")
+    if isinstance(corpus, VideoCorpus):
+        origin = "The videos of a folder were curated, and the accepted clips of the training split "
+    else:
+        origin = "The clips of the training split of a manifest, which an earlier run curated, "
+    if corpus.items is None:
+        return Wording(summary=origin + trained + _OWN, speech="to its own speech")
+    listed = _LISTED.replace("{items}", corpus.items.name)
+    return Wording(summary=origin + trained + listed, speech=f"to the speech that {corpus.items.name} names")
 
 
 def write_report(
     workspace: Workspace,
-    run: RunInfo,
+    experiment: Experiment,
     folder: Path,
     judged: Judged,
     videos: Sequence[UserVideo],
     *,
     parameters: float,
-    puppets: bool,
 ) -> Path:
     """Write ``report.html`` and ``frames.png`` into the run folder; returns the report."""
+    run, words = experiment.run, wording(experiment)
     with step("write the report"):
-        samples = sample_rows(judged, puppets=puppets)
+        samples = sample_rows(judged, puppets=experiment.puppets)
         write_contact_sheet(samples[::SHOWN_OF_EACH], folder / "frames.png")
         context = ReportContext(
             title=f"Lip Forcing Factory: {run.flow.replace('_', ' ')}",
             run_id=run.run_id,
-            summary=(SUMMARY if puppets else OF_VIDEOS).format(parameters=f"{parameters:.1f}"),
+            summary=words.summary.replace("{parameters}", f"{parameters:.1f}").replace(
+                "{num_clips}", str(len(judged.items))
+            ),
             question=Question(
                 system=STUDENT,
                 copied=COPY,
@@ -90,15 +128,15 @@ def write_report(
                 quality_metric="mouth_ssim",
             ),
             stage_pairs=PAIRS,
-            sample_videos=[*sample_videos(judged), *played_user_videos(videos)],
+            sample_videos=[*sample_videos(judged, words.speech), *played_user_videos(videos)],
             sample_images=[*samples, *user_rows(videos)],
             embedded_notes=[
                 EmbeddedNote(part=row.seam, embedded=row.embedded_words, full=row.full_words)
                 for row in tier_rows()
             ],
-            versions=_versions(),
+            versions=_versions(experiment.device),
             commands=[Command(purpose="Make this page again", command=_again(run))],
-            next_steps=_next_steps(),
+            next_steps=_next_steps(run, folder),
             links={words: file for words, file in LINKS.items() if (folder / file).exists()},
         )
         return build_report(workspace.warehouse, context, folder / "report.html")
@@ -121,13 +159,13 @@ def sample_rows(judged: Judged, *, puppets: bool) -> list[SampleRow]:
     return rows
 
 
-def sample_videos(judged: Judged) -> list[SampleVideo]:
+def sample_videos(judged: Judged, speech: str) -> list[SampleVideo]:
     """The first clips as videos: all systems that were given the driving speech side by side, under that speech."""
     shown = {system.system for system in judged.systems}
     columns = {name: COLUMNS[name] for name in COLUMNS if name in shown and name != WITH_UNRELATED}
     return [
         SampleVideo(
-            caption=f"{item.clip_id}, to speech that no system has heard",
+            caption=f"{item.clip_id}, {speech}",
             columns=[title for name, title in columns.items() if (name, item.clip_id) in judged.videos],
             mp4=_row_of_videos(
                 [
@@ -204,7 +242,7 @@ def _png(path: Path, frame: int) -> bytes:
     return data.tobytes()
 
 
-def _versions() -> dict[str, str]:
+def _versions(device: str) -> dict[str, str]:
     names = (
         "lipforcing-factory",
         "torch",
@@ -215,17 +253,19 @@ def _versions() -> dict[str, str]:
         "great-expectations",
         "av",
     )
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, no GPU used"
+    trained = "no GPU used" if device == CPU else f"trained on {device}"
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {trained}"
     return {"machine": machine, "python": platform.python_version()} | {
         name: importlib.metadata.version(name) for name in names
     }
 
 
-def _next_steps() -> list[Command]:
+def _next_steps(run: RunInfo, folder: Path) -> list[Command]:
+    model = "" if run.flow == "demo" else f" --model {shlex.quote(str(folder / MODELS / STUDENT))}"
     return [
         Command(
             purpose="Re-sync a video of yours with the student trained here",
-            command="lipforcing generate YOUR_VIDEO.mp4 YOUR_SPEECH.wav -o synced.mp4",
+            command=f"lipforcing generate YOUR_VIDEO.mp4 YOUR_SPEECH.wav -o synced.mp4{model}",
         ),
         Command(purpose="Curate a folder of videos", command="lipforcing curate YOUR_FOLDER"),
         Command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
@@ -27,7 +28,7 @@ HEADLINE = {
     "sync_d": "Sync-D",
     "aperture_corr_lag0": "lip r",
     "mouth_ssim": "SSIM lips",
-    "fid": "FID*",
+    "fid": "FID",
     "fps_pipeline": "FPS",
     "ttff_pipeline_s": "TTFF s",
 }
@@ -133,17 +134,22 @@ def show_experiment(summary: TrainEvalSummary) -> None:
     console.print(f"[bold]report[/bold]    {escape(str(summary.report))}", soft_wrap=True)
     console.print(f"[bold]models[/bold]    {escape(str(summary.models))}", soft_wrap=True)
     console.print("[bold]try next[/bold]")
-    say("  lipforcing generate YOUR_VIDEO.mp4 YOUR_SPEECH.wav -o synced.mp4")
+    of_demo = summary.models.parent.parent.name == "demo"  # whose student is the default
+    model = "" if of_demo else f" --model {shlex.quote(str(summary.models / 'distilled'))}"
+    say(f"  lipforcing generate YOUR_VIDEO.mp4 YOUR_SPEECH.wav -o synced.mp4{model}")
     say("  lipforcing sql \"select * from leaderboard where metric = 'sync_c'\"")
     say("  lipforcing curate YOUR_FOLDER")
 
 
 def headline_table(summary: TrainEvalSummary) -> Table:
     """Set-level values of the headline metrics: systems down, metrics across."""
+    random = {line.metric for line in summary.scores if line.backend.startswith("random-")}
+    titles = {metric: title + "*" * (metric in random) for metric, title in HEADLINE.items()}
     table = Table(
         Column("system", no_wrap=True),
-        *(Column(title, justify="right", no_wrap=True) for title in HEADLINE.values()),
-        title=f"{summary.num_clips} held-out clips, new audio (* random features, see the report)",
+        *(Column(title, justify="right", no_wrap=True) for title in titles.values()),
+        title=f"{summary.num_clips} held-out clips: {summary.held_out}",
+        caption="* by random features, see the report" if random else None,
         box=SIMPLE,
         padding=(0, 1, 0, 0),
     )

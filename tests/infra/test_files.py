@@ -50,13 +50,17 @@ def test_deployments_have_a_pool_tags_and_a_limit(deployment: dict[str, Any]) ->
 
 
 def test_a_laptop_serves_what_a_work_pool_runs() -> None:
-    served = {d.name: (flow_entry(d.flow).entrypoint, d.cron, list(d.tags), d.about) for d in DEPLOYMENTS}
+    served = {
+        d.name: (flow_entry(d.flow).entrypoint, d.cron, list(d.tags), d.about, d.timeout_h)
+        for d in DEPLOYMENTS
+    }
     pooled = {
         d["name"]: (
             d["entrypoint"],
             d["schedules"][0]["cron"] if d.get("schedules") else None,
             d["tags"],
             d["description"],
+            d["parameters"]["request"]["timeout_h"],
         )
         for d in PREFECT["deployments"]
     }
@@ -107,7 +111,7 @@ def test_what_is_served_is_chosen_by_name_and_schedule(tmp_path: Path) -> None:
     assert len(names) == len(DEPLOYMENTS) - 1
     (nightly,) = chosen(tmp_path, only=[NIGHTLY], cron="5 4 * * *", source=tmp_path)
     assert nightly.cron == "5 4 * * *"
-    assert nightly.request == {"workspace": str(tmp_path), "source": str(tmp_path)}
+    assert nightly.request == {"workspace": str(tmp_path), "source": str(tmp_path), "timeout_h": 20}
     for options, words in (
         ({"only": ["nightly"]}, "no such deployment; known: nightly-curation"),
         ({"only": [NIGHTLY]}, "give it with --source"),
