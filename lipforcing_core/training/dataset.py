@@ -20,7 +20,8 @@ from torch import Tensor
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path, content_key, file_sha256
-from lipforcing_core.models.audio_encoders.protocol import SAMPLES_PER_FRAME, AudioEncoder
+from lipforcing_core.media.clock import SAMPLES_PER_FRAME, samples_for_frames
+from lipforcing_core.models.audio_encoders.protocol import AudioEncoder
 from lipforcing_core.models.codecs.protocol import VideoCodec
 from lipforcing_core.presets.schema import VideoPreset
 
@@ -132,7 +133,7 @@ def encode_frames(
         windows = torch.stack([pixels[:, start : start + video.window_frames] for start in group])
         latents.append(codec.encode(windows))
         masked.append(codec.encode(windows * mask))
-    waveform = _exact_length(waveform, len(frames) * SAMPLES_PER_FRAME)
+    waveform = _exact_length(waveform, samples_for_frames(len(frames)))
     tensors = {
         "latents": torch.cat(latents).half().contiguous(),
         "masked_latents": torch.cat(masked).half().contiguous(),
