@@ -23,6 +23,7 @@ from lipforcing_core.base.errors import IncompatibleCheckpointError
 from lipforcing_core.base.ledger import Stage
 from lipforcing_core.diffusion.samplers import draw_noise, euler_sample, few_step_chunk
 from lipforcing_core.faces.mask import keep_mask, latent_keep_mask
+from lipforcing_core.media.clock import FRAMES_PER_LATENT, chunks_for_frames, frames_for_latents
 from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.codecs.protocol import SPACE_STRIDE
 from lipforcing_core.models.conditions import Conditions, EncodedConditions
@@ -85,9 +86,9 @@ class StudentGenerator:
         self.reset(0)
 
     def plan(self, num_frames: int) -> list[int]:
-        chunk = 4 * self._student.window.chunk_latents
-        later = max(0, -(-(num_frames - (chunk - 3)) // chunk))
-        return [chunk - 3] + [chunk] * later
+        chunk_latents = self._student.window.chunk_latents
+        later = max(1, chunks_for_frames(num_frames, chunk_latents=chunk_latents)) - 1
+        return [frames_for_latents(chunk_latents)] + [FRAMES_PER_LATENT * chunk_latents] * later
 
     @torch.inference_mode()
     def reset(self, seed: int) -> None:
@@ -148,7 +149,7 @@ class TeacherGenerator:
     """The bidirectional teacher: independent windows, many Euler steps with guidance (method D.3)."""
 
     def __init__(self, bundle: Bundle) -> None:
-        if not isinstance(bundle.model, WanTransformer):
+        if isinstance(bundle.model, CausalStudent) or not isinstance(bundle.model, WanTransformer):
             raise TypeError("TeacherGenerator needs a teacher bundle")
         self.model_id = bundle.model_id
         self.size, self.mask = bundle.preset.video.size, bundle.mask

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from lipforcing_core.models.conditions import Conditions
 
 _WINDOWS_AT_ONCE = 4
-_CODEC_FIT_FRAMES = 24  # per clip: enough for the statistics of its blocks
+CODEC_FIT_FRAMES = 24
+"""First frames of every clip that a codec is fitted on: enough for the statistics of its blocks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ class Batch:
 
 def codec_frames(sources: Sequence[ClipSource], video: VideoPreset) -> Iterator[np.ndarray]:
     """What a codec is fitted on: the first frames of every clip, ``[F, size, size, 3]`` uint8, in the order given."""
-    return (_read_small(source, video.size, stop=_CODEC_FIT_FRAMES) for source in sources)
+    return (_read_small(source, video.size, stop=CODEC_FIT_FRAMES) for source in sources)
 
 
 def encode_clip(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lipforcing_core.diffusion.schedule import FlowSchedule
-from lipforcing_core.models.lora import inject_lora, merge_lora
+from lipforcing_core.models.lora import FULLY_TRAINED, inject_lora, merge_lora
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets.schema import LoraSettings, ModelPreset, Preset, TeacherSettings
 from lipforcing_core.training.draws import step_generator, teacher_draws
@@ -26,8 +26,6 @@ from lipforcing_core.training.strategies.protocol import Strategy
 
 BASE = "base"
 """The name of the weights that the adapter is trained on."""
-
-FULLY_TRAINED = ("audio_proj", "audio_cond_projs", "patch_embedding")
 
 
 @dataclass(frozen=True, kw_only=True)
