@@ -38,7 +38,8 @@ class VideoPreset(Section):
         Few, meaning("Distance between the starts of training windows of one clip.", "frames")
     ]
     reference: Annotated[
-        Literal["random", "first"], meaning("The reference latent: a random frame of the clip, or latent 0.")
+        Literal["random", "first"],
+        meaning("The reference latent: the first of a random window of the clip, or of the window itself."),
     ]
 
     @model_validator(mode="after")
@@ -116,7 +117,7 @@ class ModelPreset(Section):
     text_dim: Annotated[Count, meaning("Width of the rows of the text encoder.", "channels")]
     text_len: Annotated[Few, meaning("Rows of the encoded prompt.", "tokens")]
     in_channels: Annotated[
-        Count, meaning("Channels of noise, reference, mask and masked video together (A.3).", "channels")
+        Count, meaning("Channels of noise and conditions together: one of the layouts of A.3.", "channels")
     ]
     out_channels: Annotated[Count, meaning("Latent channels of the codec.", "channels")]
     patch_size: Annotated[
@@ -127,13 +128,12 @@ class ModelPreset(Section):
     eps: Annotated[Positive, meaning("What keeps the norms from dividing by zero.")]
 
     @model_validator(mode="after")
-    def _even_heads(self) -> ModelPreset:
-        if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:
-            raise ValueError(f"dim {self.dim} does not split into {self.num_heads} heads of even width")
+    def _is_a_transformer(self) -> ModelPreset:
+        self.config()
         return self
 
     def config(self) -> DiTConfig:
-        """As the transformer takes it."""
+        """As the transformer takes it; ``BadInputError`` for numbers that do not fit together."""
         return DiTConfig(**self.model_dump())
 
 
@@ -147,16 +147,12 @@ class WindowPreset(Section):
     sink_latents: Annotated[NotNegative, meaning("First latents that always stay in sight.", "latents")]
 
     @model_validator(mode="after")
-    def _fits(self) -> WindowPreset:
-        if self.window_latents < self.chunk_latents + self.sink_latents:
-            raise ValueError(
-                f"window_latents ({self.window_latents}) must hold a chunk ({self.chunk_latents}) and the sink "
-                f"({self.sink_latents})"
-            )
+    def _is_a_window(self) -> WindowPreset:
+        self.config()
         return self
 
     def config(self) -> WindowConfig:
-        """As the student takes it."""
+        """As the student takes it; ``BadInputError`` for a window that does not hold the sink and a chunk."""
         return WindowConfig(**self.model_dump())
 
 
@@ -170,9 +166,14 @@ class SchedulePreset(Section):
         meaning("Noise levels of the student's steps, falling from the first to 0.", "noise level, 0 to 1"),
     ]
     sync_window_start: Annotated[NotNegative, meaning("First step in which the teacher is guided.", "step")]
-    sync_window_stop: Annotated[NotNegative, meaning("First step in which it no longer is.", "step")]
+    sync_window_stop: Annotated[NotNegative, meaning("Last step in which it is.", "step")]
     guidance_scale: Annotated[
-        float, Field(ge=1), meaning("Scale of the guidance inside the sync window; 1: none.", "factor")
+        float,
+        Field(ge=1),
+        meaning(
+            "Scale of the teacher's guidance, in the sync window or, when it generates, in all steps; 1: none.",
+            "factor",
+        ),
     ]
     prompt: Annotated[str, meaning("The text that goes with every clip.")]
 
