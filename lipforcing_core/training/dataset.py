@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,11 +22,10 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path, content_key, file_sha256
 from lipforcing_core.media.clock import SAMPLES_PER_FRAME, samples_for_frames
 from lipforcing_core.models.audio_encoders.protocol import AudioEncoder
+from lipforcing_core.models.codecs.pixels import to_model_range
 from lipforcing_core.models.codecs.protocol import VideoCodec
+from lipforcing_core.models.conditions import Conditions
 from lipforcing_core.presets.schema import VideoPreset
-
-if TYPE_CHECKING:
-    from lipforcing_core.models.conditions import Conditions
 
 _WINDOWS_AT_ONCE = 4
 CODEC_FIT_FRAMES = 24
@@ -70,8 +69,6 @@ class Batch:
 
     def conditions(self, text_BLD: Tensor) -> Conditions:
         """The model's conditions of this batch; a single text row is used for every sample."""
-        from lipforcing_core.models.conditions import Conditions
-
         return Conditions(
             text_BLD=text_BLD.expand(len(self.latents_BCTHW), -1, -1),
             audio_BND=self.audio_BND,
@@ -127,7 +124,7 @@ def encode_frames(
         raise BadInputError(
             f"clip {clip_id} has {len(frames)} frames; a training window needs {video.window_frames}"
         )
-    pixels = torch.from_numpy(frames).permute(3, 0, 1, 2).float() / 127.5 - 1.0
+    pixels = to_model_range(frames)[0]
     mask = torch.from_numpy(keep_mask(video.size).astype(np.float32))
     latents, masked = [], []
     for group in _batched(starts, _WINDOWS_AT_ONCE):
