@@ -75,9 +75,8 @@ def load_codec(
         codecs.require_pair(backends.codec, backends.decoder)
     except BadInputError as error:
         raise BadInputError(f"preset {preset.name}: {error}") from error
-    require_all_weights(
-        [*CODECS[backends.codec].weights, *CODECS[backends.decoder].weights], weights_dir
-    )  # all that are missing in one error
+    both = [*CODECS[backends.codec].weights, *CODECS[backends.decoder].weights]
+    require_all_weights(both, weights_dir)  # all that are missing in one error
     return codecs.load_codec(backends.codec, backends.decoder, files)
 
 

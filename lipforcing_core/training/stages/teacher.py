@@ -69,10 +69,9 @@ class TeacherBase:
         """As for every stage."""
         make = partial(WanTransformer, self.model.config())
 
-        def fill(
-            network: WanTransformer,
-        ) -> None:  # made on the CPU, so that a seed means the same everywhere
-            network.load_state_dict(start_at_reference(make(), self.settings.seed).state_dict())
+        def fill(network: WanTransformer) -> None:
+            made_on_cpu = start_at_reference(make(), self.settings.seed)  # a seed means the same everywhere
+            network.load_state_dict(made_on_cpu.state_dict())
 
         network = strategy.build(make, fill)
         loss_of = _loss_of(self, self.shift, self.settings, inputs, strategy)
