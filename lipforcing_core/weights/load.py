@@ -45,7 +45,7 @@ def load_network(
     (read without running code in them; files older than torch 1.6 are read whole).
     key_map: names of the file to names of the network (None: the tensor is ignored); default: equal.
     root: key of the container that holds the tensors, such as ``params`` or ``model/net``.
-    fit: adapts stored tensors whose shape may differ (``models.taehv.trim_time_kernel``); default: none may.
+    fit: adapts stored tensors whose shape may differ (``models.codecs.taehv.trim_time_kernel``); default: none may.
     dtype: type of the floating-point tensors; default: that of the file for tensors on the meta device, their
     own for real ones, which are filled in place. device: where tensors go that were on the meta device.
 

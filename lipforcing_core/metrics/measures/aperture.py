@@ -5,7 +5,7 @@ SyncNet filters the data, weights the training and scores the result; this measu
 frame's own skin level (75th percentile of the box) count by how much darker they are, but for the darkness that
 reaches in from the box's upper or lower edge, which is the shadow of the nose or of the chin. A brighter or darker
 picture therefore gives the same curve, and a blurred one nearly the same. On puppets of known lip gap the curve
-correlates with the truth above 0.9, sharp or blurred (tests/metrics/test_aperture.py).
+correlates with the truth above 0.9, sharp or blurred (tests/metrics/measures/test_aperture.py).
 
 Lag and offset signs are those of method F.6: positive where the matching sound lies earlier than the picture.
 """
@@ -210,9 +210,10 @@ SOURCE_LEAKAGE = ClipMeasure(
 def silence_opening(aperture_F: np.ndarray, envelope_F: np.ndarray) -> float:
     """How open the mouth is when nobody speaks, relative to when somebody does: 0 = shut, 1 = no difference.
 
-    Mean aperture over silent frames (quieter than -30 dB, with quiet neighbours) over mean aperture over the other
-    frames, both above the clip's closed level (5th percentile). Raises ``UndefinedMeasure`` where there are fewer
-    than three frames of either kind, or where the mouth never moves.
+    Mean aperture over silent frames (quieter than -30 dB, with quiet neighbours) over mean aperture over speaking
+    frames (not quieter than that), both above the clip's closed level (5th percentile). A quiet frame beside a loud one
+    is neither: lips begin to move before the sound and end after it. Raises ``UndefinedMeasure`` where there are
+    fewer than three frames of either kind, or where the mouth never moves.
     """
     quiet = np.pad(envelope_F < SILENCE_DB, 1, constant_values=True)
     silent = quiet[:-2] & quiet[1:-1] & quiet[2:]
