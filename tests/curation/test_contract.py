@@ -102,7 +102,10 @@ def test_rows_beyond_a_bound_break_the_check_of_their_column(broken: ContractRes
     expected |= {
         ("expect_column_values_to_be_unique", "clip_id"): (2, {f"{0:016x}"}),
         ("expect_column_values_to_be_unique", "clip_path"): (2, {"clips/0.mp4"}),
-        ("expect_column_values_to_not_be_null", "quality"): (1, failed["expect_column_values_to_not_be_null", "quality"][1]),
+        ("expect_column_values_to_not_be_null", "quality"): (
+            1,
+            failed["expect_column_values_to_not_be_null", "quality"][1],
+        ),
         ("expect_column_values_to_not_be_null", "sync_backend"): (
             1,
             failed["expect_column_values_to_not_be_null", "sync_backend"][1],
@@ -118,7 +121,11 @@ def test_every_check_says_what_it_expects(broken: ContractResult) -> None:
     told = {
         (c.expectation.removeprefix("expect_"), c.column): c.expected for c in broken.checks if c.expected
     }
-    between, among, pattern = "column_values_to_be_between", "column_values_to_be_in_set", "column_values_to_match_regex"
+    between, among, pattern = (
+        "column_values_to_be_between",
+        "column_values_to_be_in_set",
+        "column_values_to_match_regex",
+    )
     assert told == {
         (between, "absent_frames"): "max_value 0.0; min_value 0.0",
         (between, "av_offset_measured"): "max_value 6.0; min_value -6.0",
@@ -161,7 +168,12 @@ def test_the_books_are_those_of_all_decisions() -> None:
     assert books["sources_out"] == 1 + 2 + 3
     assert books["frames_out"] == 125 + 200 + 600 + 75
     assert (books["accepted_decisions"], books["accepted_frames_decided"]) == (1, 125)
-    assert (books["sources_in"], books["frames_in"], books["clips"], books["frames_accepted"]) == (6, 1000, 1, 125)
+    assert (books["sources_in"], books["frames_in"], books["clips"], books["frames_accepted"]) == (
+        6,
+        1000,
+        1,
+        125,
+    )
 
 
 def test_books_that_do_not_balance_break_the_contract() -> None:
@@ -199,7 +211,12 @@ def test_an_entry_of_the_validator_becomes_a_check() -> None:
     table = {"type": "expect_y", "kwargs": {"column_B": "b", "column_A": "a"}}
     seen = {"expectation_config": table, "success": False, "result": {"observed_value": ["x", "y"]}}
     found = _check("t", seen)
-    assert (found.column, found.expected, found.num_unexpected, found.examples) == ("a, b", "", 1, ("['x', 'y']",))
+    assert (found.column, found.expected, found.num_unexpected, found.examples) == (
+        "a, b",
+        "",
+        1,
+        ("['x', 'y']",),
+    )
     assert _check("t", seen | {"success": True}).examples == ()
     bare = _check("t", {"expectation_config": {"type": "e", "kwargs": {}}, "success": True})
     assert (bare.column, bare.num_unexpected, bare.examples, bare.success) == (None, 0, (), True)

@@ -257,7 +257,9 @@ def test_shots_become_segments_in_their_order_and_clips_know_their_shot(
     """Four seconds are the longest: the second shot is cut in two; the third is too short; sound ends in the last."""
     said.shots = [(0, 60), (60, 200), (200, 230), (230, 300), (300, 310)]
     found = curate(310, 290 * 640)
-    rows = [(d.start_frame, d.stop_frame, d.reason, d.measured, d.threshold, d.seconds) for d in found.decisions]
+    rows = [
+        (d.start_frame, d.stop_frame, d.reason, d.measured, d.threshold, d.seconds) for d in found.decisions
+    ]
     assert rows == [
         (0, 60, None, None, None, 2.4),
         (60, 130, None, None, None, 2.8),
@@ -266,7 +268,12 @@ def test_shots_become_segments_in_their_order_and_clips_know_their_shot(
         (230, 290, None, None, None, 2.4),
         (290, 310, "audio_missing", 11.6, 12.4, 0.8),
     ]
-    assert [(c.record.shot, c.record.start_frame) for c in found.clips] == [(0, 0), (1, 60), (1, 130), (3, 230)]
+    assert [(c.record.shot, c.record.start_frame) for c in found.clips] == [
+        (0, 0),
+        (1, 60),
+        (1, 130),
+        (3, 230),
+    ]
     assert found.frames_trimmed == 0
 
 

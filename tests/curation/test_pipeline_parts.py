@@ -135,7 +135,9 @@ def test_a_source_with_a_single_sample_has_sound(
 
     def pieces(*arguments: Any) -> Curated:
         given.append(arguments[1:])
-        decision = Decision.model_validate(whole_row(video, 247, "rejected", "no_face") | {"level": "segment"})
+        decision = Decision.model_validate(
+            whole_row(video, 247, "rejected", "no_face") | {"level": "segment"}
+        )
         return Curated(decisions=[decision], frames_trimmed=3)
 
     monkeypatch.setattr(pipeline, "curate_pieces", pieces)
@@ -255,9 +257,7 @@ def test_what_fails_around_a_source_is_tried_twice(
     assert row(outcome) == expected
 
 
-@pytest.mark.parametrize(
-    ("stored", "num_frames"), [({"num_frames": 70}, 70), ({"error": {}}, 0), (None, 0)]
-)
+@pytest.mark.parametrize(("stored", "num_frames"), [({"num_frames": 70}, 70), ({"error": {}}, 0), (None, 0)])
 def test_frames_of_a_failed_source_count_where_they_are_known(
     stored: dict[str, Any] | None, num_frames: int, curate: Curate, video: Path, store: StepStore
 ) -> None:

@@ -73,7 +73,10 @@ def test_the_report_names_the_products_and_tells_their_books(
 ) -> None:
     out = tmp_path / "new" / "out"
     report = assembled(outcomes, out, store)
-    assert {name: getattr(report, name) for name in ("manifest", "decisions", "funnel_json", "contract_json", "data_docs")} == {
+    assert {
+        name: getattr(report, name)
+        for name in ("manifest", "decisions", "funnel_json", "contract_json", "data_docs")
+    } == {
         "manifest": out / "manifest.parquet",
         "decisions": out / "decisions.parquet",
         "funnel_json": out / "funnel.json",
@@ -101,7 +104,11 @@ def test_the_report_names_the_products_and_tells_their_books(
         ("too_short", 8.0),
         ("failed_this_time", 2.0),
     ]
-    assert [(row.stage, row.segments) for row in report.funnel][:3] == [("found", 6), ("decode", 5), ("unique", 4)]
+    assert [(row.stage, row.segments) for row in report.funnel][:3] == [
+        ("found", 6),
+        ("decode", 5),
+        ("unique", 4),
+    ]
     funnel = read_json(report.funnel_json)
     assert funnel == json.loads(
         json.dumps(
@@ -272,7 +279,9 @@ def test_the_page_shows_every_row(tmp_path: Path) -> None:
         record(2, "a.mp4", start_frame=50),
         record(3, "a.mp4", scores=replace(SCORES, sync_backend="other-v2")),
     ]
-    rejected = outcome("ü.mp4", decision("ü.mp4", 25, 50, measured=0.12345, threshold=0.3, message="no <face>"))
+    rejected = outcome(
+        "ü.mp4", decision("ü.mp4", 25, 50, measured=0.12345, threshold=0.3, message="no <face>")
+    )
     quiet = outcome("b.mp4", decision("b.mp4", 0, 25))
     found = page_of(
         tmp_path,
@@ -288,9 +297,7 @@ def test_the_page_shows_every_row(tmp_path: Path) -> None:
     )
     funnel, reasons, sources, listed, contract = found.tables
     assert [row[:4] for row in funnel[1:]] == [["found", "4", "6", "20.00"], ["decode", "3", "5", "5.00"]]
-    assert reasons[1:] == [
-        ["no_face", "no face was found, or in too few frames (share)", "1", "2", "3.50"]
-    ]
+    assert reasons[1:] == [["no_face", "no face was found, or in too few frames (share)", "1", "2", "3.50"]]
     assert sources[1:] == [
         ["b.mp4", "rejected", "0", "1.00", "no_face 0.00 to 1.00 s"],
         ["ü.mp4", "rejected", "0", "1.00", "no_face 1.00 to 2.00 s, measured 0.1235, limit 0.3: no <face>"],
@@ -310,7 +317,8 @@ def test_the_page_shows_every_row(tmp_path: Path) -> None:
     assert "Ignored: 3 .txt, 1 hidden (for example notes.txt, .x)." in text
     assert WARNINGS[0] in text
     assert (
-        "Scores by Face detector: square-v1; Sync expert: blue-v1, other-v2; Picture quality: detail-v1." in text
+        "Scores by Face detector: square-v1; Sync expert: blue-v1, other-v2; Picture quality: detail-v1."
+        in text
     )
     widths = re.findall(r"width:([0-9.]+)%", (tmp_path / "page.html").read_text(encoding="utf-8"))
     assert widths == ["100.0", "25.0"]

@@ -78,7 +78,9 @@ def test_all_missing_files_are_asked_for_at_once(tmp_path: Path) -> None:
         detector="buffalo_l", sync_expert="syncnet-v2", quality="hyperiqa", quality_weights=given
     )
     detector, sync, quality = map(find_weight, ("insightface-buffalo-l", "syncnet-v2", "hyperiqa"))
-    needed = [path for file, path in zip(detector.files, detector.paths(tmp_path), strict=True) if file.needed]
+    needed = [
+        path for file, path in zip(detector.files, detector.paths(tmp_path), strict=True) if file.needed
+    ]
     table = "in the [curation] table of --settings"
     with pytest.raises(MissingWeightsError) as caught:
         require_backends(settings, weights_dir=tmp_path)
@@ -98,7 +100,9 @@ def test_all_missing_files_are_asked_for_at_once(tmp_path: Path) -> None:
     assert "; use 'lbp', which needs no file)" in str(caught.value)
     with pytest.raises(MissingWeightsError, match="insightface-buffalo-l: no file was given"):
         require_backends(CurationSettings(detector="buffalo_l"))
-    with pytest.raises(MissingWeightsError, match=f"^insightface-buffalo-l is needed .* {needed[0]} does not"):
+    with pytest.raises(
+        MissingWeightsError, match=f"^insightface-buffalo-l is needed .* {needed[0]} does not"
+    ):
         require_backends(CurationSettings(detector="buffalo_l"), weights_dir=tmp_path)
 
 

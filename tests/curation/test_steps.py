@@ -41,7 +41,9 @@ class Scripted:
 
     backend_id = "scripted-v1"
 
-    def __init__(self, offsets: tuple[int, ...] = (0,), sees: Callable[[int], bool] = lambda index: True) -> None:
+    def __init__(
+        self, offsets: tuple[int, ...] = (0,), sees: Callable[[int], bool] = lambda index: True
+    ) -> None:
         self.given: list[Any] = []
         self._offsets, self._sees = list(offsets), sees
 
@@ -202,7 +204,13 @@ def test_sound_is_shifted_by_what_is_measured_twice_at_most_and_not_too_far(
     monkeypatch.setattr(steps, "small_frames", lambda path, size: asked.append((path, size)) or "frames")
     normalised, expert, segment = put_normalised(store), Scripted(offsets), Segment(20, 40)
     found = steps.synchronised(
-        normalised, segment, "ef" * 8, Path("clip.mp4"), expert, store, correct=correct  # type: ignore[arg-type]
+        normalised,
+        segment,
+        "ef" * 8,
+        Path("clip.mp4"),
+        expert,
+        store,
+        correct=correct,  # type: ignore[arg-type]
     )
     result = found.result
     assert asked == [(Path("clip.mp4"), 256)]
@@ -316,7 +324,11 @@ def test_the_face_of_a_segment_is_followed_at_the_stride_and_cut_out(store: Step
     clip = found.folder / "clip.mp4"
     crop = found.result.crop
     assert crop is not None
-    assert (found.result.num_frames, found.result.detected_fraction, found.result.absent_frames) == (30, 1.0, 0)
+    assert (found.result.num_frames, found.result.detected_fraction, found.result.absent_frames) == (
+        30,
+        1.0,
+        0,
+    )
     assert crop.face_height_px == pytest.approx(48.0, abs=0.5), "most boxes are 48 high"
     assert crop.clip_sha256 == file_sha256(clip)
     frames = read_frames(clip)
@@ -391,9 +403,7 @@ def test_a_source_is_read_again_where_the_decoder_complained(
     assert checked == [(file, reread)]
 
 
-def test_half_a_picture_of_a_refused_file_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_half_a_picture_of_a_refused_file_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Facts:
         duration_s = Fraction(3)
 

@@ -94,7 +94,12 @@ def test_rows_are_sorted_and_packed(tmp_path: Path) -> None:
     ]
     write_manifest(tmp_path / "m.parquet", clips)
     assert [c.clip_id[0] for c in read_manifest(str(tmp_path / "m.parquet"))] == ["e", "f", "0", "1"]
-    rows = [decision("b.mp4", 0, 5), decision("a.mp4", 5, 9), decision("a.mp4", 0, 5), decision("a.mp4", 0, 0)]
+    rows = [
+        decision("b.mp4", 0, 5),
+        decision("a.mp4", 5, 9),
+        decision("a.mp4", 0, 5),
+        decision("a.mp4", 0, 0),
+    ]
     write_decisions(tmp_path / "d.parquet", rows)
     found = read_decisions(tmp_path / "d.parquet")
     assert [(d.source, d.start_frame, d.stop_frame) for d in found] == [
@@ -119,7 +124,9 @@ def test_a_manifest_may_be_reached_through_a_link_and_its_clips_may_not_lie_else
     for name in ("clip_path", "audio_path", "alignment_path"):
         for bad in ("../x", "/etc/hosts", "clips/../../x"):
             write_manifest(tmp_path / "m.parquet", [clip(**{name: bad})])
-            with pytest.raises(BadInputError, match=f"path '{bad}' of clip {'ab' * 8} leaves the manifest's folder"):
+            with pytest.raises(
+                BadInputError, match=f"path '{bad}' of clip {'ab' * 8} leaves the manifest's folder"
+            ):
                 read_manifest(tmp_path / "m.parquet")
     (tmp_path / "clips").symlink_to("/")
     write_manifest(tmp_path / "m.parquet", [clip()])
@@ -174,5 +181,7 @@ def test_no_source_is_an_empty_balance() -> None:
     )
     assert (nothing.sources_failed, nothing.frames_trimmed, nothing.files_ignored) == (0, 0, 0)
     assert nothing.holds
-    assert {(row.sources, row.segments, row.num_frames, row.seconds) for row in funnel_rows([])} == {(0, 0, 0, 0.0)}
+    assert {(row.sources, row.segments, row.num_frames, row.seconds) for row in funnel_rows([])} == {
+        (0, 0, 0, 0.0)
+    }
     assert reason_counts([]) == []

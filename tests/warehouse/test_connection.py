@@ -96,7 +96,9 @@ def test_a_copy_lies_with_other_temporary_files(snapshot: Path, monkeypatch: pyt
     before = snapshot.read_bytes()
     with open_copy(snapshot) as connection:
         assert connection.execute("select run_id from runs").fetchall() == [("demo-0001",)]
-        ((path,),) = connection.execute("select path from duckdb_databases() where path is not null").fetchall()
+        ((path,),) = connection.execute(
+            "select path from duckdb_databases() where path is not null"
+        ).fetchall()
         assert Path(path).name == "copy.duckdb"
         assert Path(path).parent.parent == Path(tempfile.gettempdir())
     assert made == ["lipforcing-warehouse-"]
@@ -124,11 +126,15 @@ def test_a_private_file_is_complete_and_may_have_a_quote_in_its_name(tmp_path: P
     assert sorted(os.listdir(tmp_path)) == ["ann's.duckdb"]
     with duckdb.connect(str(path), read_only=True) as connection:
         assert connection.execute("select x from t").fetchall() == [(7,)]
-        ((tags,),) = connection.execute("select tags from duckdb_databases() where database_name = 'ann''s'").fetchall()
+        ((tags,),) = connection.execute(
+            "select tags from duckdb_databases() where database_name = 'ann''s'"
+        ).fetchall()
     assert tags["storage_version"].startswith("v1.0.0")
 
 
-@pytest.mark.parametrize(("versions", "opens"), [((), True), ((SCHEMA_VERSION,), True), ((SCHEMA_VERSION + 1,), False)])
+@pytest.mark.parametrize(
+    ("versions", "opens"), [((), True), ((SCHEMA_VERSION,), True), ((SCHEMA_VERSION + 1,), False)]
+)
 def test_a_file_of_this_schema_or_an_earlier_one_is_opened(
     versions: tuple[int, ...], opens: bool, tmp_path: Path
 ) -> None:

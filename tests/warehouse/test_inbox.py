@@ -76,7 +76,11 @@ def test_missing_values_of_a_frame_are_nulls(tmp_path: Path) -> None:
     [
         ("steps", STEP, "no table 'steps'"),
         ("published_results", STEP, "no table 'published_results' takes rows"),
-        ("training_steps", {**STEP, "taste": 1, "colour": 1}, r"has no column colour, taste; it has \['name', 'run_id'"),
+        (
+            "training_steps",
+            {**STEP, "taste": 1, "colour": 1},
+            r"has no column colour, taste; it has \['name', 'run_id'",
+        ),
         ("training_steps", {"stage": "x", "step": 1, "name": "loss"}, "column value: a value is required"),
         ("training_steps", {**STEP, "value": float("nan")}, "column value: a value is required"),
         ("training_steps", {**STEP, "value": "0.5"}, "expected double, got '0.5'"),
@@ -233,11 +237,15 @@ def test_every_number_of_a_file_must_be_one(tmp_path: Path) -> None:
     good = pq.read_table(write_rows(tmp_path, "metric_values", "r", "u", [SCORE, SCORE | {"clip_id": "c"}]))
     assert read_rows(relation, tmp_path / "metric_values/r/u.parquet").num_rows == 2
     index = good.column_names.index("ci_high")
-    bad = good.set_column(index, good.schema.field(index), pa.array([float("inf"), float("nan")], pa.float64()))
+    bad = good.set_column(
+        index, good.schema.field(index), pa.array([float("inf"), float("nan")], pa.float64())
+    )
     with pq.ParquetWriter(tmp_path / "bad.parquet", bad.schema) as writer:
         writer.write_table(bad)
         writer.add_key_value_metadata({VERSION_KEY: str(SCHEMA_VERSION).encode()})
-    with pytest.raises(BadInputError, match=r"column ci_high holds (inf|nan) .*, in 2 of 2 rows \(first: ") as caught:
+    with pytest.raises(
+        BadInputError, match=r"column ci_high holds (inf|nan) .*, in 2 of 2 rows \(first: "
+    ) as caught:
         read_rows(relation, tmp_path / "bad.parquet")
     first = good.to_pylist()[0]
     named = ", ".join(f"{name}={first[name]!r}" for name in relation.key if first[name] is not None)

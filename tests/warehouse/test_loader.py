@@ -247,7 +247,9 @@ def test_every_file_is_listed_with_its_rows_or_its_problem(tmp_path: Path) -> No
     shutil.copy(inbox / "runs/r/u.parquet", inbox / "gossip/r/u.parquet")
     result = load(inbox, tmp_path / "w.duckdb")
     form = "not of the form <table>/<run_id>/<unit>.parquet"
-    listed = _rows(tmp_path / "w.duckdb", "select path, table_name, num_rows, status, problem from inbox_files")
+    listed = _rows(
+        tmp_path / "w.duckdb", "select path, table_name, num_rows, status, problem from inbox_files"
+    )
     assert listed == [
         ("gossip/r/u.parquet", None, None, "quarantined", "no table 'gossip' takes rows"),
         ("runs/r/deep/u.parquet", "runs", None, "quarantined", form),
@@ -261,7 +263,11 @@ def test_every_file_is_listed_with_its_rows_or_its_problem(tmp_path: Path) -> No
     assert [(item.path, item.problem) for item in result.quarantined] == [
         (path, problem) for path, _, _, status, problem in listed if status == "quarantined"
     ]
-    assert (result.rows["training_steps"], result.rows["runs"], result.rows["published_results"]) == (3, 1, 288)
+    assert (result.rows["training_steps"], result.rows["runs"], result.rows["published_results"]) == (
+        3,
+        1,
+        288,
+    )
     again = load(inbox, tmp_path / "w.duckdb")
     assert (again.reused, again.path, again.rows) == (True, result.path, result.rows)
     assert (again.num_files, again.quarantined) == (result.num_files, result.quarantined)

@@ -146,7 +146,9 @@ def test_a_unit_stands_behind_the_metric(draw: Callable[..., Drawn]) -> None:
     assert len(figure.axes[0].lines) == 1, "half an interval is none"
 
 
-def point(label: str, fps: float, quality: float, *, best: bool = False, higher: bool = True) -> dict[str, Any]:
+def point(
+    label: str, fps: float, quality: float, *, best: bool = False, higher: bool = True
+) -> dict[str, Any]:
     return {
         "label": label,
         "fps": fps,
@@ -178,7 +180,9 @@ def test_speed_stands_against_quality_and_the_unbeaten_are_joined(draw: Callable
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "10", "100"]
     assert (name, words) == ("speed-x", "Speed against SSIM for 3 systems")
     assert [text.get_text() for text in axes.texts] == ["b", "c", "a"]
-    assert axes.get_position().x0 != Figure().add_subplot().get_position().x0, "labels are set after the layout"
+    assert axes.get_position().x0 != Figure().add_subplot().get_position().x0, (
+        "labels are set after the layout"
+    )
 
 
 def test_where_less_is_better_the_axis_points_down(draw: Callable[..., Drawn]) -> None:

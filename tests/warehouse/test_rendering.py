@@ -50,7 +50,14 @@ def test_csv_keeps_every_digit_and_character() -> None:
 
 
 def test_json_has_numbers_and_letters_as_they_are() -> None:
-    row = (0.1234567891, Decimal("2.50"), float("nan"), float("-inf"), datetime(2026, 1, 2, 3, 4, 5), "é\u202e")
+    row = (
+        0.1234567891,
+        Decimal("2.50"),
+        float("nan"),
+        float("-inf"),
+        datetime(2026, 1, 2, 3, 4, 5),
+        "é\u202e",
+    )
     text = render(["a", "b", "c", "d", "e", "f"], [row], "json")
     assert text == (
         '[\n  {\n    "a": 0.1234567891,\n    "b": 2.5,\n    "c": null,\n    "d": null,\n'

@@ -38,7 +38,8 @@ class Sections(HTMLParser):
         self.feed(page)
         self.words = {name: " ".join(text.split()) for name, text in self.words.items()}
         self.rows = {
-            name: [[" ".join(cell.split()) for cell in row] for row in rows] for name, rows in self.rows.items()
+            name: [[" ".join(cell.split()) for cell in row] for row in rows]
+            for name, rows in self.rows.items()
         }
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -72,7 +73,12 @@ def page_text(context: dict[str, Any] | None = None, **rows: Any) -> str:
 
 
 QUESTION = Question(
-    system="ours", copied="source", unrelated="other", metric="sync_c", independent_metric="lips", quality_metric="ssim"
+    system="ours",
+    copied="source",
+    unrelated="other",
+    metric="sync_c",
+    independent_metric="lips",
+    quality_metric="ssim",
 )
 
 
@@ -106,9 +112,30 @@ def test_every_data_set_of_curation_is_told_once_and_in_order() -> None:
         for place, name in enumerate(names)
     ]
     funnel = [
-        {"dataset_id": "d1", "stage": "a_b", "num_in": 8, "num_out": 4, "unit": "clips", "share_of_first_seconds": None},
-        {"dataset_id": "d1", "stage": "c", "num_in": 4, "num_out": 1, "unit": "clips", "share_of_first_seconds": None},
-        {"dataset_id": "d9", "stage": "c", "num_in": 4, "num_out": 1, "unit": "clips", "share_of_first_seconds": 0.4},
+        {
+            "dataset_id": "d1",
+            "stage": "a_b",
+            "num_in": 8,
+            "num_out": 4,
+            "unit": "clips",
+            "share_of_first_seconds": None,
+        },
+        {
+            "dataset_id": "d1",
+            "stage": "c",
+            "num_in": 4,
+            "num_out": 1,
+            "unit": "clips",
+            "share_of_first_seconds": None,
+        },
+        {
+            "dataset_id": "d9",
+            "stage": "c",
+            "num_in": 4,
+            "num_out": 1,
+            "unit": "clips",
+            "share_of_first_seconds": 0.4,
+        },
     ]
     found = page_of(decisions=decisions, funnel=funnel)
     words = found.words["curation"]
@@ -133,7 +160,14 @@ def test_curves_stand_in_the_order_of_the_stages() -> None:
         series("diffusion_forcing", "loss", 1.0, 2.0),
     ]
     words = page_of(curves=curves).words["training"]
-    order = ["base: loss", "lora: big loss", "diffusion forcing: loss", "distill: loss", "ant: loss", "zoo: loss"]
+    order = [
+        "base: loss",
+        "lora: big loss",
+        "diffusion forcing: loss",
+        "distill: loss",
+        "ant: loss",
+        "zoo: loss",
+    ]
     places = [words.index(title) for title in order]
     assert places == sorted(places)
     assert "3.00 at the start, 2.00 after 20 steps." in words
@@ -158,11 +192,17 @@ def test_the_verdict_shows_both_baselines_and_a_plot_of_all_systems(monkeypatch:
     ]
     effects = [
         full(effect("ours", "source", "better", difference=3.0, ci_low=2.0, ci_high=4.0)),
-        full(effect("ours", "other", "not separated", difference=-1.0, ci_low=None), no_interval_because="two clips"),
+        full(
+            effect("ours", "other", "not separated", difference=-1.0, ci_low=None),
+            no_interval_because="two clips",
+        ),
     ]
     page = page_text(scores=scores, effects=effects)
     words = Sections(page).words["verdict"]
-    assert drawn == [(["other", "ours", "source"], "ours", "interval-0"), (["ours", "source"], "ours", "interval-1")]
+    assert drawn == [
+        (["other", "ours", "source"], "ours", "interval-0"),
+        (["ours", "source"], "ours", "interval-1"),
+    ]
     assert "<svg>interval-0</svg><figcaption><strong>Sync-C</strong>" in page
     assert "Backend: b." in words
     assert "Backend: network-free." in words

@@ -85,7 +85,10 @@ PART = "Only part of the evidence shows that the lips follow new audio."
     ],
 )  # fmt: skip
 def test_the_headline_says_what_the_intervals_say(
-    main: tuple[str | None, str | None], check: tuple[str | None, str | None] | None, tone: Tone, headline: str
+    main: tuple[str | None, str | None],
+    check: tuple[str | None, str | None] | None,
+    tone: Tone,
+    headline: str,
 ) -> None:
     found = judge(verdicts_of(main, check), QUESTION)
     assert (found.tone, found.headline) == (tone, headline)
@@ -157,7 +160,9 @@ def test_pairs_are_told_in_their_order_and_direction() -> None:
         "B",
         "A",
     )
-    assert [(r["system_a"], r["system_b"]) for r in setbacks(effects, [("b", "a"), ("b", "c")])] == [("b", "a")]
+    assert [(r["system_a"], r["system_b"]) for r in setbacks(effects, [("b", "a"), ("b", "c")])] == [
+        ("b", "a")
+    ]
     assert [(r["system_a"], r["system_b"]) for r in setbacks(effects, [])] == [("c", "b"), ("x", "y")]
     (half,) = stage_effects([effect("a", "b", "no direction", ci_low=None)], [("b", "a")])
     assert (half["ci_low"], half["ci_high"], half["verdict"]) == (-1.0, None, "no direction")
@@ -210,7 +215,9 @@ def test_systems_stand_in_the_order_of_their_kinds() -> None:
 
 def test_columns_stand_as_in_the_papers_table() -> None:
     published = ["TTFF", "FPS", "SSIM", "FVD", "FID", "CSIM", "Sync-D", "Sync-C", "New"]
-    scores = [score("s", name.lower(), published_name=name, metric_label=name, unit="u") for name in published]
+    scores = [
+        score("s", name.lower(), published_name=name, metric_label=name, unit="u") for name in published
+    ]
     scores += [score("s", "own", metric_label="Own"), score("s", "hue", metric_label="Hue")]
     scores += [score("s", "fps", published_name="FPS", metric_label="FPS", backend="a", value=4.0)]
     (table,) = metric_tables(data(scores=scores))
@@ -290,7 +297,11 @@ def test_a_stage_is_reused_where_all_of_it_was() -> None:
 def test_points_share_a_plot_where_everything_else_agrees() -> None:
     names = ("dataset_id", "protocol_id", "quality_backend", "speed_protocol_id", "speed_backend")
     base = {"origin": "measured", "quality_metric": "ssim"} | dict.fromkeys(names, "x")
-    rows = [base | {"label": "1"}, base | {"label": "2"}, *(base | {name: "y", "label": name} for name in names)]
+    rows = [
+        base | {"label": "1"},
+        base | {"label": "2"},
+        *(base | {name: "y", "label": name} for name in names),
+    ]
     rows += [base | {"origin": "published", "label": "3"}, base | {"quality_metric": "fid", "label": "4"}]
     found = pareto_points(data(pareto=rows), origin="measured", metric="ssim")
     assert [[row["label"] for row in plot] for plot in found] == [["1", "2"], *([name] for name in names)]
