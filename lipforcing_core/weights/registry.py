@@ -217,8 +217,8 @@ def require_weights(name: str, weights_dir: Path) -> list[Path]:
 def require_all_weights(names: Iterable[str], weights_dir: Path | None) -> None:
     """Raise one ``MissingWeightsError`` for all needed files of these checkpoints that are not in the folder.
 
-    Of one checkpoint it says what ``require_weights`` does, of several what ``missing.require_none`` does. A folder must
-    be given only where there are names.
+    Of one checkpoint it says what ``require_weights`` does, of several what ``missing.require_none`` does. A folder
+    must be given only where there are names.
     """
     specs = [find_weight(name) for name in dict.fromkeys(names)]
     if not specs:

@@ -131,7 +131,7 @@ def test_a_source_is_read_once_and_lost_with_a_reason(tmp_path: Path) -> None:
     with pytest.raises(SourceLostError, match=r"^b\.mp4: it is no longer there$") as caught:
         identify_source(tmp_path / "corpus" / "b.mp4", tmp_path / "corpus")
     assert caught.value.problem == "it is no longer there"
-    with pytest.raises(BadInputError, match="a.mp4: lies outside the corpus folder"):
+    with pytest.raises(BadInputError, match=r"a\.mp4: lies outside the corpus folder"):
         relative_path(tmp_path / "a.mp4", tmp_path / "corpus")
     assert relative_path(tmp_path / "corpus" / "x" / "a.mp4", tmp_path / "corpus") == "x/a.mp4"
 

@@ -39,7 +39,7 @@ from warehouse.schema import SCHEMA_VERSION
             True,
         ),
         ("Could not set lock: somebody holds it", "w.duckdb: the warehouse is locked by another connection", True),
-        ("the file is not a valid DuckDB database file!", "w.duckdb: the warehouse file is damaged; `lipforcing", False),
+        ("the file is not a valid DuckDB database file!", "w.duckdb: the warehouse file is damaged; `", False),
         ("Corrupt database file: checksum", "w.duckdb: the warehouse file is damaged; `lipforcing warehouse", False),
         ("Permission denied\nand more", "w.duckdb: the warehouse cannot be opened: Permission denied", False),
     ],

@@ -223,7 +223,7 @@ def test_a_fill_is_for_rows_that_lack_the_column(tmp_path: Path) -> None:
 
 
 def test_keys_that_occur_twice_are_named_with_their_columns(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="Duplicate key|PRIMARY KEY|UNIQUE|same key"):
+    with pytest.raises(BadInputError, match=r"Duplicate key|PRIMARY KEY|UNIQUE|same key"):
         write_rows(tmp_path, "training_steps", "r", "u", [STEP, STEP])
     with pytest.raises(BadInputError, match=r"two rows with the same key \(run_id='r', .*clip_id=None"):
         write_rows(tmp_path, "metric_values", "r", "u", [SCORE, SCORE | {"clip_id": "c"}, SCORE])

@@ -362,7 +362,7 @@ def test_links_stay_below_the_folder_of_the_report(target: str, link: str | None
 def test_the_head_tells_of_the_run() -> None:
     words = page_of().words["head"]
     assert "Run r · demo · completed · preset nano · seed 0 · 2026-01-02 03:04 UTC · a host" in words
-    bare = {name: None for name in ("preset", "seed", "started_at", "host")}
+    bare = dict.fromkeys(("preset", "seed", "started_at", "host"))
     about = ReportContext(title="T", run_id="r", summary="S")
     text = Sections(render_report(data(run=RUN | bare), about)).words["head"]
     assert "Run r · demo · completed S" in text

@@ -74,7 +74,8 @@ PART = "Only part of the evidence shows that the lips follow new audio."
          "The lips follow new audio; no independent measure was taken to confirm it."),
         (("better", "better"), None, Tone.MIXED,
          "The lips follow new audio; no independent measure was taken to confirm it."),
-        (("worse", "worse"), ("better", "better"), Tone.BAD, "The lips follow the new audio less than the baselines do."),
+        (("worse", "worse"), ("better", "better"), Tone.BAD,
+         "The lips follow the new audio less than the baselines do."),
         (("worse", "better"), ("better", "better"), Tone.MIXED, PART),
         (("better", "not separated"), ("better", "better"), Tone.MIXED, PART),
         (("worse", "not separated"), None, Tone.BAD, "This run does not show that the lips follow new audio."),
@@ -186,8 +187,8 @@ def test_a_loss_in_ssim_is_explained_by_a_sharper_mouth_alone(
     notes = blur_notes([effect("a", "b", "worse", "mouth_ssim")], scores, [])
     assert notes == (
         [
-            f"A is behind B in MOUTH_SSIM, and draws the mouth with {first:.2f} of the truth's sharpness where the other "
-            "has 0.50: SSIM rewards blur."
+            f"A is behind B in MOUTH_SSIM, and draws the mouth with {first:.2f} of the truth's sharpness where the "
+            "other has 0.50: SSIM rewards blur."
         ]
         if told
         else []
