@@ -87,3 +87,9 @@ def test_zero_has_no_sign_and_whole_numbers_all_their_digits() -> None:
         ["0", "12345678"],
         ["1.23457e+06", "2"],
     ]
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_rows_that_do_not_fit_their_columns_are_a_mistake(output: Any) -> None:
+    with pytest.raises(ValueError, match=r"zip\(\)"):
+        render(["a"], [(1, 2)], output)
