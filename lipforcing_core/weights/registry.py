@@ -13,6 +13,7 @@ from typing import Any
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
 from lipforcing_core.base.products import file_sha256
+from lipforcing_core.weights.missing import Missing, require_none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +121,7 @@ class WeightSpec:
             f"({self.source}), and {then}"
         )
 
-    def without_address(self, weights_dir: Path) -> str:
+    def without_address(self, weights_dir: Path | None) -> str:
         """One sentence for a checkpoint that is not ``fetchable``: where a person gets it."""
         return f"{self.name} has no direct address: {self.how_to_get(weights_dir)}"
 
@@ -173,27 +174,50 @@ def given_weight(name: str, given: Path | None, *, instead: str | None = None) -
     Raises ``MissingWeightsError`` where it is None or not there, saying how to get the file and that ``instead``
     (another setting, where there is one) needs none.
     """
-    if given is not None and Path(given).is_file():
-        return Path(given)
-    spec = find_weight(name)
+    if given is None or not Path(given).is_file():
+        raise MissingWeightsError(missing_given(find_weight(name), given, instead=instead).sentence)
+    return Path(given)
+
+
+def missing_given(
+    spec: WeightSpec, given: Path | None, *, instead: str | None = None, setting: str = ""
+) -> Missing:
+    """What is said of a file that a user must name, and has not, or that is not where the user says.
+
+    instead: another choice, which needs no file. setting: what takes the path.
+    """
     problem = "no file was given" if given is None else f"{given} does not exist"
     otherwise = f"; or use {instead!r}, which needs no file" if instead else ""
-    raise MissingWeightsError(f"{name}: {problem}: {spec.how_to_get()}{otherwise}")
+    return Missing(
+        sentence=f"{spec.name}: {problem}: {spec.how_to_get()}{otherwise}",
+        paths=() if given is None else (given,),
+        spec=spec,
+        setting=setting,
+        stand_in=instead,
+    )
+
+
+def missing_in(weights_dir: Path, spec: WeightSpec) -> list[Missing]:
+    """What is said of needed files of a checkpoint that are not in the weights folder; empty where all are."""
+    paths = spec.missing(weights_dir)
+    if not paths:
+        return []
+    how = spec.how_to_get(weights_dir)
+    sentence = f"{spec.name} is needed ({spec.used_by}) and {paths[0]} does not exist: {how}"
+    return [Missing(sentence=sentence, paths=tuple(paths), spec=spec, folder=weights_dir)]
 
 
 def require_weights(name: str, weights_dir: Path) -> list[Path]:
     """Where all files of a checkpoint are; raises ``MissingWeightsError`` with how to get it if a needed one is not."""
     spec = find_weight(name)
-    if missing := spec.missing(weights_dir):
-        raise MissingWeightsError(_one_missing(spec, missing[0], weights_dir))
+    require_none(missing_in(weights_dir, spec))
     return spec.paths(weights_dir)
 
 
 def require_all_weights(names: Iterable[str], weights_dir: Path | None) -> None:
     """Raise one ``MissingWeightsError`` for all needed files of these checkpoints that are not in the folder.
 
-    Of one checkpoint it says what ``require_weights`` does. Of several it names each with its missing files, size and
-    licence, the one command that fetches them, and where a person gets those that the command cannot fetch. A folder
+    Of one checkpoint it says what ``require_weights`` does, of several what ``missing.require_none`` does. A folder
     must be given only where there are names.
     """
     specs = [find_weight(name) for name in dict.fromkeys(names)]
@@ -202,34 +226,7 @@ def require_all_weights(names: Iterable[str], weights_dir: Path | None) -> None:
     if weights_dir is None:
         needed = ", ".join(spec.name for spec in specs)
         raise MissingWeightsError(f"{needed} must be downloaded, and no weights folder was given")
-    missing = {spec: paths for spec in specs if (paths := spec.missing(weights_dir))}
-    if len(missing) == 1:
-        ((spec, (path, *_)),) = missing.items()
-        raise MissingWeightsError(_one_missing(spec, path, weights_dir))
-    if missing:
-        raise MissingWeightsError(_all_missing(missing, weights_dir))
-
-
-def _one_missing(spec: WeightSpec, path: Path, weights_dir: Path) -> str:
-    return f"{spec.name} is needed ({spec.used_by}) and {path} does not exist: {spec.how_to_get(weights_dir)}"
-
-
-def _all_missing(missing: dict[WeightSpec, list[Path]], weights_dir: Path) -> str:
-    listed = "; ".join(
-        f"{', '.join(map(str, paths))} ({spec.name}, {spec.size_mb:g} MB, licence: {spec.licence})"
-        for spec, paths in missing.items()
-    )
-    sentences = [f"{len(missing)} checkpoints are needed and not here: {listed}"]
-    fetched = [spec for spec in missing if spec.fetchable]
-    by_hand = [spec for spec in missing if not spec.fetchable]
-    if fetched:
-        names = " ".join(spec.name for spec in fetched)
-        accept = "" if all(spec.commercial_ok for spec in fetched) else " --accept-licence"
-        sentences.append(
-            f"Get {'those with an address' if by_hand else 'them'} with `lipforcing weights fetch {names}{accept}`, or "
-            "by hand from the places that `lipforcing weights show NAME` tells"
-        )
-    return ". ".join(sentences + [spec.without_address(weights_dir) for spec in by_hand])
+    require_none([missing for spec in specs for missing in missing_in(weights_dir, spec)])
 
 
 def _spec(entry: dict[str, Any]) -> WeightSpec:

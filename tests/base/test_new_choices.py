@@ -184,9 +184,9 @@ def test_doctor_has_a_line_for_every_seam(answers: dict[str, Any]) -> None:
 
 def test_missing_weights_are_said_with_the_way_to_get_them(answers: dict[str, Any]) -> None:
     missing = answers["missing"]
-    assert missing.startswith("MissingWeightsError: 2 files are needed and not here")
+    assert missing.startswith("MissingWeightsError: 2 checkpoints are needed and not here")
     assert "get fake.onnx (7 MB; licence: nobody but us) by hand from https://example.org/fakes" in missing
-    assert "or use 'lbp', which needs no file" in missing
+    assert "use 'lbp', which needs no file" in missing
     assert "sync_weights in the [curation] table" in missing
     for call in ("missing in the folder", "missing of evaluate", "missing reward"):
         assert "MissingWeightsError" in answers[call], call
