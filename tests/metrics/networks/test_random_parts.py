@@ -20,22 +20,22 @@ def waves(num_frames: int, phase: float = 0.0) -> np.ndarray:
     return (128 + 100 * np.sin(row / 5 + colour + phase) * np.cos(column / 7 - time / 3)).astype(np.uint8)
 
 
-IMAGE = [0.0]
-VIDEO = [0.0]
-PERCEPTUAL = [0.0]
+IMAGE = [-7.6265, -13.783, -3.217, -9.0745, -4.4822, -0.5796, -2.2848, 6.4662]
+VIDEO = [-0.5924, -7.9729, -3.337, 7.2605, 2.8985, 2.3405, 4.4265, 6.6262]
+PERCEPTUAL = [0.834894, 0.831514, 0.832003]
 
 
 def test_the_numbers_behind_the_ids() -> None:
     """Scores of one id compare, so these numbers change only together with the id."""
     images = RandomImageFeatures().embed(waves(18))
     assert images.shape == (18, 64)
-    np.testing.assert_allclose([*images[0, :4], *images[17, -3:], images.std()], IMAGE, rtol=2e-3)
+    np.testing.assert_allclose([*images[0, :4], *images[17, -3:], images.std()], IMAGE, rtol=1e-3, atol=5e-3)
     videos = RandomVideoFeatures().embed(waves(40))
     assert videos.shape == (4, 32)
-    np.testing.assert_allclose([*videos[0, :4], *videos[3, -3:], videos.std()], VIDEO, rtol=2e-3)
+    np.testing.assert_allclose([*videos[0, :4], *videos[3, -3:], videos.std()], VIDEO, rtol=1e-3, atol=5e-3)
     distances = RandomPerceptual().distance(waves(18), waves(18, 0.5))
     assert (distances.shape, distances.dtype) == ((18,), np.float64)
-    np.testing.assert_allclose([distances[0], distances[17], distances.mean()], PERCEPTUAL, rtol=2e-3)
+    np.testing.assert_allclose([distances[0], distances[17], distances.mean()], PERCEPTUAL, rtol=1e-3)
 
 
 def test_three_filters_in_four_see_contrast_only_and_all_have_the_same_length() -> None:

@@ -122,14 +122,15 @@ def test_columns_of_windows() -> None:
 
 def test_the_score_leaves_out_shifts_that_do_not_overlap() -> None:
     torch.manual_seed(0)
-    expert = NanoExpert(NanoSyncNet().train(), "mine")
+    network = NanoSyncNet().train()
+    expert = NanoExpert(network, "mine")
+    assert not network.training
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (24, 64, 64, 3), dtype=np.uint8)
     waveform = rng.normal(0, 0.1, 22 * 640 + 5).astype(np.float32)
     lips, sound = expert.embed_video(frames), expert.embed_audio(waveform, 24)
     assert (lips.shape, sound.shape) == ((20, 64), (17, 64))
     assert (lips.dtype, sound.dtype) == (np.float32, np.float32)
-    np.testing.assert_array_equal(expert.embed_video(frames[3:])[0], lips[3])  # in evaluation mode
     score = expert.score(frames, waveform)
     assert score == offset_search(lips, sound, backend="mine", edges=Edges.OVERLAP)
     assert score != offset_search(lips, sound, backend="mine", edges=Edges.ZERO_PADDED)
