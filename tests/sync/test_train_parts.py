@@ -62,6 +62,7 @@ def test_the_learning_rate_rises_over_a_twentieth_and_falls_as_a_cosine() -> Non
     assert all(a > b for a, b in itertools.pairwise(factors[5:]))
     assert [train._learning_rate_factor(step, 1) for step in (0, 1)] == [1.0, 1.0]
     assert train._learning_rate_factor(1, 19) == 1.0
+    assert train._learning_rate_factor(2, 2) == pytest.approx(0.0)
 
 
 def plain_loss(lips: np.ndarray, sound: np.ndarray, settings: SyncTrainSettings) -> float:
