@@ -239,3 +239,29 @@ def test_a_student_starts_from_seed_0_and_stores_a_chunk_once(student: Bundle) -
     generator.commit(clock)
     assert np.array_equal(generator.generate(later, clock), second)
     assert second.shape == (12, 128, 128, 3)
+
+
+def test_a_teacher_that_gives_no_numbers_says_in_which_window(teacher: Bundle) -> None:
+    faces, audio_FD = _inputs()
+    chunk, clock = ChunkInput(faces=faces, audio_FD=audio_FD), ChunkClock()
+    broken = replace(teacher, model=copy.deepcopy(teacher.model))
+    generator = load_generator(broken)
+    generator.generate(chunk, clock)
+    torch.nn.init.constant_(broken.model.head.head.bias, float("nan"))
+    with pytest.raises(IncompatibleCheckpointError, match=f"{teacher.model_id}: .* in chunk 1"):
+        generator.generate(chunk, clock)
+    generator.reset(0)
+    with pytest.raises(IncompatibleCheckpointError, match="in chunk 0"):
+        generator.generate(chunk, clock)
+
+
+def test_keys_and_values_of_the_text_are_made_once_a_stream(
+    student: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+    plain = student.model.cache_text
+    monkeypatch.setattr(student.model, "cache_text", lambda encoded: calls.append(encoded) or plain(encoded))
+    _streamed(student)
+    assert len(calls) == 1
+    _streamed(student)
+    assert len(calls) == 2
