@@ -150,12 +150,12 @@ APERTURE_LAG_FRAMES = ClipMeasure(
 )
 
 
-def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson correlation of two ``[n]`` curves; raises ``UndefinedMeasure`` where one is flat."""
+def correlation(a: np.ndarray, b: np.ndarray, names: tuple[str, str] = ("the mouth", "the sound")) -> float:
+    """Pearson correlation of two ``[n]`` curves; raises ``UndefinedMeasure`` by name where one is flat."""
     a, b = a - a.mean(), b - b.mean()
     lengths = float(np.linalg.norm(a)), float(np.linalg.norm(b))
     if min(lengths) < _FLAT * np.sqrt(len(a)):
-        raise UndefinedMeasure(("the mouth", "the sound")[int(np.argmin(lengths))] + " does not change")
+        raise UndefinedMeasure(f"{names[int(np.argmin(lengths))]} does not change")
     return float(np.clip(a @ b / (lengths[0] * lengths[1]), -1.0, 1.0))
 
 
@@ -181,7 +181,9 @@ APERTURE_TRUTH_CORR = ClipMeasure(
     direction=Direction.HIGHER,
     backend=Backend.APERTURE,
     summary="Correlation of lip aperture in the prediction with lip aperture in the truth, frame by frame.",
-    compute=lambda clip: correlation(clip.once(_aperture), clip.truth.once(_aperture)),
+    compute=lambda clip: correlation(
+        clip.once(_aperture), clip.truth.once(_aperture), ("the mouth", "the mouth of the truth")
+    ),
 )
 
 
@@ -203,7 +205,9 @@ SOURCE_LEAKAGE = ClipMeasure(
     summary="Correlation of lip aperture in the prediction with lip aperture in the source video: 1 = the source's own "
     "speech shows through.",
     applies=_has_source,
-    compute=lambda clip: correlation(clip.once(_aperture), clip.truth.once(_source_aperture)),
+    compute=lambda clip: correlation(
+        clip.once(_aperture), clip.truth.once(_source_aperture), ("the mouth", "the mouth of the source")
+    ),
 )
 
 
