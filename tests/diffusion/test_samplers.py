@@ -240,6 +240,13 @@ def test_a_call_with_gradient_may_be_made_again_in_the_backward_pass(recompute: 
     assert torch.equal(student.calls[-1][0], student.calls[1][0])
 
 
+def test_a_call_is_made_once_unless_asked_for() -> None:
+    student = Recording()
+    got = few_step_chunk(student, context([1.0]), "past", t_list=(0.9, 0.0), noise=NOISE, grad=True)
+    got.sum().backward()
+    assert len(student.calls) == 1
+
+
 def test_a_single_call_needs_no_generator() -> None:
     student = Recording()
     got = few_step_chunk(student, context([1.0]), None, t_list=(0.8, 0.0), noise=NOISE)
@@ -271,7 +278,19 @@ def test_fresh_noise_is_drawn_in_float32_and_cast() -> None:
     got = draw_noise(like, torch.Generator().manual_seed(1))
     assert got.dtype == torch.float64
     assert torch.equal(got, torch.randn(2, 3, generator=torch.Generator().manual_seed(1)).double())
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(draw_noise(like, torch.Generator().manual_seed(1)), got), "whatever is usual"
+    finally:
+        torch.set_default_dtype(usual)
     assert draw_noise(torch.zeros(2, device="meta"), None).device.type == "meta"
+    assert draw_noise(torch.zeros(2, device="meta"), torch.Generator()).device.type == "meta"
+    with torch.device("meta"):  # where networks are built
+        again = draw_noise(like, torch.Generator("cpu").manual_seed(1))
+        t_B = FlowSchedule().sample_t(2, torch.Generator("cpu").manual_seed(1))
+    assert torch.equal(again, got)
+    assert t_B.device.type == "cpu"
 
 
 def test_combination_by_hand() -> None:

@@ -68,7 +68,9 @@ def test_latents_are_those_worked_out_by_hand() -> None:
 def test_gradient_is_that_of_the_exit_calls_alone() -> None:
     student, draws = ChunkAnswering(weight=0.5), draws_with_exit(0)
     latents = roll_out(student, CONDITIONS, draws, t_list=T_LIST, with_grad=True)
+    assert len(student.log) == 3
     latents.sum().backward()
+    assert len(student.log) == 3, "nothing is computed again unless asked for"
     noise = 0.999 * draws.noise_BCTHW
     memory = (0.5 * latents[:, :, :2].detach()).mean()
     expected = -0.9 * (noise[:, :, :2].sum() + (noise[:, :, 2:] + memory).sum())
