@@ -77,6 +77,21 @@ def test_guidance_per_sample_equals_two_full_passes() -> None:
     assert torch.equal(got[[0, 2]], conditional[[0, 2]])
 
 
+def test_euler_is_guided_by_the_scale_it_is_given() -> None:
+    """Velocities 1 with and -1 without conditions: with scale 3 it is 5 in every step, from t = 1 to 0."""
+    noise = random_latents(1)
+
+    def model(x: Tensor, t_B: Tensor, encoded: EncodedConditions) -> Tensor:
+        return encoded.context_BLD[:, 0, 0].view(-1, 1, 1, 1, 1).expand_as(x)
+
+    cond, null = context([1.0] * 2), context([-1.0] * 2)
+    got = euler_sample(model, cond, null, noise=noise, guidance_scale=3.0, num_steps=4)
+    torch.testing.assert_close(got, noise - 5)
+    got = euler_sample(model, cond, null, noise=noise, window=SyncWindow(guidance_scale=2.0))
+    inside = FlowSchedule().tau(20) - FlowSchedule().tau(41)
+    torch.testing.assert_close(got, noise - 3 * inside - (1 - inside))
+
+
 def test_guidance_misuse_is_explained() -> None:
     noise = random_latents(1)
     with pytest.raises(BadInputError, match="unconditional"):

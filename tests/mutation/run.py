@@ -25,7 +25,10 @@ from typing import Any
 
 from tests.mutation.operators import Mutant
 
-PRELOADED = ("numpy", "scipy", "pandas", "pyarrow", "torch", "cv2", "av", "pydantic", "pytest")
+PRELOADED = (
+    "numpy", "scipy", "pandas", "pyarrow", "torch", "cv2", "av", "pydantic", "pytest", "hypothesis",
+    "safetensors.torch", "torch.testing", "torch._dynamo",  # the last is imported by the first optimiser, for seconds
+)  # fmt: skip
 PYTEST_OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "pytest_timeout", "--no-header")
 SLOWEST_FACTOR = 5.0
 SPARE_S = 20.0

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lipforcing_core.diffusion.schedule import FlowSchedule, SyncWindow, TimeWindow
+from lipforcing_core.models.lora import lora_layers
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets import Preset
 from lipforcing_core.runtime.prompts import Prompts
@@ -71,6 +72,7 @@ def unusual(preset: Preset) -> Preset:
         }
     for name in ("base", "lora"):
         values[name] |= {"text_dropout": 0.3, "audio_dropout": 0.6}
+    values["lora"] |= {"rank": 3, "alpha": 6.0}
     values["distill"] |= {"critic_per_student": 2, "critic_learning_rate": 0.07}
     values["distill"]["student"] |= common | {
         "seed": 200,
@@ -116,6 +118,8 @@ def test_a_teacher_stage(
 
     def loss(network: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
         calls.append((network.training, *args, kwargs))
+        adapters = {(layer.lora_A.out_features, layer.scaling) for _, layer in lora_layers(network)}
+        assert adapters == ({(3, 6.0 / 3)} if name == "lora" else set())
         return sum((p.sum() for p in network.parameters() if p.requires_grad), torch.zeros(()))
 
     monkeypatch.setattr(teacher, "flow_loss", loss)
