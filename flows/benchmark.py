@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.requests import BenchmarkRequest
+from flows.request_models import BenchmarkRequest
 from flows.summaries import BenchmarkSummary
 from lipforcing_core import __version__
 from lipforcing_core.base.products import write_json

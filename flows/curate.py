@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.requests import CurateRequest
+from flows.request_models import CurateRequest
 from flows.summaries import CurateSummary
 from lipforcing_core import __version__
 from lipforcing_core.base.products import content_key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.requests import EvaluateRequest
+from flows.request_models import EvaluateRequest
 from flows.summaries import EvaluateSummary
 from lipforcing_core import __version__
 from lipforcing_core.metrics.manifest import read_predictions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.requests import GenerateRequest
+from flows.request_models import GenerateRequest
 from flows.summaries import GenerateSummary
 from lipforcing_core import __version__
 from tasks.generation import generate_file, load_model

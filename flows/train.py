@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from prefect import flow
 
-from flows.requests import DistillStudentRequest, PretrainStudentRequest, TrainTeacherRequest
+from flows.request_models import DistillStudentRequest, PretrainStudentRequest, TrainTeacherRequest
 from flows.summaries import TrainSummary
 from lipforcing_core import __version__
 from lipforcing_core.runtime.bundle import BundleKind

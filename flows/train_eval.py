@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.requests import TrainEvalRequest
+from flows.request_models import TrainEvalRequest
 from flows.summaries import TrainEvalSummary
 from lipforcing_core import __version__
 from lipforcing_core.base.products import write_json

@@ -53,7 +53,7 @@ def demo(
     """
     from apps.cli.show import show
     from flows.catalogue import run_flow
-    from flows.requests import demo_request
+    from flows.request_models import demo_request
 
     show(run_flow("train_eval", demo_request(context.obj.workspace.root, seed=seed, videos=videos)))
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shlex
+import sys
+import sysconfig
 from collections.abc import Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ from apps.cli.main import app
 from flows.catalogue import FLOWS, flow_entry, parse_request
 from flows.deployments import DEPLOYMENTS, NIGHTLY, check_cron, chosen
 from lipforcing_core.base.errors import BadInputError
+from tasks.environment import QUIET_AND_OFFLINE
 
 INFRA = Path(__file__).resolve().parents[2] / "infra"
 PREFECT: dict[str, Any] = yaml.safe_load((INFRA / "prefect.yaml").read_text())
@@ -40,6 +45,23 @@ def test_entrypoints_are_flows_and_parameters_are_their_requests(deployment: dic
     assert isinstance(checked["request"], entry.request)
     for schedule in deployment.get("schedules", []):
         check_cron(schedule["cron"])
+
+
+def test_no_flow_hides_an_installed_package() -> None:
+    """Prefect puts the folder of an entrypoint first on the import path: a ``requests.py`` there breaks every import
+    of the package of that name, and `prefect deploy` with it."""
+    ours = str(INFRA.parent)
+    folders = {(INFRA.parent / d["entrypoint"].split(":")[0]).parent for d in PREFECT["deployments"]}
+    elsewhere = [entry for entry in sys.path if not os.path.realpath(entry or ".").startswith(ours)]
+    elsewhere.append(sysconfig.get_path("purelib"))
+    names = {file.stem for folder in folders for file in folder.glob("*.py")} - {"__init__"}
+    assert len(names) >= len(FLOWS)
+    assert [name for name in sorted(names) if PathFinder.find_spec(name, elsewhere)] == []
+
+
+def test_threads_of_a_worker_wait_as_those_of_the_command_line() -> None:
+    (variables,) = {json.dumps(d["work_pool"]["job_variables"]["env"]) for d in PREFECT["deployments"]}
+    assert json.loads(variables).items() <= QUIET_AND_OFFLINE.items()
 
 
 @pytest.mark.parametrize("deployment", deployments())
