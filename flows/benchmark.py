@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.requests import BenchmarkRequest
+from flows.request_models import BenchmarkRequest
 from flows.summaries import BenchmarkSummary
+from lipforcing_core import __version__
 from lipforcing_core.base.products import write_json
 from lipforcing_core.runtime.encoders import choose_device
 from tasks.benchmark_rows import benchmark_rows, benchmark_run
@@ -13,11 +14,15 @@ from tasks.progress import step
 from tasks.recording import say_what_to_do
 from tasks.session import orchestration, run_folder
 from tasks.settings import preset_of
+from tasks.time_limit import limited
 from tasks.warehousing import RunRows, load_if_possible
 from tasks.workspace import Workspace, latest_link
 
 
-@flow(name="benchmark", description=BenchmarkRequest.__doc__, on_failure=[say_what_to_do])
+@flow(
+    name="benchmark", version=__version__, description=BenchmarkRequest.__doc__, on_failure=[say_what_to_do]
+)
+@limited
 def benchmark(request: BenchmarkRequest) -> BenchmarkSummary:
     """Measure in this process, store every sample; each run is one of its own, since a clock is what it asks."""
     import torch

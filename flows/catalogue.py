@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from flows import requests
+from flows import request_models
 from flows.summaries import Summary
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.settings_mistakes import mistakes
@@ -22,7 +22,7 @@ class FlowEntry:
     """A flow: ``module`` of this package and the name in it."""
 
     name: str
-    request: type[requests.Request]
+    request: type[request_models.Request]
     module: str
 
     @property
@@ -43,14 +43,14 @@ class FlowEntry:
 FLOWS = {
     entry.name: entry
     for entry in (
-        FlowEntry(name="curate", request=requests.CurateRequest, module="curate"),
-        FlowEntry(name="train_teacher", request=requests.TrainTeacherRequest, module="train"),
-        FlowEntry(name="pretrain_student", request=requests.PretrainStudentRequest, module="train"),
-        FlowEntry(name="distill_student", request=requests.DistillStudentRequest, module="train"),
-        FlowEntry(name="generate", request=requests.GenerateRequest, module="generate"),
-        FlowEntry(name="evaluate", request=requests.EvaluateRequest, module="evaluate"),
-        FlowEntry(name="train_eval", request=requests.TrainEvalRequest, module="train_eval"),
-        FlowEntry(name="benchmark", request=requests.BenchmarkRequest, module="benchmark"),
+        FlowEntry(name="curate", request=request_models.CurateRequest, module="curate"),
+        FlowEntry(name="train_teacher", request=request_models.TrainTeacherRequest, module="train"),
+        FlowEntry(name="pretrain_student", request=request_models.PretrainStudentRequest, module="train"),
+        FlowEntry(name="distill_student", request=request_models.DistillStudentRequest, module="train"),
+        FlowEntry(name="generate", request=request_models.GenerateRequest, module="generate"),
+        FlowEntry(name="evaluate", request=request_models.EvaluateRequest, module="evaluate"),
+        FlowEntry(name="train_eval", request=request_models.TrainEvalRequest, module="train_eval"),
+        FlowEntry(name="benchmark", request=request_models.BenchmarkRequest, module="benchmark"),
     )
 }
 
@@ -65,7 +65,7 @@ def flow_entry(name: str) -> FlowEntry:
 
 def parse_request(
     entry: FlowEntry, values: Mapping[str, Any], *, names: Mapping[str, str] | None = None
-) -> requests.Request:
+) -> request_models.Request:
     """Check the values of a request; raises ``BadInputError`` with a line for each mistake, naming the field.
 
     ``names``: what the user calls a field, where that is something else.
@@ -77,7 +77,7 @@ def parse_request(
         raise BadInputError("\n".join(f"{entry.name}: {line}" for line in lines)) from error
 
 
-def run_flow(name: str, request: requests.Request | Mapping[str, Any]) -> Summary:
+def run_flow(name: str, request: request_models.Request | Mapping[str, Any]) -> Summary:
     """Run a flow: recorded where ``PREFECT_API_URL`` names a Prefect server, as a plain function elsewhere.
 
     Raises what the flow raises, and ``BadInputError`` for values that are no request of it.
@@ -85,7 +85,7 @@ def run_flow(name: str, request: requests.Request | Mapping[str, Any]) -> Summar
     from tasks.recording import call_flow
 
     entry = flow_entry(name)
-    checked = request if isinstance(request, requests.Request) else parse_request(entry, request)
+    checked = request if isinstance(request, request_models.Request) else parse_request(entry, request)
     summary: Summary = call_flow(entry.load(), checked)
     return summary
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.requests import CurateRequest
+from flows.request_models import CurateRequest
 from flows.summaries import CurateSummary
+from lipforcing_core import __version__
 from lipforcing_core.base.products import content_key
 from lipforcing_core.sync.experts.catalogue import advice_for_people
 from tasks.artifacts import publish_curation
@@ -14,11 +15,13 @@ from tasks.finished import find_summary, keep_summary
 from tasks.recording import say_what_to_do
 from tasks.session import orchestration, run_folder
 from tasks.settings import curation_settings
+from tasks.time_limit import limited
 from tasks.warehousing import RunInfo, RunRows, load_if_possible
 from tasks.workspace import Workspace, latest_link
 
 
-@flow(name="curate", description=CurateRequest.__doc__, on_failure=[say_what_to_do])
+@flow(name="curate", version=__version__, description=CurateRequest.__doc__, on_failure=[say_what_to_do])
+@limited
 def curate(request: CurateRequest) -> CurateSummary:
     """Curate a folder; a run that changes nothing answers from what the last one left.
 

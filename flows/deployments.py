@@ -17,11 +17,15 @@ from lipforcing_core.base.errors import BadInputError
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """A flow with a name, a schedule (None: on demand) and the request that a scheduled run is given."""
+    """A flow with a name, a schedule (None: on demand) and the request that a scheduled run is given.
+
+    timeout_h: the limit of that request, which the page of Prefect shows and lets people change.
+    """
 
     name: str
     flow: str
     about: str
+    timeout_h: float
     cron: str | None = None
     request: Mapping[str, Any] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
@@ -40,6 +44,7 @@ DEPLOYMENTS = (
         name=NIGHTLY,
         flow="curate",
         about="Curate what has arrived in the folder of videos.",
+        timeout_h=20,
         cron="0 2 * * *",
         tags=("curation", "nightly"),
     ),
@@ -47,12 +52,14 @@ DEPLOYMENTS = (
         name="train-eval",
         flow="train_eval",
         about="A whole experiment: train, distil, generate, evaluate, report.",
+        timeout_h=72,
         tags=("training",),
     ),
     Deployment(
         name="weekly-benchmark",
         flow="benchmark",
         about="How fast the student and the teacher are on this machine.",
+        timeout_h=2,
         cron="0 6 * * 1",
         request={"preset": "nano"},
         tags=("benchmark", "weekly"),
@@ -61,10 +68,15 @@ DEPLOYMENTS = (
         name="evaluate",
         flow="evaluate",
         about="Score listed predictions of any system.",
+        timeout_h=12,
         tags=("evaluation",),
     ),
     Deployment(
-        name="generate", flow="generate", about="Re-sync a video to a speech track.", tags=("generation",)
+        name="generate",
+        flow="generate",
+        about="Re-sync a video to a speech track.",
+        timeout_h=6,
+        tags=("generation",),
     ),
 )
 
@@ -92,7 +104,11 @@ def chosen(
     served = []
     for name in only or known:
         deployment = known[name]
-        request = {"workspace": str(workspace.absolute()), **deployment.request}
+        request = {
+            "workspace": str(workspace.absolute()),
+            "timeout_h": deployment.timeout_h,
+            **deployment.request,
+        }
         if deployment.flow == "curate":
             if source is None:
                 continue

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.requests import EvaluateRequest
+from flows.request_models import EvaluateRequest
 from flows.summaries import EvaluateSummary
+from lipforcing_core import __version__
 from lipforcing_core.metrics.manifest import read_predictions
 from tasks.artifacts import publish_scores
 from tasks.evaluation import Scorers, evaluate_all, find_files
@@ -14,12 +15,14 @@ from tasks.items import held_out_set, read_items
 from tasks.progress import step
 from tasks.recording import say_what_to_do
 from tasks.session import orchestration, run_folder
+from tasks.time_limit import limited
 from tasks.warehousing import RunRows, load_if_possible
 from tasks.workspace import Workspace, latest_link
 from warehouse.inbox import check_name
 
 
-@flow(name="evaluate", description=EvaluateRequest.__doc__, on_failure=[say_what_to_do])
+@flow(name="evaluate", version=__version__, description=EvaluateRequest.__doc__, on_failure=[say_what_to_do])
+@limited
 def evaluate(request: EvaluateRequest) -> EvaluateSummary:
     """Score item by item, put the set together, load the warehouse.
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.requests import GenerateRequest
+from flows.request_models import GenerateRequest
 from flows.summaries import GenerateSummary
+from lipforcing_core import __version__
 from tasks.generation import generate_file, load_model
 from tasks.generation_jobs import plan_generation, run_id_of
 from tasks.progress import note, step
 from tasks.recording import say_what_to_do
 from tasks.session import orchestration
+from tasks.time_limit import limited
 from tasks.workspace import Workspace
 
 
-@flow(name="generate", description=GenerateRequest.__doc__, on_failure=[say_what_to_do])
+@flow(name="generate", version=__version__, description=GenerateRequest.__doc__, on_failure=[say_what_to_do])
+@limited
 def generate(request: GenerateRequest) -> GenerateSummary:
     """Load the model, then redraw chunk by chunk; nothing but the output and its sidecar is written.
 

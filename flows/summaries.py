@@ -218,10 +218,14 @@ class EvaluateSummary(Summary):
 
 
 class TrainEvalSummary(Summary):
-    """An experiment: its curation (None where a manifest was given), scores, models and report."""
+    """An experiment: its curation (None where a manifest was given), scores, models and report.
+
+    ``held_out`` says what the clips are that were evaluated.
+    """
 
     curation: CurateSummary | None
     num_clips: int
+    held_out: str
     systems: dict[str, str]
     scores: list[ScoreLine]
     videos: list[VideoLine]
@@ -237,19 +241,27 @@ class TrainEvalSummary(Summary):
         judged: Judged,
         videos: Sequence[UserVideo],
         report: Path,
+        *,
+        sync_advice: str = "",
     ) -> Self:
         """The summary of an experiment."""
+        from tasks.models import MODELS
+
+        curation = None
+        if curated is not None:
+            curation = CurateSummary.of(run_id, folder / "curation", curated, sync_advice=sync_advice)
         return cls(
             run_id=run_id,
             folder=folder,
-            curation=None if curated is None else CurateSummary.of(run_id, folder / "curation", curated),
+            curation=curation,
             num_clips=judged.dataset.num_clips,
+            held_out=judged.dataset.description,
             systems={system.system: system.label for system in judged.systems},
             scores=score_lines(judged.evaluation),
             videos=[
                 VideoLine(name=video.name, outcome=video.outcome, output=video.output) for video in videos
             ],
-            models=folder / "models",
+            models=folder / MODELS,
             report=report,
         )
 

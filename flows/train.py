@@ -6,14 +6,17 @@ from datetime import UTC, datetime
 
 from prefect import flow
 
-from flows.requests import DistillStudentRequest, PretrainStudentRequest, TrainTeacherRequest
+from flows.request_models import DistillStudentRequest, PretrainStudentRequest, TrainTeacherRequest
 from flows.summaries import TrainSummary
+from lipforcing_core import __version__
 from lipforcing_core.runtime.bundle import BundleKind
 from tasks import training
 from tasks.cost import read_meters
 from tasks.progress import step
 from tasks.recording import say_what_to_do
 from tasks.session import orchestration
+from tasks.time_limit import limited
+from tasks.training_device import training_device
 from tasks.training_runs import (
     bundle_preset,
     check_output,
@@ -25,49 +28,72 @@ from tasks.training_runs import (
 from tasks.workspace import Workspace
 
 
-@flow(name="train_teacher", description=TrainTeacherRequest.__doc__, on_failure=[say_what_to_do])
+@flow(
+    name="train_teacher",
+    version=__version__,
+    description=TrainTeacherRequest.__doc__,
+    on_failure=[say_what_to_do],
+)
+@limited
 def train_teacher(request: TrainTeacherRequest) -> TrainSummary:
     """Latents, base, LoRA."""
     started_at, meters = datetime.now(UTC), read_meters()
     workspace = Workspace(request.workspace)
     check_output(request.output)
+    device = training_device(request.device)
     preset, clips = trainable_preset(request.preset), training_clips(request.manifest)
     with orchestration(workspace, request.resources):
         with step(f"encode {len(clips)} clips", "clips") as advance:
             data = training.prepare_training_set(workspace.store, clips, preset, advance)
         with step("train the teacher", "steps") as advance:
-            model = training.train_teacher(workspace.store, preset, data, advance)
+            model = training.train_teacher(workspace.store, preset, data, advance, device=device)
         run = deliver(
             workspace, "train_teacher", model, preset, request.output, started_at=started_at, meters=meters
         )
     return TrainSummary.of(run, workspace, model, request.output)
 
 
-@flow(name="pretrain_student", description=PretrainStudentRequest.__doc__, on_failure=[say_what_to_do])
+@flow(
+    name="pretrain_student",
+    version=__version__,
+    description=PretrainStudentRequest.__doc__,
+    on_failure=[say_what_to_do],
+)
+@limited
 def pretrain_student(request: PretrainStudentRequest) -> TrainSummary:
     """Latents, Diffusion Forcing."""
     started_at, meters = datetime.now(UTC), read_meters()
     workspace = Workspace(request.workspace)
     check_output(request.output)
+    device = training_device(request.device)
     preset = student_preset(request.preset, request.teacher)
     clips = training_clips(request.manifest)
     with orchestration(workspace, request.resources):
         with step(f"encode {len(clips)} clips", "clips") as advance:
             data = training.prepare_training_set(workspace.store, clips, preset, advance)
         with step("pre-train the student", "steps") as advance:
-            model = training.pretrain_student(workspace.store, preset, data, request.teacher, advance)
+            model = training.pretrain_student(
+                workspace.store, preset, data, request.teacher, advance, device=device
+            )
         run = deliver(
             workspace, "pretrain_student", model, preset, request.output, started_at=started_at, meters=meters
         )
     return TrainSummary.of(run, workspace, model, request.output)
 
 
-@flow(name="distill_student", description=DistillStudentRequest.__doc__, on_failure=[say_what_to_do])
+@flow(
+    name="distill_student",
+    version=__version__,
+    description=DistillStudentRequest.__doc__,
+    on_failure=[say_what_to_do],
+)
+@limited
 def distill_student(request: DistillStudentRequest) -> TrainSummary:
     """Latents, Self-Forcing with Sync-Window DMD and reward."""
     started_at, meters = datetime.now(UTC), read_meters()
     workspace = Workspace(request.workspace)
     check_output(request.output)
+    device = training_device(request.device)
     preset = student_preset(request.preset, request.teacher)
     bundle_preset(request.student, BundleKind.STUDENT)
     training.reward_file(preset, workspace.weights)  # a missing file is said before anything is encoded
@@ -77,7 +103,14 @@ def distill_student(request: DistillStudentRequest) -> TrainSummary:
             data = training.prepare_training_set(workspace.store, clips, preset, advance)
         with step("distil the student", "steps") as advance:
             model = training.distill_student(
-                workspace.store, preset, data, request.teacher, request.student, workspace.weights, advance
+                workspace.store,
+                preset,
+                data,
+                request.teacher,
+                request.student,
+                workspace.weights,
+                advance,
+                device=device,
             )
         run = deliver(
             workspace, "distill_student", model, preset, request.output, started_at=started_at, meters=meters

@@ -67,11 +67,6 @@ def discover(given: Path) -> Found:
     )
 
 
-def find_sources(given: Path) -> list[Source]:
-    """The videos of ``discover`` alone."""
-    return discover(given).sources
-
-
 def survey(workspace: Workspace, sources: Sequence[Source], settings: CurationSettings) -> Corpus:
     """Hash what is new or changed, and say which outcome each source has under these settings."""
     by_root: dict[Path, list[Path]] = {}

@@ -12,10 +12,13 @@ import os
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Callable, Sequence
-from contextlib import chdir
+from contextlib import chdir, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+
+import psutil
 
 from lipforcing_core.base.errors import BadInputError, LipForcingError
 from lipforcing_core.base.products import atomic_path
@@ -31,6 +34,7 @@ LEAST_CPUS = 2
 START_ATTEMPTS = 10
 OBJECT_STORE_BYTES = 128 * 2**20
 POLL_S = 0.5
+STOP_S = 5.0
 ABOUT_AUTHENTICATION = ("AuthenticationError", "InvalidAuthToken", "Unauthenticated")
 """How Ray 2.60 calls a token that is missing or wrong: by the class of its error, or in the text of what caused it."""
 
@@ -87,7 +91,7 @@ def wants_token(error: BaseException) -> bool:
 
 
 def _start_local() -> None:
-    """A Ray of this machine alone; it exports no metrics, which would listen on every network interface.
+    """A Ray of this machine alone: it exports no metrics, and listens on loopback only (see ``tasks.environment``).
 
     Ray gives its own processes 30 seconds to start, too little on a busy machine: it is given several attempts. Raises
     ``LipForcingError`` where none succeeds.
@@ -104,7 +108,6 @@ def _start_local() -> None:
                     object_store_memory=OBJECT_STORE_BYTES,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
-                    _node_ip_address="127.0.0.1",
                     _temp_dir=str(socket_folder()),
                     _system_config={"enable_metrics_collection": False},
                 )
@@ -122,16 +125,46 @@ def _start_local() -> None:
 
 
 def disconnect() -> None:
-    """Leave the cluster; stops a local Ray and removes its session folder."""
+    """Leave the cluster; stops a local Ray, workers that are stuck included, and removes its session folder."""
     if "ray" not in sys.modules:  # nothing was dispatched
         return
     import ray
 
     if ray.is_initialized():
         local = "RAY_ADDRESS" not in os.environ
+        workers = _local_workers() if local else []
         ray.shutdown()
         if local:
+            _kill(workers)
             shutil.rmtree(socket_folder(), ignore_errors=True)
+
+
+def _local_workers() -> list[psutil.Process]:
+    """The processes below the raylets that this process started."""
+    try:
+        children = psutil.Process().children(recursive=True)
+        raylets = [child for child in children if child.name() == "raylet"]
+        return [worker for raylet in raylets for worker in raylet.children(recursive=True)]
+    except psutil.Error:  # they are ending by themselves
+        return []
+
+
+def _kill(processes: Sequence[psutil.Process]) -> None:
+    """End what is left of them; a process that was stopped, or that never returns, heeds nothing else."""
+    deadline = time.monotonic() + STOP_S
+    while (left := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
+        time.sleep(POLL_S / 10)
+    for process in left:
+        with suppress(psutil.Error):
+            process.kill()
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether it is still there; one that has ended and that nobody asked about is not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _check_room(need: Need, work: Work) -> None:
@@ -182,8 +215,7 @@ def fan_out(
     results: list[Any] = [None] * len(items)
     try:
         while waiting:
-            # All that is ready now and then, since waiting for one at a time takes time with the square of the items.
-            ready, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=POLL_S)
+            ready, waiting = _wait(waiting)
             if on_wait:
                 on_wait()
             for reference in ready:
@@ -211,12 +243,14 @@ def run_job(
     *args: Any,
     name: str,
     num_cpus: float | None = None,
+    on_gpu: bool = False,
     watch: Callable[[], None] | None = None,
 ) -> R:
     """Run one long job on Ray, calling ``watch`` now and then and once more at the end.
 
     The job must be resumable: if its worker dies it is started again with the same arguments. ``num_cpus`` takes the
-    place of what the request says of training, for a job whose bits depend on it.
+    place of what the request says of training, for a job whose bits depend on it. ``on_gpu``: the job takes a GPU, or
+    the share of one that the request names.
     """
     import ray
 
@@ -224,19 +258,40 @@ def run_job(
     need = needed(Work.TRAIN)
     if num_cpus is not None:
         need = Need(cpus=num_cpus)
+    if on_gpu and need.gpus == 0:
+        need = Need(cpus=need.cpus, gpus=1)
     _check_room(need, Work.TRAIN)
     remote = ray.remote(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=2)(_here(function))
-    reference = remote.options(name=name).remote(*args)
+    reference, finished = remote.options(name=name).remote(*args), False
     try:
-        while not ray.wait([reference], timeout=POLL_S)[0]:
+        while not _wait([reference])[0]:
             if watch:
                 watch()
+        finished = True
         result: R = ray.get(reference)
         if watch:
             watch()
         return result
     except ray.exceptions.RayError as error:
         raise _user_error(error, name) from error
+    finally:
+        if not finished:  # this process is being told to end
+            ray.cancel(reference, force=True)
+
+
+def _wait(references: list[Any]) -> tuple[list[Any], list[Any]]:
+    """The references split into those that are ready within a moment and the others.
+
+    Waiting for one at a time would take time with the square of their number.
+    Ray turns what a signal handler raises meanwhile into a ``SystemError``; here it comes out as itself.
+    """
+    import ray
+
+    try:
+        ready, waiting = ray.wait(references, num_returns=len(references), timeout=POLL_S)
+        return ready, waiting
+    except SystemError as error:
+        raise error.__cause__ or error from None
 
 
 def _here(function: Callable[..., R]) -> Callable[..., R]:
@@ -254,7 +309,7 @@ def _here(function: Callable[..., R]) -> Callable[..., R]:
 
 
 def _ensure_token() -> None:
-    """Make the secret that guards a local Ray, whose ports listen on every network interface."""
+    """Make the secret that guards a local Ray from other users of this machine."""
     path = os.environ.get("RAY_AUTH_TOKEN_PATH")
     if path and not Path(path).exists():
         with atomic_path(path) as temporary:

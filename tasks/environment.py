@@ -12,6 +12,10 @@ from tasks.scratch import claim_scratch, release_scratch
 INTERRUPTED = 130
 TERMINATED = 143
 
+RAY_LISTENS_ELSEWHERE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Where this is 0, Ray takes the loopback address for that of its node, on Linux too, and its servers listen on nothing
+else. Any other address that it is given, 127.0.0.1 included, it replaces by one that can be reached from elsewhere."""
+
 QUIET_AND_OFFLINE = {
     "DO_NOT_TRACK": "1",
     "GX_ANALYTICS_ENABLED": "false",
@@ -46,7 +50,8 @@ def configure(workspace_root: Path) -> None:
     os.environ.setdefault(
         "PREFECT_HOME", str(scratch / "prefect")
     )  # what a client keeps is worth nothing later
-    if "RAY_ADDRESS" not in os.environ:  # a cluster has its own rules; a local Ray is guarded by a secret
+    if "RAY_ADDRESS" not in os.environ:  # a cluster has its own rules; a local Ray is for this machine alone
+        os.environ.setdefault(RAY_LISTENS_ELSEWHERE, "0")
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(state / "ray_token"))
 

@@ -17,7 +17,8 @@ from lipforcing_core.metrics.protocol import Protocol
 from lipforcing_core.metrics.suite import Evaluation, assemble, check_request
 from lipforcing_core.metrics.values import MetricValue
 from lipforcing_core.weights.chosen import registered_file, weights_to_find
-from lipforcing_core.weights.registry import find_weight, require_all_weights
+from lipforcing_core.weights.missing import require_all_weights
+from lipforcing_core.weights.registry import find_weight
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
 from tasks.recording import step_task
@@ -29,11 +30,12 @@ from tasks.workspace import Workspace
 class Scorers:
     """Names of the backends that score; each worker loads them once.
 
-    networks: one of ``metrics.backends.NETWORK_SETS``. sync_expert: one to use instead of that set's. weights: the
-    folder of registered weights, where files are looked for that no other path is given for.
+    detector: None for items that are aligned crops. networks: one of ``metrics.backends.NETWORK_SETS``. sync_expert:
+    one to use instead of that set's. weights: the folder of registered weights, where files are looked for that no
+    other path is given for.
     """
 
-    detector: str = DETECTORS.default
+    detector: str | None = DETECTORS.default
     detector_model: Path | None = None
     networks: str = NETWORK_SETS.default
     sync_expert: str | None = None
@@ -100,7 +102,8 @@ def find_files(scorers: Scorers) -> dict[str, Path]:
     from lipforcing_core.metrics.backends import needed_weights
 
     names = needed_weights(scorers.networks, scorers.sync_expert)
-    names += weights_to_find(DETECTORS[scorers.detector], scorers.detector_model)
+    if scorers.detector is not None:
+        names += weights_to_find(DETECTORS[scorers.detector], scorers.detector_model)
     require_all_weights(names, scorers.weights)
     return {name: find_weight(name).path(scorers.weights) for name in names}
 
@@ -115,11 +118,14 @@ def load_scorers(scorers: Scorers) -> Backends:
 
     torch.set_num_threads(1)
     files = find_files(scorers)
-    detector_model = registered_file(DETECTORS[scorers.detector], scorers.detector_model, scorers.weights)
+    detector = None
+    if scorers.detector is not None:
+        entry = DETECTORS[scorers.detector]
+        detector = load_detector(entry.name, registered_file(entry, scorers.detector_model, scorers.weights))
     return load_backends(
         scorers.networks,
         files,
-        detector=load_detector(scorers.detector, detector_model),
+        detector=detector,
         sync_expert=scorers.sync_expert,
     )
 

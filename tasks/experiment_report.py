@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,8 +22,12 @@ from lipforcing_core.presets import Preset
 from lipforcing_core.puppets.pairs import read_pair
 from lipforcing_core.seams.tiers import tier_rows
 from tasks.contact_sheet import write_contact_sheet
+from tasks.corpora import PuppetCorpus, VideoCorpus
+from tasks.experiment import Experiment
 from tasks.judging import COPY, PAIRS, STUDENT, WITH_UNRELATED, Judged
+from tasks.models import MODELS
 from tasks.progress import step
+from tasks.training_device import CPU
 from tasks.user_videos import UserVideo
 from tasks.warehousing import RunInfo
 from tasks.workspace import Workspace
@@ -42,41 +47,65 @@ SHOWN_OF_EACH = 3  # instants of a clip; the contact sheet has the first, lips w
 SHOWN_FRAMES = 250  # of a video that is played; ten seconds
 MARK = "Synthetic video: lips redrawn by Lip Forcing Factory"
 
-SUMMARY = (
-    "Two public-domain portraits were animated with synthetic speech, cut into raw reels with planted defects, "
-    "curated, and used to train a {parameters:.1f} M-parameter lip-sync model: {stages}. This page says how well the "
+
+@dataclass(frozen=True, kw_only=True)
+class Wording:
+    """What the report says of a corpus: the summary at its head, and what drives the clips that it plays."""
+
+    summary: str
+    speech: str
+
+
+PUPPETS = Wording(
+    summary="Two public-domain portraits were animated with synthetic speech, cut into raw reels with planted defects, "
+    "curated, and used to train a {parameters} M-parameter lip-sync model: {stages}. This page says how well the "
     "student re-syncs puppets that it has not seen, performing to speech that it has not heard. Both faces are known "
-    "from training and intervals resample performances, so nothing here speaks for new people."
+    "from training and intervals resample performances, so nothing here speaks for new people.",
+    speech="to speech that no system has heard",
+)
+_TRAINED = "were used to train a {parameters} M-parameter lip-sync model: {stages}. "
+_LISTED = "This page says how well they re-sync {num_clips} clips of {items}, each to the speech that the list names."
+_OWN = (
+    "This page says how well they redraw {num_clips} clips that were held out of training, each to its own speech. "
+    "Speech that a face never spoke was not tried: a list of items with other speech does that."
 )
 
-OF_VIDEOS = (
-    "Curated footage was used to train a {parameters:.1f} M-parameter lip-sync model: {stages}. This page says how "
-    "well they re-sync clips that were held out, under the speech that the list of items names, or under their own."
-)
 
-STAGES = "a bidirectional teacher, {start}, then a causal student of {calls} steps, then its distillation"
+def wording(experiment: Experiment) -> Wording:
+    """The words for the corpus of an experiment."""
+    corpus = experiment.corpus
+    if isinstance(corpus, PuppetCorpus):
+        return PUPPETS
+    if isinstance(corpus, VideoCorpus):
+        origin = "The videos of a folder were curated, and the accepted clips of the training split "
+    else:
+        origin = "The clips of the training split of a manifest, which an earlier run curated, "
+    if corpus.items is None:
+        return Wording(summary=origin + _TRAINED + _OWN, speech="to its own speech")
+    listed = _LISTED.replace("{items}", corpus.items.name)
+    return Wording(summary=origin + _TRAINED + listed, speech=f"to the speech that {corpus.items.name} names")
 
 
 def write_report(
     workspace: Workspace,
-    run: RunInfo,
+    experiment: Experiment,
     folder: Path,
     judged: Judged,
     videos: Sequence[UserVideo],
     *,
     parameters: float,
-    puppets: bool,
 ) -> Path:
     """Write ``report.html`` and ``frames.png`` into the run folder; returns the report."""
+    run, words = experiment.run, wording(experiment)
     with step("write the report"):
-        samples = sample_rows(judged, puppets=puppets)
+        samples = sample_rows(judged, puppets=experiment.puppets)
         write_contact_sheet(samples[::SHOWN_OF_EACH], folder / "frames.png")
         context = ReportContext(
             title=f"Lip Forcing Factory: {run.flow.replace('_', ' ')}",
             run_id=run.run_id,
-            summary=(SUMMARY if puppets else OF_VIDEOS).format(
-                parameters=parameters, stages=trained_stages(run.config["preset"])
-            ),
+            summary=words.summary.replace("{parameters}", f"{parameters:.1f}")
+            .replace("{num_clips}", str(len(judged.items)))
+            .replace("{stages}", trained_stages(experiment.preset)),
             question=Question(
                 system=STUDENT,
                 copied=COPY,
@@ -87,15 +116,15 @@ def write_report(
             ),
             stage_pairs=PAIRS,
             training_stages=_training_stages(),
-            sample_videos=[*sample_videos(judged), *played_user_videos(videos)],
+            sample_videos=[*sample_videos(judged, words.speech), *played_user_videos(videos)],
             sample_images=[*samples, *user_rows(videos)],
             embedded_notes=[
                 EmbeddedNote(part=row.seam, embedded=row.embedded_words, full=row.full_words)
                 for row in tier_rows()
             ],
-            versions=_versions(),
+            versions=_versions(experiment.device),
             commands=[Command(purpose="Make this page again", command=_again(folder))],
-            next_steps=_next_steps(folder / "models" / STUDENT),
+            next_steps=_next_steps(run, folder),
             links={words: file for words, file in LINKS.items() if (folder / file).exists()},
         )
         return build_report(workspace.warehouse, context, folder / "report.html")
@@ -112,14 +141,13 @@ def sample_rows(judged: Judged, *, puppets: bool) -> list[SampleRow]:
     return rows
 
 
-def sample_videos(judged: Judged) -> list[SampleVideo]:
+def sample_videos(judged: Judged, speech: str) -> list[SampleVideo]:
     """The first clips as videos: all systems that were given the driving speech side by side, under that speech."""
     videos = []
     for item in judged.items[:SAMPLE_CLIPS]:
         shown = _side_by_side(judged, item, leave_out=WITH_UNRELATED)
         row = _row_of_videos(list(shown.values()), item.driving_audio)
-        caption = f"{item.clip_id}, under the speech that drives it"
-        videos.append(SampleVideo(caption=caption, columns=list(shown), mp4=row))
+        videos.append(SampleVideo(caption=f"{item.clip_id}, {speech}", columns=list(shown), mp4=row))
     return videos
 
 
@@ -185,9 +213,9 @@ def user_rows(videos: Sequence[UserVideo]) -> list[SampleRow]:
 
 def trained_stages(preset: Preset) -> str:
     """What was trained, in words."""
-    shipped = preset.base_checkpoint is not None
-    start = "finetuned from a base that ships with the package" if shipped else "trained from nothing"
-    return STAGES.format(start=start, calls=len(preset.schedule.t_list) - 1)
+    base, calls = preset.base_checkpoint, len(preset.schedule.t_list) - 1
+    start = f", finetuned from the base checkpoint {base}," if base else ", trained from nothing,"
+    return f"a bidirectional teacher{start} then a causal student of {calls} steps, then its distillation"
 
 
 def _training_stages() -> list[str]:
@@ -212,7 +240,7 @@ def _png(path: Path, frame: int) -> bytes:
     return data.tobytes()
 
 
-def _versions() -> dict[str, str]:
+def _versions(device: str) -> dict[str, str]:
     names = (
         "lipforcing-factory",
         "torch",
@@ -223,18 +251,19 @@ def _versions() -> dict[str, str]:
         "great-expectations",
         "av",
     )
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    trained = "no GPU used" if device == CPU else f"trained on {device}"
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {trained}"
     return {"machine": machine, "python": platform.python_version()} | {
         name: importlib.metadata.version(name) for name in names
     }
 
 
-def _next_steps(student: Path) -> list[Command]:
+def _next_steps(run: RunInfo, folder: Path) -> list[Command]:
+    model = "" if run.flow == "demo" else f" --model {shlex.quote(str(folder / MODELS / STUDENT))}"
     return [
         Command(
             purpose="Re-sync a video of yours with the student trained here",
-            command="lipforcing generate YOUR_VIDEO.mp4 YOUR_SPEECH.wav -o synced.mp4 "
-            f"--model {shlex.quote(str(student))}",
+            command=f"lipforcing generate YOUR_VIDEO.mp4 YOUR_SPEECH.wav -o synced.mp4{model}",
         ),
         Command(purpose="Curate a folder of videos", command="lipforcing curate YOUR_FOLDER"),
         Command(

@@ -32,7 +32,7 @@ class GenerationJob:
     """One video to make. ``name`` is for people; the content decides whether it has to be made.
 
     bundle: a bundle folder, or the name of a released student. weights: the folder of registered weights, for backends
-    that are not embedded. device: ``cpu`` or ``cuda``.
+    that are not embedded. device: ``cpu`` or ``cuda``. detector: None where the video holds aligned crops.
     """
 
     name: str
@@ -40,7 +40,7 @@ class GenerationJob:
     audio: Path
     bundle: ModelSource
     seed: int = 42
-    detector: str = DETECTORS.default
+    detector: str | None = DETECTORS.default
     detector_model: Path | None = None
     weights: Path = Path("weights")
     device: str = "cpu"
@@ -92,7 +92,7 @@ def generate_file(
             output,
             generator=load_generator(bundle),
             audio_encoder=bundle.audio_encoder,
-            detector=load_detector(job.detector, job.detector_model),
+            detector=None if job.detector is None else load_detector(job.detector, job.detector_model),
             seed=job.seed,
             on_progress=advance,
         )
@@ -107,7 +107,8 @@ def generate_step(job: GenerationJob, *, store: StepStore) -> Generated:
 
     torch.set_num_threads(NUM_THREADS)
     hashes = [sha256_once(job.video), sha256_once(job.audio), *_model_hashes(job)]
-    hashes += [sha256_once(path) for path in files_beside(DETECTORS[job.detector], job.detector_model)]
+    if job.detector is not None:
+        hashes += [sha256_once(path) for path in files_beside(DETECTORS[job.detector], job.detector_model)]
     if job.device != "cpu":
         hashes.append(job.device)
     key = content_key(VERSION, hashes, job.seed, job.detector, NUM_THREADS)
@@ -133,7 +134,7 @@ def _model_hashes(job: GenerationJob) -> list[str]:
     from lipforcing_core.runtime.bundle import OFFICIAL_MASK, model_preset, official_file
     from lipforcing_core.runtime.prompts import backend_digests
     from lipforcing_core.weights.digest import remembered_sha256
-    from lipforcing_core.weights.registry import require_weight
+    from lipforcing_core.weights.missing import require_weight
 
     if isinstance(job.bundle, Path):
         own = [sha256_once(path) for part in BUNDLE_PARTS if (path := job.bundle / part).is_file()]

@@ -8,7 +8,7 @@ from lipforcing_core.base.csv_file import read_csv
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_in
 from lipforcing_core.base.products import content_key, sha256_once
-from lipforcing_core.curation.manifest import read_manifest
+from lipforcing_core.curation.manifest import read_manifest, require_clip_files
 from lipforcing_core.metrics.manifest import EvalItem
 from tasks.warehousing import HeldOutSet
 
@@ -49,9 +49,10 @@ def _item(row: dict[str, str], origin: Path, number: int) -> EvalItem:
 def validation_items(manifest: Path) -> list[EvalItem]:
     """The clips of the validation split, each the truth and the source of itself, driven by its own speech.
 
-    Raises ``BadInputError`` if there is none.
+    Raises ``BadInputError`` if there is none, or if its files are not there.
     """
-    folder = manifest.parent
+    folder, clips = manifest.parent, [clip for clip in read_manifest(manifest) if clip.split == "val"]
+    require_clip_files(manifest, clips)
     items = [
         EvalItem(
             clip_id=clip.clip_id,
@@ -60,8 +61,7 @@ def validation_items(manifest: Path) -> list[EvalItem]:
             driving_audio=folder / clip.audio_path,
             source_video=folder / clip.clip_path,
         )
-        for clip in read_manifest(manifest)
-        if clip.split == "val"
+        for clip in clips
     ]
     if not items:
         raise BadInputError(
@@ -69,6 +69,12 @@ def validation_items(manifest: Path) -> list[EvalItem]:
             "in the curation settings"
         )
     return items
+
+
+def item_hashes(item: EvalItem) -> list[str]:
+    """Everything that an item is: its names, and the content of each of its files."""
+    files = (item.truth_video, item.driving_audio, item.source_video, item.unrelated_audio)
+    return [item.clip_id, item.identity, *("" if path is None else sha256_once(path) for path in files)]
 
 
 def held_out_set(name: str, items: list[EvalItem], description: str) -> HeldOutSet:

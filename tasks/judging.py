@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from lipforcing_core.metrics.manifest import (
     PredictionRecord,
     record_prediction,
 )
-from lipforcing_core.metrics.protocol import gt_box_aligned
+from lipforcing_core.metrics.protocol import gt_box_aligned, precropped
 from lipforcing_core.metrics.speed import speed_rows
 from lipforcing_core.metrics.suite import Evaluation
 from lipforcing_core.presets import Preset
@@ -63,14 +63,19 @@ def judge(
     *,
     scorers: Scorers,
     seed: int,
+    aligned: bool = False,
 ) -> Judged:
     """Generate with every model, add the controls, and score all of it against the truth.
+
+    aligned: whether the items are aligned crops of curation, in which no detector would find the face where it is.
 
     Controls are the untouched source, where that is not the truth itself, and the distilled student under speech that
     has nothing to do with the item, where there is any.
     """
     store = workspace.store
-    protocol = gt_box_aligned(detector_id=load_scorers(scorers).ids["detector"])
+    if aligned:
+        scorers = replace(scorers, detector=None, detector_model=None)
+    protocol = precropped() if aligned else gt_box_aligned(detector_id=load_scorers(scorers).ids["detector"])
     detection: dict[str, Any] = {"detector": scorers.detector, "detector_model": scorers.detector_model}
     jobs = {
         (name, item.clip_id): GenerationJob(
@@ -155,14 +160,14 @@ def _systems(models: Mapping[str, TrainedModel], preset: Preset) -> list[System]
         )
 
     return [
-        system(TRUE, "Truth", "truth", None, "the face really driven by the new audio"),
-        system(COPY, "Source, copied", "control", None, "the untouched source under the new audio"),
+        system(TRUE, "Truth", "truth", None, "the face that really spoke the driving audio"),
+        system(COPY, "Source, copied", "control", None, "the untouched source under the driving audio"),
         system(
             "teacher", "Teacher", "teacher", preset.schedule.num_steps, "bidirectional, guided at every step"
         ),
         system("pretrained", "Pre-trained student", "student", calls, "Diffusion Forcing only"),
         system(STUDENT, "Distilled student", "student", calls, "Self-Forcing, SW-DMD and reward"),
-        system(WITH_UNRELATED, "Distilled, other audio", "control", calls, "given a third speech"),
+        system(WITH_UNRELATED, "Distilled, other audio", "control", calls, "given unrelated speech"),
     ]
 
 
@@ -174,7 +179,7 @@ def _record(system: str, clip_id: str, path: Path) -> PredictionRecord:
 
 
 def _copy_through(store: StepStore, item: EvalItem) -> Path:
-    """The untouched source with the new audio under it."""
+    """The untouched source with the driving audio under it."""
     key = content_key(1, file_sha256(_source(item)), file_sha256(item.driving_audio))
     done = store.run(
         "copy", key, lambda folder: mux(_source(item), item.driving_audio, folder / "output.mp4")

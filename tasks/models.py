@@ -9,6 +9,9 @@ from pathlib import Path
 from lipforcing_core.base.products import atomic_path, link_or_copy
 from tasks.training import TrainedModel
 
+MODELS = "models"
+"""The folder of the models in the folder of a run."""
+
 
 def num_parameters(model: TrainedModel) -> float:
     """Millions of parameters of a trained model."""
@@ -26,7 +29,7 @@ def place_models(models: Mapping[str, TrainedModel], folder: Path) -> None:
     of the run folder has all that it needs.
     """
     for name, model in models.items():
-        final = folder / "models" / name
+        final = folder / MODELS / name
         if final.is_symlink():  # as earlier versions left it
             final.unlink()
         with atomic_path(final) as temporary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,12 @@ def curation_settings(
     base = changes.pop(EXTENDS, None)
     settings = CurationSettings() if base is None else CurationSettings.from_toml(Path(base))
     values = settings.model_dump(exclude_unset=True) | changes
-    detector_missing = None
-    try:
+    with suppress(MissingWeightsError):  # told below, with the other files that are not there
         values["detector_model"] = workspace.detector_model(
             values.get("detector", DETECTORS.default), values.get("detector_model")
         )
-    except MissingWeightsError as error:  # told below, with the other files that are not there
-        detector_missing = str(error)
     settings = CurationSettings.from_mapping(values, "curate", names=names)
-    require_backends(settings, detector_missing=detector_missing)
+    require_backends(settings, weights_dir=workspace.weights)
     return settings
 
 

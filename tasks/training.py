@@ -20,6 +20,7 @@ from tasks import training_keys
 from tasks.dispatch import fan_out, run_job
 from tasks.progress import Advance
 from tasks.recording import step_task
+from tasks.training_device import CPU, CUDA, require_device
 
 if TYPE_CHECKING:
     from lipforcing_core.models.bases.catalogue import BaseEntry
@@ -87,19 +88,26 @@ def prepare_training_set(
 
 @step_task()
 def train_teacher(
-    store: StepStore, preset: Preset, data: TrainingSet, advance: Advance | None = None
+    store: StepStore,
+    preset: Preset,
+    data: TrainingSet,
+    advance: Advance | None = None,
+    *,
+    device: str = CPU,
 ) -> TrainedModel:
     """The bidirectional teacher: LoRA, merged, on the shipped base or on one that is trained first."""
     from lipforcing_core.training.stages.teacher import BASE, TeacherBase, TeacherLora
 
     base, lora = TeacherBase.of(preset), TeacherLora.of(preset)
     if (shipped := shipped_base(preset)) is not None:
-        return _finetuned(store, preset, data, shipped, lora, advance)
+        return _finetuned(store, preset, data, shipped, lora, advance, device)
     if base is None:
         raise BadInputError(f"preset {preset.name} has no [base] section: it starts from a public checkpoint")
-    recipe = training_keys.Recipe(preset=preset, windows=data.windows, num_threads=NUM_THREADS)
+    recipe = _recipe(preset, data, device)
     base_key = recipe.key(base, {})
-    trainer = _Trainer(preset=preset, data=data, advance=advance, num_steps=base.num_steps + lora.num_steps)
+    trainer = _Trainer(
+        preset=preset, data=data, advance=advance, num_steps=base.num_steps + lora.num_steps, device=device
+    )
 
     def work(folder: Path) -> dict[str, Any]:
         def start(base_folder: Path) -> dict[str, Any]:
@@ -126,10 +134,11 @@ def _finetuned(
     base: BaseEntry,
     lora: TeacherLora,
     advance: Advance | None,
+    device: str,
 ) -> TrainedModel:
     """The teacher from a base that ships with the package."""
-    recipe = training_keys.Recipe(preset=preset, windows=data.windows, num_threads=NUM_THREADS)
-    trainer = _Trainer(preset=preset, data=data, advance=advance, num_steps=lora.num_steps)
+    recipe = _recipe(preset, data, device)
+    trainer = _Trainer(preset=preset, data=data, advance=advance, num_steps=lora.num_steps, device=device)
     (start,) = lora.starts_from
     finished = store.run(
         "train-teacher",
@@ -142,16 +151,22 @@ def _finetuned(
 
 @step_task()
 def pretrain_student(
-    store: StepStore, preset: Preset, data: TrainingSet, teacher: Path, advance: Advance | None = None
+    store: StepStore,
+    preset: Preset,
+    data: TrainingSet,
+    teacher: Path,
+    advance: Advance | None = None,
+    *,
+    device: str = CPU,
 ) -> TrainedModel:
     """The causal student by Diffusion Forcing, from the teacher's weights."""
     from lipforcing_core.training.stages.forcing import TEACHER, StudentForcing
 
     _check_codec(data, [teacher])
     forcing, init = StudentForcing.of(preset), {TEACHER: teacher / MODEL_FILE}
-    recipe = training_keys.Recipe(preset=preset, windows=data.windows, num_threads=NUM_THREADS)
+    recipe = _recipe(preset, data, device)
     parents = {name: file_sha256(path) for name, path in init.items()}
-    trainer = _Trainer(preset=preset, data=data, advance=advance, num_steps=forcing.num_steps)
+    trainer = _Trainer(preset=preset, data=data, advance=advance, num_steps=forcing.num_steps, device=device)
     finished = store.run(
         "train-pretrained",
         recipe.key(forcing, parents),
@@ -171,6 +186,8 @@ def distill_student(
     student: Path,
     weights: Path,
     advance: Advance | None = None,
+    *,
+    device: str = CPU,
 ) -> TrainedModel:
     """The student by Self-Forcing rollout with Sync-Window DMD and SyncNet reward.
 
@@ -184,10 +201,15 @@ def distill_student(
     expert = load_sync_expert(preset.backends.sync, expert_file).backend_id
     first = {STUDENT: student / MODEL_FILE, TEACHER: teacher / MODEL_FILE}
     init = first | {CRITIC: first[TEACHER]}
-    recipe = training_keys.Recipe(preset=preset, windows=data.windows, num_threads=NUM_THREADS)
+    recipe = _recipe(preset, data, device)
     parents = {name: file_sha256(path) for name, path in init.items()}
     trainer = _Trainer(
-        preset=preset, data=data, advance=advance, num_steps=distillation.num_steps, expert_file=expert_file
+        preset=preset,
+        data=data,
+        advance=advance,
+        num_steps=distillation.num_steps,
+        device=device,
+        expert_file=expert_file,
     )
     finished = store.run(
         "train-distilled",
@@ -214,13 +236,14 @@ def reward_file(preset: Preset, weights: Path) -> Path | None:
 class _Trainer:
     """Runs the stages of one task as jobs. num_steps: of all of them together, for the progress.
 
-    expert_file: the file of the sync expert that gives the reward, where it needs one.
+    device: the training strategy. expert_file: the file of the sync expert that gives the reward, where it needs one.
     """
 
     preset: Preset
     data: TrainingSet
     advance: Advance | None
     num_steps: int
+    device: str
     expert_file: Path | None = None
 
     def train(
@@ -237,7 +260,17 @@ class _Trainer:
 
         name = f"train-{stage.name}-{folder.name}"
         run_job(
-            _stage_job, stage, self.preset, self.data, init, out_dir, self.expert_file, name=name, watch=watch
+            _stage_job,
+            stage,
+            self.preset,
+            self.data,
+            init,
+            out_dir,
+            self.expert_file,
+            self.device,
+            name=name,
+            on_gpu=self.device == CUDA,
+            watch=watch,
         )
         return {"stages": {stage.name: stage.num_steps}}
 
@@ -249,6 +282,7 @@ def _stage_job(
     init: Mapping[str, Path],
     out_dir: Path,
     expert_file: Path | None,
+    device: str,
 ) -> None:
     import torch
 
@@ -259,22 +293,27 @@ def _stage_job(
     from lipforcing_core.training.stages.protocol import StageInputs
     from lipforcing_core.training.strategies.catalogue import load_strategy
 
+    require_device(device)
     torch.set_num_threads(NUM_THREADS)
     inputs = StageInputs(
         data=LatentWindows(data.windows, preset.video),
         prompts=encode_prompts(load_text_encoder(preset), preset.schedule.prompt),
         init=init,
-        reward=_reward(preset, data, expert_file) if isinstance(stage, Distillation) else None,
+        reward=_reward(preset, data, expert_file, device) if isinstance(stage, Distillation) else None,
     )
-    stage.run(inputs, out_dir, strategy=load_strategy())
+    stage.run(inputs, out_dir, strategy=load_strategy(device))
 
 
-def _reward(preset: Preset, data: TrainingSet, expert_file: Path | None) -> Any:
+def _recipe(preset: Preset, data: TrainingSet, device: str) -> training_keys.Recipe:
+    return training_keys.Recipe(preset=preset, windows=data.windows, num_threads=NUM_THREADS, device=device)
+
+
+def _reward(preset: Preset, data: TrainingSet, expert_file: Path | None, device: str) -> Any:
     from lipforcing_core.runtime.encoders import load_codec
     from lipforcing_core.sync.experts.catalogue import load_sync_expert
     from lipforcing_core.training.reward import SyncReward
 
-    codec = load_codec(preset, None, codec_file=data.codec_file)
+    codec = load_codec(preset, None, device, codec_file=data.codec_file)
     return SyncReward(codec, load_sync_expert(preset.backends.sync, expert_file))
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lipforcing_core.base.products import content_key, sha256_once
 from lipforcing_core.presets import Preset
+from tasks.training_device import CPU
 
 if TYPE_CHECKING:
     from lipforcing_core.models.bases.catalogue import BaseEntry
@@ -46,11 +47,15 @@ def training_set_before(hashes: Sequence[Any], preset: Preset) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What the keys of all stages of a preset are made from."""
+    """What the keys of all stages of a preset are made from.
+
+    device: the training strategy. Results of the CPU have the keys that they had before there was a choice.
+    """
 
     preset: Preset
     windows: Sequence[Path]
     num_threads: int
+    device: str = CPU
 
     @cached_property
     def window_hashes(self) -> list[str]:
@@ -63,7 +68,8 @@ class Recipe:
         from lipforcing_core.training.stages.protocol import stage_key
 
         data = windows_key(self.window_hashes, self.preset.video)
-        return content_key(stage_key(stage, data, parents), self.num_threads)
+        elsewhere = [] if self.device == CPU else [self.device]
+        return content_key(stage_key(stage, data, parents), self.num_threads, *elsewhere)
 
     def before(self, name: str, parents: Sequence[str], reward: str | None = None) -> str:
         """The key of the model called ``name`` with the whole preset in it."""
@@ -77,14 +83,14 @@ def teacher_before(recipe: Recipe) -> list[str]:
     base, lora = recipe.preset.base, recipe.preset.lora
     stages = [lora] if base is None else [base, lora]
     unchanged = all(_unchanged(stage) and stage.timestep_weighting == "none" for stage in stages)
-    return [recipe.before("teacher", [])] if unchanged else []
+    return [recipe.before("teacher", [])] if unchanged and recipe.device == CPU else []
 
 
 def pretrained_before(recipe: Recipe, teacher: str) -> list[str]:
     """Older keys of a pre-trained student; ``teacher``: the content of the weights it starts from."""
     forcing = recipe.preset.diffusion_forcing
     unchanged = _unchanged(forcing) and forcing.objective == "x0"
-    return [recipe.before("pretrained", [teacher])] if unchanged else []
+    return [recipe.before("pretrained", [teacher])] if unchanged and recipe.device == CPU else []
 
 
 def _unchanged(settings: StageSettings) -> bool:

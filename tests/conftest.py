@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
+import io
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -60,3 +65,30 @@ def parity_dir() -> Path:
 def media_dir() -> Path:
     """Folder with real talking-head clips; skips where it is absent and ``LIPFORCING_MEDIA_DIR`` is not set."""
     return _data_folder("LIPFORCING_MEDIA_DIR", "media")
+
+
+@pytest.fixture
+def encodings_are_named(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Make a package fail where it opens text without naming the encoding: the default is another on other machines."""
+
+    def watch(package: str) -> None:
+        def check(encoding: str | None) -> None:
+            frame = sys._getframe(2)
+            while frame.f_back is not None and frame.f_globals.get("__name__") == "pathlib":
+                frame = frame.f_back
+            name = frame.f_globals.get("__name__", "")
+            assert encoding is not None or not name.startswith(package), f"{name} names no encoding"
+
+        def text_encoding(encoding: str | None, stacklevel: int = 2) -> str:
+            check(encoding)
+            return original(encoding, stacklevel)
+
+        def opened(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+            check("" if "b" in mode or len(arguments) > 1 else options.get("encoding"))
+            return plain(file, mode, *arguments, **options)
+
+        original, plain = io.text_encoding, builtins.open
+        monkeypatch.setattr(io, "text_encoding", text_encoding)
+        monkeypatch.setattr(builtins, "open", opened)
+
+    return watch

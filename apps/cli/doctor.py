@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from lipforcing_core.base.catalogue import Catalogue
-from lipforcing_core.faces.detectors.catalogue import DETECTORS
-from lipforcing_core.quality.catalogue import QUALITY_SCORERS
-from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
+from lipforcing_core.seams.catalogues import all_seams
 from lipforcing_core.weights.registry import WeightState, all_weights, find_weight, state_of
 from tasks.workspace import Workspace
 
 MIN_FREE_GB = 5.0
 MIN_MEMORY_GB = 6.0
-CHOICES: tuple[Catalogue[Any], ...] = (DETECTORS, SYNC_EXPERTS, QUALITY_SCORERS)
+MANY = 8
+"""More ready choices of a seam than this are counted and not named."""
 MIN_SHARED_GB = 1.0
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -69,8 +68,8 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
                 detail=f"{type(error).__name__}: {error}",
                 remedy="rm -rf .venv && make test",
             )
-    for catalogue in CHOICES:
-        yield choices_finding(catalogue, workspace)
+    for seam in all_seams():
+        yield choices_finding(seam.catalogue, workspace)
     for spec in all_weights():
         state = state_of(spec, workspace.weights)
         usable = state is WeightState.PRESENT
@@ -84,16 +83,20 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
 
 def choices_finding(catalogue: Catalogue[Any], workspace: Workspace) -> Finding:
     """Which implementations of a seam can be chosen here and now, and which weights the others wait for."""
-    told = []
+    ready, waiting = [], []
     for entry in catalogue:
+        name = f"{entry.name} (licence: {entry.licence})" if entry.licence else entry.name
         needed = [
-            name
-            for name in entry.weights
-            if state_of(find_weight(name), workspace.weights) is not WeightState.PRESENT
+            weights
+            for weights in entry.weights
+            if state_of(find_weight(weights), workspace.weights) is not WeightState.PRESENT
         ]
-        state = f"{entry.name} needs {' and '.join(needed)}" if needed else f"{entry.name} is ready"
-        told.append(f"{state} (licence: {entry.licence})" if entry.licence else state)
-    return Finding(subject=f"{catalogue.kind}s", health=Health.OK, detail="; ".join(told))
+        if lacks := [*needed, *([entry.lacks] if entry.lacks else [])]:
+            waiting.append(f"{name} needs {', '.join(lacks)}")
+        else:
+            ready.append(name)
+    told = f"{len(ready)} are ready" if len(ready) > MANY else f"ready: {', '.join(ready) or 'none'}"
+    return Finding(subject=catalogue.plural, health=Health.OK, detail="; ".join([told, *waiting]))
 
 
 def _python() -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,14 +17,8 @@ from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS, advice_for_peop
 if TYPE_CHECKING:
     from flows.summaries import Summary
 
-OPTIONS = {
-    "detector": "--detector",
-    "detector_model": "--detector-model",
-    "min_segment_s": "--min-seconds",
-    "max_segment_s": "max_segment_s of the [curation] table",
-    "sync_filter": "--sync-filter",
-}
-"""What users of the command line call the settings that options change or are compared with."""
+SETTINGS_OF_CURATE = {"min_seconds": "min_segment_s"}
+"""Parameters of ``curate`` that are called otherwise than the settings which they change."""
 
 
 Changes = Annotated[
@@ -58,7 +53,7 @@ def demo(
     """
     from apps.cli.show import show
     from flows.catalogue import run_flow
-    from flows.requests import demo_request
+    from flows.request_models import demo_request
 
     show(run_flow("train_eval", demo_request(context.obj.workspace.root, seed=seed, videos=videos)))
 
@@ -92,6 +87,33 @@ def run_request(
     return run_flow(entry.name, parse_request(entry, values))
 
 
+def names_of(command: Any, renamed: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What the user of a command of typer calls the fields of its request: ``--frames`` is ``num_frames``.
+
+    renamed: parameters of the command that are called otherwise than their fields.
+    """
+    fields = renamed or {}
+    return {fields.get(str(p.name), str(p.name)): _typed(p) for p in command.params if p.name != "changes"}
+
+
+def run_command(
+    context: typer.Context, flow: str, values: Mapping[str, Any], renamed: Mapping[str, str] | None = None
+) -> Summary:
+    """Run the flow of a command in this workspace; mistakes are told in the words of the command line."""
+    from flows.catalogue import flow_entry, parse_request, run_flow
+
+    names = names_of(context.command, renamed)
+    request = {"workspace": context.obj.workspace.root, **values}
+    return run_flow(flow, parse_request(flow_entry(flow), request, names=names))
+
+
+def _typed(parameter: Any) -> str:
+    """An option as it is typed, an argument as the help calls it."""
+    if parameter.param_type_name == "argument":
+        return str(parameter.name).upper()
+    return max(parameter.opts, key=len)
+
+
 def curate(
     context: typer.Context,
     source: Annotated[
@@ -112,8 +134,8 @@ def curate(
     Every source ends as accepted clips, rejection rows or a quarantine row; a killed run resumes.
     """
     from apps.cli.show import show
-    from flows.catalogue import flow_entry, parse_request, run_flow
     from lipforcing_core.base.layers import apply_overrides
+    from lipforcing_core.curation.settings import CurationSettings
     from tasks.settings import curation_settings
 
     chosen: dict[str, Any] = {
@@ -125,10 +147,13 @@ def curate(
     }
     given = {key: value for key, value in chosen.items() if value is not None}
     given = apply_overrides(given, changes or [])
-    workspace = context.obj.workspace
-    curation_settings(workspace, given, names=OPTIONS)  # mistakes, in the words of this command line
-    values = {"workspace": workspace.root, "source": source, "settings": given}
-    show(run_flow("curate", parse_request(flow_entry("curate"), values)))
+    typed = names_of(context.command, SETTINGS_OF_CURATE)
+    names = {key: name for key, name in typed.items() if key in CurationSettings.model_fields}
+    names["max_segment_s"] = "max_segment_s of the [curation] table"
+    curation_settings(
+        context.obj.workspace, given, names=names
+    )  # mistakes, in the words of this command line
+    show(run_command(context, "curate", {"source": source, "settings": given}))
 
 
 def generate(
@@ -154,10 +179,8 @@ def generate(
     A released student and its codec and encoders are read from the weights folder (`lipforcing weights fetch`).
     """
     from apps.cli.show import show
-    from flows.catalogue import flow_entry, parse_request, run_flow
 
     values = {
-        "workspace": context.obj.workspace.root,
         "video": video,
         "audio": audio,
         "output": output,
@@ -167,7 +190,7 @@ def generate(
         "detector_model": detector_model,
         "seed": seed,
     }
-    show(run_flow("generate", parse_request(flow_entry("generate"), values)))
+    show(run_command(context, "generate", values))
 
 
 def evaluate(
@@ -198,11 +221,9 @@ def evaluate(
     SyncNet-v2, from the weights folder. Scores of different networks are never compared.
     """
     from apps.cli.show import show
-    from flows.catalogue import flow_entry, parse_request, run_flow
     from lipforcing_core.base.errors import BadInputError
 
     values = {
-        "workspace": context.obj.workspace.root,
         "predictions": predictions,
         "items": items,
         "name": name,
@@ -212,7 +233,7 @@ def evaluate(
         "networks": networks,
         "sync_expert": sync_expert,
     }
-    summary: Any = run_flow("evaluate", parse_request(flow_entry("evaluate"), values))
+    summary: Any = run_command(context, "evaluate", values, {"frames": "num_frames"})
     show(summary)
     if not summary.scores:
         raise BadInputError("nothing could be measured for the whole set; the reasons are listed above")

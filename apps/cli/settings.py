@@ -1,4 +1,4 @@
-"""``lipforcing settings``: every setting with its unit, default and meaning."""
+"""``lipforcing settings``: every setting with its unit, its default, what it means and what it decides."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-app = typer.Typer(help="Settings in words: name, unit, default, meaning.", no_args_is_help=True)
+app = typer.Typer(
+    help="Settings in words: name, unit, default, meaning, what it decides.", no_args_is_help=True
+)
 console = Console(highlight=False)
 
 
 @app.callback()
 def settings() -> None:
-    """Settings in words: name, unit, default, meaning."""
+    """Settings in words: name, unit, default, meaning, what it decides."""
 
 
 @app.command(
@@ -26,7 +28,7 @@ def curation(
         bool, typer.Option("--toml", help="A commented TOML file to start from, for `curate --settings`.")
     ] = False,
 ) -> None:
-    """Print the settings of curation: what each means, in which unit, and its default."""
+    """Print the settings of curation: what each means and decides, in which unit, and its default."""
     from lipforcing_core.base.describe import describe, toml_value, values_by_name
     from lipforcing_core.base.describe_toml import commented_toml
     from lipforcing_core.curation.settings import CurationSettings
@@ -43,3 +45,4 @@ def curation(
         unit = f"  [dim]{escape(row.unit)}[/dim]" if row.unit else ""
         console.print(f"[bold]{row.name}[/bold] = {escape(default)}{unit}", soft_wrap=True)
         console.print(f"    {escape(row.meaning)} ({escape(row.type)})", soft_wrap=True)
+        console.print(f"    decides {escape(row.decides)}", soft_wrap=True)

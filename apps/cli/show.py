@@ -136,8 +136,9 @@ def show_experiment(summary: TrainEvalSummary) -> None:
     console.print(f"[bold]report[/bold]    {escape(str(summary.report))}", soft_wrap=True)
     console.print(f"[bold]models[/bold]    {escape(str(summary.models))}", soft_wrap=True)
     console.print("[bold]try next[/bold]")
-    student = shlex.quote(str(summary.models / "distilled"))
-    say(f"  lipforcing generate YOUR_VIDEO.mp4 YOUR_SPEECH.wav -o synced.mp4 --model {student}")
+    of_demo = summary.models.parent.parent.name == "demo"  # whose student is the default
+    model = "" if of_demo else f" --model {shlex.quote(str(summary.models / 'distilled'))}"
+    say(f"  lipforcing generate YOUR_VIDEO.mp4 YOUR_SPEECH.wav -o synced.mp4{model}")
     say("  lipforcing sql \"select * from leaderboard where metric = 'sync_c'\"")
     say("  lipforcing curate YOUR_FOLDER")
 
@@ -151,11 +152,11 @@ def headline_table(summary: TrainEvalSummary) -> Table:
     titles = [
         SHORT.get(metric, MEASURES[metric].label) + ("*" if metric in stand_in else "") for metric in HEADLINE
     ]
-    note = " (* by a stand-in network, see the report)" if stand_in & set(HEADLINE) else ""
     table = Table(
         Column("system", no_wrap=True),
         *(Column(title, justify="right", no_wrap=True) for title in titles),
-        title=f"{summary.num_clips} held-out clips{note}",
+        title=f"{summary.num_clips} held-out clips: {summary.held_out}",
+        caption="* by a stand-in network, see the report" if stand_in & set(HEADLINE) else None,
         box=SIMPLE,
         padding=(0, 1, 0, 0),
     )

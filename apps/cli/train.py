@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from apps.cli.flow_commands import Changes
+from apps.cli.flow_commands import Changes, Device, run_command
 from apps.cli.output import say
 
 app = typer.Typer(
@@ -23,6 +23,9 @@ StagePreset = Annotated[
     ),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write the model bundle to.")]
+Where = Annotated[
+    Device, typer.Option(help="Where the model is trained; auto: the GPU of this machine, if there is one.")
+]
 Teacher = Annotated[Path, typer.Option(help="Bundle of the trained teacher.")]
 
 
@@ -34,11 +37,12 @@ def teacher(
     manifest: Manifest,
     output: Output,
     preset: PresetName = "nano",
+    device: Where = Device.AUTO,
     changes: Changes = None,
 ) -> None:
     """Train the bidirectional teacher: base weights where none are public, then LoRA (method D.3)."""
     given = _changed(preset, changes)
-    _run("train_teacher", context, manifest=manifest, preset=given, output=output)
+    _run("train_teacher", context, manifest=manifest, preset=given, device=device.value, output=output)
 
 
 @app.command(
@@ -51,11 +55,20 @@ def student(
     teacher: Teacher,
     output: Output,
     preset: StagePreset = None,
+    device: Where = Device.AUTO,
     changes: Changes = None,
 ) -> None:
     """Pre-train the causal student by Diffusion Forcing, from the teacher's weights (method D.4)."""
     given = _changed(preset or _preset_of(teacher), changes) if changes else preset
-    _run("pretrain_student", context, manifest=manifest, teacher=teacher, preset=given, output=output)
+    _run(
+        "pretrain_student",
+        context,
+        manifest=manifest,
+        teacher=teacher,
+        preset=given,
+        device=device.value,
+        output=output,
+    )
 
 
 @app.command(
@@ -69,6 +82,7 @@ def distill(
     student: Annotated[Path, typer.Option(help="Bundle of the pre-trained student.")],
     output: Output,
     preset: StagePreset = None,
+    device: Where = Device.AUTO,
     changes: Changes = None,
 ) -> None:
     """Distil the student: Self-Forcing rollout, Sync-Window DMD, SyncNet reward (method D.5)."""
@@ -80,6 +94,7 @@ def distill(
         teacher=teacher,
         student=student,
         preset=given,
+        device=device.value,
         output=output,
     )
 
@@ -151,7 +166,5 @@ def _preset_of(teacher: Path) -> dict[str, Any]:
 
 def _run(flow: str, context: typer.Context, **values: Any) -> None:
     from apps.cli.show import show
-    from flows.catalogue import flow_entry, parse_request, run_flow
 
-    values["workspace"] = context.obj.workspace.root
-    show(run_flow(flow, parse_request(flow_entry(flow), values)))
+    show(run_command(context, flow, values))

@@ -37,6 +37,11 @@ class Entry:
         """Whether it works without a downloaded file."""
         return not self.weights
 
+    @property
+    def lacks(self) -> str:
+        """What else this machine has not got for it, such as a device; empty where nothing is missing."""
+        return ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FileEntry(Entry):
@@ -76,6 +81,11 @@ class Catalogue(Generic[E]):
 
     def __contains__(self, name: object) -> bool:
         return name in self.names
+
+    @property
+    def plural(self) -> str:
+        """What all of them are."""
+        return f"{self.kind[:-1]}ies" if self.kind.endswith("y") else f"{self.kind}s"
 
     @property
     def names(self) -> tuple[str, ...]:

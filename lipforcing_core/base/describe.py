@@ -32,9 +32,10 @@ _KINDS = {int: "whole number", float: "number", str: "text", bool: "true or fals
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One setting: its dotted name, what values it takes, their unit, the default and what it means.
+    """One setting: its dotted name, what values it takes, their unit, the default, what it means and what it decides.
 
-    default: None where there is none, or where the setting is off by default (``is_required`` tells).
+    default: None where there is none, or where the setting is off by default (``is_required`` tells). decides: empty
+    where the model does not say.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Setting:
     default: Any
     is_required: bool
     meaning: str
+    decides: str = ""
 
 
 def meaning(text: str, unit: str = "") -> Any:
@@ -96,6 +98,7 @@ def _described(model: type[BaseModel], prefix: str) -> Iterator[Setting]:
             default=None if required else field.get_default(call_default_factory=True),
             is_required=required,
             meaning=field.description or "",
+            decides=_extra(field, "decides"),
         )
 
 
@@ -114,10 +117,14 @@ def _options(annotation: Any) -> tuple[Any, ...]:
 
 
 def _unit(name: str, field: FieldInfo) -> str:
+    by_name = next((unit for end, unit in _UNITS_IN_NAMES.items() if name.endswith(end)), "")
+    return _extra(field, "unit") or by_name
+
+
+def _extra(field: FieldInfo, name: str) -> str:
+    """What a field says of itself beside its description; empty where it does not."""
     extra = field.json_schema_extra
-    if isinstance(extra, dict) and "unit" in extra:
-        return str(extra["unit"])
-    return next((unit for end, unit in _UNITS_IN_NAMES.items() if name.endswith(end)), "")
+    return str(extra.get(name, "")) if isinstance(extra, dict) else ""
 
 
 def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:

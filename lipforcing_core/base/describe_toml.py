@@ -40,7 +40,8 @@ def _lines(settings: Sequence[Setting], values: Mapping[str, Any], table: str) -
 
 def _meaning(setting: Setting) -> str:
     unit = f" Unit: {setting.unit}." if setting.unit else ""
-    return f"{setting.meaning}{unit} Values: {setting.type}."
+    decides = f" Decides {setting.decides}." if setting.decides else ""
+    return f"{setting.meaning}{unit}{decides} Values: {setting.type}."
 
 
 def _wrapped(text: str) -> Iterator[str]:

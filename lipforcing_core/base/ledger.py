@@ -25,9 +25,10 @@ class Stage(StrEnum):
 
 
 MODEL_STAGES = frozenset({Stage.DENOISE, Stage.STORE})
-
+"""The denoising network alone."""
 
 PIPELINE_STAGES = frozenset({Stage.ENCODE, Stage.DENOISE, Stage.DECODE, Stage.GENERATE, Stage.STORE})
+"""What the paper times: no faces, no pasting, no files (method E.4)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,7 @@ def _line(
     if problem["type"] == "extra_forbidden":
         close = unknown[location]
         hint = f" (did you mean {_called(close, names)!r}?)" if close else ""
-        section = location[:-1]
+        section, key = location[:-1], _dotted(location)
         known = sorted(names.get(_dotted((*section, name)), name) for name in _keys(section, model))
         return f"unknown key {key!r}{hint}" + (f"; known keys: {', '.join(known)}" if known else "")
     where = f"{key}: " if key else ""
@@ -93,7 +93,11 @@ def _renamed(words: str, names: Mapping[str, str]) -> str:
 
 
 def _called(location: Location, names: Mapping[str, str]) -> str:
-    return names.get(_dotted(location), _dotted(location))
+    """The dotted path, with what the user calls it, or the section that it is in."""
+    for end in range(len(location), 0, -1):
+        if name := names.get(_dotted(location[:end])):
+            return _dotted((name, *location[end:]))
+    return _dotted(location)
 
 
 def _dotted(location: Location) -> str:

@@ -177,10 +177,8 @@ def _download(
 def _receive(url: str, stream: BinaryIO, target: Path, on_progress: ByteProgress | None) -> bool:
     """One request for what is missing; whether the file is complete now."""
     done, (version, noted_total) = stream.seek(0, 2), _noted(target, url)
-    if (
-        done and version and done == noted_total
-    ):  # the last attempt ended between the last byte and the new name
-        return True
+    if done and version and done == noted_total:
+        return True  # the last attempt ended between the last byte and the new name
     resume = {"Range": f"bytes={done}-", "If-Range": version} if done and version else {}
     headers = {"User-Agent": "lipforcing", "Accept-Encoding": "identity", **resume}
     try:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lipforcing_core.base.errors import IncompatibleCheckpointError
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.base.user_file import read_json_object
 from lipforcing_core.faces.mask import load_mask_source
 from lipforcing_core.weights.registry import WeightFile
+
+_LARGEST_JSON = 1 << 28  # bytes; tokenizers are large
 
 
 def check_form(file: WeightFile, path: Path) -> bool:
@@ -21,13 +23,10 @@ def check_form(file: WeightFile, path: Path) -> bool:
         return False
     try:
         if suffix == ".json":
-            read_json_object(path, largest=1 << 28)  # tokenizers are large
-            readable = True
+            read_json_object(path, largest=_LARGEST_JSON)
         else:
-            readable = load_mask_source(path) is not None
-    except (ValueError, RecursionError):
-        readable = False
-    if not readable:
+            load_mask_source(path)
+    except BadInputError as error:
         what = "a JSON object" if suffix == ".json" else "a 256 x 256 mask of black and white"
-        raise IncompatibleCheckpointError(f"{path}: is not {what}")
+        raise IncompatibleCheckpointError(f"{path}: is not {what}") from error
     return True

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from lipforcing_core.models.config import DiTConfig
     from lipforcing_core.weights.registry import WeightSpec
 
-FULLY_TRAINED = ("audio_proj", "audio_cond_projs", "patch_embedding")
-"""The parts of OmniAvatar's adapters that are no LoRA but whole tensors (method D.3)."""
-
 _LORA_RANK, _LORA_ALPHA = 128, 64
 _I2V_CHANNELS = 33  # of the image-to-video OmniAvatar: noise, reference and mask (method A.3)
 
@@ -102,7 +99,7 @@ def _lipsync(preset: str) -> dict[str, Tensor]:
 
 
 def _adapter(preset: str, *, in_channels: int | None = None) -> dict[str, Tensor]:
-    from lipforcing_core.models.lora import adapter_state_dict, inject_lora
+    from lipforcing_core.models.lora import FULLY_TRAINED, adapter_state_dict, inject_lora
     from lipforcing_core.models.wan import WanTransformer
 
     with torch.device("meta"):

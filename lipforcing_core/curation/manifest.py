@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -34,6 +34,19 @@ def read_manifest(path: Path | str) -> list[ClipRecord]:
                     f"{path}: path {name!r} of clip {clip.clip_id} leaves the manifest's folder"
                 )
     return clips
+
+
+def require_clip_files(path: Path | str, clips: Sequence[ClipRecord]) -> None:
+    """Raise ``BadInputError`` where the picture or the sound of one of these clips of a manifest is not there."""
+    folder = Path(path).parent
+    files = [name for clip in clips for name in (clip.clip_path, clip.audio_path)]
+    missing = [name for name in files if not (folder / name).is_file()]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise BadInputError(
+            f"{path}: {missing[0]}{more} of the files that it lists are not there; a manifest is of use only in the "
+            "folder that curation wrote, with clips/ beside it"
+        )
 
 
 def write_decisions(path: Path | str, decisions: Iterable[Decision]) -> None:

@@ -17,6 +17,18 @@ class Stage(StrEnum):
     SYNC = "sync"
 
 
+class Step(StrEnum):
+    """What is done to a source, in order: measuring steps, and the cuts between them."""
+
+    NORMALISE = "normalise"
+    SHOTS = "shots"
+    PIECES = "pieces"
+    ALIGN = "align"
+    QUALITY = "quality"
+    SYNC = "sync"
+    SPLIT = "split"
+
+
 class RejectReason(StrEnum):
     """Reason codes.
 

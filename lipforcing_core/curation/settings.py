@@ -12,10 +12,28 @@ from lipforcing_core.base.catalogue import file_help
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.layers import read_layers
 from lipforcing_core.base.settings_mistakes import mistakes
+from lipforcing_core.curation.reasons import RejectReason, Step
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.media.clock import FPS
 from lipforcing_core.quality.catalogue import QUALITY_SCORERS
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
+
+
+def _decides(step: Step | None, *reasons: RejectReason, unit: str = "") -> dict[str, Any]:
+    """Metadata of a setting: the step whose result it changes, the reject reasons that it can give, and its unit."""
+    told = [] if step is None else [f"step {step}"]
+    if reasons:
+        told.append(f"reject reason{'s' * (len(reasons) > 1)} {', '.join(reasons)}")
+    return {"decides": "; ".join(told)} | ({"unit": unit} if unit else {})
+
+
+_FACE = _decides(Step.ALIGN, RejectReason.NO_FACE, RejectReason.FACE_LOST, RejectReason.FACE_TOO_SMALL)
+_IN_SYNC = (
+    RejectReason.SYNC_CONFIDENCE_LOW,
+    RejectReason.AV_OFFSET_TOO_LARGE,
+    RejectReason.AV_OFFSET_UNSTABLE,
+)
+_SYNC, _QUALITY = _decides(Step.SYNC, *_IN_SYNC), _decides(Step.QUALITY, RejectReason.QUALITY_LOW)
 
 
 class CurationSettings(BaseModel):
@@ -26,42 +44,122 @@ class CurationSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    detector: Annotated[str, DETECTORS.choice] = Field(DETECTORS.default, description=DETECTORS.help)
-    detector_model: Path | None = Field(None, description=file_help(DETECTORS))
+    detector: Annotated[str, DETECTORS.choice] = Field(
+        DETECTORS.default, description=DETECTORS.help, json_schema_extra=_FACE
+    )
+    detector_model: Path | None = Field(None, description=file_help(DETECTORS), json_schema_extra=_FACE)
     sync_expert: Annotated[str, SYNC_EXPERTS.choice] = Field(
-        SYNC_EXPERTS.default, description=SYNC_EXPERTS.help
+        SYNC_EXPERTS.default, description=SYNC_EXPERTS.help, json_schema_extra=_SYNC
     )
-    sync_weights: Path | None = Field(None, description=file_help(SYNC_EXPERTS))
+    sync_weights: Path | None = Field(None, description=file_help(SYNC_EXPERTS), json_schema_extra=_SYNC)
     quality: Annotated[str, QUALITY_SCORERS.choice] = Field(
-        QUALITY_SCORERS.default, description=QUALITY_SCORERS.help
+        QUALITY_SCORERS.default, description=QUALITY_SCORERS.help, json_schema_extra=_QUALITY
     )
-    quality_weights: Path | None = Field(None, description=file_help(QUALITY_SCORERS))
+    quality_weights: Path | None = Field(
+        None, description=file_help(QUALITY_SCORERS), json_schema_extra=_QUALITY
+    )
 
-    shot_threshold: float = Field(2.0, gt=0, description="Adaptive cut threshold (ratio to neighbours).")
-    shot_min_content_change: float = Field(15.0, ge=0, le=255, description="Least change at a cut.")
-    min_segment_s: float = Field(5.0, gt=0, description="Shortest clip in seconds.")
-    max_segment_s: float = Field(10.0, gt=0, description="Longest clip in seconds.")
-    detect_stride: int = Field(5, ge=1, description="Frames from one face detection to the next.")
-    max_gap_frames: int = Field(25, ge=0, description="Longest gap without a detection that is interpolated.")
-    clip_crf: int = Field(13, ge=0, le=51, description="x264 quality of the aligned clip.")
-    keep_normalised: bool = Field(False, description="Keep the lossless intermediate video.")
+    shot_threshold: float = Field(
+        2.0,
+        gt=0,
+        description="Adaptive cut threshold (ratio to neighbours).",
+        json_schema_extra=_decides(Step.SHOTS, unit="ratio"),
+    )
+    shot_min_content_change: float = Field(
+        15.0,
+        ge=0,
+        le=255,
+        description="Least change at a cut.",
+        json_schema_extra=_decides(Step.SHOTS, unit="levels of 255"),
+    )
+    min_segment_s: float = Field(
+        5.0,
+        gt=0,
+        description="Shortest clip in seconds.",
+        json_schema_extra=_decides(Step.PIECES, RejectReason.TOO_SHORT),
+    )
+    max_segment_s: float = Field(
+        10.0, gt=0, description="Longest clip in seconds.", json_schema_extra=_decides(Step.PIECES)
+    )
+    detect_stride: int = Field(
+        5,
+        ge=1,
+        description="Frames from one face detection to the next.",
+        json_schema_extra=_decides(Step.ALIGN, unit="frames"),
+    )
+    max_gap_frames: int = Field(
+        25,
+        ge=0,
+        description="Longest gap without a detection that is interpolated.",
+        json_schema_extra=_decides(Step.ALIGN, RejectReason.FACE_LOST),
+    )
+    clip_crf: int = Field(
+        13,
+        ge=0,
+        le=51,
+        description="x264 quality of the aligned clip.",
+        json_schema_extra=_decides(Step.ALIGN, unit="CRF"),
+    )
+    keep_normalised: bool = Field(
+        False, description="Keep the lossless intermediate video.", json_schema_extra=_decides(Step.NORMALISE)
+    )
 
-    silence_dbfs: float = Field(-50.0, le=0, description="Quieter sound (RMS) is silent.")
-    max_absent_frames: int = Field(0, ge=0, description="Frames without a face that a clip may have.")
-    min_detected_fraction: float = Field(0.3, ge=0, le=1, description="Least share of detected frames.")
-    min_face_height_px: float = Field(64.0, ge=0, description="Least median face height in the source.")
+    silence_dbfs: float = Field(
+        -50.0,
+        le=0,
+        description="Quieter sound (RMS) is silent.",
+        json_schema_extra=_decides(None, RejectReason.SILENT_AUDIO),
+    )
+    max_absent_frames: int = Field(
+        0,
+        ge=0,
+        description="Frames without a face that a clip may have.",
+        json_schema_extra=_decides(None, RejectReason.FACE_LOST),
+    )
+    min_detected_fraction: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Least share of detected frames.",
+        json_schema_extra=_decides(None, RejectReason.NO_FACE),
+    )
+    min_face_height_px: float = Field(
+        64.0,
+        ge=0,
+        description="Least median face height in the source.",
+        json_schema_extra=_decides(None, RejectReason.FACE_TOO_SMALL),
+    )
     sync_filter: bool = Field(
-        True, description="Act on sync scores; off: measure only, shift and reject nothing."
+        True,
+        description="Act on sync scores; off: measure only, shift and reject nothing.",
+        json_schema_extra=_SYNC,
     )
-    sync_confidence_min: float = Field(3.0, description="Least Sync-C.")
-    max_abs_offset_frames: int = Field(6, ge=0, le=15, description="Largest offset that is corrected.")
+    sync_confidence_min: float = Field(
+        3.0,
+        description="Least Sync-C.",
+        json_schema_extra=_decides(None, RejectReason.SYNC_CONFIDENCE_LOW, unit="Sync-C"),
+    )
+    max_abs_offset_frames: int = Field(
+        6,
+        ge=0,
+        le=15,
+        description="Largest offset that is corrected.",
+        json_schema_extra=_decides(None, RejectReason.AV_OFFSET_TOO_LARGE),
+    )
     quality_threshold: float = Field(
         QUALITY_SCORERS[QUALITY_SCORERS.default].threshold,
         description="Worst accepted quality on the scale of the scorer, whose usual one is the default "
         f"({'; '.join(scorer.scale for scorer in QUALITY_SCORERS)}).",
+        json_schema_extra=_decides(None, RejectReason.QUALITY_LOW, unit="points of the scorer"),
     )
 
-    val_fraction: float = Field(0.05, ge=0, lt=1, description="Share of identities held out for validation.")
+    val_fraction: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="Share of identities held out for validation.",
+        json_schema_extra=_decides(Step.SPLIT),
+    )
 
     @model_validator(mode="before")
     @classmethod

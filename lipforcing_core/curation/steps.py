@@ -35,6 +35,7 @@ from lipforcing_core.media.normalise import normalise
 from lipforcing_core.media.probe import probe
 from lipforcing_core.media.segments import Segment
 from lipforcing_core.media.shots import detect_shots
+from lipforcing_core.quality.protocol import sampled_indices
 
 if TYPE_CHECKING:
     from lipforcing_core.faces.detectors.protocol import FaceDetector
@@ -272,7 +273,7 @@ def rated(
 
     def work(folder: Path) -> dict[str, Any]:
         with FrameReader(clip) as reader:
-            chosen = [reader.read(k, k + 1)[0] for k in sorted({0, num_frames // 2, num_frames - 1})]
+            chosen = [reader.read(k, k + 1)[0] for k in sampled_indices(num_frames)]
         score = scorer.score(np.stack([_reduced(frame, QUALITY_FRAME_SIZE) for frame in chosen]))
         return QualityResult(
             value=float(score.value),

@@ -66,7 +66,7 @@ class FlowSchedule:
         return (*(min(round(self.tau(step), 3), T_MAX) for step in steps), 0.0)
 
     def sample_t(self, num: int, generator: torch.Generator) -> Tensor:
-        """Random noise levels ``[num]`` float64 for the critic and DMD (method C.3): shifted uniform draws."""
+        """Random noise levels ``[num]`` float64 for teacher, critic and DMD: shifted uniform draws (method C.3)."""
         uniform = torch.rand(num, dtype=torch.float64, generator=generator, device=generator.device)
         return self.shift_uniform(uniform)
 

@@ -58,6 +58,14 @@ def template_size(resolution: int = RESOLUTION) -> tuple[int, int]:
     return int(_UNIT_CROP[0] * ratio), int(_UNIT_CROP[1] * ratio)
 
 
+def aligned_already(num_frames: int, width: int, height: int) -> Alignment:
+    """The alignment of frames that are square crops themselves, of any size: each is the whole crop."""
+    matrix = _resize_matrix((width, height), (CROP_WIDTH, CROP_HEIGHT))
+    return Alignment(
+        matrices_F23=np.repeat(matrix[None], num_frames, axis=0), usable_F=np.ones(num_frames, dtype=bool)
+    )
+
+
 def align_track(track: FaceTrack, *, shot_starts: Sequence[int] = (), nose_bias: bool = True) -> Alignment:
     """The alignment of every frame of a track.
 

@@ -8,12 +8,12 @@ model pack is licensed for non-commercial research only.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.faces.detectors.onnx_session import open_session
+from lipforcing_core.faces.detectors.onnx_session import open_session, signature
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -57,10 +57,6 @@ def _check_signature(path: Path, session: InferenceSession) -> None:
     )
     if not fits:
         raise BadInputError(
-            f"{path} is no network of {NUM_LANDMARKS} landmarks: it maps {_in_words(inputs)} to "
-            f"{_in_words(outputs)}, not [1, 3, {SIZE}, {SIZE}] to [1, {2 * NUM_LANDMARKS}]; give 2d106det.onnx"
+            f"{path} is no network of {NUM_LANDMARKS} landmarks: it maps {signature(inputs)} to "
+            f"{signature(outputs)}, not [1, 3, {SIZE}, {SIZE}] to [1, {2 * NUM_LANDMARKS}]; give 2d106det.onnx"
         )
-
-
-def _in_words(entries: list[Any]) -> str:
-    return ", ".join(f"{entry.name} {entry.shape}" for entry in entries)

@@ -29,7 +29,7 @@ class FaceState(StrEnum):
     """What is known of the face in one frame."""
 
     DETECTED = "detected"  # seen here, or by the look before and the look after
-    INTERPOLATED = "interpolated"  # inside a short gap: a look in between found nothing
+    INTERPOLATED = "interpolated"  # in a short gap where a look found nothing, or just outside all sightings
     ABSENT = "absent"  # no face, or a gap too long to bridge: pass the frame through
 
 

@@ -101,3 +101,16 @@ def gt_box_aligned(*, detector_id: str, size: int = 256, num_frames: int | None 
         scored_codec="H.264 yuv420p, CRF 13",
         reinsertion="pasted back into the full frame",
     )
+
+
+def precropped(*, size: int = 256, num_frames: int | None = None) -> Protocol:
+    """For truths that are aligned crops, as curation makes them: nothing is detected, and nothing pasted elsewhere."""
+    return Protocol(
+        name="precropped",
+        crop_mode=CropMode.PRECROPPED,
+        size=size,
+        num_frames=num_frames,
+        alignment="none",
+        scored_codec="H.264 yuv420p, CRF 13",
+        reinsertion="pasted back into the aligned crop",
+    )

@@ -34,7 +34,7 @@ class DiTConfig:
     def __post_init__(self) -> None:
         if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:
             raise BadInputError(
-                f"dim={self.dim} must be num_heads={self.num_heads} times an even head width (rotary pairs)"
+                f"dim={self.dim} does not split into num_heads={self.num_heads} heads of even width (rotary pairs)"
             )
         if self.head_dim < 6:
             raise BadInputError(

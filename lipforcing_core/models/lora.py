@@ -27,6 +27,9 @@ LORA_TARGETS = (
 )
 """Ends of the names of the layers that OmniAvatar and Lip Forcing adapt (method D.3)."""
 
+FULLY_TRAINED = ("audio_proj", "audio_cond_projs", "patch_embedding")
+"""The parts that they train whole beside the adapter; an adapter file of OmniAvatar holds them too (method A.9)."""
+
 
 class LoRALinear(nn.Linear):
     """A linear layer with a low-rank addition. Built by ``inject_lora`` around an existing layer's parameters."""

@@ -15,7 +15,7 @@ from lipforcing_core.models.codecs.catalogue import CODECS, require_pair
 from lipforcing_core.models.config import DiTConfig
 from lipforcing_core.models.text_encoders.catalogue import TEXT_ENCODERS
 from lipforcing_core.models.window import WindowConfig
-from lipforcing_core.presets.section import Count, Few, NotNegative, Positive, Probability, Section
+from lipforcing_core.presets.section import BoundedCount, Count, NotNegative, Positive, Probability, Section
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 
 if TYPE_CHECKING:
@@ -32,13 +32,14 @@ class VideoPreset(Section):
         meaning("Side of the aligned face crop that the model sees.", "pixels"),
     ]
     window_frames: Annotated[
-        Few, meaning("Length of a training window: 4T - 3 frames for T latents.", "frames")
+        BoundedCount, meaning("Length of a training window: 4T - 3 frames for T latents.", "frames")
     ]
     window_stride_frames: Annotated[
-        Few, meaning("Distance between the starts of training windows of one clip.", "frames")
+        BoundedCount, meaning("Distance between the starts of training windows of one clip.", "frames")
     ]
     reference: Annotated[
-        Literal["random", "first"], meaning("The reference latent: a random frame of the clip, or latent 0.")
+        Literal["random", "first"],
+        meaning("The reference latent: the first of a random window of the clip, or of the window itself."),
     ]
 
     @model_validator(mode="after")
@@ -83,7 +84,7 @@ class BackendsPreset(Section):
 class CodecPreset(Section):
     """How a fitted codec is fitted on the corpus (see ``models.codecs.block.CodecFit``)."""
 
-    num_channels: Annotated[Few, meaning("Latent channels.", "channels")] = 16
+    num_channels: Annotated[BoundedCount, meaning("Latent channels.", "channels")] = 16
     motion_weight: Annotated[
         Positive, meaning("Weight of what changes within the four frames of a block, against 1.", "factor")
     ]
@@ -114,9 +115,9 @@ class ModelPreset(Section):
         meaning("Sines and cosines that stand for the noise level.", "values"),
     ]
     text_dim: Annotated[Count, meaning("Width of the rows of the text encoder.", "channels")]
-    text_len: Annotated[Few, meaning("Rows of the encoded prompt.", "tokens")]
+    text_len: Annotated[BoundedCount, meaning("Rows of the encoded prompt.", "tokens")]
     in_channels: Annotated[
-        Count, meaning("Channels of noise, reference, mask and masked video together (A.3).", "channels")
+        Count, meaning("Channels of noise and conditions together: one of the layouts of A.3.", "channels")
     ]
     out_channels: Annotated[Count, meaning("Latent channels of the codec.", "channels")]
     patch_size: Annotated[
@@ -127,36 +128,31 @@ class ModelPreset(Section):
     eps: Annotated[Positive, meaning("What keeps the norms from dividing by zero.")]
 
     @model_validator(mode="after")
-    def _even_heads(self) -> ModelPreset:
-        if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:
-            raise ValueError(f"dim {self.dim} does not split into {self.num_heads} heads of even width")
+    def _is_a_transformer(self) -> ModelPreset:
+        self.config()
         return self
 
     def config(self) -> DiTConfig:
-        """As the transformer takes it."""
+        """As the transformer takes it; ``BadInputError`` for numbers that do not fit together."""
         return DiTConfig(**self.model_dump())
 
 
 class WindowPreset(Section):
     """Chunks and attention window of the student, in latents (B.1, B.2); the current chunk counts (H.1)."""
 
-    chunk_latents: Annotated[Few, meaning("Latents that are generated at once.", "latents")]
+    chunk_latents: Annotated[BoundedCount, meaning("Latents that are generated at once.", "latents")]
     window_latents: Annotated[
-        Few, meaning("Latents that attention sees: sink, past and the current chunk.", "latents")
+        BoundedCount, meaning("Latents that attention sees: sink, past and the current chunk.", "latents")
     ]
     sink_latents: Annotated[NotNegative, meaning("First latents that always stay in sight.", "latents")]
 
     @model_validator(mode="after")
-    def _fits(self) -> WindowPreset:
-        if self.window_latents < self.chunk_latents + self.sink_latents:
-            raise ValueError(
-                f"window_latents ({self.window_latents}) must hold a chunk ({self.chunk_latents}) and the sink "
-                f"({self.sink_latents})"
-            )
+    def _is_a_window(self) -> WindowPreset:
+        self.config()
         return self
 
     def config(self) -> WindowConfig:
-        """As the student takes it."""
+        """As the student takes it; ``BadInputError`` for a window that does not hold the sink and a chunk."""
         return WindowConfig(**self.model_dump())
 
 
@@ -164,15 +160,20 @@ class SchedulePreset(Section):
     """Noise schedule (C.2), student steps (C.4), sync window (C.3), prompt."""
 
     shift: Annotated[float, Field(ge=1), meaning("Shift of the noise levels towards noise (C.2).", "factor")]
-    num_steps: Annotated[Few, meaning("Steps of the teacher's sampler.", "steps")]
+    num_steps: Annotated[BoundedCount, meaning("Steps of the teacher's sampler.", "steps")]
     t_list: Annotated[
         tuple[Probability, ...],
         meaning("Noise levels of the student's steps, falling from the first to 0.", "noise level, 0 to 1"),
     ]
     sync_window_start: Annotated[NotNegative, meaning("First step in which the teacher is guided.", "step")]
-    sync_window_stop: Annotated[NotNegative, meaning("First step in which it no longer is.", "step")]
+    sync_window_stop: Annotated[NotNegative, meaning("Last step in which it is.", "step")]
     guidance_scale: Annotated[
-        float, Field(ge=1), meaning("Scale of the guidance inside the sync window; 1: none.", "factor")
+        float,
+        Field(ge=1),
+        meaning(
+            "Scale of the teacher's guidance, in the sync window or, when it generates, in all steps; 1: none.",
+            "factor",
+        ),
     ]
     prompt: Annotated[str, meaning("The text that goes with every clip.")]
 

@@ -74,4 +74,9 @@ class Preset(Section):
         if (self.codec is None) == CODECS[self.backends.codec].is_fitted:
             fitted = " or ".join(repr(entry.name) for entry in CODECS if entry.is_fitted)
             raise ValueError(f"a [codec] section belongs to backends.codec = {fitted} and to no other")
+        if self.codec is not None and self.codec.num_channels != self.model.out_channels:
+            raise ValueError(
+                f"codec.num_channels ({self.codec.num_channels}) must be model.out_channels "
+                f"({self.model.out_channels}): the transformer predicts the latents of the codec"
+            )
         return self

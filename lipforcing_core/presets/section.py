@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-Few = Annotated[int, Field(ge=1, le=100_000)]
+BoundedCount = Annotated[int, Field(ge=1, le=100_000)]
 """A count of what is held in memory at once: an absurd one is refused before anything is built."""
 
 Count = Annotated[int, Field(ge=1)]

@@ -116,8 +116,10 @@ class DistillSettings(Section):
     """Self-Forcing rollout with Sync-Window DMD, critic and reward (D.5).
 
     ``student.steps`` counts student updates. The critic is updated in every iteration, the student in every
-    ``critic_per_student``-th, so the stage has ``student.steps x critic_per_student`` iterations. The options after
-    ``teacher_preset`` follow the released code by default.
+    ``critic_per_student``-th, so the stage has ``student.steps x critic_per_student`` iterations, and
+    ``student.checkpoint_every`` counts these. The critic is trained with the batches, precision and optimiser of the
+    student, but for its learning rate and its clipping. The options after ``teacher_preset`` follow the released code
+    by default.
     """
 
     student: StageSettings

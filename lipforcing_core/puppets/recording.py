@@ -14,11 +14,12 @@ import numpy as np
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import content_key
+from lipforcing_core.media.clock import SAMPLE_RATE
 from lipforcing_core.media.encode import VideoWriter, mux, write_wav
 from lipforcing_core.puppets.backdrop import moving_texture
 from lipforcing_core.puppets.packaging import Packaging, package
 from lipforcing_core.puppets.rig import FrameTruth, PuppetScript, frame_truths, render
-from lipforcing_core.puppets.speech import SAMPLE_RATE, TimedPhoneme, Utterance, synthesise
+from lipforcing_core.puppets.speech import TimedPhoneme, Utterance, synthesise
 from lipforcing_core.puppets.truth import (
     ClipTruth,
     CutTruth,

@@ -14,10 +14,10 @@ from functools import cached_property
 
 import numpy as np
 
+from lipforcing_core.media.clock import FPS, SAMPLE_RATE
 from lipforcing_core.puppets.phonemes import CONSONANTS, PHONEMES, SILENCE, VOWELS, Phoneme
 
-SAMPLE_RATE = 16000
-FRAME_RATE = 25
+FRAME_RATE = int(FPS)
 CONTROL_RATE = 200
 REST_WIDTH = 1.0
 

@@ -38,7 +38,12 @@ def sample_frames(frames: np.ndarray) -> np.ndarray:
     """First, middle (index F // 2) and last of [F, H, W, 3] frames; a frame is not repeated in a shorter clip."""
     if frames.ndim != 4 or len(frames) == 0:
         raise BadInputError(f"quality needs [F, H, W, 3] frames, at least one, not {list(frames.shape)}")
-    return frames[sorted({0, len(frames) // 2, len(frames) - 1})]
+    return frames[sampled_indices(len(frames))]
+
+
+def sampled_indices(num_frames: int) -> list[int]:
+    """The frames of a clip that are rated: first, middle and last, none of them twice."""
+    return sorted({0, num_frames // 2, num_frames - 1})
 
 
 def centre_crop(frames: np.ndarray, height: int, width: int) -> np.ndarray:

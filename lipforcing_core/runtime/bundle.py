@@ -35,10 +35,13 @@ from lipforcing_core.runtime.header import require_fitting_header
 from lipforcing_core.runtime.prompts import load_prompts, needed_weights
 from lipforcing_core.weights.digest import remembered_sha256
 from lipforcing_core.weights.load import load_network
+from lipforcing_core.weights.missing import require_all_weights, require_weight
 from lipforcing_core.weights.registered import fill_registered
-from lipforcing_core.weights.registry import find_weight, require_all_weights, require_weight
+from lipforcing_core.weights.registry import find_weight
 
 FORMAT = 1
+ABOUT_FILE, PRESET_FILE = "bundle.json", "preset.json"
+MODEL_FILE, CODEC_FILE = "model.safetensors", "codec.safetensors"
 _LARGEST_DESCRIPTION = 4_000_000  # bytes of bundle.json or preset.json
 OFFICIAL = {"lipforcing-14b": "14b"}
 """Released students by registered name, and the preset of each."""
@@ -95,22 +98,22 @@ def save_bundle(
     """Write a bundle folder; it appears under its name only when complete. ``codec_file``: of a fitted codec."""
     with atomic_path(folder) as temporary:
         temporary.mkdir(parents=True)
-        shutil.copyfile(model_file, temporary / "model.safetensors")
+        shutil.copyfile(model_file, temporary / MODEL_FILE)
         if codec_file is not None:
-            shutil.copyfile(codec_file, temporary / "codec.safetensors")
-        write_json(temporary / "preset.json", preset)
-        sha256 = file_sha256(temporary / "model.safetensors")
+            shutil.copyfile(codec_file, temporary / CODEC_FILE)
+        write_json(temporary / PRESET_FILE, preset)
+        sha256 = file_sha256(temporary / MODEL_FILE)
         write_json(
-            temporary / "bundle.json",
+            temporary / ABOUT_FILE,
             {"format": FORMAT, "kind": kind.value, "stage": stage, "sha256": sha256},
         )
 
 
 def describe_bundle(folder: Path) -> BundleDescription:
     """Read what a bundle is without loading its weights; errors as for ``load_bundle``."""
-    if not (folder / "bundle.json").is_file():
+    if not (folder / ABOUT_FILE).is_file():
         raise BadInputError(
-            f"{folder} is not a model bundle (no bundle.json); `lipforcing demo` and `lipforcing train` write them"
+            f"{folder} is not a model bundle (no {ABOUT_FILE}); `lipforcing demo` and `lipforcing train` write them"
         )
     try:
         return _description(folder)
@@ -122,10 +125,13 @@ def describe_bundle(folder: Path) -> BundleDescription:
 
 
 def _description(folder: Path) -> BundleDescription:
-    about = folder / "bundle.json"
+    about = folder / ABOUT_FILE
     facts = read_json_object(about, largest=_LARGEST_DESCRIPTION)
     if field(facts, "format", int, about) != FORMAT:
-        raise IncompatibleCheckpointError(f"{folder}: bundle format {facts['format']}, expected {FORMAT}")
+        raise IncompatibleCheckpointError(
+            f"{folder}: bundle format {facts['format']}, expected {FORMAT}: use the version of the package that "
+            "wrote it"
+        )
     texts = {name: field(facts, name, str, about) for name in ("kind", "stage", "sha256")}
     if texts["kind"] not in list(BundleKind):
         raise BadInputError(f"{about}: unknown kind {texts['kind']!r}; known: {', '.join(BundleKind)}")
@@ -133,7 +139,7 @@ def _description(folder: Path) -> BundleDescription:
         raise BadInputError(f"{about}: 'sha256' is no SHA-256")
     if not re.fullmatch(r"[\w.+-]{1,60}", texts["stage"]):  # part of the id that results carry
         raise BadInputError(f"{about}: 'stage' is no name of a stage")
-    preset = folder / "preset.json"
+    preset = folder / PRESET_FILE
     values = read_json_object(preset, largest=_LARGEST_DESCRIPTION)
     return BundleDescription(
         kind=BundleKind(texts["kind"]),
@@ -156,9 +162,11 @@ def load_bundle(
     there. on_progress: follows the transformer's weights.
     """
     about = describe_bundle(folder)
-    weights = folder / "model.safetensors"
+    weights = folder / MODEL_FILE
     if not weights.is_file() or file_sha256(weights) != about.sha256:
-        raise IncompatibleCheckpointError(f"{weights}: missing, truncated or changed since it was written")
+        raise IncompatibleCheckpointError(
+            f"{weights}: missing, truncated or changed since it was written; copy the bundle again, or train it again"
+        )
     require_fitting_header(about.preset, weights)
     require_all_weights(needed_weights(about.preset, weights_dir), weights_dir)
     return _assemble(
@@ -169,7 +177,7 @@ def load_bundle(
         fill=partial(load_network, files=weights, on_progress=on_progress),
         weights_dir=weights_dir,
         device=device,
-        codec_file=folder / "codec.safetensors",
+        codec_file=folder / CODEC_FILE,
     )
 
 

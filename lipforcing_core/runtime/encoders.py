@@ -22,16 +22,16 @@ from lipforcing_core.models.codecs import catalogue as codecs
 from lipforcing_core.models.codecs.catalogue import CODECS, CodecFiles
 from lipforcing_core.models.codecs.protocol import VideoCodec
 from lipforcing_core.models.text_encoders import catalogue as text_encoders
-from lipforcing_core.models.text_encoders.catalogue import TEXT_ENCODERS, TextShape
+from lipforcing_core.models.text_encoders.catalogue import TextShape
 from lipforcing_core.models.text_encoders.protocol import TextEncoder
 from lipforcing_core.presets import Preset
+from lipforcing_core.weights.missing import require_all_weights
 from lipforcing_core.weights.registered import find_registered
-from lipforcing_core.weights.registry import require_all_weights
 
 
 def is_embedded(preset: Preset) -> bool:
     """Whether the preset's models run without any downloaded file."""
-    return not picture_and_sound_weights(preset) and TEXT_ENCODERS[preset.backends.text].is_embedded
+    return not preset.backends.weights
 
 
 def model_dtype(preset: Preset) -> torch.dtype:
@@ -75,9 +75,8 @@ def load_codec(
         codecs.require_pair(backends.codec, backends.decoder)
     except BadInputError as error:
         raise BadInputError(f"preset {preset.name}: {error}") from error
-    require_all_weights(
-        [*CODECS[backends.codec].weights, *CODECS[backends.decoder].weights], weights_dir
-    )  # all that are missing in one error
+    both = [*CODECS[backends.codec].weights, *CODECS[backends.decoder].weights]
+    require_all_weights(both, weights_dir)  # all that are missing in one error
     return codecs.load_codec(backends.codec, backends.decoder, files)
 
 

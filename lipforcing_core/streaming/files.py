@@ -11,7 +11,7 @@ def check_files(source: Path, audio: Path, output: Path) -> None:
     """Raise ``BadInputError`` for inputs that are not there, and for an output that cannot or must not be written."""
     for path in (source, audio):
         if not path.is_file():
-            raise BadInputError(f"{path} does not exist")
+            raise BadInputError(f"{path} does not exist or is not a file")
         if output.exists() and output.samefile(path):
             raise BadInputError(f"{output}: the output would overwrite an input")
     if output.suffix.lower() != ".mp4":

@@ -51,17 +51,17 @@ def generate_video(
     *,
     generator: ChunkGenerator,
     audio_encoder: AudioEncoder,
-    detector: FaceDetector,
+    detector: FaceDetector | None,
     seed: int = 42,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> GenerationReport:
     """Write ``output``: ``source`` with its lips redrawn to ``audio``.
 
     The output has floor(25 x audio seconds) frames; a shorter source is ping-ponged. Frames without a face are
-    passed through untouched. Beside the file a ``.provenance.json`` says that it is synthetic, by which model,
-    from which source. An audio encoder that listens to the whole clip runs once, before the first chunk; beside the
-    waveform its features are all that grows with the clip. Raises ``BadInputError`` for unusable inputs; nothing is
-    left half-written.
+    passed through untouched; without a detector the source is a video of aligned crops. Beside the file a
+    ``.provenance.json`` says that it is synthetic, by which model, from which source. An audio encoder that listens to
+    the whole clip runs once, before the first chunk; beside the waveform its features are all that grows with the clip.
+    Raises ``BadInputError`` for unusable inputs; nothing is left half-written.
     """
     started = time.perf_counter()
     check_files(source, audio, output)

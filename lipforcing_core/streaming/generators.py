@@ -23,7 +23,9 @@ from lipforcing_core.base.errors import IncompatibleCheckpointError
 from lipforcing_core.base.ledger import Stage
 from lipforcing_core.diffusion.samplers import draw_noise, euler_sample, few_step_chunk
 from lipforcing_core.faces.mask import keep_mask, latent_keep_mask
+from lipforcing_core.media.clock import FRAMES_PER_LATENT, chunks_for_frames, frames_for_latents
 from lipforcing_core.models.causal import CausalStudent
+from lipforcing_core.models.codecs.pixels import to_model_range, to_pixels
 from lipforcing_core.models.codecs.protocol import SPACE_STRIDE
 from lipforcing_core.models.conditions import Conditions, EncodedConditions
 from lipforcing_core.models.wan import WanTransformer
@@ -85,9 +87,9 @@ class StudentGenerator:
         self.reset(0)
 
     def plan(self, num_frames: int) -> list[int]:
-        chunk = 4 * self._student.window.chunk_latents
-        later = max(0, -(-(num_frames - (chunk - 3)) // chunk))
-        return [chunk - 3] + [chunk] * later
+        chunk_latents = self._student.window.chunk_latents
+        later = max(1, chunks_for_frames(num_frames, chunk_latents=chunk_latents)) - 1
+        return [frames_for_latents(chunk_latents)] + [FRAMES_PER_LATENT * chunk_latents] * later
 
     @torch.inference_mode()
     def reset(self, seed: int) -> None:
@@ -148,7 +150,7 @@ class TeacherGenerator:
     """The bidirectional teacher: independent windows, many Euler steps with guidance (method D.3)."""
 
     def __init__(self, bundle: Bundle) -> None:
-        if not isinstance(bundle.model, WanTransformer):
+        if isinstance(bundle.model, CausalStudent) or not isinstance(bundle.model, WanTransformer):
             raise TypeError("TeacherGenerator needs a teacher bundle")
         self.model_id = bundle.model_id
         self.size, self.mask = bundle.preset.video.size, bundle.mask
@@ -212,17 +214,6 @@ def chunk_rng(seed: int, chunk_index: int) -> torch.Generator:
     """Noise source of one chunk: a function of seed and chunk, so a stream can be resumed anywhere."""
     mixed = np.random.SeedSequence([seed, chunk_index]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(mixed) % 2**63)
-
-
-def to_model_range(faces: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """``[f, S, S, 3] uint8`` to ``[1, 3, f, S, S] float32`` in [-1, 1] on ``device``."""
-    return torch.from_numpy(faces).to(device).permute(3, 0, 1, 2)[None].float() / 127.5 - 1.0
-
-
-def to_pixels(video_BCFHW: Tensor) -> np.ndarray:
-    """``[1, 3, f, S, S]`` in about [-1, 1], on any device, to ``[f, S, S, 3] uint8``, clamped and rounded."""
-    pixels = ((video_BCFHW[0].clamp(-1, 1) + 1.0) * 127.5).round().to(torch.uint8)
-    return pixels.permute(1, 2, 3, 0).contiguous().cpu().numpy()
 
 
 def _require_numbers(model_id: str, chunk_index: int, *results: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.faces.align import align_track
+from lipforcing_core.faces.align import Alignment, align_track, aligned_already
 from lipforcing_core.faces.detectors.protocol import FaceDetector
 from lipforcing_core.faces.track import track_face
 from lipforcing_core.media.clock import ping_pong_index
@@ -37,21 +38,31 @@ class SourceFace:
     asked for. Raises ``BadInputError`` if no frame shows a face.
     """
 
-    def __init__(self, cfr_video: Path, detector: FaceDetector, *, max_frames: int | None = None) -> None:
+    def __init__(
+        self, cfr_video: Path, detector: FaceDetector | None, *, max_frames: int | None = None
+    ) -> None:
+        """detector: None for a video of aligned crops, as curation makes them, in which nothing is looked for."""
         self._reader = FrameReader(cfr_video)
         self._span = self._reader.num_frames
         if max_frames is not None:
             self._span = min(self._span, max_frames)
         with ExitStack() as on_failure:
             on_failure.callback(self.close)
-            cuts = [start for start, _ in detect_shots(cfr_video)]
-            track = track_face(self._reader.frames(0, self._span), detector, shot_starts=cuts)
-            if not track.usable.any():
-                raise BadInputError(
-                    f"no face was found in any of the {self._span} frames of the source video"
-                )
-            self._alignment = align_track(track, shot_starts=cuts)
+            self._alignment = (
+                self._whole() if detector is None else self._tracked(detect_shots(cfr_video), detector)
+            )
             on_failure.pop_all()
+
+    def _whole(self) -> Alignment:
+        (frame,) = self._reader.read(0, 1)
+        return aligned_already(self._span, frame.shape[1], frame.shape[0])
+
+    def _tracked(self, shots: Sequence[tuple[int, int]], detector: FaceDetector) -> Alignment:
+        cuts = [start for start, _ in shots]
+        track = track_face(self._reader.frames(0, self._span), detector, shot_starts=cuts)
+        if not track.usable.any():
+            raise BadInputError(f"no face was found in any of the {self._span} frames of the source video")
+        return align_track(track, shot_starts=cuts)
 
     def read(self, start: int, stop: int) -> list[SourceFrame]:
         """Frames for the output positions ``[start, stop)``."""

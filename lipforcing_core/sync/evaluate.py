@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import torch
 
+from lipforcing_core.media.clock import SAMPLES_PER_FRAME
 from lipforcing_core.puppets.speech import synthesise
 from lipforcing_core.sync.augment import block_codec
-from lipforcing_core.sync.experts.protocol import SAMPLES_PER_FRAME, SyncExpert
+from lipforcing_core.sync.experts.protocol import SyncExpert
 from lipforcing_core.sync.offset import SyncScore
 from lipforcing_core.sync.puppet_data import PuppetClip, puppet_clips
 

@@ -11,8 +11,8 @@ from functools import lru_cache
 import numpy as np
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.media.clock import SAMPLE_RATE
 
-SAMPLE_RATE = 16_000
 WINDOW_SAMPLES = 400
 STEP_SAMPLES = 160
 NUM_FILTERS = 26

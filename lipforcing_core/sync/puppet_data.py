@@ -16,11 +16,11 @@ import numpy as np
 
 from lipforcing_core.faces.align import align_points, warp_face
 from lipforcing_core.faces.anchors import anchors_from_box
+from lipforcing_core.media.clock import SAMPLES_PER_FRAME
 from lipforcing_core.puppets.portraits import portrait_names
 from lipforcing_core.puppets.rig import FrameTruth, PuppetScript, frame_truths, render
 from lipforcing_core.puppets.speech import Utterance, synthesise
 from lipforcing_core.sync.experts.nano import MOUTH_REGION
-from lipforcing_core.sync.experts.protocol import SAMPLES_PER_FRAME
 
 CROP_SIZE = 128
 LEAD_FRAMES = 16  # sound before and after the picture, so that it can be shifted

@@ -32,10 +32,11 @@ from lipforcing_core.sync.experts.nano import (
     standardise,
 )
 from lipforcing_core.sync.experts.protocol import WINDOW_FRAMES
+from lipforcing_core.sync.offset import MAX_OFFSET
 from lipforcing_core.sync.puppet_data import PuppetClip, puppet_clips
 
 WEIGHTS_FILE, RESULT_FILE = "nano.safetensors", "result.json"
-_SHIFTS = 15
+_SHIFTS = MAX_OFFSET  # as far as the offset search goes
 _HELD_OUT = 1_000_003  # added to the seed for puppets that are not trained on
 Progress = Callable[[str, int, int], None]
 

@@ -24,7 +24,6 @@ OnItem = Callable[[int, int], None]
 """Called with the number of finished items and of all items."""
 
 RENDER_SIZE = 320
-CODEC_FIT_FRAMES = 24
 _RECIPE = "corpus.json"
 _VERSION = 1
 
@@ -60,7 +59,7 @@ def make_base_corpus(
     """
     from lipforcing_core.models.codecs.catalogue import fit_codec
     from lipforcing_core.runtime.encoders import load_audio_encoder, load_codec
-    from lipforcing_core.training.dataset import encode_frames
+    from lipforcing_core.training.dataset import CODEC_FIT_FRAMES, encode_frames
 
     if preset.codec is None:
         raise BadInputError(

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,15 +20,16 @@ from torch import Tensor
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path, content_key, file_sha256
-from lipforcing_core.models.audio_encoders.protocol import SAMPLES_PER_FRAME, AudioEncoder
+from lipforcing_core.media.clock import SAMPLES_PER_FRAME, samples_for_frames
+from lipforcing_core.models.audio_encoders.protocol import AudioEncoder
+from lipforcing_core.models.codecs.pixels import to_model_range
 from lipforcing_core.models.codecs.protocol import VideoCodec
+from lipforcing_core.models.conditions import Conditions
 from lipforcing_core.presets.schema import VideoPreset
 
-if TYPE_CHECKING:
-    from lipforcing_core.models.conditions import Conditions
-
 _WINDOWS_AT_ONCE = 4
-_CODEC_FIT_FRAMES = 24  # per clip: enough for the statistics of its blocks
+CODEC_FIT_FRAMES = 24
+"""First frames of every clip that a codec is fitted on: enough for the statistics of its blocks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +69,6 @@ class Batch:
 
     def conditions(self, text_BLD: Tensor) -> Conditions:
         """The model's conditions of this batch; a single text row is used for every sample."""
-        from lipforcing_core.models.conditions import Conditions
-
         return Conditions(
             text_BLD=text_BLD.expand(len(self.latents_BCTHW), -1, -1),
             audio_BND=self.audio_BND,
@@ -82,7 +81,7 @@ class Batch:
 
 def codec_frames(sources: Sequence[ClipSource], video: VideoPreset) -> Iterator[np.ndarray]:
     """What a codec is fitted on: the first frames of every clip, ``[F, size, size, 3]`` uint8, in the order given."""
-    return (_read_small(source, video.size, stop=_CODEC_FIT_FRAMES) for source in sources)
+    return (_read_small(source, video.size, stop=CODEC_FIT_FRAMES) for source in sources)
 
 
 def encode_clip(
@@ -125,14 +124,14 @@ def encode_frames(
         raise BadInputError(
             f"clip {clip_id} has {len(frames)} frames; a training window needs {video.window_frames}"
         )
-    pixels = torch.from_numpy(frames).permute(3, 0, 1, 2).float() / 127.5 - 1.0
+    pixels = to_model_range(frames)[0]
     mask = torch.from_numpy(keep_mask(video.size).astype(np.float32))
     latents, masked = [], []
     for group in _batched(starts, _WINDOWS_AT_ONCE):
         windows = torch.stack([pixels[:, start : start + video.window_frames] for start in group])
         latents.append(codec.encode(windows))
         masked.append(codec.encode(windows * mask))
-    waveform = _exact_length(waveform, len(frames) * SAMPLES_PER_FRAME)
+    waveform = _exact_length(waveform, samples_for_frames(len(frames)))
     tensors = {
         "latents": torch.cat(latents).half().contiguous(),
         "masked_latents": torch.cat(masked).half().contiguous(),

@@ -74,30 +74,24 @@ def distill_iteration(
     samples, and the norms of the gradients before clipping; ``matching_loss`` is the student's loss before the reward
     weighs it.
     """
-    num_parts, precision = settings.student.accumulation, settings.student.precision
+    turns = _Turns(
+        state=state,
+        negative_text_BLD=negative_text_BLD,
+        settings=settings,
+        t_list=t_list,
+        guidance=guidance,
+        reward=reward,
+        strategy=strategy,
+    )
+    num_parts = settings.student.accumulation
+    divided = student_rate is None or settings.critic_accumulation == "mean"
     critic_losses, student_losses, matching_losses, rewards = [], [], [], []
     for number, micro in enumerate(micro_batches):
         last = number == num_parts - 1
-        with compute_precision(precision, micro.critic.matching.noise_BCTHW.device):
-            rollout = roll_out(
-                state.student, micro.conditions, micro.critic.rollout, t_list=t_list, with_grad=False
-            )
-        loss = critic_loss(
-            state.critic,
-            rollout,
-            micro.conditions,
-            micro.critic.matching,
-            objective=settings.critic_objective,
-            precision=precision,
-        )
-        divided = student_rate is None or settings.critic_accumulation == "mean"
-        strategy.backward(loss / num_parts if divided else loss, last=last)
-        critic_losses.append(loss.item())
+        critic_losses.append(turns.critic(micro, num_parts=num_parts if divided else 1, last=last))
         if student_rate is None:
             continue
-        weighted, loss_B, reward_B = _student_turn(
-            state, micro, negative_text_BLD, settings, t_list, guidance, reward, strategy, last=last
-        )
+        weighted, loss_B, reward_B = turns.student(micro, num_parts=num_parts, last=last)
         student_losses.append(weighted)
         matching_losses.append(loss_B.mean().item())
         rewards.append(reward_B)
@@ -127,42 +121,67 @@ def distill_iteration(
     }
 
 
-def _student_turn(
-    state: Distilled,
-    micro: MicroBatch,
-    negative_text_BLD: Tensor,
-    settings: DistillSettings,
-    t_list: tuple[float, ...],
-    guidance: GuidanceLaw,
-    reward: RewardModel,
-    strategy: Strategy,
-    *,
-    last: bool,
-) -> tuple[float, Tensor, Tensor]:
-    """Add up the student's gradient of a micro-batch; returns its loss, and the parts and rewards ``[B]`` behind it."""
-    assert micro.student is not None, "an iteration that updates the student has draws for it"
-    precision = settings.student.precision
-    with compute_precision(precision, micro.student.matching.noise_BCTHW.device):
-        rollout = roll_out(
-            state.student,
+@dataclass(frozen=True, kw_only=True)
+class _Turns:
+    """What the two roles do with a micro-batch: each adds up its gradient, divided by ``num_parts``."""
+
+    state: Distilled
+    negative_text_BLD: Tensor
+    settings: DistillSettings
+    t_list: tuple[float, ...]
+    guidance: GuidanceLaw
+    reward: RewardModel
+    strategy: Strategy
+
+    def critic(self, micro: MicroBatch, *, num_parts: int, last: bool) -> float:
+        """The critic's turn; returns its loss."""
+        precision = self.settings.student.precision
+        with compute_precision(precision, micro.critic.matching.noise_BCTHW.device):
+            rollout = roll_out(
+                self.state.student,
+                micro.conditions,
+                micro.critic.rollout,
+                t_list=self.t_list,
+                with_grad=False,
+            )
+        loss = critic_loss(
+            self.state.critic,
+            rollout,
             micro.conditions,
-            micro.student.rollout,
-            t_list=t_list,
-            with_grad=True,
-            recompute=strategy.recompute,
+            micro.critic.matching,
+            objective=self.settings.critic_objective,
+            precision=precision,
         )
-    loss_B = rollout_loss(
-        rollout,
-        state.critic,
-        state.teacher,
-        micro.conditions,
-        negative_text_BLD,
-        micro.student.matching,
-        guidance=guidance,
-        precision=precision,
-    )
-    reward_B = reward.score(rollout.detach(), micro.waveform_BS)
-    scaled_B = state.reward_scale(reward_B).to(loss_B.device)
-    weighted = reward_loss(loss_B, scaled_B, beta=settings.reward_beta, weighting=settings.reward_weighting)
-    strategy.backward(weighted / settings.student.accumulation, last=last)
-    return weighted.item(), loss_B.detach(), reward_B
+        self.strategy.backward(loss / num_parts, last=last)
+        return loss.item()
+
+    def student(self, micro: MicroBatch, *, num_parts: int, last: bool) -> tuple[float, Tensor, Tensor]:
+        """The student's turn; returns its loss, and the parts and rewards ``[B]`` behind it."""
+        assert micro.student is not None, "an iteration that updates the student has draws for it"
+        settings, precision = self.settings, self.settings.student.precision
+        with compute_precision(precision, micro.student.matching.noise_BCTHW.device):
+            rollout = roll_out(
+                self.state.student,
+                micro.conditions,
+                micro.student.rollout,
+                t_list=self.t_list,
+                with_grad=True,
+                recompute=self.strategy.recompute,
+            )
+        loss_B = rollout_loss(
+            rollout,
+            self.state.critic,
+            self.state.teacher,
+            micro.conditions,
+            self.negative_text_BLD,
+            micro.student.matching,
+            guidance=self.guidance,
+            precision=precision,
+        )
+        reward_B = self.reward.score(rollout.detach(), micro.waveform_BS)
+        scaled_B = self.state.reward_scale(reward_B).to(loss_B.device)
+        weighted = reward_loss(
+            loss_B, scaled_B, beta=settings.reward_beta, weighting=settings.reward_weighting
+        )
+        self.strategy.backward(weighted / num_parts, last=last)
+        return weighted.item(), loss_B.detach(), reward_B

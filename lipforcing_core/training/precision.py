@@ -7,10 +7,10 @@ from typing import Literal
 
 import torch
 
-Precision = Literal["fp32", "bf16"]
+ComputePrecision = Literal["fp32", "bf16"]
 
 
-def compute_precision(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+def compute_precision(precision: ComputePrecision, device: torch.device) -> AbstractContextManager[object]:
     """Mixed precision for the network calls of a stage; parameters, losses and optimiser stay in fp32.
 
     device: where the tensors of these calls are. Autocast of another device would leave them in fp32 without a word.

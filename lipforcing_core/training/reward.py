@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipforcing_core.models.codecs.pixels import to_pixels
 from lipforcing_core.models.codecs.protocol import VideoCodec
 
 RewardWeighting = Literal["per_sample", "self_normalized", "legacy_batch_mean"]
@@ -49,9 +50,7 @@ class SyncReward:
         """Rewards ``[B]`` of the rollouts."""
         scores = []
         for latent_CTHW, waveform_S in zip(latents_BCTHW, waveform_BS, strict=True):
-            video_CFHW = self._codec.decode(latent_CTHW[None].float())[0]
-            pixels = ((video_CFHW + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-            frames = pixels.permute(1, 2, 3, 0).contiguous().cpu().numpy()
+            frames = to_pixels(self._codec.decode(latent_CTHW[None].float()))
             scores.append(self._expert.reward_score(frames, waveform_S.float().cpu().numpy()))
         return torch.tensor(scores, dtype=torch.float32)
 

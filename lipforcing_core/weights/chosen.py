@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from lipforcing_core.base.catalogue import Catalogue, FileEntry
-from lipforcing_core.base.errors import BadInputError, MissingWeightsError
-from lipforcing_core.weights.registry import find_weight, given_weight, require_weight
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.weights.missing import Missing, missing_given, missing_in, require_none, require_weight
+from lipforcing_core.weights.registry import find_weight
 
 F = TypeVar("F", bound=FileEntry)
 
@@ -41,21 +42,41 @@ def checked_files(catalogue: Catalogue[F], name: str, given: Path | None) -> tup
     Raises ``BadInputError`` for an unknown name, or for a file given to an implementation that reads none, and
     ``MissingWeightsError`` where a file is not there, saying how to get it and which choice needs none.
     """
+    require_none(missing_files(catalogue, name, given))
+    return files_beside(catalogue[name], given)
+
+
+def missing_files(
+    catalogue: Catalogue[F],
+    name: str,
+    given: Path | None,
+    *,
+    weights_dir: Path | None = None,
+    setting: str = "",
+) -> list[Missing]:
+    """What is to be said of files that the implementation called ``name`` needs and that are not there.
+
+    weights_dir: where the file is looked for if none is given; without it a user must give the path. setting: what
+    takes that path. Raises ``BadInputError`` as ``checked_files`` does.
+    """
     entry = catalogue[name]
     if given is not None and not entry.files:
         raise BadInputError(f"the {catalogue.kind} {name!r} takes no file, but {given} was given")
     if not entry.weights:
-        if given is not None and not given.is_file():
-            raise MissingWeightsError(
-                f"{given} does not exist; without it the {catalogue.kind} {name!r} uses the file that is shipped"
-            )
-        return files_beside(entry, given)
-    files = files_beside(entry, given_weight(entry.weights[0], given, instead=catalogue.stand_in))
-    for path in files[1:]:
+        if given is None or given.is_file():
+            return []
+        otherwise = f"without it the {catalogue.kind} {name!r} uses the file that is shipped"
+        return [Missing(sentence=f"{given} does not exist; {otherwise}", paths=(given,), setting=setting)]
+    spec = find_weight(entry.weights[0])
+    if given is None and weights_dir is not None:
+        return missing_in(weights_dir, spec)
+    if given is None or not given.is_file():
+        return [missing_given(spec, given, instead=catalogue.stand_in, setting=setting)]
+    for path in files_beside(entry, given)[1:]:
         if not path.is_file():
-            spec = find_weight(entry.weights[0])
-            raise MissingWeightsError(
-                f"{spec.name}: {name} reads {path.name} beside {files[0].name}, and {path} does not exist: "
+            sentence = (
+                f"{spec.name}: {name} reads {path.name} beside {given.name}, and {path} does not exist: "
                 f"{spec.how_to_get()}, with {path.name} beside it"
             )
-    return files
+            return [Missing(sentence=sentence, paths=(path,), spec=spec, setting=setting)]
+    return []

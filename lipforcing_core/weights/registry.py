@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -11,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError, MissingWeightsError
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.base.products import file_sha256
 
 
@@ -120,7 +119,7 @@ class WeightSpec:
             f"({self.source}), and {then}"
         )
 
-    def without_address(self, weights_dir: Path) -> str:
+    def without_address(self, weights_dir: Path | None) -> str:
         """One sentence for a checkpoint that is not ``fetchable``: where a person gets it."""
         return f"{self.name} has no direct address: {self.how_to_get(weights_dir)}"
 
@@ -160,76 +159,6 @@ def state_of(spec: WeightSpec, weights_dir: Path) -> WeightState:
     if any(file.size not in (None, path.stat().st_size) for file, path in here):
         return WeightState.WRONG_SIZE
     return WeightState.PARTIAL if spec.missing(weights_dir) else WeightState.PRESENT
-
-
-def require_weight(name: str, weights_dir: Path) -> Path:
-    """First file of a checkpoint that is here; raises ``MissingWeightsError`` saying how to get it otherwise."""
-    return require_weights(name, weights_dir)[0]
-
-
-def given_weight(name: str, given: Path | None, *, instead: str | None = None) -> Path:
-    """``given``, the path that a user named for the file of the registered weights ``name``.
-
-    Raises ``MissingWeightsError`` where it is None or not there, saying how to get the file and that ``instead``
-    (another setting, where there is one) needs none.
-    """
-    if given is not None and Path(given).is_file():
-        return Path(given)
-    spec = find_weight(name)
-    problem = "no file was given" if given is None else f"{given} does not exist"
-    otherwise = f"; or use {instead!r}, which needs no file" if instead else ""
-    raise MissingWeightsError(f"{name}: {problem}: {spec.how_to_get()}{otherwise}")
-
-
-def require_weights(name: str, weights_dir: Path) -> list[Path]:
-    """Where all files of a checkpoint are; raises ``MissingWeightsError`` with how to get it if a needed one is not."""
-    spec = find_weight(name)
-    if missing := spec.missing(weights_dir):
-        raise MissingWeightsError(_one_missing(spec, missing[0], weights_dir))
-    return spec.paths(weights_dir)
-
-
-def require_all_weights(names: Iterable[str], weights_dir: Path | None) -> None:
-    """Raise one ``MissingWeightsError`` for all needed files of these checkpoints that are not in the folder.
-
-    Of one checkpoint it says what ``require_weights`` does. Of several it names each with its missing files, size and
-    licence, the one command that fetches them, and where a person gets those that the command cannot fetch. A folder
-    must be given only where there are names.
-    """
-    specs = [find_weight(name) for name in dict.fromkeys(names)]
-    if not specs:
-        return
-    if weights_dir is None:
-        needed = ", ".join(spec.name for spec in specs)
-        raise MissingWeightsError(f"{needed} must be downloaded, and no weights folder was given")
-    missing = {spec: paths for spec in specs if (paths := spec.missing(weights_dir))}
-    if len(missing) == 1:
-        ((spec, (path, *_)),) = missing.items()
-        raise MissingWeightsError(_one_missing(spec, path, weights_dir))
-    if missing:
-        raise MissingWeightsError(_all_missing(missing, weights_dir))
-
-
-def _one_missing(spec: WeightSpec, path: Path, weights_dir: Path) -> str:
-    return f"{spec.name} is needed ({spec.used_by}) and {path} does not exist: {spec.how_to_get(weights_dir)}"
-
-
-def _all_missing(missing: dict[WeightSpec, list[Path]], weights_dir: Path) -> str:
-    listed = "; ".join(
-        f"{', '.join(map(str, paths))} ({spec.name}, {spec.size_mb:g} MB, licence: {spec.licence})"
-        for spec, paths in missing.items()
-    )
-    sentences = [f"{len(missing)} checkpoints are needed and not here: {listed}"]
-    fetched = [spec for spec in missing if spec.fetchable]
-    by_hand = [spec for spec in missing if not spec.fetchable]
-    if fetched:
-        names = " ".join(spec.name for spec in fetched)
-        accept = "" if all(spec.commercial_ok for spec in fetched) else " --accept-licence"
-        sentences.append(
-            f"Get {'those with an address' if by_hand else 'them'} with `lipforcing weights fetch {names}{accept}`, or "
-            "by hand from the places that `lipforcing weights show NAME` tells"
-        )
-    return ". ".join(sentences + [spec.without_address(weights_dir) for spec in by_hand])
 
 
 def _spec(entry: dict[str, Any]) -> WeightSpec:

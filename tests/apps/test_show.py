@@ -14,6 +14,7 @@ def _summary(fid_backend: str) -> TrainEvalSummary:
         run_id="r",
         curation=None,
         num_clips=3,
+        held_out="clips of somewhere",
         systems={"ours": "Our [bold]student"},
         scores=[
             ScoreLine(system="ours", metric=metric, value=value, n=3, backend=backend)
@@ -32,7 +33,8 @@ def test_a_star_marks_the_scores_of_stand_in_networks_alone() -> None:
     assert [next(column.cells) for column in table.columns] == [
         "Our \\[bold]student", "5.00", "-", "-", "-", "123.5", "-", "-",
     ]  # fmt: skip
-    assert table.title == "3 held-out clips (* by a stand-in network, see the report)"
+    assert table.title == "3 held-out clips: clips of somewhere"
+    assert table.caption == "* by a stand-in network, see the report"
     learned = headline_table(_summary("inception-v3-fid@1234"))
     assert "FID" in [column.header for column in learned.columns]
-    assert learned.title == "3 held-out clips"
+    assert learned.caption is None

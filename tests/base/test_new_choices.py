@@ -12,6 +12,10 @@ import sys
 from typing import Any
 
 import pytest
+import torch
+
+from lipforcing_core.metrics.measures.catalogue import MEASURES
+from lipforcing_core.seams.catalogues import all_seams
 
 ASK = """
 import dataclasses, json, sys
@@ -59,7 +63,7 @@ registry.all_weights = lambda: (*known, FAKE)
 
 from typer.testing import CliRunner
 
-from apps.cli.doctor import CHOICES, choices_finding
+from apps.cli.doctor import choices_finding, examine
 from apps.cli.main import app
 from lipforcing_core.base.errors import LipForcingError
 from lipforcing_core.curation.backends import load_backends, require_backends
@@ -71,7 +75,6 @@ from tasks.workspace import Workspace
 
 folder = Path(sys.argv[1])
 seams = (detectors.DETECTORS, experts.SYNC_EXPERTS, scorers.QUALITY_SCORERS)
-assert set(map(id, seams)) <= set(map(id, CHOICES)), "doctor tells of these seams"
 
 
 def told(call, *arguments, **named):
@@ -110,6 +113,7 @@ answers["loaded"] = [loaded.detector, loaded.sync_expert, loaded.quality, detect
 answers["found"] = [str(Workspace(folder.parent).detector_model("fake-onnx", None)), str(reward_file(preset, folder))]
 answers["found by evaluate"] = list(find_files(Scorers(detector="fake-onnx", weights=folder)))
 answers["doctor then"] = [choices_finding(catalogue, Workspace(folder.parent)).detail for catalogue in seams]
+answers["doctor's lines"] = {finding.subject: finding.detail for finding in examine(Workspace(folder.parent))}
 print(json.dumps(answers))
 """
 
@@ -149,18 +153,40 @@ def test_settings_describe_and_check_it(answers: dict[str, Any]) -> None:
 
 def test_doctor_tells_what_it_waits_for(answers: dict[str, Any]) -> None:
     boxes, sync, quality = answers["doctor"]
-    assert "fake-boxes is ready; fake-onnx needs fake-weights (licence: nobody but us)" in boxes
-    assert "fake-sync needs fake-weights" in sync
-    assert "fake-eye is ready" in quality
-    assert "fake-onnx is ready" in answers["doctor then"][0]
-    assert "fake-sync is ready" in answers["doctor then"][1]
+    assert boxes.startswith("ready: lbp, fake-boxes; scrfd ")
+    assert boxes.endswith("; fake-onnx (licence: nobody but us) needs fake-weights")
+    assert sync == "ready: nano; syncnet-v2 needs syncnet-v2; fake-sync needs fake-weights"
+    assert "; hyperiqa " in quality
+    assert ", fake-eye; " in quality
+    assert ", fake-onnx (licence: nobody but us); " in answers["doctor then"][0]
+    assert answers["doctor then"][1] == "ready: nano, fake-sync; syncnet-v2 needs syncnet-v2"
+
+
+def test_doctor_has_a_line_for_every_seam(answers: dict[str, Any]) -> None:
+    lines = answers["doctor's lines"]
+    assert answers["doctor then"][0] == lines["face detectors"]
+    for plural in (
+        "presets",
+        "base checkpoints",
+        "video codecs",
+        "audio encoders",
+        "text encoders",
+        "sync experts",
+    ):
+        assert lines[plural].startswith("ready: ")
+    for plural in ("quality scorers", "feature networks", "perceptual distances"):
+        assert lines[plural].startswith("ready: ")
+    assert lines["measures"] == f"{len(MEASURES.names)} are ready"
+    cuda = "ready: cpu, cuda" if torch.cuda.is_available() else "ready: cpu; cuda needs a CUDA device"
+    assert lines["training strategies"] == cuda
+    assert set(lines) >= {seam.catalogue.plural for seam in all_seams()}
 
 
 def test_missing_weights_are_said_with_the_way_to_get_them(answers: dict[str, Any]) -> None:
     missing = answers["missing"]
-    assert missing.startswith("MissingWeightsError: 2 files are needed and not here")
+    assert missing.startswith("MissingWeightsError: 2 checkpoints are needed and not here")
     assert "get fake.onnx (7 MB; licence: nobody but us) by hand from https://example.org/fakes" in missing
-    assert "or use 'lbp', which needs no file" in missing
+    assert "use 'lbp', which needs no file" in missing
     assert "sync_weights in the [curation] table" in missing
     for call in ("missing in the folder", "missing of evaluate", "missing reward"):
         assert "MissingWeightsError" in answers[call], call

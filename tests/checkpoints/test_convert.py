@@ -17,11 +17,17 @@ from torch import Tensor, nn
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.checkpoints.convert import plan_copy, plan_merge, write_plan
-from lipforcing_core.checkpoints.networks import FULLY_TRAINED, Wanted
+from lipforcing_core.checkpoints.networks import Wanted
 from lipforcing_core.models.audio_encoders.wav2vec2 import Wav2Vec2Features
 from lipforcing_core.models.codecs.taehv import TinyAutoencoder, trim_time_kernel
 from lipforcing_core.models.conditions import Conditions
-from lipforcing_core.models.lora import adapter_state_dict, inject_lora, load_adapter, lora_layers
+from lipforcing_core.models.lora import (
+    FULLY_TRAINED,
+    adapter_state_dict,
+    inject_lora,
+    load_adapter,
+    lora_layers,
+)
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.weights.checkpoint import Checkpoint
 from lipforcing_core.weights.keymaps import adapter_key, find_key_map

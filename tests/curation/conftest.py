@@ -122,6 +122,11 @@ def make_video(
     return path
 
 
+@pytest.fixture(autouse=True)
+def _encodings(encodings_are_named: Callable[[str], None]) -> None:
+    encodings_are_named("lipforcing_core.curation")
+
+
 @pytest.fixture
 def backends() -> CurationBackends:
     for kind in (SquareDetector, BlueExpert, DetailQuality):

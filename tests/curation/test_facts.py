@@ -107,3 +107,48 @@ def test_what_is_known_can_be_part_of_the_identity_of_a_run(corpus: Path) -> Non
     assert facts_by_name(found.sources, corpus) == {"a.mp4": SourceFacts(licence="CC0")}
     (corpus / "sources.csv").write_text("path,licence\na.mp4,CC-BY-4.0\nb.mp4,\n")
     assert facts_by_name(found.sources, corpus) == {"a.mp4": SourceFacts(licence="CC-BY-4.0")}
+
+
+def test_a_corpus_may_be_a_link_and_its_table_name_links_within(corpus: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(corpus)
+    (corpus / "link.mp4").symlink_to("sub/c.mp4")
+    (corpus / "sources.csv").write_text("path,identity\na.mp4,anna\nlink.mp4,carl\n")
+    assert read_facts(link / "a.mp4", link) == SourceFacts(identity="anna")
+    assert read_facts(link / "link.mp4", link) == SourceFacts(identity="carl")
+    assert read_facts(link / "sub/c.mp4", link) == SourceFacts()
+
+
+@pytest.mark.parametrize("given", ["../x.mp4", "/etc/hosts", "a\0.mp4"])
+def test_a_path_of_the_table_stays_in_its_folder(given: str, corpus: Path) -> None:
+    (corpus / "sources.csv").write_text(f"path,identity\nb.mp4,ben\n{given},eve\n")
+    with pytest.raises(BadInputError, match=r"sources\.csv, line 3: path .* leaves the folder"):
+        read_facts(corpus / "a.mp4", corpus)
+
+
+def test_every_column_of_the_table_counts_and_a_sidecar_instead_of_it(corpus: Path) -> None:
+    (corpus / "sources.csv").write_text(
+        "identity,path,commercial_ok,licence\nanna,a.mp4,true,MIT\nben,b.mp4,no,\n"
+    )
+    assert read_facts(corpus / "a.mp4", corpus) == SourceFacts(
+        identity="anna", licence="MIT", commercial_ok=True
+    )
+    assert read_facts(str(corpus / "b.mp4"), str(corpus)) == SourceFacts(identity="ben", commercial_ok=False)
+    (corpus / "a.mp4.meta.json").write_text('{"licence": "CC0", "identity": ""}')
+    assert read_facts(corpus / "a.mp4", corpus) == SourceFacts(licence="CC0")
+    found = facts_by_name(find_sources(corpus).sources, corpus)
+    assert list(found) == ["a.mp4", "b.mp4"]
+
+
+def test_keys_are_guessed_in_any_case_and_a_key_that_is_not_found_is_on_the_first_line(corpus: Path) -> None:
+    (corpus / "a.mp4.meta.json").write_text('\n{"LICENS": "CC0",\n "\\u0061b": 1}')
+    assert warnings(corpus) == [
+        "a.mp4.meta.json, line 2: unknown key 'LICENS' (did you mean 'licence'?)",
+        "a.mp4.meta.json, line 1: unknown key 'ab' (known: identity, licence, commercial_ok)",
+    ]
+
+
+def test_a_mistake_in_a_sidecar_names_the_key(corpus: Path) -> None:
+    (corpus / "a.mp4.meta.json").write_text('{"identity": 3, "commercial_ok": "perhaps"}')
+    with pytest.raises(BadInputError, match=r"a\.mp4\.meta\.json: identity: .* \(got 3\)$"):
+        side_warnings(find_sources(corpus))

@@ -20,6 +20,7 @@ from lipforcing_core.curation.sources import (
     source_sha256,
     why_inaccessible,
 )
+from lipforcing_core.weights.registry import find_weight
 
 
 def test_settings_come_from_a_toml_table(tmp_path: Path) -> None:
@@ -72,14 +73,50 @@ def test_a_missing_file_is_asked_for_by_its_key(chosen: dict[str, str], key: str
 
 
 def test_all_missing_files_are_asked_for_at_once(tmp_path: Path) -> None:
-    settings = CurationSettings(detector="buffalo_l", sync_expert="syncnet-v2", quality="hyperiqa")
-    for looked_for in (None, "insightface-buffalo-l is needed"):
-        with pytest.raises(MissingWeightsError, match=r"^3 files are needed and not here") as caught:
-            require_backends(settings, detector_missing=looked_for)
-        for word in ("insightface-buffalo-l", "sync_weights", "syncnet-v2", "quality_weights", "hyperiqa"):
-            assert word in str(caught.value)
+    given = tmp_path / "none.pth"
+    settings = CurationSettings(
+        detector="buffalo_l", sync_expert="syncnet-v2", quality="hyperiqa", quality_weights=given
+    )
+    detector, sync, quality = map(find_weight, ("insightface-buffalo-l", "syncnet-v2", "hyperiqa"))
+    needed = [
+        path for file, path in zip(detector.files, detector.paths(tmp_path), strict=True) if file.needed
+    ]
+    table = "in the [curation] table of --settings"
+    with pytest.raises(MissingWeightsError) as caught:
+        require_backends(settings, weights_dir=tmp_path)
+    assert str(caught.value) == (
+        "3 checkpoints are needed and not here: "
+        f"{', '.join(map(str, needed))} ({detector.name}, {detector.size_mb:g} MB, licence: {detector.licence}); "
+        f"syncnet-v2 ({sync.size_mb:g} MB, licence: {sync.licence}; give its path as sync_weights {table}, "
+        "or use 'nano', which needs no file); "
+        f"{given} (hyperiqa, {quality.size_mb:g} MB, licence: {quality.licence}; give its path as quality_weights "
+        f"{table}, or use 'piqe', which needs no file). "
+        "Get them with `lipforcing weights fetch insightface-buffalo-l syncnet-v2 hyperiqa --accept-licence`, or by "
+        "hand from the places that `lipforcing weights show NAME` tells"
+    )
+    with pytest.raises(MissingWeightsError) as caught:
+        require_backends(settings)
+    assert "insightface-buffalo-l (" in str(caught.value)
+    assert "; use 'lbp', which needs no file)" in str(caught.value)
     with pytest.raises(MissingWeightsError, match="insightface-buffalo-l: no file was given"):
         require_backends(CurationSettings(detector="buffalo_l"))
+    with pytest.raises(
+        MissingWeightsError, match=f"^insightface-buffalo-l is needed .* {needed[0]} does not"
+    ):
+        require_backends(CurationSettings(detector="buffalo_l"), weights_dir=tmp_path)
+
+
+def test_a_shipped_file_that_was_named_and_is_absent_is_in_the_list(tmp_path: Path) -> None:
+    settings = CurationSettings(sync_weights=tmp_path / "gone.safetensors", quality="hyperiqa")
+    with pytest.raises(MissingWeightsError) as caught:
+        require_backends(settings)
+    message = str(caught.value)
+    assert message.startswith(
+        "2 checkpoints are needed and not here: sync_weights in the [curation] table of --settings: "
+        f"{tmp_path}/gone.safetensors does not exist; without it the sync expert 'nano' uses the file that is shipped; "
+        "hyperiqa ("
+    )
+    assert "Get those with an address with `lipforcing weights fetch hyperiqa" in message
 
 
 @pytest.mark.parametrize(

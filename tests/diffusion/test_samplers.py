@@ -77,6 +77,21 @@ def test_guidance_per_sample_equals_two_full_passes() -> None:
     assert torch.equal(got[[0, 2]], conditional[[0, 2]])
 
 
+def test_euler_is_guided_by_the_scale_it_is_given() -> None:
+    """Velocities 1 with and -1 without conditions: with scale 3 it is 5 in every step, from t = 1 to 0."""
+    noise = random_latents(1)
+
+    def model(x: Tensor, t_B: Tensor, encoded: EncodedConditions) -> Tensor:
+        return encoded.context_BLD[:, 0, 0].view(-1, 1, 1, 1, 1).expand_as(x)
+
+    cond, null = context([1.0] * 2), context([-1.0] * 2)
+    got = euler_sample(model, cond, null, noise=noise, guidance_scale=3.0, num_steps=4)
+    torch.testing.assert_close(got, noise - 5)
+    got = euler_sample(model, cond, null, noise=noise, window=SyncWindow(guidance_scale=2.0))
+    inside = FlowSchedule().tau(20) - FlowSchedule().tau(41)
+    torch.testing.assert_close(got, noise - 3 * inside - (1 - inside))
+
+
 def test_guidance_misuse_is_explained() -> None:
     noise = random_latents(1)
     with pytest.raises(BadInputError, match="unconditional"):
@@ -240,6 +255,13 @@ def test_a_call_with_gradient_may_be_made_again_in_the_backward_pass(recompute: 
     assert torch.equal(student.calls[-1][0], student.calls[1][0])
 
 
+def test_a_call_is_made_once_unless_asked_for() -> None:
+    student = Recording()
+    got = few_step_chunk(student, context([1.0]), "past", t_list=(0.9, 0.0), noise=NOISE, grad=True)
+    got.sum().backward()
+    assert len(student.calls) == 1
+
+
 def test_a_single_call_needs_no_generator() -> None:
     student = Recording()
     got = few_step_chunk(student, context([1.0]), None, t_list=(0.8, 0.0), noise=NOISE)
@@ -271,7 +293,19 @@ def test_fresh_noise_is_drawn_in_float32_and_cast() -> None:
     got = draw_noise(like, torch.Generator().manual_seed(1))
     assert got.dtype == torch.float64
     assert torch.equal(got, torch.randn(2, 3, generator=torch.Generator().manual_seed(1)).double())
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(draw_noise(like, torch.Generator().manual_seed(1)), got), "whatever is usual"
+    finally:
+        torch.set_default_dtype(usual)
     assert draw_noise(torch.zeros(2, device="meta"), None).device.type == "meta"
+    assert draw_noise(torch.zeros(2, device="meta"), torch.Generator()).device.type == "meta"
+    with torch.device("meta"):  # where networks are built
+        again = draw_noise(like, torch.Generator("cpu").manual_seed(1))
+        t_B = FlowSchedule().sample_t(2, torch.Generator("cpu").manual_seed(1))
+    assert torch.equal(again, got)
+    assert t_B.device.type == "cpu"
 
 
 def test_combination_by_hand() -> None:

@@ -116,6 +116,16 @@ def test_times_between_the_grid_have_the_weight_of_the_nearest_point() -> None:
     torch.testing.assert_close(weights, expected)
 
 
+def test_between_two_grid_points_equal_model_times_are_the_noisier() -> None:
+    """Model times are float32: just below the middle of 1000 and 750 is the middle, to rounding."""
+    schedule = FlowSchedule(shift=1.0, num_steps=4)
+    times = torch.tensor([0.875 + 1e-9, 0.875 - 1e-9, 0.875 - 1e-6, 0.625], dtype=torch.float64)
+    assert schedule.nearest_step(times).tolist() == [0, 0, 1, 1]
+    fine = FlowSchedule(shift=1.0, num_steps=50)
+    middles = torch.tensor([0.83, 0.81], dtype=torch.float64)  # of 0.84 and 0.82, of 0.82 and 0.80
+    assert fine.nearest_step(middles).tolist() == [8, 9]
+
+
 @given(times)
 def test_conversions_are_consistent(t: float) -> None:
     x0, eps = random_pair()
@@ -224,6 +234,7 @@ def test_times_are_spread_over_what_they_belong_to() -> None:
     assert expand_time(torch.zeros(2, dtype=torch.float32), x).dtype == torch.float64
     assert expand_time(0.3, x).dtype == torch.float64
     assert expand_time(torch.zeros(2), x.to("meta")).device.type == "meta"
+    assert expand_time(0.3, x.to("meta")).device.type == "meta"
     for t, latents in (
         (torch.zeros(2, 4), torch.zeros(2, 4)),
         (torch.zeros(2, 1, 1), x),

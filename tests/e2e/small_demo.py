@@ -24,7 +24,7 @@ def small_preset() -> Any:
 
 
 def small_request(workspace: Path, videos: Path | None = None) -> Any:
-    from flows.requests import demo_request
+    from flows.request_models import demo_request
 
     return demo_request(
         workspace,

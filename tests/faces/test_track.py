@@ -315,3 +315,29 @@ def test_impossible_options_are_told(options: dict[str, int]) -> None:
 def test_no_frames_are_told() -> None:
     with pytest.raises(BadInputError, match="no frames"):
         track_face(numbered(0), Scripted(lambda i: []))
+
+
+@pytest.mark.parametrize(("second_until", "filled"), [(25, True), (29, True), (30, False), (35, False)])
+def test_a_face_elsewhere_fills_only_time_before_the_main_one(second_until: int, filled: bool) -> None:
+    """Looks are at 0, 5, ... 80; the main face is seen from 30 on, and a look at which both are seen is not free."""
+
+    def answer(index: int) -> list[Face]:
+        main = [square(0, 0, 100)] if index >= 30 else []
+        return [*main, square(500, 0, 90)] if index <= second_until else main
+
+    track = track_face(numbered(81), Scripted(answer), stride=5)
+    assert bool(track.usable[10]) is filled
+    np.testing.assert_allclose(track.boxes_F4[40:, 0], 0, atol=1e-6)
+
+
+def test_several_faces_elsewhere_fill_time_apart_from_each_other() -> None:
+    """Of two that are there before the main one at the same time the heavier is taken, and a third after it."""
+
+    def answer(index: int) -> list[Face]:
+        if index < 30:
+            return [square(500, 0, 90), square(900, 0, 80)]
+        return [square(0, 0, 100)] if index <= 90 else [square(300, 300, 85)]
+
+    track = track_face(numbered(121), Scripted(answer), stride=5)
+    assert track.usable.all()
+    np.testing.assert_allclose(track.boxes_F4[[10, 60, 110], 0], [500, 0, 300], atol=1e-6)

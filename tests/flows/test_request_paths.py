@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.requests import CurateRequest, GenerateRequest
+from flows.request_models import CurateRequest, GenerateRequest
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flows.catalogue import FLOWS, flow_entry, parse_request, read_request_file
-from flows.requests import demo_request
+from flows.request_models import demo_request
 from lipforcing_core.base.errors import BadInputError
 
 NEEDED: dict[str, dict[str, Any]] = {

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shlex
+import sys
+import sysconfig
 from collections.abc import Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ from apps.cli.main import app
 from flows.catalogue import FLOWS, flow_entry, parse_request
 from flows.deployments import DEPLOYMENTS, NIGHTLY, check_cron, chosen
 from lipforcing_core.base.errors import BadInputError
+from tasks.environment import QUIET_AND_OFFLINE
 
 INFRA = Path(__file__).resolve().parents[2] / "infra"
 PREFECT: dict[str, Any] = yaml.safe_load((INFRA / "prefect.yaml").read_text())
@@ -42,6 +47,23 @@ def test_entrypoints_are_flows_and_parameters_are_their_requests(deployment: dic
         check_cron(schedule["cron"])
 
 
+def test_no_flow_hides_an_installed_package() -> None:
+    """Prefect puts the folder of an entrypoint first on the import path: a ``requests.py`` there breaks every import
+    of the package of that name, and `prefect deploy` with it."""
+    ours = str(INFRA.parent)
+    folders = {(INFRA.parent / d["entrypoint"].split(":")[0]).parent for d in PREFECT["deployments"]}
+    elsewhere = [entry for entry in sys.path if not os.path.realpath(entry or ".").startswith(ours)]
+    elsewhere.append(sysconfig.get_path("purelib"))
+    names = {file.stem for folder in folders for file in folder.glob("*.py")} - {"__init__"}
+    assert len(names) >= len(FLOWS)
+    assert [name for name in sorted(names) if PathFinder.find_spec(name, elsewhere)] == []
+
+
+def test_threads_of_a_worker_wait_as_those_of_the_command_line() -> None:
+    (variables,) = {json.dumps(d["work_pool"]["job_variables"]["env"]) for d in PREFECT["deployments"]}
+    assert json.loads(variables).items() <= QUIET_AND_OFFLINE.items()
+
+
 @pytest.mark.parametrize("deployment", deployments())
 def test_deployments_have_a_pool_tags_and_a_limit(deployment: dict[str, Any]) -> None:
     assert deployment["work_pool"]["name"] == "factory"
@@ -50,13 +72,17 @@ def test_deployments_have_a_pool_tags_and_a_limit(deployment: dict[str, Any]) ->
 
 
 def test_a_laptop_serves_what_a_work_pool_runs() -> None:
-    served = {d.name: (flow_entry(d.flow).entrypoint, d.cron, list(d.tags), d.about) for d in DEPLOYMENTS}
+    served = {
+        d.name: (flow_entry(d.flow).entrypoint, d.cron, list(d.tags), d.about, d.timeout_h)
+        for d in DEPLOYMENTS
+    }
     pooled = {
         d["name"]: (
             d["entrypoint"],
             d["schedules"][0]["cron"] if d.get("schedules") else None,
             d["tags"],
             d["description"],
+            d["parameters"]["request"]["timeout_h"],
         )
         for d in PREFECT["deployments"]
     }
@@ -107,7 +133,7 @@ def test_what_is_served_is_chosen_by_name_and_schedule(tmp_path: Path) -> None:
     assert len(names) == len(DEPLOYMENTS) - 1
     (nightly,) = chosen(tmp_path, only=[NIGHTLY], cron="5 4 * * *", source=tmp_path)
     assert nightly.cron == "5 4 * * *"
-    assert nightly.request == {"workspace": str(tmp_path), "source": str(tmp_path)}
+    assert nightly.request == {"workspace": str(tmp_path), "source": str(tmp_path), "timeout_h": 20}
     for options, words in (
         ({"only": ["nightly"]}, "no such deployment; known: nightly-curation"),
         ({"only": [NIGHTLY]}, "give it with --source"),

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.media.clock import SAMPLE_RATE, SAMPLES_PER_FRAME
 from lipforcing_core.models.audio_encoders.log_mel import (
     CONTEXT_HOPS,
     HOPS_PER_FRAME,
     NUM_MELS,
     LogMelEncoder,
 )
-from lipforcing_core.models.audio_encoders.protocol import SAMPLE_RATE, SAMPLES_PER_FRAME
 
 HOPS = HOPS_PER_FRAME + 2 * CONTEXT_HOPS
 

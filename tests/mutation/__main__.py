@@ -81,14 +81,14 @@ def draw(files: list[Path], sample: int | None, seed: int) -> list[tuple[Path, M
 
 
 def report(rows: list[tuple[Path, Mutant, Verdict]], path: Path) -> None:
-    """Print a line a file and every survivor, and write all verdicts as JSON."""
+    """Print a line a file, every survivor and every time-out, and write all verdicts as JSON."""
     equivalent = _equivalent()
     counts: dict[str, Counter[str]] = {}
     survivors = []
     for file, mutant, verdict in rows:
         kind = "equivalent" if (str(file), mutant.scope, mutant.label) in equivalent else verdict.value
         counts.setdefault(str(file), Counter())[kind] += 1
-        if kind in {Verdict.SURVIVED, Verdict.UNREACHED}:
+        if kind in {Verdict.SURVIVED, Verdict.UNREACHED, Verdict.TIMEOUT}:
             survivors.append((file, mutant, kind))
     for file, mutant, kind in survivors:
         print(f"{file}:{mutant.line} {mutant.scope}: {mutant.label}  [{kind}]")

@@ -42,6 +42,8 @@ LIKE_NAMES = {
 }  # fmt: skip
 DROPPED_METHODS = {"detach", "float", "contiguous", "clone", "resolve"}
 SWAP_CRASHES = {"isinstance", "getattr", "setattr", "range", "cast"}  # seldom what a person gets wrong
+SYMMETRIC = {"min", "max", "minimum", "maximum"}  # of two values; a swap changes nothing
+TYPING_CALLS = {"TypeVar", "cast"}
 GRADIENT_CONTEXTS = {"no_grad", "inference_mode"}
 
 
@@ -111,6 +113,7 @@ def _other_calls(node: ast.Call) -> Iterator[ast.AST]:
     plain = [arg for arg in node.args if not isinstance(arg, ast.Starred)]
     if (
         name not in SWAP_CRASHES
+        and not (name in SYMMETRIC and len(plain) == 2 and not _is_reduction(node))
         and len(plain) == len(node.args) >= 2
         and ast.dump(node.args[0]) != ast.dump(node.args[1])
     ):
@@ -120,10 +123,9 @@ def _other_calls(node: ast.Call) -> Iterator[ast.AST]:
             yield _changed(node, keywords=[k for i, k in enumerate(node.keywords) if i != index])
 
 
-def _are_swappable(args: list[ast.expr]) -> bool:
-    """Whether the first two arguments can be told apart and change places."""
-    plain = not any(isinstance(arg, ast.Starred) for arg in args)
-    return plain and len(args) >= 2 and ast.dump(args[0]) != ast.dump(args[1])
+def _is_reduction(node: ast.Call) -> bool:
+    """Whether ``x.max(1, True)`` is meant, a method whose arguments have an order, and not ``max(a, b)``."""
+    return isinstance(node.func, ast.Attribute) and node.func.attr in {"min", "max"}
 
 
 @dataclass
@@ -158,6 +160,8 @@ def _edit(source: str, offsets: list[int], node: ast.AST, replacement: ast.AST) 
 def _is_left_alone(node: ast.AST) -> bool:
     """Whether a change there could not be a fault of behaviour: types, docstrings, messages, decorators of classes."""
     child = node
+    if isinstance(node, ast.Call) and _callee(node) in TYPING_CALLS:
+        return True
     if "TYPE_CHECKING" in ast.dump(getattr(node, "test", ast.Pass())):
         return True
     while (parent := getattr(child, "parent", None)) is not None:
@@ -175,7 +179,7 @@ def _is_left_alone(node: ast.AST) -> bool:
             return True
         if isinstance(parent, ast.If) and "TYPE_CHECKING" in ast.dump(parent.test):
             return True
-        if isinstance(parent, ast.Call) and _callee(parent) in {"TypeVar", "Field", "field", "cast"}:
+        if isinstance(parent, ast.Call) and _callee(parent) in TYPING_CALLS | {"Field", "field"}:
             return True
         child = parent
     return False

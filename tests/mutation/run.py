@@ -25,8 +25,11 @@ from typing import Any
 
 from tests.mutation.operators import Mutant
 
-PRELOADED = ("numpy", "scipy", "pandas", "pyarrow", "torch", "cv2", "av", "pydantic", "pytest")
-PYTEST_OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:randomly", "--no-header")
+PRELOADED = (
+    "numpy", "scipy", "pandas", "pyarrow", "torch", "cv2", "av", "pydantic", "pytest", "hypothesis",
+    "safetensors.torch", "torch.testing", "torch._dynamo",  # the last is imported by the first optimiser, for seconds
+)  # fmt: skip
+PYTEST_OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "pytest_timeout", "--no-header")
 SLOWEST_FACTOR = 5.0
 SPARE_S = 20.0
 
@@ -68,7 +71,8 @@ class Reach:
 
 
 def preload() -> None:
-    """Import what every child would import first."""
+    """Import what every child would import first; load no pytest plug-in but those in ``PYTEST_OPTIONS``."""
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     for name in PRELOADED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

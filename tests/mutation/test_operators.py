@@ -58,10 +58,17 @@ def test_places_are_right_behind_letters_of_several_bytes() -> None:
         "def f():\n    raise ValueError(f'{a + 1}')",
         "x = f'{a + 1}'",
         "if TYPE_CHECKING:\n    x = 1",
+        "T = TypeVar('T', bound=int)",
     ],
 )
 def test_what_is_no_behaviour_is_left_alone(source: str) -> None:
     assert faults(source) == set()
+
+
+def test_the_order_of_a_smallest_and_a_largest_does_not_matter() -> None:
+    assert faults("x = max(a, b)") == {"max(a, b) -> min(a, b)"}
+    assert faults("x = np.maximum(a, b)") == {"np.maximum(a, b) -> np.minimum(a, b)"}
+    assert "a.max(b, c) -> a.max(c, b)" in faults("x = a.max(b, c)")
 
 
 def test_every_fault_is_valid_python() -> None:

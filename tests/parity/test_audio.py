@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lipforcing_core.base.torchvision_shim import ensure_torchvision
-from lipforcing_core.models.audio_encoders.protocol import SAMPLES_PER_FRAME
+from lipforcing_core.media.clock import SAMPLES_PER_FRAME
 from lipforcing_core.models.audio_encoders.wav2vec2 import (
     Wav2Vec2Encoder,
     Wav2Vec2Features,

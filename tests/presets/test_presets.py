@@ -101,6 +101,13 @@ def test_malformed_toml_gives_the_line(tmp_path: Path) -> None:
         ),
         ("window_frames = 33", "window_frames = 32", "4T - 3"),
         ("num_heads = ", "num_heads = 7 # ", "does not split"),
+        ("in_channels = 65", "in_channels = 50", r"in_channels=50 .*: use 16, 49 or 65"),
+        (
+            "window_latents = 7",
+            "window_latents = 3",
+            r"window: .* must hold the sink \(1\) and the chunk \(3\)",
+        ),
+        ("num_channels = 16", "num_channels = 8", r"\(8\) must be model.out_channels \(16\)"),
         ("t_list = [0.999, 0.769, 0.0]", "t_list = [0.769, 0.999, 0.0]", r"must fall .*, not \[0.769"),
         ("mouth_weight = ", "trepa_weight = 10\nmouth_weight = ", "not available in this version"),
         (

@@ -7,8 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from lipforcing_core.media.clock import SAMPLE_RATE
 from lipforcing_core.puppets.phonemes import PHONEMES, SILENCE
-from lipforcing_core.puppets.speech import SAMPLE_RATE, Utterance, Voice, synthesise
+from lipforcing_core.puppets.speech import Utterance, Voice, synthesise
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
+from lipforcing_core.base.ledger import Stage
 from lipforcing_core.diffusion.samplers import few_step_chunk
 from lipforcing_core.faces.mask import keep_mask, latent_keep_mask
 from lipforcing_core.models.causal import CausalStudent
@@ -24,6 +26,7 @@ from lipforcing_core.streaming.clock import ChunkClock
 from lipforcing_core.streaming.generators import (
     ChunkInput,
     StudentGenerator,
+    TeacherGenerator,
     chunk_rng,
     load_generator,
     to_model_range,
@@ -161,3 +164,104 @@ def test_a_damaged_bundle_is_refused(student_folder: Path, tmp_path: Path) -> No
         stream.truncate(1000)
     with pytest.raises(IncompatibleCheckpointError, match="truncated"):
         load_bundle(damaged)
+
+
+@torch.inference_mode()
+def test_the_teacher_s_windows_are_guided_euler_steps(teacher: Bundle) -> None:
+    """Two windows of 33 frames, each from its own noise and nothing of the other; Euler written out."""
+    faces, audio_FD = _inputs()
+    generator, clock = load_generator(teacher), ChunkClock()
+    assert isinstance(generator, TeacherGenerator)
+    generator.reset(5)
+    found = [generator.generate(ChunkInput(faces=faces, audio_FD=audio_FD), clock) for _ in range(2)]
+    generator.commit(clock)
+    assert set(clock.finished(33).stage_s) == {Stage.ENCODE, Stage.DENOISE, Stage.DECODE}
+
+    model, codec, schedule = teacher.model, teacher.codec, teacher.preset.schedule
+    video = to_model_range(faces)
+    plain = codec.encode(video)
+    given = Conditions(
+        text_BLD=teacher.text_BLD,
+        audio_BND=torch.from_numpy(audio_FD)[None],
+        reference_BC1HW=plain[:, :, :1],
+        keep_mask_HW=torch.tensor(latent_keep_mask(16, 16)),
+        masked_video_BCTHW=codec.encode(video * torch.tensor(keep_mask(128))),
+        reference_sequence_BCTHW=plain,
+    )
+    silent = replace(given, text_BLD=teacher.negative_text_BLD, audio_BND=torch.zeros_like(given.audio_BND))
+    encoded, unconditional = model.encode_conditions(given), model.encode_conditions(silent)
+    assert schedule.guidance_scale != 1
+    for index in range(2):
+        x = torch.randn(plain.shape, generator=chunk_rng(5, index))
+        for now, after in pairwise(schedule.flow().timesteps.tolist()):
+            t = torch.tensor([now], dtype=torch.float64)
+            without, toward = model(x, t, unconditional), model(x, t, encoded)
+            x = x + (without + schedule.guidance_scale * (toward - without)) * (after - now)
+        want = to_pixels(codec.decode(x)).astype(int)
+        assert np.abs(found[index] - want).max() <= 1
+    assert np.abs(found[0].astype(int) - found[1]).mean() > 1
+    generator.reset(5)
+    again = generator.generate(ChunkInput(faces=faces, audio_FD=audio_FD), clock)
+    assert np.array_equal(again, found[0])
+
+
+@pytest.mark.parametrize(("num_frames", "windows"), [(1, 1), (33, 1), (34, 2), (66, 2), (67, 3)])
+def test_the_teacher_plans_whole_windows(teacher: Bundle, num_frames: int, windows: int) -> None:
+    assert load_generator(teacher).plan(num_frames) == [33] * windows
+
+
+def test_generators_need_their_own_kind_of_bundle(student: Bundle, teacher: Bundle) -> None:
+    assert isinstance(load_generator(student), StudentGenerator)
+    for kind, other in (
+        (StudentGenerator, teacher),
+        (TeacherGenerator, replace(student, model=torch.nn.Identity())),
+    ):
+        with pytest.raises(TypeError, match=r"needs a (student|teacher) bundle"):
+            kind(other)
+
+
+def test_a_student_starts_from_seed_0_and_stores_a_chunk_once(student: Bundle) -> None:
+    faces, audio_FD = _inputs()
+    chunk = ChunkInput(faces=faces[:9], audio_FD=audio_FD[:9])
+    generator, clock = StudentGenerator(student), ChunkClock()
+    generator.commit(clock)  # nothing to keep yet
+    assert clock.finished(9).stage_s == {}
+    first = generator.generate(chunk, clock)
+    assert set(clock.finished(9).stage_s) == {Stage.ENCODE, Stage.DENOISE, Stage.DECODE}
+    generator.commit(clock)
+    seconds = clock.finished(9).stage_s[Stage.STORE]
+    generator.commit(clock)
+    assert clock.finished(9).stage_s[Stage.STORE] == seconds > 0
+    later = ChunkInput(faces=faces[9:21], audio_FD=audio_FD[9:21])
+    second = generator.generate(later, clock)
+    generator.reset(0)
+    assert np.array_equal(generator.generate(chunk, clock), first)
+    generator.commit(clock)
+    assert np.array_equal(generator.generate(later, clock), second)
+    assert second.shape == (12, 128, 128, 3)
+
+
+def test_a_teacher_that_gives_no_numbers_says_in_which_window(teacher: Bundle) -> None:
+    faces, audio_FD = _inputs()
+    chunk, clock = ChunkInput(faces=faces, audio_FD=audio_FD), ChunkClock()
+    broken = replace(teacher, model=copy.deepcopy(teacher.model))
+    generator = load_generator(broken)
+    generator.generate(chunk, clock)
+    torch.nn.init.constant_(broken.model.head.head.bias, float("nan"))
+    with pytest.raises(IncompatibleCheckpointError, match=f"{teacher.model_id}: .* in chunk 1"):
+        generator.generate(chunk, clock)
+    generator.reset(0)
+    with pytest.raises(IncompatibleCheckpointError, match="in chunk 0"):
+        generator.generate(chunk, clock)
+
+
+def test_keys_and_values_of_the_text_are_made_once_a_stream(
+    student: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+    plain = student.model.cache_text
+    monkeypatch.setattr(student.model, "cache_text", lambda encoded: calls.append(encoded) or plain(encoded))
+    _streamed(student)
+    assert len(calls) == 1
+    _streamed(student)
+    assert len(calls) == 2

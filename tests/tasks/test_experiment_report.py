@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 
 from lipforcing_core.base.products import write_json
+from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.media.encode import VideoWriter, write_wav
 from lipforcing_core.metrics.manifest import EvalItem
 from lipforcing_core.metrics.suite import Evaluation
 from lipforcing_core.presets import load_preset
 from tasks import experiment_report
+from tasks.corpora import CuratedCorpus
+from tasks.evaluation import Scorers
+from tasks.experiment import Experiment
 from tasks.experiment_report import REQUEST_FILE, sample_rows, sample_videos, trained_stages, write_report
 from tasks.judging import COPY, TRUE, WITH_UNRELATED, Judged
 from tasks.warehousing import HeldOutSet, RunInfo, System
@@ -62,7 +66,8 @@ def test_every_clip_shows_the_systems_that_it_has_the_source_first(judged: Judge
 
 
 def test_videos_play_what_was_driven_by_their_sound(judged: Judged) -> None:
-    first, second = sample_videos(judged)
+    first, second = sample_videos(judged, "to its own speech")
+    assert first.caption == "a, to its own speech"
     assert first.columns == ["Source, copied", "Truth", "Student"]
     assert second.columns == ["Truth", "Student"]
     assert first.mp4[4:8] == b"ftyp"
@@ -71,8 +76,8 @@ def test_videos_play_what_was_driven_by_their_sound(judged: Judged) -> None:
 def test_the_summary_says_where_the_teacher_came_from_and_how_many_steps_the_student_takes() -> None:
     nano = load_preset("nano")
     assert trained_stages(nano) == (
-        "a bidirectional teacher, finetuned from a base that ships with the package, then a causal student of 2 "
-        "steps, then its distillation"
+        f"a bidirectional teacher, finetuned from the base checkpoint {nano.base_checkpoint}, then a causal student of "
+        "2 steps, then its distillation"
     )
     schedule = nano.schedule.model_copy(update={"t_list": (0.999, 0.9, 0.7, 0.0)})
     other = nano.model_copy(update={"base_checkpoint": None, "schedule": schedule})
@@ -89,11 +94,20 @@ def test_the_page_names_its_own_model_request_and_stages(
         return out
 
     monkeypatch.setattr(experiment_report, "build_report", build)
-    run = RunInfo(run_id="mine-1", flow="mine", config={"preset": load_preset("nano")})
+    run = RunInfo(run_id="mine-1", flow="mine", config={})
     folder = tmp_path / "a run"
     folder.mkdir()
     write_json(folder / REQUEST_FILE, {"name": "mine"})
-    page = write_report(Workspace(tmp_path), run, folder, judged, [], parameters=1.64, puppets=False)
+    experiment = Experiment(
+        run=run,
+        corpus=CuratedCorpus(manifest=tmp_path / "manifest.parquet"),
+        curation=CurationSettings(),
+        preset=load_preset("nano"),
+        device="cpu",
+        scorers=Scorers(),
+        found=None,
+    )
+    page = write_report(Workspace(tmp_path), experiment, folder, judged, [], parameters=1.64)
     (context,) = contexts
     assert page == folder / "report.html"
     assert (folder / "frames.png").is_file()
@@ -102,3 +116,4 @@ def test_the_page_names_its_own_model_request_and_stages(
     assert context.training_stages == ["base", "lora", "diffusion_forcing", "distill"]
     assert context.links == {"Request of the run": "request.json"}
     assert "a 1.6 M-parameter lip-sync model: a bidirectional teacher, finetuned" in context.summary
+    assert "{" not in context.summary, "every place of the text is filled"

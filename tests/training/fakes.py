@@ -67,6 +67,7 @@ class ChunkAnswering(Answering):
     def __init__(self, weight: float = 0.5) -> None:
         super().__init__(lambda x, t: x, weight)
         self.log: list[tuple[str, float, bool, int]] = []
+        self.seen: list[tuple[str, Tensor | None]] = []
         self.stored: list[Tensor] = []
 
     def chunks(self, num_latents: int) -> list[tuple[int, int]]:
@@ -77,11 +78,13 @@ class ChunkAnswering(Answering):
 
     def denoise_chunk(self, x: Tensor, t: Tensor, encoded: EncodedConditions, past: Past) -> Tensor:
         self.log.append(("denoise", float(t), torch.is_grad_enabled(), len(past)))
+        self.seen.append(("denoise", encoded.y_BCTHW))
         memory = sum((chunk.mean() for chunk in past), torch.zeros(()))
         return self.weight * (x + memory) + len(past)
 
     def store_chunk(self, x0: Tensor, encoded: EncodedConditions, cache: ListCache) -> None:
         self.log.append(("store", 0.0, torch.is_grad_enabled(), len(cache.chunks)))
+        self.seen.append(("store", encoded.y_BCTHW))
         self.stored.append(x0)
         cache.chunks.append(self.weight * x0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,44 @@ def test_refuses_another_model(tmp_path: Path) -> None:
     _state(width=3).save(tmp_path)
     with pytest.raises(IncompatibleCheckpointError, match=r"weight has shape \(2, 3\)"):
         _state(width=4).restore(tmp_path)
+
+
+def test_states_are_in_the_order_of_their_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever order a file system lists them in."""
+    for step in (9, 10, 2):
+        (tmp_path / f"step-{step:08d}.pt").touch()
+    listed = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: sorted(listed(self, pattern), reverse=True))
+    assert [path.stem for path in saved_states(tmp_path)] == [f"step-{n:08d}" for n in (2, 9, 10)]
+
+
+def test_the_newest_state_is_continued(tmp_path: Path) -> None:
+    state = _state()
+    for _ in range(3):
+        _train(state, 1)
+        state.save(tmp_path)
+    again = _state()
+    assert again.restore(tmp_path)
+    assert again.step == 3
+    assert torch.equal(again.modules["m"].weight, state.modules["m"].weight)
+
+
+def test_a_state_of_a_gpu_is_continued_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = _state()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        state.save(tmp_path)
+    again = _state()
+    assert again.restore(tmp_path)
+    assert torch.equal(again.modules["m"].weight, state.modules["m"].weight)
+
+
+class Anything:
+    """No tensor and no plain value."""
+
+
+def test_a_state_holds_data_only(tmp_path: Path) -> None:
+    """A state file from elsewhere cannot run code."""
+    torch.save({"key": "k", "step": 0, "modules": Anything()}, tmp_path / "step-00000001.pt")
+    with pytest.raises(pickle.UnpicklingError):
+        _state().restore(tmp_path)

@@ -63,6 +63,19 @@ def test_every_value_is_a_row(tmp_path: Path) -> None:
     ]
 
 
+def test_the_log_can_be_read_while_it_is_written(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+
+    def watch(metrics: StepMetrics) -> None:
+        assert steps_done(folder / "metrics.jsonl") == metrics.step
+        assert len(read_metrics(folder / "metrics.jsonl")) == metrics.step
+
+    state = make_state()
+    path = run_steps("s", 3, state, lambda step: {"loss": 0.5}, folder, checkpoint_every=9, on_step=watch)
+    assert path == folder / "metrics.jsonl"
+    assert run_steps("s", 3, make_state(), lambda step: {}, folder, checkpoint_every=9) == path
+
+
 def test_states_are_kept_every_so_often_and_at_the_end(tmp_path: Path) -> None:
     run(tmp_path, make_state(), 5, every=2)
     assert [path.name for path in saved_states(tmp_path / "states")] == [
@@ -131,11 +144,17 @@ def test_steps_done_reads_the_last_whole_line(tmp_path: Path) -> None:
 
 def test_model_files(tmp_path: Path) -> None:
     path, module = tmp_path / "model.safetensors", nn.Linear(2, 3)
+    module.weight = nn.Parameter(torch.arange(6.0).view(2, 3).T, requires_grad=False)
+    module.register_buffer("table", torch.ones(1))
     save_model(OneDevice(), module, path)
     other = nn.Linear(2, 3)
+    other.register_buffer("table", torch.zeros(1))
     load_model(other, path)
-    assert torch.equal(other.weight, module.weight)
+    assert other.weight.tolist() == [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
+    assert torch.equal(other.bias, module.bias)
+    assert other.table.item() == 1.0
     with pytest.raises(IncompatibleCheckpointError, match=r"model\.safetensors: bias has shape"):
+        save_model(OneDevice(), nn.Linear(2, 3), path)
         load_model(nn.Linear(2, 4), path)
     path.write_bytes(b"nonsense")
     with pytest.raises(IncompatibleCheckpointError, match="cannot be read as safetensors"):

@@ -155,7 +155,7 @@ def test_critic_loss(objective: Literal["x0", "flow"], expected: float) -> None:
 def test_matching_gradient_is_the_published_one() -> None:
     """dL/dX = (critic - teacher) / (n x elements of a sample), n = mean|X - teacher| + 1e-6 of each sample."""
     rollout = X0.clone().requires_grad_()
-    fake, real = X0 * 0.5 + 1, X0 * 0.9
+    fake, real = (value.detach().requires_grad_() for value in (X0 * 0.5 + 1, X0 * 0.9))
     loss_B = matching_loss(rollout, fake=fake, real=real)
     assert loss_B.shape == (2,)
     loss_B.sum().backward()
@@ -165,6 +165,8 @@ def test_matching_gradient_is_the_published_one() -> None:
         step = (fake[sample] - real[sample]) / size
         torch.testing.assert_close(rollout.grad[sample], step / X0[sample].numel())
         torch.testing.assert_close(loss_B[sample].detach(), 0.5 * step.square().mean())
+    assert fake.grad is None
+    assert real.grad is None, "gradients reach the rollout alone"
     assert not matching_loss(X0, fake=real, real=real).any(), "no difference, no loss"
     assert EPSILON == 1e-6
     one = torch.ones(1, 1, 1, 1, 1)

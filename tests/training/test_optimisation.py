@@ -137,6 +137,8 @@ def test_the_average_starts_and_follows() -> None:
     again = ExponentialAverage(Weights(), decay=0.75, start=2)
     again.load_state_dict(average.state_dict())
     assert again.network.a.item() == 18.75
+    with pytest.raises(ValueError, match="argument 2"):
+        average.follow(nn.ParameterList([module.a]), 9)
 
 
 def test_one_device_builds_from_meta_and_fills() -> None:
@@ -173,7 +175,9 @@ def test_one_device_gives_and_takes_states() -> None:
     trained = strategy.state_dict(module, trained_only=True)
     assert sorted(trained) == ["a", "b"]
     assert sorted(strategy.state_dict(module, trained_only=False)) == ["a", "b", "frozen", "table"]
-    assert not any(value.requires_grad for value in strategy.state_dict(module, trained_only=False).values())
+    for trained_only in (True, False):
+        state = strategy.state_dict(module, trained_only=trained_only)
+        assert not any(value.requires_grad for value in state.values())
     other = Weights()
     strategy.load_state_dict(other, {"a": torch.tensor([1.0]), "b": torch.tensor([2.0])}, "x.pt")
     assert (other.a.item(), other.b.item(), other.frozen.item()) == (1.0, 2.0, 5.0)
@@ -201,6 +205,16 @@ def test_mixed_precision_is_that_of_the_device(device: str) -> None:
         assert torch.is_autocast_enabled("cpu") == (device == "cpu")
     with compute_precision("fp32", torch.device(device)):
         assert not torch.is_autocast_enabled(device)
+
+
+def test_mixed_precision_is_bfloat16_whatever_is_usual() -> None:
+    usual = torch.get_autocast_dtype("cpu")
+    torch.set_autocast_dtype("cpu", torch.float16)
+    try:
+        with compute_precision("bf16", torch.device("cpu")):
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+    finally:
+        torch.set_autocast_dtype("cpu", usual)
 
 
 @pytest.mark.gpu

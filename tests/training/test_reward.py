@@ -83,6 +83,7 @@ def test_pixels_are_rounded_and_clamped(level: float, pixel: int) -> None:
     frames, _ = expert.given[0]
     assert frames.shape == (3, 4, 5, 3)
     assert frames.dtype == np.uint8
+    assert frames.flags.c_contiguous, "as OpenCV wants it"
     assert (frames == pixel).all()
     assert score.tolist() == [pixel]
     assert score.dtype == torch.float32
@@ -105,3 +106,13 @@ def test_each_sample_is_scored_with_its_own_sound() -> None:
 def test_a_waveform_for_every_sample(codec: Any) -> None:
     with pytest.raises(ValueError, match="shorter"):
         SyncReward(codec, Expert()).score(torch.zeros(2, 16, 1, 8, 8), torch.zeros(1, 4))
+
+
+def test_rewards_are_float32_whatever_is_usual(codec: Any) -> None:
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        score = SyncReward(Codec(), Expert()).score(torch.zeros(1, 2, 1, 4, 4), torch.zeros(1, 4))  # type: ignore[arg-type]
+    finally:
+        torch.set_default_dtype(usual)
+    assert score.dtype == torch.float32

@@ -52,10 +52,11 @@ def test_calls_stores_and_gradients(exit_step: int, with_grad: bool) -> None:
 
 def test_latents_are_those_worked_out_by_hand() -> None:
     """velocity = w (x + m) + n of a chunk with n stored chunks of mean m; the start is the noise times 0.999."""
-    student, draws = ChunkAnswering(weight=0.5), draws_with_exit(1)
-    latents = roll_out(student, CONDITIONS, draws, t_list=T_LIST, with_grad=False)
+    student, draws = ChunkAnswering(weight=0.5), draws_with_exit(1, num_latents=6)
+    conditions = make_batch(num_latents=6).conditions(PROMPTS.text_BLD)
+    latents = roll_out(student, conditions, draws, t_list=T_LIST, with_grad=False)
     noise, memory, want = 0.999 * draws.noise_BCTHW, torch.zeros(()), []
-    for n, (start, stop) in enumerate([(0, 2), (2, 4)]):
+    for n, (start, stop) in enumerate([(0, 2), (2, 4), (4, 6)]):
         x = noise[:, :, start:stop]
         x0 = x - 0.9 * (0.5 * (x + memory) + n)
         x = 0.5 * x0 + 0.5 * draws.renoise[n][0]
@@ -65,10 +66,27 @@ def test_latents_are_those_worked_out_by_hand() -> None:
     torch.testing.assert_close(latents, torch.cat(want, dim=2))
 
 
+def test_every_chunk_is_made_and_stored_under_its_own_conditions() -> None:
+    student, batch = ChunkAnswering(), make_batch(num_latents=6)
+    draws, conditions = draws_with_exit(1, num_latents=6), batch.conditions(PROMPTS.text_BLD)
+    latents = roll_out(student, conditions, draws, t_list=T_LIST, with_grad=False)
+    first, second, third = batch.masked_BCTHW.split(2, dim=2)
+    expected = [("denoise", first)] * 2 + [("store", first)]
+    expected += [("denoise", second)] * 2 + [("store", second)] + [("denoise", third)] * 2
+    assert [kind for kind, _ in student.seen] == [kind for kind, _ in expected]
+    for (_, got), (_, own) in zip(student.seen, expected, strict=True):
+        assert got is not None
+        assert torch.equal(got, own)
+    for stored, own in zip(student.stored, latents.split(2, dim=2)[:2], strict=True):
+        assert torch.equal(stored, own)
+
+
 def test_gradient_is_that_of_the_exit_calls_alone() -> None:
     student, draws = ChunkAnswering(weight=0.5), draws_with_exit(0)
     latents = roll_out(student, CONDITIONS, draws, t_list=T_LIST, with_grad=True)
+    assert len(student.log) == 3
     latents.sum().backward()
+    assert len(student.log) == 3, "nothing is computed again unless asked for"
     noise = 0.999 * draws.noise_BCTHW
     memory = (0.5 * latents[:, :, :2].detach()).mean()
     expected = -0.9 * (noise[:, :, :2].sum() + (noise[:, :, 2:] + memory).sum())

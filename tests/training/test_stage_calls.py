@@ -13,15 +13,18 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lipforcing_core.diffusion.schedule import FlowSchedule, SyncWindow, TimeWindow
+from lipforcing_core.models.lora import lora_layers
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets import Preset
 from lipforcing_core.runtime.prompts import Prompts
+from lipforcing_core.training.checkpoint import saved_states
 from lipforcing_core.training.dataset import Batch, LatentWindows
 from lipforcing_core.training.draws import forcing_draws, role_draws, step_generator, teacher_draws
 from lipforcing_core.training.iteration import Distilled, MicroBatch
 from lipforcing_core.training.model_file import save_model
 from lipforcing_core.training.optimisation import learning_rate_factor
 from lipforcing_core.training.stages import distillation, forcing, teacher
+from lipforcing_core.training.stages.alone import run_key
 from lipforcing_core.training.stages.distillation import Distillation
 from lipforcing_core.training.stages.forcing import StudentForcing
 from lipforcing_core.training.stages.protocol import Stage, StageInputs
@@ -69,6 +72,7 @@ def unusual(preset: Preset) -> Preset:
         }
     for name in ("base", "lora"):
         values[name] |= {"text_dropout": 0.3, "audio_dropout": 0.6}
+    values["lora"] |= {"rank": 3, "alpha": 6.0}
     values["distill"] |= {"critic_per_student": 2, "critic_learning_rate": 0.07}
     values["distill"]["student"] |= common | {
         "seed": 200,
@@ -114,6 +118,8 @@ def test_a_teacher_stage(
 
     def loss(network: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
         calls.append((network.training, *args, kwargs))
+        adapters = {(layer.lora_A.out_features, layer.scaling) for _, layer in lora_layers(network)}
+        assert adapters == ({(3, 6.0 / 3)} if name == "lora" else set())
         return sum((p.sum() for p in network.parameters() if p.requires_grad), torch.zeros(()))
 
     monkeypatch.setattr(teacher, "flow_loss", loss)
@@ -270,3 +276,40 @@ def test_networks_and_inputs_go_to_the_device_of_the_strategy(
     loss_of = teacher._loss_of(stage, 3.0, stage.settings, inputs, OneDevice("meta"))
     loss_of(None, 0)  # type: ignore[arg-type]
     assert devices == [{"meta"}]
+
+
+@pytest.mark.parametrize("with_average", [False, True])
+def test_a_distillation_follows_its_student_and_keeps_states(
+    with_average: bool, preset: Preset, inputs: StageInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bias of the student is 10, 20 and 40 after its updates and 999 after each iteration of the critic alone."""
+    levels = iter([999.0, 10.0, 999.0, 20.0, 999.0, 40.0])
+
+    def iteration(state: Distilled, *_: Any, student_rate: float | None, **__: Any) -> dict[str, float]:
+        level = next(levels)
+        assert (student_rate is None) == (level == 999.0)
+        with torch.no_grad():
+            state.student.patch_embedding.bias.fill_(level)
+        return {"critic_loss": level}
+
+    monkeypatch.setattr(distillation, "distill_iteration", iteration)
+    values = preset.model_dump()
+    values["distill"]["critic_per_student"] = 2
+    values["distill"]["student"] |= {"steps": 3, "checkpoint_every": 4}
+    if with_average:
+        values["distill"]["student"] |= {"ema_decay": 0.5, "ema_start": 2}
+    stage = Distillation.of(Preset.model_validate(values))
+    seen: list[tuple[str, int, int]] = []
+    result = stage.run(
+        inputs, tmp_path, strategy=OneDevice(), on_step=lambda m: seen.append((m.stage, m.step, m.num_steps))
+    )
+    assert seen == [("distill", step, 6) for step in range(1, 7)]
+    assert (result.stage, result.steps) == ("distill", 6)
+    bias = load_file(result.model_path)["patch_embedding.bias"]
+    assert set(bias.tolist()) == {30.0 if with_average else 40.0}
+    states = saved_states(tmp_path / "states")
+    assert [path.name for path in states] == ["step-00000004.pt", "step-00000006.pt"]
+    state = torch.load(states[-1], weights_only=True)
+    assert state["key"] == run_key(stage, inputs)
+    assert set(state["modules"]) == set(state["optimisers"]) == {"student", "critic"}
+    assert set(state["others"]) == {"reward_scale"} | ({"average"} if with_average else set())

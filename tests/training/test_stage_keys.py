@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import ValidationError
 
 from lipforcing_core.presets import Preset
+from lipforcing_core.presets.schema import StageSettings
 from lipforcing_core.training.dataset import windows_key
+from lipforcing_core.training.loop import StageResult
 from lipforcing_core.training.stages.distillation import Distillation
 from lipforcing_core.training.stages.forcing import StudentForcing
 from lipforcing_core.training.stages.protocol import Stage, stage_key
 from lipforcing_core.training.stages.teacher import TeacherBase, TeacherLora
 from tests.training.conftest import tiny_preset
+from tests.training.fakes import stage_settings
 
 STAGES = ("base", "lora", "diffusion_forcing", "distill")
 TEACHER = {"base", "lora"}
@@ -42,6 +48,22 @@ READERS: dict[str, set[str]] = {
     "lora": {"lora"},
     "diffusion_forcing": {"diffusion_forcing"},
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Small:
+    """A stage that is only named here."""
+
+    name: ClassVar[str] = "small"
+    version: ClassVar[int] = 4
+    starts_from: ClassVar[tuple[str, ...]] = ("teacher",)
+    num_steps: ClassVar[int] = 1
+
+    size: int
+    settings: StageSettings
+
+    def run(self, *_: Any, **__: Any) -> StageResult:
+        raise NotImplementedError
 
 
 def keys_of(preset: Preset) -> dict[str, str]:
@@ -157,6 +179,26 @@ def test_data_parents_and_version_are_in_the_key(monkeypatch: pytest.MonkeyPatch
     assert stage_key(stage, "data", {"teacher": "a"}) != before
 
 
+def test_a_key_is_that_of_name_version_settings_data_and_parents() -> None:
+    """Keys of finished work: another order or another content would train everything again."""
+    settings = stage_settings(steps=7, checkpoint_every=3)
+    read = {
+        name: value for name, value in settings.model_dump(mode="json").items() if name != "checkpoint_every"
+    }
+    parts = ["small", 4, {"settings": read, "size": 5}, "data", {"teacher": "abc"}]
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    key = hashlib.sha256(text.encode()).hexdigest()[:16]
+    assert stage_key(Small(size=5, settings=settings), "data", {"teacher": "abc"}) == key
+
+
+def test_versions_change_on_purpose_only() -> None:
+    """With a version the keys change, and what was trained before is trained again."""
+    versions = {
+        stage.name: stage.version for stage in (TeacherBase, TeacherLora, StudentForcing, Distillation)
+    }
+    assert versions == {"base": 3, "lora": 3, "diffusion_forcing": 3, "distill": 3}
+
+
 def test_a_preset_without_a_base_has_no_base_stage() -> None:
     assert TeacherBase.of(tiny_preset().model_copy(update={"base": None})) is None
 
@@ -167,6 +209,7 @@ def test_a_teacher_of_another_preset_is_read(tmp_path: Path) -> None:
     stage = Distillation.of(preset.model_copy(update={"distill": distill}))
     assert stage.teacher_model.dim == 128
     assert stage.model == preset.model
+    assert stage.settings.teacher_preset is None, "the name of a preset says nothing about its content"
     same = Distillation.of(preset)
     assert same.teacher_model == same.model
     assert stage_key(stage, "d", {}) != stage_key(same, "d", {})

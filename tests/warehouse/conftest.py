@@ -72,6 +72,11 @@ def fill_inbox(root: Path, run_id: str = "demo-0001", *, shift: float = 0.0, wal
     return root
 
 
+@pytest.fixture(autouse=True)
+def _encodings(encodings_are_named: Callable[[str], None]) -> None:
+    encodings_are_named("warehouse")
+
+
 @pytest.fixture(scope="session")
 def shared_inbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An inbox with one run, for reading."""

@@ -18,7 +18,7 @@ import pytest
 from lipforcing_core.base.errors import WarehouseError
 from warehouse.connection import DamagedWarehouseError, open_snapshot
 from warehouse.digest import digest
-from warehouse.inbox import write_rows
+from warehouse.inbox import VERSION_KEY, write_rows
 from warehouse.loader import LOCK_NAME, load, rebuild
 from warehouse.query import fetch
 from warehouse.schema import SCHEMA_VERSION
@@ -232,6 +232,107 @@ def test_digest_ignores_clocks_and_notices_scores(tmp_path: Path, fill: Callable
     assert digests["renamed"][1] == digests["plain"][1]
     changed = {t for t, value in digests["better"][0].items() if value != digests["plain"][0][t]}
     assert changed == {"metric_values"}
+
+
+def test_every_file_is_listed_with_its_rows_or_its_problem(tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    step = {"stage": "t", "name": "loss", "value": 1.0}
+    write_rows(inbox, "training_steps", "r", "two", [{**step, "step": i} for i in (1, 2)])
+    write_rows(inbox, "training_steps", "r", "one", [{**step, "step": 3}])
+    write_rows(inbox, "runs", "r", "u", [{"flow": "demo", "status": "completed"}])
+    (inbox / "runs" / "r" / "deep").mkdir()
+    shutil.copy(inbox / "runs/r/u.parquet", inbox / "runs/r/deep/u.parquet")
+    shutil.copy(inbox / "runs/r/u.parquet", inbox / "runs/u.parquet")
+    shutil.copy(inbox / "runs/r/u.parquet", inbox / "runs/r/u.csv")
+    (inbox / "gossip/r").mkdir(parents=True)
+    shutil.copy(inbox / "runs/r/u.parquet", inbox / "gossip/r/u.parquet")
+    result = load(inbox, tmp_path / "w.duckdb")
+    form = "not of the form <table>/<run_id>/<unit>.parquet"
+    listed = _rows(
+        tmp_path / "w.duckdb", "select path, table_name, num_rows, status, problem from inbox_files"
+    )
+    assert listed == [
+        ("gossip/r/u.parquet", None, None, "quarantined", "no table 'gossip' takes rows"),
+        ("runs/r/deep/u.parquet", "runs", None, "quarantined", form),
+        ("runs/r/u.csv", "runs", None, "quarantined", form),
+        ("runs/r/u.parquet", "runs", 1, "loaded", None),
+        ("runs/u.parquet", "runs", None, "quarantined", form),
+        ("training_steps/r/one.parquet", "training_steps", 1, "loaded", None),
+        ("training_steps/r/two.parquet", "training_steps", 2, "loaded", None),
+    ]
+    assert (result.path, result.num_files, result.reused) == (tmp_path / "w.duckdb", 7, False)
+    assert [(item.path, item.problem) for item in result.quarantined] == [
+        (path, problem) for path, _, _, status, problem in listed if status == "quarantined"
+    ]
+    assert (result.rows["training_steps"], result.rows["runs"], result.rows["published_results"]) == (
+        3,
+        1,
+        288,
+    )
+    again = load(inbox, tmp_path / "w.duckdb")
+    assert (again.reused, again.path, again.rows) == (True, result.path, result.rows)
+    assert (again.num_files, again.quarantined) == (result.num_files, result.quarantined)
+    assert _rows(tmp_path / "w.duckdb", "select version from schema_version") == [(SCHEMA_VERSION,)]
+
+
+def test_rows_lie_in_the_order_of_their_key(tmp_path: Path) -> None:
+    row = {"label": "M", "definition": "d", "is_wall_clock": False}
+    for run_id, name in (("a", "m3"), ("b", "m1"), ("c", "m2")):
+        write_rows(tmp_path / "inbox", "metrics", run_id, "u", [{**row, "metric": name}])
+    load(tmp_path / "inbox", tmp_path / "w.duckdb")
+    assert _rows(tmp_path / "w.duckdb", "select metric from metrics") == [("m1",), ("m2",), ("m3",)]
+
+
+def test_one_bad_file_of_a_table_spares_the_others(tmp_path: Path) -> None:
+    row = {"dataset_id": "d", "stage": "s", "position": 0, "unit": "clips", "num_in": 3, "num_out": 2}
+    for unit, stage in (("a", "s1"), ("b", "s2"), ("c", "s3")):
+        write_rows(tmp_path / "inbox", "funnel", "r", unit, [{**row, "stage": stage}])
+    bad = tmp_path / "inbox/funnel/r/b.parquet"
+    table = pq.read_table(bad)
+    index = table.schema.get_field_index("num_out")
+    with pq.ParquetWriter(bad, table.schema) as writer:
+        writer.write_table(table.set_column(index, table.schema.field(index), pa.array([-1], pa.int32())))
+        writer.add_key_value_metadata({VERSION_KEY: str(SCHEMA_VERSION)})
+    result = load(tmp_path / "inbox", tmp_path / "w.duckdb")
+    assert _rows(result.path, "select stage from funnel") == [("s1",), ("s3",)]
+    assert [item.path for item in result.quarantined] == ["funnel/r/b.parquet"]
+    assert "CHECK constraint" in result.quarantined[0].problem
+    assert _rows(result.path, "select path, num_rows from inbox_files where status = 'loaded'") == [
+        ("funnel/r/a.parquet", 1),
+        ("funnel/r/c.parquet", 1),
+    ]
+
+
+def test_an_inbox_that_is_a_file_is_refused_and_one_that_is_absent_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "inbox").write_text("not a folder")
+    for action in (load, rebuild):
+        with pytest.raises(WarehouseError, match=f"^{tmp_path}/inbox: the inbox is not a folder$"):
+            action(tmp_path / "inbox", tmp_path / "w.duckdb")
+    assert not (tmp_path / "w.duckdb").exists()
+    (tmp_path / "empty").mkdir()
+    assert load(tmp_path / "empty", tmp_path / "w.duckdb").num_files == 0
+
+
+def test_what_killed_programs_left_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / ".w.abc.tmp"
+    folder.mkdir()
+    (folder / "w.duckdb").touch()
+    for name in (".w.p1-2-3.0badcafe.tmp.duckdb", ".w.p1-2-3.0badcafe.tmp.duckdb.wal"):
+        (tmp_path / name).touch()
+    (tmp_path / ".other.abc.tmp").mkdir()
+    load(tmp_path / "inbox", tmp_path / "w.duckdb")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".other.abc.tmp", LOCK_NAME, "w.duckdb"]
+
+
+def test_a_damaged_file_is_replaced_by_a_rebuild_only(tmp_path: Path) -> None:
+    path = tmp_path / "w.duckdb"
+    path.write_bytes(b"not a database" * 1000)
+    with pytest.raises(WarehouseError, match="damaged"):
+        load(tmp_path / "inbox", path)
+    assert path.read_bytes() == b"not a database" * 1000
+    assert not rebuild(tmp_path / "inbox", path).reused
+    assert load(tmp_path / "inbox", path).reused
+    assert not rebuild(tmp_path / "inbox", path).reused
 
 
 def _garbage(path: Path) -> None:

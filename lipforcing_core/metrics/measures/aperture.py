@@ -5,7 +5,7 @@ SyncNet filters the data, weights the training and scores the result; this measu
 frame's own skin level (75th percentile of the box) count by how much darker they are, but for the darkness that
 reaches in from the box's upper or lower edge, which is the shadow of the nose or of the chin. A brighter or darker
 picture therefore gives the same curve, and a blurred one nearly the same. On puppets of known lip gap the curve
-correlates with the truth above 0.9, sharp or blurred (tests/metrics/test_aperture.py).
+correlates with the truth above 0.9, sharp or blurred (tests/metrics/measures/test_aperture.py).
 
 Lag and offset signs are those of method F.6: positive where the matching sound lies earlier than the picture.
 """
@@ -150,12 +150,12 @@ APERTURE_LAG_FRAMES = ClipMeasure(
 )
 
 
-def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson correlation of two ``[n]`` curves; raises ``UndefinedMeasure`` where one is flat."""
+def correlation(a: np.ndarray, b: np.ndarray, names: tuple[str, str] = ("the mouth", "the sound")) -> float:
+    """Pearson correlation of two ``[n]`` curves; raises ``UndefinedMeasure`` by name where one is flat."""
     a, b = a - a.mean(), b - b.mean()
     lengths = float(np.linalg.norm(a)), float(np.linalg.norm(b))
     if min(lengths) < _FLAT * np.sqrt(len(a)):
-        raise UndefinedMeasure(("the mouth", "the sound")[int(np.argmin(lengths))] + " does not change")
+        raise UndefinedMeasure(f"{names[int(np.argmin(lengths))]} does not change")
     return float(np.clip(a @ b / (lengths[0] * lengths[1]), -1.0, 1.0))
 
 
@@ -181,7 +181,9 @@ APERTURE_TRUTH_CORR = ClipMeasure(
     direction=Direction.HIGHER,
     backend=Backend.APERTURE,
     summary="Correlation of lip aperture in the prediction with lip aperture in the truth, frame by frame.",
-    compute=lambda clip: correlation(clip.once(_aperture), clip.truth.once(_aperture)),
+    compute=lambda clip: correlation(
+        clip.once(_aperture), clip.truth.once(_aperture), ("the mouth", "the mouth of the truth")
+    ),
 )
 
 
@@ -203,16 +205,19 @@ SOURCE_LEAKAGE = ClipMeasure(
     summary="Correlation of lip aperture in the prediction with lip aperture in the source video: 1 = the source's own "
     "speech shows through.",
     applies=_has_source,
-    compute=lambda clip: correlation(clip.once(_aperture), clip.truth.once(_source_aperture)),
+    compute=lambda clip: correlation(
+        clip.once(_aperture), clip.truth.once(_source_aperture), ("the mouth", "the mouth of the source")
+    ),
 )
 
 
 def silence_opening(aperture_F: np.ndarray, envelope_F: np.ndarray) -> float:
     """How open the mouth is when nobody speaks, relative to when somebody does: 0 = shut, 1 = no difference.
 
-    Mean aperture over silent frames (quieter than -30 dB, with quiet neighbours) over mean aperture over the other
-    frames, both above the clip's closed level (5th percentile). Raises ``UndefinedMeasure`` where there are fewer
-    than three frames of either kind, or where the mouth never moves.
+    Mean aperture over silent frames (quieter than -30 dB, with quiet neighbours) over mean aperture over speaking
+    frames (not quieter than that), both above the clip's closed level (5th percentile). A quiet frame beside a loud one
+    is neither: lips begin to move before the sound and end after it. Raises ``UndefinedMeasure`` where there are
+    fewer than three frames of either kind, or where the mouth never moves.
     """
     quiet = np.pad(envelope_F < SILENCE_DB, 1, constant_values=True)
     silent = quiet[:-2] & quiet[1:-1] & quiet[2:]

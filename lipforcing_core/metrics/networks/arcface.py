@@ -15,6 +15,7 @@ import numpy as np
 
 from lipforcing_core.base.errors import IncompatibleCheckpointError
 from lipforcing_core.base.products import file_sha256
+from lipforcing_core.faces.detectors.onnx_session import open_session, signature
 from lipforcing_core.metrics.networks.pictures import to_unit_range
 
 if TYPE_CHECKING:
@@ -62,19 +63,14 @@ def open_arcface(path: Path) -> InferenceSession:
 
     Raises ``IncompatibleCheckpointError`` for a file that is no ONNX model or has other inputs or outputs.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # the public files declare one output row and warn at every larger batch
-    try:
-        network = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:  # quiet, since the public files declare one output row and warn at every larger batch
+        network = open_session(path, quiet=True)
     except Exception as error:  # onnxruntime has one exception class per failure, without a common base
         raise IncompatibleCheckpointError(f"{path} is not a usable ONNX model: {error}") from error
     inputs, outputs = network.get_inputs(), network.get_outputs()
     if not _is_arcface(inputs, outputs):
         raise IncompatibleCheckpointError(
-            f"{path} is no ArcFace network of this kind: it maps {_signature(inputs)} to {_signature(outputs)}, "
+            f"{path} is no ArcFace network of this kind: it maps {signature(inputs)} to {signature(outputs)}, "
             f"not images [N, 3, {SIZE}, {SIZE}] to vectors [N, {NUM_FEATURES}]"
         )
     return network
@@ -86,7 +82,3 @@ def _is_arcface(inputs: list[Any], outputs: list[Any]) -> bool:
     batch, *image = inputs[0].shape
     one_or_any = batch == 1 or not isinstance(batch, int)
     return one_or_any and image == [3, SIZE, SIZE] and outputs[0].shape[1:] == [NUM_FEATURES]
-
-
-def _signature(entries: list[Any]) -> str:
-    return ", ".join(f"{entry.name} {entry.shape}" for entry in entries)

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 
 NEGATIVE_SLOPE = 0.2
-PLAIN_SHARE = (
-    4  # one filter in four keeps its mean and so sees brightness and colour; the others see contrast only
-)
+PLAIN_SHARE = 4
+"""One filter in so many keeps its mean and sees brightness and colour; the others see contrast only."""
 
 
 class RandomConvNet(nn.Module):

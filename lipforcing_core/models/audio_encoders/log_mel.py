@@ -1,7 +1,6 @@
-"""Audio encoders: features per video frame from a 16 kHz waveform.
+"""The embedded audio encoder: log-mel energies of the ten-millisecond hops in and around each video frame.
 
-``LogMelEncoder`` is the embedded encoder: log-mel energies of the ten-millisecond hops in and around each
-video frame, with a fixed normalisation, so that a stream gives the same features as the whole clip.
+Their normalisation is fixed, so that a stream gives the same features as the whole clip.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.models.audio_encoders.protocol import SAMPLE_RATE, SAMPLES_PER_FRAME
+from lipforcing_core.media.clock import SAMPLE_RATE, SAMPLES_PER_FRAME
 
 HOP = 160
 FFT_SIZE = 512

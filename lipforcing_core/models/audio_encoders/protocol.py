@@ -6,11 +6,6 @@ from typing import Protocol
 
 import numpy as np
 
-SAMPLE_RATE = 16_000
-
-
-SAMPLES_PER_FRAME = 640
-
 
 class AudioEncoder(Protocol):
     """What the rest of the project asks of an audio encoder."""

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.torchvision_shim import ensure_torchvision
-from lipforcing_core.models.audio_encoders.protocol import SAMPLES_PER_FRAME
+from lipforcing_core.media.clock import SAMPLES_PER_FRAME
 from lipforcing_core.weights.registered import RegisteredNetwork
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
-"""Video codecs: pixels to diffusion latents and back, causal in time, with stride 4 x 8 x 8.
+"""The embedded video codec: a linear principal-component code of 4 x 8 x 8 space-time blocks.
 
-``BlockCodec`` is the embedded codec: a linear principal-component code of 4 x 8 x 8 space-time blocks, fitted on the
-corpus it is used with. Like the Wan VAE it codes frame 0 alone and then four frames per latent, so F = 4T - 3.
+It is fitted on the corpus it is used with. Like the Wan VAE it codes frame 0 alone and then four frames per latent, so
+F = 4T - 3.
 
 Shape letters: B batch, C channels, T latent frames, F pixel frames, H W size (pixels or latents, as named).
 """
@@ -22,6 +22,7 @@ from torch import Tensor
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.base.products import atomic_path
 from lipforcing_core.base.user_file import require_regular
+from lipforcing_core.models.codecs.checks import check_latent, check_video
 from lipforcing_core.models.codecs.protocol import SPACE_STRIDE, TIME_STRIDE, StreamDecoder, StreamEncoder
 
 _BLOCK_SIZE = 3 * TIME_STRIDE * SPACE_STRIDE * SPACE_STRIDE
@@ -96,7 +97,7 @@ class BlockCodec:
         return self.stream_encoder().push(video_BCFHW)
 
     def decode(self, latent_BCTHW: Tensor) -> Tensor:
-        """Latents ``[B, C, T, h, w]`` to ``[B, 3, 4T-3, 8h, 8w]``, clamped to [-1, 1]."""
+        """Latents ``[B, C, T, h, w]`` to ``[B, 3, 4T-3, 8h, 8w]``, clamped; ``BadInputError`` on other channels."""
         return self.stream_decoder().push(latent_BCTHW)
 
     def stream_encoder(self) -> StreamEncoder:
@@ -185,6 +186,7 @@ class _BlockDecoder:
         self._started = False
 
     def push(self, latent_BCTHW: Tensor) -> Tensor:
+        check_latent(latent_BCTHW, self._codec.latent_channels)
         parts = []
         for latent_BCHW in latent_BCTHW.unbind(dim=2):
             video = self._codec._decode_block(latent_BCHW)
@@ -217,31 +219,3 @@ def _motion_metric(weight: float) -> tuple[np.ndarray, np.ndarray]:
     weigh = np.kron(colour, np.kron(average + weight * change, pixels))
     unweigh = np.kron(colour, np.kron(average + change / weight, pixels))
     return weigh, unweigh
-
-
-def check_video(
-    video_BCFHW: Tensor,
-    *,
-    starts_clip: bool,
-    time_stride: int = TIME_STRIDE,
-    space_stride: int = SPACE_STRIDE,
-) -> None:
-    """Raise ``BadInputError`` unless the video is RGB, its sides are multiples of ``space_stride`` and it has
-    1 + k ``time_stride`` frames at the start of a clip, k ``time_stride`` later (k > 0).
-    """
-    _, channels, frames, height, width = video_BCFHW.shape
-    whole_groups = frames > 0 and frames % time_stride == (1 % time_stride if starts_clip else 0)
-    if channels != 3 or not whole_groups or height % space_stride or width % space_stride:
-        expected = f"{time_stride}k + 1 RGB frames" if starts_clip else f"{time_stride}k further RGB frames"
-        raise BadInputError(
-            f"the codec takes {expected} with sides that are multiples of {space_stride}; "
-            f"got {channels} channels, {frames} frames of {width}x{height}"
-        )
-
-
-def check_latent(latent_BCTHW: Tensor, channels: int) -> None:
-    """Raise ``BadInputError`` unless there are latents, with ``channels`` channels."""
-    if latent_BCTHW.shape[1] != channels or latent_BCTHW.shape[2] == 0:
-        raise BadInputError(
-            f"the codec takes latents [B, {channels}, T, h, w], T > 0; got {tuple(latent_BCTHW.shape)}"
-        )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.models.codecs.block import check_latent, check_video
+from lipforcing_core.models.codecs.checks import check_latent, check_video
 from lipforcing_core.models.codecs.protocol import TIME_STRIDE, StreamDecoder, StreamEncoder, VideoCodec
 
 FeatureCache = dict[nn.Module, Tensor]

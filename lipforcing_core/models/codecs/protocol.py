@@ -10,7 +10,9 @@ from typing import Protocol
 
 from torch import Tensor
 
-TIME_STRIDE = 4
+from lipforcing_core.media.clock import FRAMES_PER_LATENT
+
+TIME_STRIDE = FRAMES_PER_LATENT
 SPACE_STRIDE = 8
 
 

@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.models.codecs.block import check_latent
 from lipforcing_core.models.codecs.causal_codec import CausalCodec, FeatureCache
+from lipforcing_core.models.codecs.checks import check_latent
 from lipforcing_core.models.codecs.protocol import SPACE_STRIDE, TIME_STRIDE
 from lipforcing_core.weights.registered import RegisteredNetwork
 

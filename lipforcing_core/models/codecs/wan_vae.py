@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.models.codecs.block import check_latent, check_video
 from lipforcing_core.models.codecs.causal_codec import CausalCodec, FeatureCache
+from lipforcing_core.models.codecs.checks import check_latent, check_video
 from lipforcing_core.models.codecs.protocol import SPACE_STRIDE, TIME_STRIDE
 from lipforcing_core.models.codecs.wan_vae_blocks import (
     CausalConv3d,

@@ -1,7 +1,6 @@
-"""Text encoders: a prompt to the rows that cross-attention reads.
+"""The embedded text encoder: a fixed random direction for each word, and no knowledge of language.
 
-``HashTextEncoder`` is the embedded encoder. It knows no language: each word gets a fixed random direction, which is
-enough for the few prompts in use to be told apart, and for the empty prompt to have its own embedding.
+That is enough for the few prompts in use to be told apart, and for the empty prompt to have its own embedding.
 """
 
 from __future__ import annotations

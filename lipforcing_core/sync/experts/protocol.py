@@ -7,10 +7,8 @@ from typing import Protocol
 import numpy as np
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.media.clock import SAMPLES_PER_FRAME
 from lipforcing_core.sync.offset import SyncScore
-
-SAMPLES_PER_FRAME = 640
-
 
 WINDOW_FRAMES = 5
 

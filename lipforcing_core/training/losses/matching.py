@@ -15,7 +15,7 @@ from lipforcing_core.diffusion.schedule import GuidanceLaw, add_noise, x0_from_v
 from lipforcing_core.models.conditions import Conditions
 from lipforcing_core.training.draws import MatchingDraws
 from lipforcing_core.training.networks import VelocityNetwork
-from lipforcing_core.training.precision import Precision, compute_precision
+from lipforcing_core.training.precision import ComputePrecision, compute_precision
 
 EPSILON = 1e-6
 """Keeps the normaliser above 0 where the rollout is exactly what the teacher predicts."""
@@ -28,7 +28,7 @@ def critic_loss(
     draws: MatchingDraws,
     *,
     objective: Literal["x0", "flow"],
-    precision: Precision,
+    precision: ComputePrecision,
 ) -> Tensor:
     """Mean squared error of the critic on a noised rollout, without guidance (a scalar).
 
@@ -52,7 +52,7 @@ def rollout_loss(
     draws: MatchingDraws,
     *,
     guidance: GuidanceLaw,
-    precision: Precision,
+    precision: ComputePrecision,
 ) -> Tensor:
     """The distribution matching loss ``[B]`` of a rollout; gradients reach the rollout alone."""
     x_t = add_noise(rollout_BCTHW.detach(), draws.noise_BCTHW, draws.t_B)
@@ -85,7 +85,7 @@ def teacher_prediction(
     negative_text_BLD: Tensor,
     *,
     guidance: GuidanceLaw,
-    precision: Precision,
+    precision: ComputePrecision,
 ) -> Tensor:
     """The teacher's x0, guided where the law says so, without gradient (method D.5, step 4.3).
 
@@ -106,7 +106,7 @@ def teacher_prediction(
 
 @torch.no_grad()
 def critic_prediction(
-    critic: VelocityNetwork, x_t: Tensor, t_B: Tensor, conditions: Conditions, *, precision: Precision
+    critic: VelocityNetwork, x_t: Tensor, t_B: Tensor, conditions: Conditions, *, precision: ComputePrecision
 ) -> Tensor:
     """The critic's x0, never guided and without gradient."""
     with compute_precision(precision, x_t.device):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lipforcing_core.diffusion.schedule import FlowSchedule
-from lipforcing_core.models.lora import inject_lora, merge_lora
+from lipforcing_core.models.lora import FULLY_TRAINED, inject_lora, merge_lora
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets.schema import LoraSettings, ModelPreset, Preset, TeacherSettings
 from lipforcing_core.training.draws import step_generator, teacher_draws
@@ -26,8 +26,6 @@ from lipforcing_core.training.strategies.protocol import Strategy
 
 BASE = "base"
 """The name of the weights that the adapter is trained on."""
-
-FULLY_TRAINED = ("audio_proj", "audio_cond_projs", "patch_embedding")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +69,9 @@ class TeacherBase:
         """As for every stage."""
         make = partial(WanTransformer, self.model.config())
 
-        def fill(
-            network: WanTransformer,
-        ) -> None:  # made on the CPU, so that a seed means the same everywhere
-            network.load_state_dict(start_at_reference(make(), self.settings.seed).state_dict())
+        def fill(network: WanTransformer) -> None:
+            made_on_cpu = start_at_reference(make(), self.settings.seed)  # a seed means the same everywhere
+            network.load_state_dict(made_on_cpu.state_dict())
 
         network = strategy.build(make, fill)
         loss_of = _loss_of(self, self.shift, self.settings, inputs, strategy)

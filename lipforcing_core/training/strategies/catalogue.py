@@ -14,9 +14,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StrategyEntry(Entry):
-    """``load``: makes the strategy; it raises what torch raises where the device is absent."""
+    """``load``: makes the strategy; it raises what torch raises where the device is absent.
+
+    needs_cuda: whether that is a CUDA device.
+    """
 
     load: Callable[[], Strategy]
+    needs_cuda: bool = False
+
+    @property
+    def lacks(self) -> str:
+        """A CUDA device, where it needs one that is not there."""
+        import torch
+
+        return "a CUDA device" if self.needs_cuda and not torch.cuda.is_available() else ""
 
 
 def _cpu() -> Strategy:
@@ -35,7 +46,7 @@ STRATEGIES = Catalogue(
     kind="training strategy",
     entries=(
         StrategyEntry(name="cpu", summary="All networks on the CPU; the same bits on every run.", load=_cpu),
-        StrategyEntry(name="cuda", summary="All networks on one CUDA device.", load=_cuda),
+        StrategyEntry(name="cuda", summary="All networks on one CUDA device.", load=_cuda, needs_cuda=True),
     ),
 )
 

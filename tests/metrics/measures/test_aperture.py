@@ -1,3 +1,6 @@
+from types import SimpleNamespace
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -6,12 +9,15 @@ from lipforcing_core.faces.align import align_track, warp_face
 from lipforcing_core.faces.detectors.catalogue import load_detector
 from lipforcing_core.faces.track import track_face
 from lipforcing_core.metrics.measures.aperture import (
+    APERTURE_TRUTH_CORR,
+    SOURCE_LEAKAGE,
     aperture_curve,
     aperture_sync,
     correlation,
     silence_opening,
     speech_envelope,
 )
+from lipforcing_core.metrics.scored import ScoredClip, ScoredPicture
 from lipforcing_core.metrics.values import UndefinedMeasure
 from lipforcing_core.puppets.rig import PuppetScript, frame_truths, render
 from lipforcing_core.puppets.speech import synthesise
@@ -233,3 +239,18 @@ def test_curves_that_hardly_change_still_correlate():
     assert correlation(a, b) == pytest.approx(np.corrcoef(a, b)[0, 1])
     with pytest.raises(UndefinedMeasure, match="mouth"):
         correlation(1e-10 * a, b)
+
+
+def test_a_reason_names_the_picture_whose_mouth_is_still() -> None:
+    """Each of prediction, truth and source may be the one that does not move."""
+    moving, still = drawn_mouth(wandering(0, 30)), drawn_mouth(np.full(30, 0.5))
+    for measure, name in ((APERTURE_TRUTH_CORR, "truth"), (SOURCE_LEAKAGE, "source")):
+        for prediction, other, whose in (
+            (still, moving, "the mouth"),
+            (moving, still, f"the mouth of the {name}"),
+        ):
+            truth: Any = ScoredPicture(other, None)  # type: ignore[arg-type]
+            truth.item = SimpleNamespace(source_video="source.mp4")
+            truth.source_frames = lambda other=other: other
+            with pytest.raises(UndefinedMeasure, match=f"^{whose} does not change"):
+                measure.compute(ScoredClip(prediction, truth))

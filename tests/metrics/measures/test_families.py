@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from lipforcing_core.base.ledger import ChunkStages, Stage, StageLedger
+from lipforcing_core.metrics.manifest import DrivenBy, EvalItem, PredictionRecord
 from lipforcing_core.metrics.measures.aperture import (
     APERTURE_CORR,
     APERTURE_CORR_GIVEN,
@@ -24,6 +26,7 @@ from lipforcing_core.metrics.measures.aperture import (
     silence_opening,
     speech_envelope,
 )
+from lipforcing_core.metrics.measures.catalogue import MEASURES, clip_measures, smallest_window
 from lipforcing_core.metrics.measures.distribution import FID, FVD
 from lipforcing_core.metrics.measures.perceptual import LPIPS, MOUTH_LPIPS
 from lipforcing_core.metrics.measures.pixel import MOUTH_PSNR, MOUTH_SHARPNESS, MOUTH_SSIM, PSNR, SSIM
@@ -137,3 +140,32 @@ def test_one_chunk_that_was_not_timed_apart_leaves_the_model_without_a_speed() -
     )
     with pytest.raises(UndefinedMeasure, match="not timed apart"):
         FPS_MODEL.compute(StageLedger(chunks=chunks, wall_s=2.0))
+
+
+def test_the_fewest_frames_that_a_measure_can_have_a_value_for() -> None:
+    shortest = {measure.name: measure.min_frames for measure in MEASURES if measure.min_frames != 1}
+    assert shortest == {
+        **dict.fromkeys(("aperture_corr", "aperture_corr_lag0", "aperture_lag_frames"), 21),
+        **dict.fromkeys(("sync_c", "sync_d", "av_offset_frames", "sync_c_given"), 6),
+        "silence_opening": 6,
+        "fvd": 16,
+    }
+    assert smallest_window() == 25
+
+
+def test_which_measures_make_sense_for_which_prediction(tmp_path: Path) -> None:
+    item = EvalItem(clip_id="c", identity="p", truth_video=tmp_path, driving_audio=tmp_path)
+    with_source = replace(item, source_video=tmp_path)
+    own = PredictionRecord(clip_id="c", system="s", path=tmp_path, sha256="0" * 64)
+    control = replace(own, driven_by=DrivenBy.UNRELATED)
+    of_controls, of_sources = {"sync_c_given", "aperture_corr_given"}, {"source_leakage"}
+    every = {measure.name for measure in clip_measures()}
+    for record, shown, missing in (
+        (own, item, of_controls | of_sources),
+        (own, with_source, of_controls),
+        (control, item, of_sources),
+        (control, with_source, set()),
+        (replace(own, driven_by=DrivenBy.OWN), with_source, of_controls),
+    ):
+        applying = {measure.name for measure in clip_measures() if measure.applies(record, shown)}
+        assert applying == every - missing

@@ -14,7 +14,7 @@ from torch.nn import functional
 from lipforcing_core.base.errors import IncompatibleCheckpointError, MissingWeightsError
 from lipforcing_core.base.products import file_sha256
 from lipforcing_core.metrics.networks.catalogue import load_perceptual
-from lipforcing_core.metrics.networks.lpips import lpips_network
+from lipforcing_core.metrics.networks.lpips import Lpips, lpips_network
 from lipforcing_core.weights.registry import WeightFile, find_weight
 
 LPIPS_BACKBONES = {"lpips-alex": "alex", "lpips-vgg": "vgg"}
@@ -114,3 +114,27 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         torch.save(wrong, path)
         with pytest.raises(IncompatibleCheckpointError, match=r"features\.0\.weight|features\.12|10\.bias"):
             lpips_network("alex", path)
+
+
+class Counting(nn.Module):
+    """Stands in for LPIPS: keeps what it is given; the distance is the mean difference."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, ...]] = []
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        self.seen.append(tuple(a.shape))
+        return (a - b).mean((1, 2, 3), keepdim=True)
+
+
+def test_frames_pass_in_batches_at_256_pixels() -> None:
+    network = Counting().train()
+    distance = Lpips(network, "mine")
+    assert not network.training
+    prediction = np.full((18, 30, 40, 3), 255, np.uint8)
+    prediction[17] = 102
+    found = distance.distance(prediction, np.full((18, 30, 40, 3), 51, np.uint8))
+    assert network.seen == [(16, 3, 256, 256), (2, 3, 256, 256)]
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, [1.6] * 17 + [0.4], atol=1e-6)

@@ -28,8 +28,10 @@ from lipforcing_core.metrics.measures.catalogue import smallest_window
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 from tasks.corpora import Corpus, PuppetCorpus
 from tasks.resources import Resources
+from tasks.training_device import CPU, DeviceChoice
 
 Settings = str | dict[str, Any]
+DEVICE = "Where the models are trained; auto: the GPU of this machine, if there is one."
 
 
 class Request(BaseModel):
@@ -42,6 +44,12 @@ class Request(BaseModel):
     )
     resources: Resources = Field(
         Resources(), description="CPUs and GPUs that one piece of each kind of work takes on Ray."
+    )
+    timeout_h: float | None = Field(
+        None,
+        gt=0,
+        description="Hours after which the run is ended as failed; finished steps are kept. null: no limit.",
+        examples=[None, 6],
     )
 
     @field_validator("*")
@@ -82,6 +90,7 @@ class TrainTeacherRequest(Request):
         description="A shipped preset, a TOML file, or a table: whole, or what differs from the one it extends.",
         examples=["nano", "mine.toml", {"extends": "nano", "lora": {"steps": 60}}],
     )
+    device: DeviceChoice = Field("auto", description=DEVICE)
     output: Path = Field(description="Folder to write the model bundle to.", examples=["models/teacher"])
 
 
@@ -98,6 +107,7 @@ class PretrainStudentRequest(Request):
         description="A preset that differs from the teacher's in this stage; null: that of the teacher's bundle.",
         examples=[None, "ablation.toml"],
     )
+    device: DeviceChoice = Field("auto", description=DEVICE)
     output: Path = Field(description="Folder to write the model bundle to.", examples=["models/student"])
 
 
@@ -190,6 +200,7 @@ class TrainEvalRequest(ScoringRequest):
     seed: int = Field(
         0, description="Seed of the puppets and the bootstrap; that of training is in the preset."
     )
+    device: DeviceChoice = Field("auto", description=DEVICE)
     videos: Path | None = Field(
         None, description="A folder of your own videos, curated and re-synced as well; only with puppets."
     )
@@ -209,6 +220,7 @@ DEMO_CURATION: dict[str, Any] = {"max_abs_offset_frames": 6}
 def demo_request(
     workspace: Path, *, seed: int = 0, videos: Path | None = None, **other: Any
 ) -> TrainEvalRequest:
-    """The request of ``lipforcing demo``: the experiment on puppets, with the nano preset."""
-    values = {"name": "demo", "curation": DEMO_CURATION, "seed": seed, "videos": videos}
+    """The request of ``lipforcing demo``: the experiment on puppets, with the nano preset, on the CPU, whose bits are
+    the same everywhere."""
+    values = {"name": "demo", "curation": DEMO_CURATION, "seed": seed, "videos": videos, "device": CPU}
     return TrainEvalRequest.model_validate({"workspace": workspace} | values | other)

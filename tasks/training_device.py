@@ -1,0 +1,34 @@
+"""Where a training stage runs: the choice of a request, checked before any work."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.training.strategies.catalogue import STRATEGIES
+
+DeviceChoice = Literal["auto", "cpu", "cuda"]
+CPU, CUDA = "cpu", "cuda"
+
+
+def training_device(wanted: str) -> str:
+    """The training strategy of a request: ``cpu`` or ``cuda``; ``auto`` is the GPU of this machine, if there is one.
+
+    With ``RAY_ADDRESS`` the work goes to machines that this one knows nothing of, so ``cuda`` is checked by the worker.
+    Raises ``BadInputError`` where this machine is to train and has not got the device.
+    """
+    if wanted == "auto":
+        return CPU if STRATEGIES[CUDA].lacks else CUDA
+    if "RAY_ADDRESS" not in os.environ:
+        require_device(wanted)
+    return wanted
+
+
+def require_device(device: str) -> None:
+    """Raise ``BadInputError`` where this machine has not got what a training strategy needs."""
+    if lacks := STRATEGIES[device].lacks:
+        raise BadInputError(
+            f"device {device}: no {lacks.removeprefix('a ')} here: check `nvidia-smi` and that a CUDA build of torch "
+            'is installed, or train with --device cpu (device = "cpu" in a request)'
+        )

@@ -1,0 +1,228 @@
+"""The contract, check by check: rows at a bound hold, and the next value breaks the check of its column alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lipforcing_core.curation.contract import Check, ContractResult, _books, _check, _short, check_contract
+from lipforcing_core.curation.funnel import Balance
+from lipforcing_core.curation.manifest import arrow_schema
+from lipforcing_core.curation.records import SCORE_NAMES, ClipRecord, Decision
+from lipforcing_core.curation.settings import CurationSettings
+
+from .test_outcomes import clip, decision
+
+SETTINGS = CurationSettings()
+BALANCE = Balance(
+    sources_in=6,
+    sources_accepted=1,
+    sources_rejected=2,
+    sources_quarantined=3,
+    frames_in=1000,
+    frames_accepted=125,
+    frames_rejected=0,
+    frames_quarantined=0,
+    clips=1,
+    frames_trimmed=75,
+)
+DECISIONS: list[Decision] = [
+    decision(stop=125, status="accepted", reason=None, clip_id="ab" * 8),
+    decision(start=125, stop=325),
+    decision(stop=600, status="quarantined", reason="truncated"),
+]
+
+
+def named(number: int, **changes: Any) -> ClipRecord:
+    """A clip like no other, with values that no rule of a record has seen; scores among the others."""
+    scores = {name: changes.pop(name) for name in list(changes) if name in SCORE_NAMES}
+    own = {
+        "clip_id": f"{number:016x}",
+        "clip_path": f"clips/{number}.mp4",
+        "start_frame": 1,
+        "stop_frame": 1000 + number,
+    }
+    record = clip(**{name: own[name] for name in own})
+    return record.model_copy(update=changes | {"scores": replace(record.scores, **scores)})
+
+
+AT_THE_BOUND: list[dict[str, Any]] = [
+    {"source": "1", "num_frames": 125, "seconds": 5.0, "loudness_dbfs": -50.0, "detected_fraction": 0.3},
+    {"source": "2", "num_frames": 250, "seconds": 10.0, "loudness_dbfs": 3.1, "detected_fraction": 1.0},
+    {"source": "3", "face_height_px": 64.0, "sync_distance": 0.0, "sync_confidence": 3.0, "split": "val"},
+    {"source": "4", "av_offset_measured": -6, "av_offset_remaining": 0, "stop_frame": 2},
+    {"source": "5", "av_offset_measured": 6, "split": "train", "identity": None, "licence": None},
+]
+BEYOND: list[tuple[str, str, list[Any]]] = [
+    ("expect_column_values_to_be_between", "num_frames", [124, 251]),
+    ("expect_column_values_to_be_between", "seconds", [4.96, 10.04]),
+    ("expect_column_values_to_be_between", "loudness_dbfs", [-50.1, 3.2]),
+    ("expect_column_values_to_be_between", "detected_fraction", [0.29, 1.01]),
+    ("expect_column_values_to_be_between", "absent_frames", [-1, 1]),
+    ("expect_column_values_to_be_between", "face_height_px", [63.9]),
+    ("expect_column_values_to_be_between", "sync_distance", [-0.1]),
+    ("expect_column_values_to_be_between", "sync_confidence", [2.9]),
+    ("expect_column_values_to_be_between", "av_offset_measured", [-7, 7]),
+    ("expect_column_values_to_be_in_set", "av_offset_remaining", [-1, 1]),
+    ("expect_column_values_to_be_in_set", "num_lossy_encodes", [0, 2]),
+    ("expect_column_values_to_be_in_set", "split", ["test"]),
+    ("expect_column_values_to_match_regex", "clip_id", ["xyz", "ABCDEF0123456789", "0" * 17]),
+    ("expect_column_values_to_match_regex", "source_sha256", ["ab", "g" * 64]),
+]
+
+
+@pytest.fixture(scope="module")
+def broken() -> ContractResult:
+    """Every bound broken by rows of its own, beside rows at the bounds."""
+    rows = [named(number, **changes) for number, changes in enumerate(AT_THE_BOUND)]
+    for _, column, values in BEYOND:
+        for value in values:
+            rows.append(named(len(rows), **({"source": f"s{len(rows)}"} | {column: value})))
+    rows.append(named(len(rows), source="backwards", stop_frame=1))
+    rows.append(named(len(rows), source="nothing", quality=None, sync_backend=None))
+    rows.append(named(len(rows), source="same id", clip_id=f"{0:016x}"))
+    rows.append(named(len(rows), source="same path", clip_path="clips/0.mp4"))
+    rows.append(named(len(rows), source="1"))
+    return check_contract(rows, DECISIONS, BALANCE, SETTINGS)
+
+
+def test_rows_beyond_a_bound_break_the_check_of_their_column(broken: ContractResult) -> None:
+    failed = {(c.expectation, c.column): (c.num_unexpected, set(c.examples)) for c in broken.failures}
+    expected: dict[tuple[str, str | None], tuple[int, set[str]]] = {
+        (expectation, column): (len(values), {str(value) for value in values})
+        for expectation, column, values in BEYOND
+    }
+    pair = failed.pop(("expect_column_pair_values_a_to_be_greater_than_b", "stop_frame, start_frame"))
+    assert pair[0] == 1
+    assert failed.pop(("expect_compound_columns_to_be_unique", None))[0] == 2
+    expected |= {
+        ("expect_column_values_to_be_unique", "clip_id"): (2, {f"{0:016x}"}),
+        ("expect_column_values_to_be_unique", "clip_path"): (2, {"clips/0.mp4"}),
+        ("expect_column_values_to_not_be_null", "quality"): (
+            1,
+            failed["expect_column_values_to_not_be_null", "quality"][1],
+        ),
+        ("expect_column_values_to_not_be_null", "sync_backend"): (
+            1,
+            failed["expect_column_values_to_not_be_null", "sync_backend"][1],
+        ),
+    }
+    assert failed == expected
+    assert not broken.success
+    assert broken.num_failed == len(broken.failures) == len(BEYOND) + 6
+    assert broken.num_checks == len(broken.checks)
+
+
+def test_every_check_says_what_it_expects(broken: ContractResult) -> None:
+    told = {
+        (c.expectation.removeprefix("expect_"), c.column): c.expected for c in broken.checks if c.expected
+    }
+    between, among, pattern = (
+        "column_values_to_be_between",
+        "column_values_to_be_in_set",
+        "column_values_to_match_regex",
+    )
+    assert told == {
+        (between, "absent_frames"): "max_value 0.0; min_value 0.0",
+        (between, "av_offset_measured"): "max_value 6.0; min_value -6.0",
+        (between, "detected_fraction"): "max_value 1.0; min_value 0.3",
+        (between, "face_height_px"): "min_value 64.0",
+        (between, "loudness_dbfs"): "max_value 3.1; min_value -50.0",
+        (between, "num_frames"): "max_value 250.0; min_value 125.0",
+        (between, "seconds"): "max_value 10.0; min_value 5.0",
+        (between, "sync_confidence"): "min_value 3.0",
+        (between, "sync_distance"): "min_value 0.0",
+        (among, "av_offset_remaining"): "value_set 0",
+        (among, "num_lossy_encodes"): "value_set 1",
+        (among, "split"): "value_set train, val",
+        (pattern, "clip_id"): "regex ^[0-9a-f]{16}$",
+        (pattern, "source_sha256"): "regex ^[0-9a-f]{64}$",
+    }
+    required = {c.column for c in broken.checks if c.expectation == "expect_column_values_to_not_be_null"}
+    assert required == set(arrow_schema(ClipRecord).names) - {"identity", "licence", "commercial_ok"}
+    assert [c.table for c in broken.checks] == ["balance"] * 4 + ["manifest"] * (len(broken.checks) - 4)
+    order = [(c.table, c.expectation, c.column or "", c.expected) for c in broken.checks]
+    assert order == sorted(order)
+
+
+def test_without_the_sync_filter_nothing_is_promised_about_sync_and_the_run_is_quiet(
+    broken: ContractResult, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GX_ANALYTICS_ENABLED")
+    rows = [named(0, sync_confidence=0.0, av_offset_measured=15, av_offset_remaining=3)]
+    loose = check_contract(rows, DECISIONS, BALANCE, SETTINGS.model_copy(update={"sync_filter": False}))
+    assert (loose.success, loose.num_failed, loose.failures) == (True, 0, ())
+    assert loose.num_checks == broken.num_checks - 3
+    assert capfd.readouterr() == ("", ""), "no progress bars, no warnings"
+    assert os.environ["GX_ANALYTICS_ENABLED"] == "false"
+    for name in ("great_expectations", "great_expectations.data_context.types.base"):
+        assert logging.getLogger(name).level == logging.ERROR
+
+
+def test_the_books_are_those_of_all_decisions() -> None:
+    books = _books(BALANCE, DECISIONS)
+    assert books["sources_out"] == 1 + 2 + 3
+    assert books["frames_out"] == 125 + 200 + 600 + 75
+    assert (books["accepted_decisions"], books["accepted_frames_decided"]) == (1, 125)
+    assert (books["sources_in"], books["frames_in"], books["clips"], books["frames_accepted"]) == (
+        6,
+        1000,
+        1,
+        125,
+    )
+
+
+def test_books_that_do_not_balance_break_the_contract() -> None:
+    wrong = replace(BALANCE, sources_in=7, frames_in=999, clips=2, frames_accepted=124)
+    result = check_contract([], DECISIONS, wrong, SETTINGS)
+    assert [(c.table, c.column) for c in result.failures] == [
+        ("balance", "clips, accepted_decisions"),
+        ("balance", "frames_accepted, accepted_frames_decided"),
+        ("balance", "frames_in, frames_out"),
+        ("balance", "sources_in, sources_out"),
+    ]
+    assert {check.num_unexpected for check in result.failures} == {1}
+    assert (result.success, result.num_failed) == (False, 4)
+
+
+def test_an_entry_of_the_validator_becomes_a_check() -> None:
+    config = {
+        "type": "expect_x",
+        "kwargs": {"column": "c", "batch_id": "b", "z": [1, 2], "a": None, "column_list": ["c"], "m": 3},
+    }
+    entry = {
+        "expectation_config": config,
+        "success": False,
+        "result": {"partial_unexpected_list": [1, 2, 3, 4, 5, 6], "unexpected_count": 6},
+    }
+    assert _check("t", entry) == Check(
+        table="t",
+        expectation="expect_x",
+        column="c",
+        expected="m 3; z 1, 2",
+        success=False,
+        num_unexpected=6,
+        examples=("1", "2", "3", "4", "5"),
+    )
+    table = {"type": "expect_y", "kwargs": {"column_B": "b", "column_A": "a"}}
+    seen = {"expectation_config": table, "success": False, "result": {"observed_value": ["x", "y"]}}
+    found = _check("t", seen)
+    assert (found.column, found.expected, found.num_unexpected, found.examples) == (
+        "a, b",
+        "",
+        1,
+        ("['x', 'y']",),
+    )
+    assert _check("t", seen | {"success": True}).examples == ()
+    bare = _check("t", {"expectation_config": {"type": "e", "kwargs": {}}, "success": True})
+    assert (bare.column, bare.num_unexpected, bare.examples, bare.success) == (None, 0, (), True)
+
+
+def test_long_expectations_are_cut() -> None:
+    assert _short("x" * 60) == "x" * 60
+    assert _short("x" * 61) == "x" * 57 + "..."
+    assert _short(["a", 1]) == "a, 1"
