@@ -35,9 +35,8 @@ from lipforcing_core.runtime.header import require_fitting_header
 from lipforcing_core.runtime.prompts import load_prompts, needed_weights
 from lipforcing_core.weights.digest import remembered_sha256
 from lipforcing_core.weights.load import load_network
-from lipforcing_core.weights.missing import require_all_weights, require_weight
 from lipforcing_core.weights.registered import fill_registered
-from lipforcing_core.weights.registry import find_weight
+from lipforcing_core.weights.registry import find_weight, require_all_weights, require_weight
 
 FORMAT = 1
 ABOUT_FILE, PRESET_FILE = "bundle.json", "preset.json"

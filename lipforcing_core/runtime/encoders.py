@@ -25,8 +25,8 @@ from lipforcing_core.models.text_encoders import catalogue as text_encoders
 from lipforcing_core.models.text_encoders.catalogue import TextShape
 from lipforcing_core.models.text_encoders.protocol import TextEncoder
 from lipforcing_core.presets import Preset
-from lipforcing_core.weights.missing import require_all_weights
 from lipforcing_core.weights.registered import find_registered
+from lipforcing_core.weights.registry import require_all_weights
 
 
 def is_embedded(preset: Preset) -> bool:

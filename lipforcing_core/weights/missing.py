@@ -1,13 +1,16 @@
-"""Needed files that are not there: who needs them raises one error, of one file or of all that are missing together."""
+"""What is said of needed files that are not there: a sentence where one is missing, one list where several are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lipforcing_core.base.errors import MissingWeightsError
-from lipforcing_core.weights.registry import WeightSpec, find_weight
+
+if TYPE_CHECKING:
+    from lipforcing_core.weights.registry import WeightSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,72 +42,6 @@ def require_none(missing: Sequence[Missing]) -> None:
         raise MissingWeightsError(_alone(missing[0]))
     if missing:
         raise MissingWeightsError(_together(missing))
-
-
-def require_weight(name: str, weights_dir: Path) -> Path:
-    """First file of a checkpoint that is here; raises ``MissingWeightsError`` saying how to get it otherwise."""
-    return require_weights(name, weights_dir)[0]
-
-
-def given_weight(name: str, given: Path | None, *, instead: str | None = None) -> Path:
-    """``given``, the path that a user named for the file of the registered weights ``name``.
-
-    Raises ``MissingWeightsError`` where it is None or not there, saying how to get the file and that ``instead``
-    (another setting, where there is one) needs none.
-    """
-    if given is None or not Path(given).is_file():
-        raise MissingWeightsError(missing_given(find_weight(name), given, instead=instead).sentence)
-    return Path(given)
-
-
-def missing_given(
-    spec: WeightSpec, given: Path | None, *, instead: str | None = None, setting: str = ""
-) -> Missing:
-    """What is said of a file that a user must name, and has not, or that is not where the user says.
-
-    instead: another choice, which needs no file. setting: what takes the path.
-    """
-    problem = "no file was given" if given is None else f"{given} does not exist"
-    otherwise = f"; or use {instead!r}, which needs no file" if instead else ""
-    return Missing(
-        sentence=f"{spec.name}: {problem}: {spec.how_to_get()}{otherwise}",
-        paths=() if given is None else (given,),
-        spec=spec,
-        setting=setting,
-        stand_in=instead,
-    )
-
-
-def missing_in(weights_dir: Path, spec: WeightSpec) -> list[Missing]:
-    """What is said of needed files of a checkpoint that are not in the weights folder; empty where all are."""
-    paths = spec.missing(weights_dir)
-    if not paths:
-        return []
-    how = spec.how_to_get(weights_dir)
-    sentence = f"{spec.name} is needed ({spec.used_by}) and {paths[0]} does not exist: {how}"
-    return [Missing(sentence=sentence, paths=tuple(paths), spec=spec, folder=weights_dir)]
-
-
-def require_weights(name: str, weights_dir: Path) -> list[Path]:
-    """Where all files of a checkpoint are; raises ``MissingWeightsError`` with how to get it if a needed one is not."""
-    spec = find_weight(name)
-    require_none(missing_in(weights_dir, spec))
-    return spec.paths(weights_dir)
-
-
-def require_all_weights(names: Iterable[str], weights_dir: Path | None) -> None:
-    """Raise one ``MissingWeightsError`` for all needed files of these checkpoints that are not in the folder.
-
-    Of one checkpoint it says what ``require_weights`` does, of several what ``require_none`` does. A folder
-    must be given only where there are names.
-    """
-    specs = [find_weight(name) for name in dict.fromkeys(names)]
-    if not specs:
-        return
-    if weights_dir is None:
-        needed = ", ".join(spec.name for spec in specs)
-        raise MissingWeightsError(f"{needed} must be downloaded, and no weights folder was given")
-    require_none([missing for spec in specs for missing in missing_in(weights_dir, spec)])
 
 
 def _alone(missing: Missing) -> str:
