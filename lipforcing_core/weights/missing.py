@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lipforcing_core.base.errors import MissingWeightsError
-
-if TYPE_CHECKING:
-    from lipforcing_core.weights.registry import WeightSpec
+from lipforcing_core.weights.spec import WeightSpec
 
 
 @dataclass(frozen=True, kw_only=True)
