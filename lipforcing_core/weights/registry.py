@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lipforcing_core.base.errors import BadInputError, MissingWeightsError
-from lipforcing_core.weights.missing import Missing, require_none
+from lipforcing_core.weights.missing import missing_given, missing_in, require_none
 from lipforcing_core.weights.spec import WeightFile, WeightSpec
 
 
@@ -66,34 +66,6 @@ def given_weight(name: str, given: Path | None, *, instead: str | None = None) -
     if given is None or not Path(given).is_file():
         raise MissingWeightsError(missing_given(find_weight(name), given, instead=instead).sentence)
     return Path(given)
-
-
-def missing_given(
-    spec: WeightSpec, given: Path | None, *, instead: str | None = None, setting: str = ""
-) -> Missing:
-    """What is said of a file that a user must name, and has not, or that is not where the user says.
-
-    instead: another choice, which needs no file. setting: what takes the path.
-    """
-    problem = "no file was given" if given is None else f"{given} does not exist"
-    otherwise = f"; or use {instead!r}, which needs no file" if instead else ""
-    return Missing(
-        sentence=f"{spec.name}: {problem}: {spec.how_to_get()}{otherwise}",
-        paths=() if given is None else (given,),
-        spec=spec,
-        setting=setting,
-        stand_in=instead,
-    )
-
-
-def missing_in(weights_dir: Path, spec: WeightSpec) -> list[Missing]:
-    """What is said of needed files of a checkpoint that are not in the weights folder; empty where all are."""
-    paths = spec.missing(weights_dir)
-    if not paths:
-        return []
-    how = spec.how_to_get(weights_dir)
-    sentence = f"{spec.name} is needed ({spec.used_by}) and {paths[0]} does not exist: {how}"
-    return [Missing(sentence=sentence, paths=tuple(paths), spec=spec, folder=weights_dir)]
 
 
 def require_weights(name: str, weights_dir: Path) -> list[Path]:
