@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lipforcing_core.base.errors import MissingWeightsError
-
-if TYPE_CHECKING:
-    from lipforcing_core.weights.registry import WeightSpec
+from lipforcing_core.weights.spec import WeightSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +26,34 @@ class Missing:
     folder: Path | None = None
     setting: str = ""
     stand_in: str | None = None
+
+
+def missing_given(
+    spec: WeightSpec, given: Path | None, *, instead: str | None = None, setting: str = ""
+) -> Missing:
+    """What is said of a file that a user must name, and has not, or that is not where the user says.
+
+    instead: another choice, which needs no file. setting: what takes the path.
+    """
+    problem = "no file was given" if given is None else f"{given} does not exist"
+    otherwise = f"; or use {instead!r}, which needs no file" if instead else ""
+    return Missing(
+        sentence=f"{spec.name}: {problem}: {spec.how_to_get()}{otherwise}",
+        paths=() if given is None else (given,),
+        spec=spec,
+        setting=setting,
+        stand_in=instead,
+    )
+
+
+def missing_in(weights_dir: Path, spec: WeightSpec) -> list[Missing]:
+    """What is said of needed files of a checkpoint that are not in the weights folder; empty where all are."""
+    paths = spec.missing(weights_dir)
+    if not paths:
+        return []
+    how = spec.how_to_get(weights_dir)
+    sentence = f"{spec.name} is needed ({spec.used_by}) and {paths[0]} does not exist: {how}"
+    return [Missing(sentence=sentence, paths=tuple(paths), spec=spec, folder=weights_dir)]
 
 
 def require_none(missing: Sequence[Missing]) -> None:
