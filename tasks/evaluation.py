@@ -17,8 +17,7 @@ from lipforcing_core.metrics.protocol import Protocol
 from lipforcing_core.metrics.suite import Evaluation, assemble, check_request
 from lipforcing_core.metrics.values import MetricValue
 from lipforcing_core.weights.chosen import registered_file, weights_to_find
-from lipforcing_core.weights.missing import require_all_weights
-from lipforcing_core.weights.registry import find_weight
+from lipforcing_core.weights.registry import find_weight, require_all_weights
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
 from tasks.recording import step_task

@@ -134,7 +134,7 @@ def _model_hashes(job: GenerationJob) -> list[str]:
     from lipforcing_core.runtime.bundle import OFFICIAL_MASK, model_preset, official_file
     from lipforcing_core.runtime.prompts import backend_digests
     from lipforcing_core.weights.digest import remembered_sha256
-    from lipforcing_core.weights.missing import require_weight
+    from lipforcing_core.weights.registry import require_weight
 
     if isinstance(job.bundle, Path):
         own = [sha256_once(path) for part in BUNDLE_PARTS if (path := job.bundle / part).is_file()]

@@ -370,13 +370,18 @@ def _fit_codec(clips: list[ClipSource], preset: Preset, folder: Path) -> None:
 
 
 def _encode_one(source: ClipSource, *, preset: Preset, folder: Path) -> int:
-    from lipforcing_core.runtime.encoders import load_audio_encoder, load_codec
+    from lipforcing_core.runtime.encoders import load_audio_encoder, load_codec, require_widths
     from lipforcing_core.training.dataset import encode_clip
 
+    codec, audio_encoder = (
+        load_codec(preset, None, codec_file=folder / CODEC_FILE),
+        load_audio_encoder(preset),
+    )
+    require_widths(preset, codec, audio_encoder)
     return encode_clip(
         source,
         folder / "windows" / f"{source.clip_id}.safetensors",
-        codec=load_codec(preset, None, codec_file=folder / CODEC_FILE),
-        audio_encoder=load_audio_encoder(preset),
+        codec=codec,
+        audio_encoder=audio_encoder,
         video=preset.video,
     )

@@ -16,7 +16,7 @@ from lipforcing_core.base.errors import BadInputError, LipForcingError, MissingW
 if TYPE_CHECKING:
     import torch
 
-    from lipforcing_core.weights.registry import WeightSpec
+    from lipforcing_core.weights.spec import WeightSpec
 
 app = typer.Typer(help="External checkpoints: list, fetch, verify, convert, export.", no_args_is_help=True)
 

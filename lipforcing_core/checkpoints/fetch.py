@@ -34,7 +34,7 @@ from lipforcing_core.base.errors import (
 from lipforcing_core.base.products import ByteProgress, atomic_path, read_json, write_json
 from lipforcing_core.checkpoints.form import check_form
 from lipforcing_core.weights.formats import read_header
-from lipforcing_core.weights.registry import WeightFile, WeightSpec
+from lipforcing_core.weights.spec import WeightFile, WeightSpec
 
 HUB = "https://huggingface.co"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.base.user_file import read_json_object
 from lipforcing_core.faces.mask import load_mask_source
-from lipforcing_core.weights.registry import WeightFile
+from lipforcing_core.weights.spec import WeightFile
 
 _LARGEST_JSON = 1 << 28  # bytes; tokenizers are large
 

@@ -23,7 +23,7 @@ from lipforcing_core.weights.mismatch import Shaped, first_mismatch
 
 if TYPE_CHECKING:
     from lipforcing_core.models.config import DiTConfig
-    from lipforcing_core.weights.registry import WeightSpec
+    from lipforcing_core.weights.spec import WeightSpec
 
 _LORA_RANK, _LORA_ALPHA = 128, 64
 _I2V_CHANNELS = 33  # of the image-to-video OmniAvatar: noise, reference and mask (method A.3)

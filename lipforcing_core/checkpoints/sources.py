@@ -11,8 +11,13 @@ from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointErr
 from lipforcing_core.checkpoints.networks import Wanted, wanted_by
 from lipforcing_core.weights.checkpoint import INDEX_SUFFIX, Checkpoint, holds_no_containers
 from lipforcing_core.weights.keymaps import adapter_key, find_key_map, is_foreign_adapter
-from lipforcing_core.weights.missing import require_all_weights, require_weights
-from lipforcing_core.weights.registry import WeightSpec, all_weights, find_weight
+from lipforcing_core.weights.registry import (
+    all_weights,
+    find_weight,
+    require_all_weights,
+    require_weights,
+)
+from lipforcing_core.weights.spec import WeightSpec
 
 _OTHER_KINDS = {
     ".dora_scale": "a DoRA adapter (lengths that are learned apart)",

@@ -8,7 +8,7 @@ from pathlib import Path
 from lipforcing_core.base.errors import IncompatibleCheckpointError, MissingWeightsError
 from lipforcing_core.checkpoints.form import check_form
 from lipforcing_core.checkpoints.networks import wanted_by
-from lipforcing_core.weights.registry import WeightSpec
+from lipforcing_core.weights.spec import WeightSpec
 
 
 def verify_weights(spec: WeightSpec, weights_dir: Path, *, hashes: bool = True) -> str:

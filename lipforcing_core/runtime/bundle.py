@@ -30,14 +30,13 @@ from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.codecs.protocol import VideoCodec
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets import Preset, check_preset, load_preset
-from lipforcing_core.runtime.encoders import load_audio_encoder, load_codec, model_dtype
+from lipforcing_core.runtime.encoders import load_audio_encoder, load_codec, model_dtype, require_widths
 from lipforcing_core.runtime.header import require_fitting_header
 from lipforcing_core.runtime.prompts import load_prompts, needed_weights
 from lipforcing_core.weights.digest import remembered_sha256
 from lipforcing_core.weights.load import load_network
-from lipforcing_core.weights.missing import require_all_weights, require_weight
 from lipforcing_core.weights.registered import fill_registered
-from lipforcing_core.weights.registry import find_weight
+from lipforcing_core.weights.registry import find_weight, require_all_weights, require_weight
 
 FORMAT = 1
 ABOUT_FILE, PRESET_FILE = "bundle.json", "preset.json"
@@ -272,7 +271,7 @@ def _assemble(
     prompts = load_prompts(preset, weights_dir, device)
     codec = load_codec(preset, weights_dir, device, codec_file=codec_file)
     audio_encoder = load_audio_encoder(preset, weights_dir, device)
-    _require_widths(preset, codec, audio_encoder)
+    require_widths(preset, codec, audio_encoder)
     with torch.device("meta"):
         model = _build_model(kind, preset)
     fill(model, dtype=model_dtype(preset), device=device)
@@ -288,18 +287,6 @@ def _assemble(
         negative_text_BLD=prompts.negative_text_BLD,
         mask=mask,
     )
-
-
-def _require_widths(preset: Preset, codec: VideoCodec, audio_encoder: AudioEncoder) -> None:
-    """Refuse a model that is not as wide as the codec and the encoder around it, before it is built."""
-    for what, given, wanted, key in (
-        ("the codec gives latents", codec.latent_channels, preset.model.out_channels, "out_channels"),
-        ("the audio encoder gives features", audio_encoder.feature_dim, preset.model.audio_dim, "audio_dim"),
-    ):
-        if given != wanted:
-            raise IncompatibleCheckpointError(
-                f"preset {preset.name}: {what} of width {given}, and model.{key} is {wanted}"
-            )
 
 
 def _build_model(kind: BundleKind, preset: Preset) -> WanTransformer | CausalStudent:

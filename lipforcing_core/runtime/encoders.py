@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from lipforcing_core.base.catalogue import Entry
-from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.models.audio_encoders import catalogue as audio_encoders
 from lipforcing_core.models.audio_encoders.catalogue import AUDIO_ENCODERS
 from lipforcing_core.models.audio_encoders.protocol import AudioEncoder
@@ -25,8 +25,8 @@ from lipforcing_core.models.text_encoders import catalogue as text_encoders
 from lipforcing_core.models.text_encoders.catalogue import TextShape
 from lipforcing_core.models.text_encoders.protocol import TextEncoder
 from lipforcing_core.presets import Preset
-from lipforcing_core.weights.missing import require_all_weights
 from lipforcing_core.weights.registered import find_registered
+from lipforcing_core.weights.registry import require_all_weights
 
 
 def is_embedded(preset: Preset) -> bool:
@@ -98,6 +98,21 @@ def picture_and_sound_digests(preset: Preset, weights_dir: Path | None) -> list[
     """Hex SHA-256 of the files of ``picture_and_sound_weights``, in their order."""
     found = (entry for entry in _picture_and_sound(preset) if not entry.is_embedded)
     return [find_registered(entry, weights_dir).sha256 for entry in found]
+
+
+def require_widths(preset: Preset, codec: VideoCodec, audio_encoder: AudioEncoder) -> None:
+    """Raise ``IncompatibleCheckpointError`` for a transformer that is not as wide as the codec and encoder around it.
+
+    It tells before a network is built and before clips are encoded for it.
+    """
+    for what, given, wanted, key in (
+        ("the codec gives latents", codec.latent_channels, preset.model.out_channels, "out_channels"),
+        ("the audio encoder gives features", audio_encoder.feature_dim, preset.model.audio_dim, "audio_dim"),
+    ):
+        if given != wanted:
+            raise IncompatibleCheckpointError(
+                f"preset {preset.name}: {what} of width {given}, and model.{key} is {wanted}"
+            )
 
 
 @contextmanager

@@ -29,9 +29,8 @@ from lipforcing_core.runtime.encoders import (
     picture_and_sound_weights,
 )
 from lipforcing_core.weights.checkpoint import Checkpoint
-from lipforcing_core.weights.missing import require_all_weights
 from lipforcing_core.weights.registered import RegisteredNetwork
-from lipforcing_core.weights.registry import find_weight
+from lipforcing_core.weights.registry import find_weight, require_all_weights
 
 PROMPTS_VERSION = 1
 _PROMPTS_TENSOR = "text_BLD"

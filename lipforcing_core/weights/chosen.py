@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from lipforcing_core.base.catalogue import Catalogue, FileEntry
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.weights.missing import Missing, missing_given, missing_in, require_none, require_weight
-from lipforcing_core.weights.registry import find_weight
+from lipforcing_core.weights.missing import Missing, missing_given, missing_in, require_none
+from lipforcing_core.weights.registry import find_weight, require_weight
 
 F = TypeVar("F", bound=FileEntry)
 

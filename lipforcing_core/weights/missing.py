@@ -1,13 +1,13 @@
-"""Needed files that are not there: who needs them raises one error, of one file or of all that are missing together."""
+"""What is said of needed files that are not there: a sentence where one is missing, one list where several are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lipforcing_core.base.errors import MissingWeightsError
-from lipforcing_core.weights.registry import WeightSpec, find_weight
+from lipforcing_core.weights.spec import WeightSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,35 +26,6 @@ class Missing:
     folder: Path | None = None
     setting: str = ""
     stand_in: str | None = None
-
-
-def require_none(missing: Sequence[Missing]) -> None:
-    """Raise one ``MissingWeightsError`` that tells of everything that is missing; return where nothing is.
-
-    Where one is missing it says its sentence, behind the setting that takes the file. Of several it names each with its
-    paths, size, licence and setting, the one command that fetches them, and where a person gets those that the command
-    cannot fetch.
-    """
-    if len(missing) == 1:
-        raise MissingWeightsError(_alone(missing[0]))
-    if missing:
-        raise MissingWeightsError(_together(missing))
-
-
-def require_weight(name: str, weights_dir: Path) -> Path:
-    """First file of a checkpoint that is here; raises ``MissingWeightsError`` saying how to get it otherwise."""
-    return require_weights(name, weights_dir)[0]
-
-
-def given_weight(name: str, given: Path | None, *, instead: str | None = None) -> Path:
-    """``given``, the path that a user named for the file of the registered weights ``name``.
-
-    Raises ``MissingWeightsError`` where it is None or not there, saying how to get the file and that ``instead``
-    (another setting, where there is one) needs none.
-    """
-    if given is None or not Path(given).is_file():
-        raise MissingWeightsError(missing_given(find_weight(name), given, instead=instead).sentence)
-    return Path(given)
 
 
 def missing_given(
@@ -85,26 +56,17 @@ def missing_in(weights_dir: Path, spec: WeightSpec) -> list[Missing]:
     return [Missing(sentence=sentence, paths=tuple(paths), spec=spec, folder=weights_dir)]
 
 
-def require_weights(name: str, weights_dir: Path) -> list[Path]:
-    """Where all files of a checkpoint are; raises ``MissingWeightsError`` with how to get it if a needed one is not."""
-    spec = find_weight(name)
-    require_none(missing_in(weights_dir, spec))
-    return spec.paths(weights_dir)
+def require_none(missing: Sequence[Missing]) -> None:
+    """Raise one ``MissingWeightsError`` that tells of everything that is missing; return where nothing is.
 
-
-def require_all_weights(names: Iterable[str], weights_dir: Path | None) -> None:
-    """Raise one ``MissingWeightsError`` for all needed files of these checkpoints that are not in the folder.
-
-    Of one checkpoint it says what ``require_weights`` does, of several what ``require_none`` does. A folder
-    must be given only where there are names.
+    Where one is missing it says its sentence, behind the setting that takes the file. Of several it names each with its
+    paths, size, licence and setting, the one command that fetches them, and where a person gets those that the command
+    cannot fetch.
     """
-    specs = [find_weight(name) for name in dict.fromkeys(names)]
-    if not specs:
-        return
-    if weights_dir is None:
-        needed = ", ".join(spec.name for spec in specs)
-        raise MissingWeightsError(f"{needed} must be downloaded, and no weights folder was given")
-    require_none([missing for spec in specs for missing in missing_in(weights_dir, spec)])
+    if len(missing) == 1:
+        raise MissingWeightsError(_alone(missing[0]))
+    if missing:
+        raise MissingWeightsError(_together(missing))
 
 
 def _alone(missing: Missing) -> str:

@@ -15,8 +15,7 @@ from lipforcing_core.base.products import ByteProgress
 from lipforcing_core.weights.digest import remembered_sha256
 from lipforcing_core.weights.keymaps import find_key_map
 from lipforcing_core.weights.load import Fit, load_network
-from lipforcing_core.weights.missing import require_all_weights, require_weights
-from lipforcing_core.weights.registry import find_weight
+from lipforcing_core.weights.registry import find_weight, require_all_weights, require_weights
 
 _Network = TypeVar("_Network", bound=nn.Module)
 

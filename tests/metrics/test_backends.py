@@ -25,8 +25,7 @@ from lipforcing_core.metrics.networks.i3d import I3D
 from lipforcing_core.metrics.networks.inception import InceptionPool
 from lipforcing_core.sync.experts.catalogue import load_sync_expert
 from lipforcing_core.sync.experts.syncnet_v2 import SyncNetV2
-from lipforcing_core.weights.missing import require_all_weights
-from lipforcing_core.weights.registry import WeightFile, find_weight
+from lipforcing_core.weights.registry import WeightFile, find_weight, require_all_weights
 from tasks.evaluation import Scorers, find_files, load_scorers
 from tests.metrics.drawn import PRECROPPED, gaps, head, make_item, write_video
 from tests.metrics.networks.test_arcface import write_graph

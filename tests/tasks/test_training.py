@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.base.products import StepStore, file_sha256, read_json
 from lipforcing_core.models.bases.catalogue import BASES
 from lipforcing_core.models.codecs.block import BlockCodec
 from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.runtime.bundle import describe_bundle
+from lipforcing_core.training.dataset import ClipSource
 from tasks import training
 from tasks.training import TrainingSet
 from tasks.training_keys import Recipe
@@ -244,6 +245,15 @@ def test_the_codec_of_the_base_encodes_the_clips(
     fitted = training.prepare_training_set.fn(store, [], Preset.model_validate(values))
     assert fitted.folder != with_base.folder
     assert jobs == ["fit"]
+
+
+def test_a_model_of_another_width_is_refused_before_a_clip_is_read(tmp_path: Path) -> None:
+    values = nano_at_64_px().model_dump()
+    values["model"] |= {"audio_dim": 160}
+    shutil.copyfile(BASES["nano-base"].codec_file, tmp_path / "codec.safetensors")
+    nowhere = ClipSource(clip_id="a", clip_path=tmp_path / "a.mp4", audio_path=tmp_path / "a.wav")
+    with pytest.raises(IncompatibleCheckpointError, match=r"width 320, and model\.audio_dim is 160"):
+        training._encode_one(nowhere, preset=Preset.model_validate(values), folder=tmp_path)
 
 
 def test_a_parent_of_another_codec_is_refused(store: StepStore, data: TrainingSet, tmp_path: Path) -> None:

@@ -16,13 +16,16 @@ from lipforcing_core.checkpoints.networks import meta_tensors
 from lipforcing_core.checkpoints.verify import verify_fetched, verify_weights
 from lipforcing_core.faces.mask import mask_source
 from lipforcing_core.weights.keymaps import find_key_map, key_map_names, wan_diffusers_key
-from lipforcing_core.weights.missing import given_weight, require_all_weights, require_weight, require_weights
 from lipforcing_core.weights.registry import (
     WeightFile,
     WeightSpec,
     WeightState,
     all_weights,
     find_weight,
+    given_weight,
+    require_all_weights,
+    require_weight,
+    require_weights,
     state_of,
 )
 from tests.checkpoints.full_size import write_shards

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lipforcing_core.base.catalogue import Catalogue, Entry
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.weights.missing import given_weight
+from lipforcing_core.weights.registry import given_weight
 
 if TYPE_CHECKING:
     from lipforcing_core.metrics.networks.protocol import FeatureExtractor, PerceptualDistance
