@@ -192,6 +192,6 @@ def test_the_next_run_takes_what_was_finished(tmp_path: Path, monkeypatch: pytes
 def test_the_page_of_a_run_tells_the_sentence() -> None:
     with pytest.raises(LipForcingError) as caught, time_limit("train_eval", SHORT):
         time.sleep(600)
-    state = Failed(data=caught.value, message="Flow run encountered an exception")
+    state: Any = Failed(data=caught.value, message="Flow run encountered an exception")
     assert _sentence("train_eval", state).startswith("train_eval took longer than the ")
     assert "a defect" not in _sentence("train_eval", state)

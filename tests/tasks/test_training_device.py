@@ -72,9 +72,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool, str, str]]:
     def job(function: Callable[..., Any], *args: Any, name: str, on_gpu: bool = False, **_: Any) -> Any:
         reward.clear()
         result = function(*args)
-        found.append(
-            (name.rpartition("-")[0], on_gpu, strategy[-1], *reward, *(["none"] if not reward else []))
-        )  # type: ignore[arg-type]
+        found.append((name.rpartition("-")[0], on_gpu, strategy[-1], reward[0] if reward else "none"))
         return result
 
     def load(name: str = "cpu") -> OneDevice:
