@@ -1,1 +1,1 @@
-"""What runs, in what order: Prefect flows and the ``lipforcing`` command line."""
+"""What runs, in what order: Prefect flows, their requests and their summaries."""

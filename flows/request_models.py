@@ -66,7 +66,7 @@ class Request(BaseModel):
 
 
 class CurateRequest(Request):
-    """Raw videos to aligned, synchronised, checked clips with a Parquet manifest."""
+    """Turn raw videos into aligned, synchronised, checked clips with a Parquet manifest."""
 
     source: Path = Field(
         description="A video file, or a folder of videos (searched recursively).", examples=["/data/talks"]
@@ -80,7 +80,7 @@ class CurateRequest(Request):
 
 
 class TrainTeacherRequest(Request):
-    """A bidirectional teacher from a curated manifest."""
+    """Train a bidirectional teacher on the clips of a curated manifest."""
 
     manifest: Path = Field(
         description="manifest.parquet that curation wrote.", examples=["runs/curate/latest/manifest.parquet"]
@@ -95,7 +95,7 @@ class TrainTeacherRequest(Request):
 
 
 class PretrainStudentRequest(Request):
-    """A causal student by Diffusion Forcing, from a teacher's weights."""
+    """Pre-train a causal student by Diffusion Forcing, starting from a teacher's weights."""
 
     manifest: Path = Field(
         description="manifest.parquet that the teacher was trained on.",
@@ -112,14 +112,14 @@ class PretrainStudentRequest(Request):
 
 
 class DistillStudentRequest(PretrainStudentRequest):
-    """A student distilled by Self Forcing, Sync-Window DMD and SyncNet reward."""
+    """Distil a pre-trained student by Self-Forcing rollouts, Sync-Window DMD and a SyncNet reward."""
 
     student: Path = Field(description="Bundle of the pre-trained student.", examples=["models/student"])
     output: Path = Field(description="Folder to write the model bundle to.", examples=["models/distilled"])
 
 
 class GenerateRequest(Request):
-    """One video with its lips redrawn to a speech track."""
+    """Redraw the lips of one video to a speech track."""
 
     video: Path = Field(description="The video whose lips are redrawn.", examples=["talk.mp4"])
     audio: Path = Field(
@@ -144,7 +144,7 @@ class GenerateRequest(Request):
 
 
 class ScoringRequest(Request):
-    """What scores: a network set and a face detector."""
+    """Choose what scores: a set of networks, a sync expert and a face detector."""
 
     detector: Annotated[str, DETECTORS.choice] = Field(
         DETECTORS.default,
@@ -165,7 +165,7 @@ class ScoringRequest(Request):
 
 
 class EvaluateRequest(ScoringRequest):
-    """Predictions of any lip-sync system, scored with one protocol."""
+    """Score the predictions of any lip-sync systems with one protocol."""
 
     predictions: Path = Field(
         description="CSV: clip_id, system, path, sha256[, driven_by].", examples=["predictions.csv"]
@@ -183,7 +183,7 @@ class EvaluateRequest(ScoringRequest):
 
 
 class TrainEvalRequest(ScoringRequest):
-    """A whole experiment: corpus, teacher, student, distilled student, held-out videos, scores, report."""
+    """Run a whole experiment: train teacher, student and distilled student on a corpus, then score and report them."""
 
     name: str = Field(
         "train_eval", description="Name of the experiment: the folder below runs/ and the head of the run id."
@@ -207,7 +207,7 @@ class TrainEvalRequest(ScoringRequest):
 
 
 class BenchmarkRequest(Request):
-    """Seconds of a student's chunk and a teacher's clip on random weights."""
+    """Measure the seconds of a student's chunk and of a teacher's clip, with random weights."""
 
     preset: Settings = Field("nano", description="A shipped preset, a TOML file, or a table.")
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where the model runs.")

@@ -24,7 +24,7 @@ SETTINGS_OF_CURATE = {"min_seconds": "min_segment_s"}
 Changes = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change a setting (section.key=value); may be given again."
+        "--set", metavar="KEY=VALUE", help="Change a setting, such as distill.reward_beta=0; may be given again."
     ),
 ]
 
