@@ -124,6 +124,9 @@ def test_a_verdict_that_an_earlier_version_stored_for_a_killed_child_is_not_beli
     error = {"problem": "cannot be processed", "decoder_message": words}
     store.run("normalise", key, lambda folder: {"error": error, "declared_s": "12/25"})
     assert only(curate(mute))[1] is RejectReason.NO_AUDIO
+    found = store.find("normalise", key)
+    assert found is not None
+    assert found.result["num_frames"] == 12, "the new verdict stands in the place of the old one"
 
 
 class OutOfMemoryError(RuntimeError):

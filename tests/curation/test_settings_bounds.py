@@ -45,7 +45,8 @@ def test_defaults_are_those_of_the_embedded_tier() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(DEFAULTS))
-def test_every_setting_is_described_in_a_sentence(name: str) -> None:
+def test_every_setting_takes_its_default_and_is_described_in_a_sentence(name: str) -> None:
+    assert CurationSettings(**{name: DEFAULTS[name]}) == CurationSettings()
     words = CurationSettings.model_fields[name].description
     assert words is not None
     assert words[0].isupper() or words.startswith("x264")

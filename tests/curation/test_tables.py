@@ -17,7 +17,7 @@ from lipforcing_core.curation.manifest import (
     write_decisions,
     write_manifest,
 )
-from lipforcing_core.curation.records import ClipRecord, Decision, ScoredRow, SourceFacts, Status
+from lipforcing_core.curation.records import ClipRecord, Decision, ScoredRow, SourceFacts, Status, StoredClip
 
 from .test_outcomes import clip, decision, outcome
 
@@ -146,7 +146,8 @@ def test_a_wrong_value_is_named_with_its_column(tmp_path: Path) -> None:
 
 
 def test_records_do_not_change_and_know_no_other_keys() -> None:
-    for record in (clip(), decision(), outcome("a.mp4", decision()), SourceFacts()):
+    stored = StoredClip(record=clip(), clip="c", audio="a", alignment="n")
+    for record in (clip(), decision(), stored, outcome("a.mp4", decision()), SourceFacts()):
         name = next(iter(type(record).model_fields))
         with pytest.raises(ValidationError, match="frozen"):
             setattr(record, name, None)
