@@ -54,11 +54,16 @@ class Reach:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def tests_of(self, file: str, line: int) -> list[str]:
-        """The tests that run a line, the fastest first; of a line that runs at import all tests that use the file."""
+        """The tests that run a line, the fastest first.
+
+        Of a line that runs at import: all tests of the test files that use the file, since a test that only reads a
+        constant runs no line of it.
+        """
         own = self.lines.get(file, {})
         chosen = own.get(line, set()) - {""}
         if not chosen and "" in own.get(line, set()):
-            chosen = {test for tests in own.values() for test in tests if test}
+            users = {test.split("::")[0] for tests in own.values() for test in tests if test}
+            chosen = {test for test in self.seconds if test.split("::")[0] in users}
         files = {test for test in chosen if "::" not in test}
         single = [test for test in chosen if "::" in test and test.split("::")[0] not in files]
         return sorted(single, key=lambda test: self.seconds.get(test, 0.0)) + sorted(files)

@@ -9,7 +9,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SUMS = """def plus(a, b):
+SUMS = """START = 0
+
+
+def plus(a, b):
     return a + b
 
 
@@ -20,7 +23,7 @@ def minus(a, b):
 def unused(a):
     return a * 2
 """
-TESTS = """from sums import minus, plus
+TESTS = """from sums import START, minus, plus
 
 
 def test_plus():
@@ -29,6 +32,10 @@ def test_plus():
 
 def test_minus():
     assert minus(0, 0) == 0
+
+
+def test_start():
+    assert START == 0
 """
 
 
@@ -44,8 +51,9 @@ def test_noticed_survived_and_unreached_faults_are_told_apart(tmp_path: Path) ->
         check=True,
     )
     lines = run.stdout.splitlines()
-    assert "sums.py:6 minus: a - b -> (a + b)  [survived]" in lines
-    assert "sums.py:10 unused: a * 2 -> (a / 2)  [no test reaches the line]" in lines
+    assert "sums.py:9 minus: a - b -> (a + b)  [survived]" in lines
+    assert "sums.py:13 unused: a * 2 -> (a / 2)  [no test reaches the line]" in lines
     assert not any(" plus:" in line for line in lines)
-    assert lines[-1].split()[:2] == ["25.0%", "4"]
+    assert not any(" module:" in line for line in lines), "a constant is read by a test that runs no line"
+    assert lines[-1].split()[:2] == ["40.0%", "5"]
     assert (tmp_path / "sums.py").read_text() == SUMS

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.base.products import file_sha256
+from lipforcing_core.base.products import content_key, file_sha256
 from lipforcing_core.faces import align, track
 from lipforcing_core.faces.detectors import catalogue as detectors
 from lipforcing_core.models.codecs import catalogue as codecs
@@ -22,7 +22,7 @@ from lipforcing_core.models.codecs.block import BlockCodec
 from lipforcing_core.presets import Preset
 from lipforcing_core.puppets import recording
 from lipforcing_core.puppets.portraits import portrait_names
-from lipforcing_core.puppets.recording import ClipPlan
+from lipforcing_core.puppets.recording import RENDER_VERSION, ClipPlan
 from lipforcing_core.training import base_checkpoint, base_corpus
 from lipforcing_core.training.base_checkpoint import make_base
 from lipforcing_core.training.base_corpus import BaseCorpusSettings, draw_performance, make_base_corpus
@@ -50,7 +50,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int, int]]:
 
 
 class Plain:
-    """A recording of three frames whose every pixel is 10, 20 or 30, and a sound of ones."""
+    """A recording of three frames whose every pixel is 20, 40 or 60, and a sound of ones."""
 
     plans: list[ClipPlan]
 
@@ -58,7 +58,7 @@ class Plain:
         self.plans.append(plan)
 
     def frames(self) -> Iterable[np.ndarray]:
-        return (np.full((320, 320, 3), value, dtype=np.uint8) for value in (10, 20, 30))
+        return (np.full((320, 320, 3), value, dtype=np.uint8) for value in (20, 40, 60))
 
     def waveform(self) -> np.ndarray:
         return np.ones(3 * 640, dtype=np.float32)
@@ -73,8 +73,9 @@ def test_a_performance_is_a_puppet_seen_by_the_embedded_detector(monkeypatch: py
         matrices_F23 = np.arange(3)
 
     def warp(frame: np.ndarray, matrix: int) -> np.ndarray:
-        """A crop of two halves: the frame, and ten times the number of its matrix."""
+        """A crop of two halves: stripes that are half of the frame, and ten times the number of its matrix."""
         crop = np.full((128, 128, 3), frame[0, 0, 0], dtype=np.uint8)
+        crop[:, 1::4] = crop[:, 2::4] = 0
         crop[:, 64:] = 10 * matrix
         return crop
 
@@ -94,12 +95,12 @@ def test_a_performance_is_a_puppet_seen_by_the_embedded_detector(monkeypatch: py
     monkeypatch.setattr(align, "warp_face", warp)
     names = portrait_names()
     for index in (0, 1, len(names) + 1):
-        faces, waveform = draw_performance(2026, index, num_frames=50, size=64)
+        faces, waveform = draw_performance(2026, index, num_frames=50, size=32)
     assert asked == [(3, "detector lbp", [0]), ("track", [0])] * 3
-    assert faces.shape == (3, 64, 64, 3)
+    assert faces.shape == (3, 32, 32, 3)
     assert faces.dtype == np.uint8
-    assert faces[:, 5, 31].tolist() == [[10] * 3, [20] * 3, [30] * 3]
-    assert faces[:, 5, 32].tolist() == [[0] * 3, [10] * 3, [20] * 3], "by area: nothing leaks over the edge"
+    assert faces[:, 5, 15].tolist() == [[10] * 3, [20] * 3, [30] * 3], "the mean of an area, stripes and all"
+    assert faces[:, 5, 16].tolist() == [[0] * 3, [10] * 3, [20] * 3]
     assert waveform.tolist() == [1.0] * (3 * 640)
     assert [plan.kind for plan in Plain.plans] == ["base"] * 3
     assert [plan.seed for plan in Plain.plans] == [2026] * 3
@@ -110,6 +111,9 @@ def test_a_performance_is_a_puppet_seen_by_the_embedded_detector(monkeypatch: py
     assert [script.seed for script in scripts[:2]] == [989803726, 652048718]
     assert speeches[:2] == [1564577390, 983138232]
     assert len({script.seed for script in scripts} | set(speeches)) == 6
+    monkeypatch.setattr(Alignment, "matrices_F23", np.arange(2))
+    with pytest.raises(ValueError, match="shorter"):
+        draw_performance(2026, 0, num_frames=50, size=32)
 
 
 def test_a_corpus_is_clips_a_codec_and_windows(
@@ -187,6 +191,8 @@ def test_a_folder_belongs_to_one_recipe(
 ) -> None:
     make_base_corpus(SETTINGS, preset, tmp_path)
     note = json.loads((tmp_path / "corpus.json").read_text())
+    recipe = content_key(1, RENDER_VERSION, SETTINGS, preset.video, preset.codec, preset.backends)
+    assert note == {"recipe": recipe}, "a corpus of earlier versions is taken as it is"
     for other in (_smaller_windows(preset), _other_codec(preset), _other_audio(preset)):
         with pytest.raises(BadInputError, match="corpus of other settings"):
             make_base_corpus(SETTINGS, other, tmp_path)

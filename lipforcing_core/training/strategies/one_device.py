@@ -43,7 +43,7 @@ class OneDevice:
         """The tensors as they are, detached."""
         if trained_only:
             return {name: value.detach() for name, value in network.named_parameters() if value.requires_grad}
-        return {name: value.detach() for name, value in network.state_dict().items()}
+        return dict(network.state_dict())  # which torch detaches
 
     def load_state_dict(self, network: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
         """Copy into the parameters that require a gradient."""
