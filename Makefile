@@ -22,10 +22,10 @@ $(READY): pyproject.toml constraints.txt
 
 install: $(READY)  ## set up .venv and nothing more
 
-demo: $(READY)  ## curate, train, distil, generate, evaluate and report, small (at most 15 minutes on 2 cores)
+demo: $(READY)  ## curate, train, distil, generate, evaluate and report, small (about 10 minutes on 2 cores)
 	$(BIN)/lipforcing demo
 
-test: $(READY)  ## the test suite (under 15 minutes on 2 cores)
+test: $(READY)  ## the test suite (under 20 minutes on 2 cores)
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 test-all: $(READY)  ## the test suite with the slow tests

@@ -24,7 +24,9 @@ SETTINGS_OF_CURATE = {"min_seconds": "min_segment_s"}
 Changes = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change a setting, such as distill.reward_beta=0; may be given again."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting, such as distill.reward_beta=0; may be given again.",
     ),
 ]
 
@@ -48,7 +50,7 @@ def demo(
 ) -> None:
     """Run the whole factory, small: curate, train, distil, generate, evaluate, report.
 
-    At most 15 minutes on 2 cores; a second run reuses what is finished and ends in under a minute. It is `lipforcing
+    About 10 minutes on 2 cores; a second run reuses what is finished and ends in under a minute. It is `lipforcing
     train-eval` on puppets.
     """
     from apps.cli.show import show
@@ -122,7 +124,10 @@ def curate(
     settings: Annotated[Path | None, typer.Option(help="TOML file with a \\[curation] table.")] = None,
     detector: Annotated[str | None, typer.Option(help=DETECTORS.help)] = None,
     detector_model: Annotated[Path | None, typer.Option(help=file_help(DETECTORS))] = None,
-    min_seconds: Annotated[float | None, typer.Option(help="Shortest clip to keep (default 5).")] = None,
+    min_seconds: Annotated[
+        float | None,
+        typer.Option(help="Seconds of the shortest clip to keep: min_segment_s of the settings."),
+    ] = None,
     sync_filter: Annotated[
         bool | None,
         typer.Option(help=f"Reject and correct by sync scores. {advice_for_people(SYNC_EXPERTS.default)}"),

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+
+from apps.cli.output import console, escape
 
 app = typer.Typer(
     help="Settings in words: name, unit, default, meaning, what it decides.", no_args_is_help=True
 )
-console = Console(highlight=False)
 
 
 @app.callback()
