@@ -12,13 +12,10 @@ import os
 import secrets
 import shutil
 import sys
-import time
 from collections.abc import Callable, Sequence
-from contextlib import chdir, suppress
+from contextlib import chdir
 from pathlib import Path
 from typing import Any, TypeVar
-
-import psutil
 
 from lipforcing_core.base.errors import BadInputError, LipForcingError
 from lipforcing_core.base.products import atomic_path
@@ -34,7 +31,6 @@ LEAST_CPUS = 2
 START_ATTEMPTS = 10
 OBJECT_STORE_BYTES = 128 * 2**20
 POLL_S = 0.5
-STOP_S = 5.0
 ABOUT_AUTHENTICATION = ("AuthenticationError", "InvalidAuthToken", "Unauthenticated")
 """How Ray 2.60 calls a token that is missing or wrong: by the class of its error, or in the text of what caused it."""
 
@@ -125,46 +121,16 @@ def _start_local() -> None:
 
 
 def disconnect() -> None:
-    """Leave the cluster; stops a local Ray, workers that are stuck included, and removes its session folder."""
+    """Leave the cluster; stops a local Ray, with workers that are stuck, and removes its session folder."""
     if "ray" not in sys.modules:  # nothing was dispatched
         return
     import ray
 
     if ray.is_initialized():
         local = "RAY_ADDRESS" not in os.environ
-        workers = _local_workers() if local else []
         ray.shutdown()
         if local:
-            _kill(workers)
             shutil.rmtree(socket_folder(), ignore_errors=True)
-
-
-def _local_workers() -> list[psutil.Process]:
-    """The processes below the raylets that this process started."""
-    try:
-        children = psutil.Process().children(recursive=True)
-        raylets = [child for child in children if child.name() == "raylet"]
-        return [worker for raylet in raylets for worker in raylet.children(recursive=True)]
-    except psutil.Error:  # they are ending by themselves
-        return []
-
-
-def _kill(processes: Sequence[psutil.Process]) -> None:
-    """End what is left of them; a process that was stopped, or that never returns, heeds nothing else."""
-    deadline = time.monotonic() + STOP_S
-    while (left := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
-        time.sleep(POLL_S / 10)
-    for process in left:
-        with suppress(psutil.Error):
-            process.kill()
-
-
-def _runs(process: psutil.Process) -> bool:
-    """Whether it is still there; one that has ended and that nobody asked about is not."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
 
 
 def _check_room(need: Need, work: Work) -> None:

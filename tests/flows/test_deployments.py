@@ -129,7 +129,7 @@ def test_schedules_tags_and_forms_are_those_of_the_house(served: Served) -> None
         (definition,) = (d for name, d in form["definitions"].items() if name.endswith("Request"))
         assert all(field.get("description") for field in definition["properties"].values())
     assert found[NIGHTLY]["parameters"] == {
-        "request": {"workspace": str(served.workspace), "source": str(served.videos)}
+        "request": {"workspace": str(served.workspace), "source": str(served.videos), "timeout_h": 20}
     }
 
 
