@@ -48,7 +48,8 @@ def broken_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[
 
     def replace(script: str) -> Path:
         program, calls = tmp_path / "ffmpeg", tmp_path / "calls"
-        program.write_text(f'#!/bin/sh\necho called >> "{calls}"\nfor last; do :; done\n{script}\n')
+        output = 'for word; do case "$word" in */*) output="$word" ;; esac; done'
+        program.write_text(f'#!/bin/sh\necho called >> "{calls}"\n{output}\n{script}\n')
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(program))
         return calls
@@ -67,8 +68,8 @@ def only(outcome: SourceOutcome) -> tuple[Status, RejectReason | None, str]:
         ("kill -9 $$", "ended from outside by signal 9"),
         ("kill -15 $$", "ended from outside by signal 15"),
         ("echo 'Exiting normally, received signal 15.' >&2; exit 255", "told from outside to end"),
-        ('echo half > "$last"; echo "av_write: No space left on device" >&2; exit 228', "the disk is full"),
-        ('echo half > "$last"; echo "a.mp4: Cannot allocate memory" >&2; exit 244', "not enough memory"),
+        ('echo half > "$output"; echo "av_write: No space left on device" >&2; exit 228', "the disk is full"),
+        ('echo half > "$output"; echo "a.mp4: Cannot allocate memory" >&2; exit 244', "not enough memory"),
     ],
 )
 def test_a_killed_or_starved_ffmpeg_is_tried_again_and_leaves_nothing(
