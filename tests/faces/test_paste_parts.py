@@ -54,7 +54,9 @@ def test_the_box_of_a_turned_crop_holds_its_corners() -> None:
     assert paste._touched_box(alpha, to_square, (90, 80)) == (30, 4, 42, 31)
 
 
-@pytest.mark.parametrize(("size", "feather"), [(512, FEATHER), (256, 0.03), (16, FEATHER), (128, 0.0)])
+@pytest.mark.parametrize(
+    ("size", "feather"), [(512, FEATHER), (256, 0.03), (64, 0.74 / 64), (16, FEATHER), (128, 0.0)]
+)
 def test_the_soft_mask_is_a_gaussian_cut_after_two_deviations(size: int, feather: float) -> None:
     hard = 1 - compositing_mask(size, mask_source())
     want = hard
@@ -194,3 +196,17 @@ def test_few_masks_are_kept() -> None:
     for size in range(16, 32):
         paste._alpha(size, 0.0)
     assert paste._alpha.cache_info().currsize == 8
+
+
+def test_a_pulled_picture_is_read_where_the_map_sends_it() -> None:
+    picture = np.arange(2 * 3 * 3, dtype=np.float32).reshape(2, 3, 3)
+    to_picture = np.array([[1.0, 0, -1.5], [0, 1.0, -1.0]])  # one and a half to the right and one down
+    for fill in (0, 127):
+        pulled = paste._pull(picture, to_picture, (6, 4), fill=fill)
+        want = np.full((4, 6, 3), float(fill))
+        padded = np.pad(picture, ((0, 0), (1, 1), (0, 0)), constant_values=fill)
+        want[1:3, 1:5] = (padded[:, :-1] + padded[:, 1:]) / 2
+        np.testing.assert_allclose(pulled, want, atol=0.05 + fill / 500)
+    np.testing.assert_array_equal(
+        paste._pull(picture, to_picture, (6, 4)), paste._pull(picture, to_picture, (6, 4), fill=0)
+    )
