@@ -358,3 +358,13 @@ def test_25_frames_are_bridged_unless_told_otherwise(found_again: int, bridged: 
     detector = Scripted(lambda i: [square(0, 0, 100)] if i in (20, 25, found_again) else [])
     track = track_face(numbered(52), detector)
     assert bool(track.usable[40]) is bridged
+
+
+def test_shots_may_be_told_in_any_order() -> None:
+    """Each of three shots has its own place of the face, and none is blended with its neighbours'."""
+    place = np.repeat([100.0, 110.0, 120.0], [7, 9, 14])
+    detector = Scripted(lambda i: [square(place[i], 0, 100)])
+    for shot_starts in ((7, 16), (16, 7), (16, 7, 0, 7)):
+        track = track_face(numbered(30), detector, stride=3, shot_starts=shot_starts)
+        assert track.states == [D] * 30
+        np.testing.assert_allclose(track.boxes_F4[:, 0], place, atol=1e-6)
