@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from lipforcing_core.faces import align
-from lipforcing_core.faces.align import CROP_HEIGHT, CROP_WIDTH, invert_matrix, square_matrix, warp_face
+from lipforcing_core.faces.align import (
+    CROP_HEIGHT,
+    CROP_WIDTH,
+    align_points,
+    invert_matrix,
+    square_matrix,
+    template_points,
+    warp_face,
+)
 
 
 def numbered(height: int, width: int) -> np.ndarray:
@@ -112,4 +120,11 @@ def test_the_nearest_frame_with_a_face() -> None:
 def test_runs_end_at_gaps_and_at_shots_inside_them() -> None:
     usable = np.array([1, 1, 1, 0, 1, 1, 0, 1], dtype=bool)
     assert align._runs(usable, ()) == [(0, 3), (4, 6), (7, 8)]
+    assert align._runs(np.ones(8, dtype=bool), (6, 2, 5)) == [(0, 2), (2, 5), (5, 6), (6, 8)]
     assert align._runs(usable, (5, 2, 3, 4, 7)) == [(0, 2), (2, 3), (4, 5), (5, 6), (7, 8)]
+
+
+def test_a_face_of_less_than_a_pixel_is_placed_too() -> None:
+    points = template_points() * 0.002 + [40.0, 30.0]
+    matrix = align_points(points[None], nose_bias=False)[0][0]
+    np.testing.assert_allclose(matrix, [[500, 0, -20_000], [0, 500, -15_000]], rtol=1e-6, atol=1e-6)

@@ -54,7 +54,9 @@ def test_the_box_of_a_turned_crop_holds_its_corners() -> None:
     assert paste._touched_box(alpha, to_square, (90, 80)) == (30, 4, 42, 31)
 
 
-@pytest.mark.parametrize(("size", "feather"), [(512, FEATHER), (256, 0.03), (16, FEATHER), (128, 0.0)])
+@pytest.mark.parametrize(
+    ("size", "feather"), [(512, FEATHER), (256, 0.03), (64, 0.74 / 64), (16, FEATHER), (128, 0.0)]
+)
 def test_the_soft_mask_is_a_gaussian_cut_after_two_deviations(size: int, feather: float) -> None:
     hard = 1 - compositing_mask(size, mask_source())
     want = hard
@@ -143,18 +145,68 @@ def test_a_face_that_touches_the_frame_with_one_row_or_column() -> None:
     """The face is pasted as far as the frame goes, to the last pixel, and nothing is done beside it."""
     everything, white = np.zeros((256, 256), np.uint8), np.full((512, 512, 3), 255, np.uint8)
     for axis in (0, 1):
-        for visible in (1, 0, -3):
+        for visible in range(-6, 4):
             shift = np.zeros(2)
             shift[axis] = (CROP_WIDTH, CROP_HEIGHT)[axis] - visible
             matrix = np.array([[1.0, 0, shift[0]], [0, 1.0, shift[1]]])
             frame = np.zeros((CROP_HEIGHT, CROP_WIDTH, 3), np.uint8)
             pasted = paste_back(frame, white, matrix, feather=0.0, source=everything)
             lines = pasted.max(axis=(axis, 2))  # of each column, or of each row
-            assert (lines[2:] == 0).all()
-            assert (lines[0] > 200) == (visible == 1)
+            assert (lines[max(0, visible) + 1 :] == 0).all()
+            assert ((lines > 200).sum()) == max(0, visible)
+
+
+def eroded(line: np.ndarray, side: int) -> np.ndarray:
+    """The least of the ``side // 2`` places before, this one, and as many after but one."""
+    padded = np.pad(line, side // 2, constant_values=1.0)
+    return np.array([padded[k : k + side].min() for k in range(len(line))])
+
+
+def test_the_reference_s_smallest_soft_edge_by_hand() -> None:
+    """A crop of 26 x 26 pixels: 25 x 25 after the first erosion, a twentieth of 25 is 1, so three taps of sigma 0.8."""
+    frame = np.zeros((100, 100, 3), np.uint8)
+    x, y = CROP_WIDTH / 26, CROP_HEIGHT / 26
+    matrix = np.array([[x, 0, x / 2 - 0.5 - 20 * x], [0, y, y / 2 - 0.5 - 20 * y]])
+    pasted = paste.paste_back_latentsync(frame, np.ones((512, 512, 3), np.float32), matrix)
+    crop = np.zeros(100)
+    crop[20:46] = 1
+    first = eroded(crop, 2)
+    taps = np.exp(-(np.arange(-1, 2) ** 2) / (2 * 0.8**2))
+    soft = np.convolve(eroded(first, 2), taps / taps.sum(), mode="same")
+    for line in (pasted[33, :, 0], pasted[:, 33, 0]):
+        assert np.abs(line.astype(int) - np.floor(255 * soft * first)).max() <= 1
+
+
+def test_the_reference_at_another_resolution() -> None:
+    """At 256 the crop is 210 x 280 and lies at columns 100 to 309 and rows 50 to 329 of the frame."""
+    frame = np.zeros((400, 400, 3), np.uint8)
+    matrix = np.array([[1.0, 0, -100], [0, 1, -50]])
+    white = np.ones((256, 256, 3))  # numpy's own float64 is taken too
+    pasted = paste.paste_back_latentsync(frame, white, matrix, resolution=256)
+    assert (pasted[150:250, 150:250] == 255).all()
+    outside = np.ones((400, 400), dtype=bool)
+    outside[50:330, 100:310] = False
+    assert (pasted[outside] == 0).all()
+    assert pasted[:, :, 0].max(axis=1).nonzero()[0][-1] > 310
+    face = paste.template_face(white, resolution=256)
+    assert (face.shape, face.dtype) == ((280, 210, 3), np.float32)
 
 
 def test_few_masks_are_kept() -> None:
     for size in range(16, 32):
         paste._alpha(size, 0.0)
     assert paste._alpha.cache_info().currsize == 8
+
+
+def test_a_pulled_picture_is_read_where_the_map_sends_it() -> None:
+    picture = np.arange(2 * 3 * 3, dtype=np.float32).reshape(2, 3, 3)
+    to_picture = np.array([[1.0, 0, -1.5], [0, 1.0, -1.0]])  # one and a half to the right and one down
+    for fill in (0, 127):
+        pulled = paste._pull(picture, to_picture, (6, 4), fill=fill)
+        want = np.full((4, 6, 3), float(fill))
+        padded = np.pad(picture, ((0, 0), (1, 1), (0, 0)), constant_values=fill)
+        want[1:3, 1:5] = (padded[:, :-1] + padded[:, 1:]) / 2
+        np.testing.assert_allclose(pulled, want, atol=0.05 + fill / 500)
+    np.testing.assert_array_equal(
+        paste._pull(picture, to_picture, (6, 4)), paste._pull(picture, to_picture, (6, 4), fill=0)
+    )

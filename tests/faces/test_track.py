@@ -341,3 +341,30 @@ def test_several_faces_elsewhere_fill_time_apart_from_each_other() -> None:
     track = track_face(numbered(121), Scripted(answer), stride=5)
     assert track.usable.all()
     np.testing.assert_allclose(track.boxes_F4[[10, 60, 110], 0], [500, 0, 300], atol=1e-6)
+
+
+@pytest.mark.parametrize(("shift", "linked"), [(52, True), (55, False)])
+def test_boxes_that_overlap_by_three_tenths_are_the_same_face(shift: int, linked: bool) -> None:
+    """Squares of 100 that are 52 apart share 48 of 152, 55 apart 45 of 155; two looks alone are too few for a face."""
+    detector = Scripted(lambda i: [square(0 if i < 50 else shift, 0, 100)])
+    track = track_face(numbered(56), detector, stride=5)
+    assert bool(track.usable[55]) is linked
+    assert track.usable[:46].all()
+
+
+@pytest.mark.parametrize(("found_again", "bridged"), [(50, True), (51, False)])
+def test_25_frames_are_bridged_unless_told_otherwise(found_again: int, bridged: bool) -> None:
+    """The last look is at frame 51, off the stride."""
+    detector = Scripted(lambda i: [square(0, 0, 100)] if i in (20, 25, found_again) else [])
+    track = track_face(numbered(52), detector)
+    assert bool(track.usable[40]) is bridged
+
+
+def test_shots_may_be_told_in_any_order() -> None:
+    """Each of three shots has its own place of the face, and none is blended with its neighbours'."""
+    place = np.repeat([100.0, 110.0, 120.0], [7, 9, 14])
+    detector = Scripted(lambda i: [square(place[i], 0, 100)])
+    for shot_starts in ((7, 16), (16, 7), (16, 7, 0, 7)):
+        track = track_face(numbered(30), detector, stride=3, shot_starts=shot_starts)
+        assert track.states == [D] * 30
+        np.testing.assert_allclose(track.boxes_F4[:, 0], place, atol=1e-6)

@@ -206,3 +206,15 @@ def test_a_clip_too_short_for_a_window_is_left_out_of_that_distance(whose: str) 
     whole = aggregate([*ITEMS, short], PROTOCOL, BACKENDS)
     assert rows(whole, "fvd")["a"].num_vectors == 17
     assert rows(whole, "fid")["a"].num_vectors == 22
+
+
+@pytest.mark.parametrize("whose", ["truth", "system"])
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_single_number_that_is_none_makes_a_distance_unavailable(whose: str, number: float) -> None:
+    broken = item("c9", "dora", {"a": 0.2, "b": 0.2}, seed=30)
+    owner = broken.truth_features if whose == "truth" else broken.features["b"]
+    owner["image"][3, 1] = number
+    whole = aggregate([*ITEMS, broken], PROTOCOL, BACKENDS)
+    reasons = {row.system: row.because for row in whole.unavailable if row.metric == "fid"}
+    assert reasons == dict.fromkeys("ab", "feature vectors of c9 hold values that are not numbers")
+    assert set(rows(whole, "fvd")) == {"a", "b"}

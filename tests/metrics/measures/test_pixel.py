@@ -210,3 +210,12 @@ def test_the_boxes_of_the_mouth():
     assert mask[45, 32]
     assert not mask[5, 32]
     assert not mask.flags.writeable
+
+
+def test_a_refusal_names_the_prediction_first():
+    prediction, truth = np.zeros((2, 64, 64, 3), np.uint8), np.zeros((1, 64, 64, 3), np.uint8)
+    for measure in (psnr, mouth_psnr, mouth_sharpness_ratio, ssim):
+        with pytest.raises(ValueError, match=r"got \(2, 64, 64, 3\) and \(1, 64, 64, 3\)"):
+            measure(prediction, truth)
+        with pytest.raises(ValueError, match="uint8, got float32 and uint8"):
+            measure(truth.astype(np.float32), truth)

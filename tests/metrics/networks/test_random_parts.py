@@ -123,6 +123,8 @@ def test_lengths_over_channels_are_one() -> None:
     x = torch.tensor([3.0, 4.0, 0.0])[None, :, None, None].expand(2, 3, 2, 5)
     torch.testing.assert_close(random_perceptual._unit(x), x / 5)
     assert (random_perceptual._unit(torch.zeros(1, 3, 2, 2)) == 0).all()
+    tiny = torch.tensor([1e-10, 0.0])[None, :, None, None]  # as long as what is added to every length
+    torch.testing.assert_close(random_perceptual._unit(tiny), torch.tensor([0.5, 0.0])[None, :, None, None])
 
 
 def test_pictures_as_tensors() -> None:

@@ -106,6 +106,18 @@ def test_both_ways_end_in_their_own_head() -> None:
     )
 
 
+def test_the_expert_runs_the_network_without_gradients() -> None:
+    torch.manual_seed(0)
+    network = SyncNetV2().train()
+    expert = SyncNetV2Expert(network, "random")
+    rng = np.random.default_rng(0)
+    sound = expert.embed_audio(rng.normal(0, 0.1, 8 * 640).astype(np.float32), 8)
+    lips = expert.embed_video(rng.integers(0, 256, (6, 224, 224, 3), dtype=np.uint8))
+    assert (sound.shape, lips.shape) == ((3, 1024), (2, 1024))
+    assert (sound.dtype, lips.dtype) == (np.float32, np.float32)
+    assert not network.training
+
+
 class Tape(nn.Module):
     """Stands in for the network: embeddings are the mean, the first and the last number of each window."""
 
