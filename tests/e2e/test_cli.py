@@ -187,9 +187,10 @@ def test_all_files_that_curation_misses_are_said_at_once(tmp_path: Path) -> None
     done = lipforcing(tmp_path / "workspace", "curate", str(tmp_path / "a.mp4"), *options)
     assert done.returncode == 3
     for words in (
-        "2 files are needed",
-        "det_10g.onnx does not exist",
-        "sync_weights in the [curation] table",
+        "2 checkpoints are needed and not here",
+        "det_10g.onnx",
+        "give its path as sync_weights in the [curation] table",
+        "lipforcing weights fetch insightface-buffalo-l syncnet-v2 --accept-licence",
     ):
         assert words in done.stderr
 

@@ -40,7 +40,12 @@ def effect(a: str, b: str, verdict: str, metric: str = "sync_c", **changes: Any)
 
 
 QUESTION = Question(
-    system="ours", copied="source", unrelated="other", metric="sync_c", independent_metric="lips"
+    system="ours",
+    copied="source",
+    unrelated="other",
+    metric="sync_c",
+    independent_metric="lips",
+    quality_metric="ssim",
 )
 
 
