@@ -19,9 +19,10 @@ from warehouse.report.data import Series
 
 from .test_report_words import data, effect, score
 
-RUN = {"flow": "demo", "status": "completed", "preset": "nano", "seed": 0, "host": "a host"} | {
-    "started_at": datetime(2026, 1, 2, 3, 4)
-}
+RUN = {
+    "flow": "demo", "status": "completed", "preset": "nano", "seed": 0, "started_at": datetime(2026, 1, 2, 3, 4),
+    "host": "a host", "device": "cpu",
+}  # fmt: skip
 PNG = b"\x89PNG\r\n\x1a\n and more"
 VOID = {"meta", "link", "img", "br", "path", "use", "rect"}
 
@@ -159,7 +160,8 @@ def test_curves_stand_in_the_order_of_the_stages() -> None:
         series("lora", "big_loss", 1.0, 2.0),
         series("diffusion_forcing", "loss", 1.0, 2.0),
     ]
-    words = page_of(curves=curves).words["training"]
+    stages = ["base", "lora", "diffusion_forcing", "distill"]
+    words = page_of({"training_stages": stages}, curves=curves).words["training"]
     order = [
         "base: loss",
         "lora: big loss",
@@ -361,14 +363,17 @@ def test_links_stay_below_the_folder_of_the_report(target: str, link: str | None
 
 def test_the_head_tells_of_the_run() -> None:
     words = page_of().words["head"]
-    assert "Run r · demo · completed · preset nano · seed 0 · 2026-01-02 03:04 UTC · a host" in words
-    bare = dict.fromkeys(("preset", "seed", "started_at", "host"))
-    about = ReportContext(title="T", run_id="r", summary="S")
+    assert (
+        "Run r · demo · completed · preset nano · seed 0 · 2026-01-02 03:04 UTC · a host · models on cpu"
+        in words
+    )
+    bare = dict.fromkeys(("preset", "seed", "started_at", "host", "device"))
+    about = ReportContext(title="T", run_id="r", summary="S", question=QUESTION)
     text = Sections(render_report(data(run=RUN | bare), about)).words["head"]
     assert "Run r · demo · completed S" in text
 
 
 def test_contexts_do_not_share_their_tables() -> None:
-    first, second = (ReportContext(title="T", run_id="r", summary="S") for _ in range(2))
+    first, second = (ReportContext(title="T", run_id="r", summary="S", question=QUESTION) for _ in range(2))
     assert (first.links, first.versions) == ({}, {})
     assert first.links is not second.links
