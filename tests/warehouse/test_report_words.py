@@ -243,7 +243,7 @@ def test_columns_stand_as_in_the_table_of_measures() -> None:
         True,
         "SSIM",
     )
-    assert table.cells["s", "fps", "a"]["value"] == 4.0
+    assert table.cells["s", "fps_pipeline", "a"]["value"] == 4.0
     assert (table.dataset_id, table.protocol_id, table.notes) == ("d", "p", [])
 
 
