@@ -36,8 +36,9 @@ lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-mutants: $(READY)  ## plant faults in PACKAGE=lipforcing_core/... and count which ones its tests notice
+mutants:  ## plant faults in PACKAGE=lipforcing_core/... and count which ones its tests notice
 	@test -n "$(PACKAGE)" || { echo "name a package: make mutants PACKAGE=lipforcing_core/diffusion [SAMPLE=200]" >&2; exit 1; }
+	@$(MAKE) --no-print-directory install
 	$(BIN)/python -m tests.mutation $(PACKAGE) $(if $(SAMPLE),--sample $(SAMPLE))
 
 format: $(READY)  ## let ruff format and fix

@@ -48,6 +48,7 @@ class Request(BaseModel):
     timeout_h: float | None = Field(
         None,
         gt=0,
+        le=8760,
         description="Hours after which the run is ended as failed; finished steps are kept. null: no limit.",
         examples=[None, 6],
     )

@@ -11,13 +11,15 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import chdir
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lipforcing_core.base.errors import BadInputError, LipForcingError
+from lipforcing_core.base.names import shown_name
 from lipforcing_core.base.products import atomic_path
 from tasks.environment import end_on_signals, ends_on_signals
 from tasks.progress import Advance, note
@@ -31,6 +33,7 @@ LEAST_CPUS = 2
 START_ATTEMPTS = 10
 OBJECT_STORE_BYTES = 128 * 2**20
 POLL_S = 0.5
+CONNECT_S = 10.0
 ABOUT_AUTHENTICATION = ("AuthenticationError", "InvalidAuthToken", "Unauthenticated")
 """How Ray 2.60 calls a token that is missing or wrong: by the class of its error, or in the text of what caused it."""
 
@@ -60,9 +63,14 @@ def connect() -> None:
 def _connect_to_cluster(address: str) -> None:
     import ray
 
+    _require_listener(address)
     try:
-        with chdir(OUR_FOLDER):
+        with chdir(OUR_FOLDER), _plain_job_name():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except ValueError as error:
+        raise BadInputError(
+            f"RAY_ADDRESS={address}: is no address of a Ray cluster (HOST:PORT, ray://HOST:PORT or auto): {error}"
+        ) from error
     except Exception as error:
         if wants_token(error):
             raise BadInputError(
@@ -70,10 +78,38 @@ def _connect_to_cluster(address: str) -> None:
                 "or RAY_AUTH_TOKEN_PATH to the token of the cluster (`ray start` writes it to ~/.ray/auth_token)"
             ) from error
         if isinstance(error, ConnectionError):
-            raise BadInputError(
-                f"RAY_ADDRESS={address}: no Ray cluster answers there; start it, or unset the variable for a local one"
-            ) from error
+            raise _no_cluster(address) from error
         raise
+
+
+def _require_listener(address: str) -> None:
+    """Say at once that nobody listens at HOST:PORT, which Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address) from error
+
+
+def _no_cluster(address: str) -> BadInputError:
+    return BadInputError(
+        f"RAY_ADDRESS={address}: no Ray cluster answers there; start it, or unset the variable for a local one"
+    )
+
+
+@contextmanager
+def _plain_job_name() -> Iterator[None]:
+    """Ray calls its job after the command line of this process, and cannot hold one that is not UTF-8."""
+    from ray._private import utils
+
+    joined = utils.list2cmdline
+    utils.list2cmdline = lambda words: shown_name(joined(words))
+    try:
+        yield
+    finally:
+        utils.list2cmdline = joined
 
 
 def wants_token(error: BaseException) -> bool:
@@ -97,7 +133,7 @@ def _start_local() -> None:
     _ensure_token()
     for attempt in range(1, START_ATTEMPTS + 1):
         try:
-            with chdir(OUR_FOLDER):
+            with chdir(OUR_FOLDER), _plain_job_name():
                 ray.init(
                     num_cpus=max(LEAST_CPUS, os.cpu_count() or 1),
                     include_dashboard=False,

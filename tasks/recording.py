@@ -19,7 +19,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import ParameterTypeError
 from prefect.states import Failed, State
 
-from lipforcing_core.base.errors import LipForcingError, WarehouseError
+from lipforcing_core.base.errors import BadInputError, LipForcingError, WarehouseError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,11 +67,14 @@ def say_what_to_do(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -
     from prefect.client.orchestration import get_client
 
     sentence = _sentence(flow.name, state)
+    error = state.result(raise_on_failure=False)
+    wrong = isinstance(error, BadInputError | ParameterTypeError)
+    again = "Correct the request and run it again" if wrong else "Run the same request again to go on"
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(flow_run.id, Failed(message=sentence), force=True)
     create_markdown_artifact(
         key="what-to-do",
-        markdown=f"**What to do**\n\n{sentence}\n\nFinished steps are kept: run the same request again to go on.",
+        markdown=f"**What to do**\n\n{sentence}\n\n{again}: finished steps are kept.",
         description="Why this run failed, and what to do",
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.names import shown_name
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.weights.chosen import registered_file
@@ -21,9 +22,20 @@ class Workspace:
 
     Steps and weights can be deleted and are made or fetched again; the inbox below ``state/`` is the record of all
     runs, which only running them again brings back.
+
+    Raises ``BadInputError`` for a path that is not UTF-8, which DuckDB cannot hold.
     """
 
     root: Path
+
+    def __post_init__(self) -> None:
+        place = str(self.root.absolute())
+        try:
+            place.encode()
+        except UnicodeEncodeError as error:
+            raise BadInputError(
+                f"the workspace {shown_name(place)} is not UTF-8, as its databases need: name another with -w"
+            ) from error
 
     @property
     def runs(self) -> Path:

@@ -20,6 +20,9 @@ from lipforcing_core.curation.sources import (
     source_sha256,
     why_inaccessible,
 )
+from lipforcing_core.faces.detectors.catalogue import DETECTORS
+from lipforcing_core.quality.catalogue import QUALITY_SCORERS
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 from lipforcing_core.weights.registry import find_weight
 
 
@@ -122,9 +125,9 @@ def test_a_shipped_file_that_was_named_and_is_absent_is_in_the_list(tmp_path: Pa
 @pytest.mark.parametrize(
     ("key", "known"),
     [
-        ("detector", "unknown face detector 'other'; known: lbp, scrfd, yunet, buffalo_l"),
-        ("sync_expert", "unknown sync expert 'other'; known: nano, syncnet-v2"),
-        ("quality", "unknown quality scorer 'other'; known: piqe, hyperiqa"),
+        ("detector", f"unknown face detector 'other'; known: {', '.join(DETECTORS.names)}"),
+        ("sync_expert", f"unknown sync expert 'other'; known: {', '.join(SYNC_EXPERTS.names)}"),
+        ("quality", f"unknown quality scorer 'other'; known: {', '.join(QUALITY_SCORERS.names)}"),
     ],
 )
 def test_an_unknown_choice_is_refused_with_the_list(key: str, known: str, tmp_path: Path) -> None:

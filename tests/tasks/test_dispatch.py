@@ -147,3 +147,31 @@ def test_a_cluster_that_wants_a_token_is_told_from_one_that_is_not_there(
     error: Exception, wanted: bool
 ) -> None:
     assert wants_token(error) is wanted
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("127.0.0.1:1", "no Ray cluster answers there"),
+        ("nowhere", r"is no address of a Ray cluster \(HOST:PORT"),
+    ],
+)
+def test_an_address_of_nothing_is_said_at_once(
+    local_ray: None, monkeypatch: pytest.MonkeyPatch, address: str, words: str
+) -> None:
+    disconnect()
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(BadInputError, match=f"RAY_ADDRESS={address}: {words}"):
+        connect()
+    monkeypatch.delenv("RAY_ADDRESS")
+    connect()
+
+
+def test_a_command_line_that_is_not_utf8_is_no_matter(
+    local_ray: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disconnect()
+    words = ["lipforcing", "curate", os.fsdecode(b"caf\xe9.mp4")]
+    monkeypatch.setattr("psutil.Process.cmdline", lambda _process: words)
+    connect()
+    assert fan_out(len, ["ab"], name="length") == [2]

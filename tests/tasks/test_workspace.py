@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from tasks.workspace import one_run
+from lipforcing_core.base.errors import BadInputError
+from tasks.workspace import Workspace, one_run
 
 
 def test_a_second_run_waits_for_the_first_and_says_so(
@@ -29,3 +31,9 @@ def test_a_second_run_waits_for_the_first_and_says_so(
     thread.join(timeout=10)
     assert order == ["first", "second"]
     assert f"another process is at work in {tmp_path}" in caplog.text
+
+
+def test_a_workspace_whose_path_is_not_utf8_is_refused() -> None:
+    with pytest.raises(BadInputError, match=r"the workspace /tmp/caf\\xe9 is not UTF-8"):
+        Workspace(Path(os.fsdecode(b"/tmp/caf\xe9")))
+    assert Workspace(Path("/tmp/caf\u00e9")).root.name == "caf\u00e9"
