@@ -105,7 +105,7 @@ def _plain_job_name() -> Iterator[None]:
     from ray._private import utils
 
     joined = utils.list2cmdline
-    utils.list2cmdline = lambda words: shown_name(joined(words))
+    utils.list2cmdline = lambda seq: shown_name(joined(seq))
     try:
         yield
     finally:
