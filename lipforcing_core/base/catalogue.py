@@ -128,7 +128,7 @@ class Catalogue(Generic[E]):
         return name
 
     def _unknown(self, name: object) -> str:
-        close = get_close_matches(str(name), self.names, n=1)
+        close = get_close_matches(str(name), self.names, n=1, cutoff=0.7)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         return f"unknown {self.kind} {name!r}{hint}; known: {', '.join(self.names)}"
 
