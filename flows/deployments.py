@@ -19,13 +19,15 @@ from lipforcing_core.base.errors import BadInputError
 class Deployment:
     """A flow with a name, a schedule (None: on demand) and the request that a scheduled run is given.
 
-    timeout_h: the limit of that request, which the page of Prefect shows and lets people change.
+    timeout_h: the limit of that request, which the page of Prefect shows and lets people change. at_once: how many of
+    its runs are at work at a time; others wait.
     """
 
     name: str
     flow: str
     about: str
     timeout_h: float
+    at_once: int = 1
     cron: str | None = None
     request: Mapping[str, Any] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
@@ -69,6 +71,7 @@ DEPLOYMENTS = (
         flow="evaluate",
         about="Score listed predictions of any system.",
         timeout_h=12,
+        at_once=4,
         tags=("evaluation",),
     ),
     Deployment(
@@ -76,6 +79,7 @@ DEPLOYMENTS = (
         flow="generate",
         about="Re-sync a video to a speech track.",
         timeout_h=6,
+        at_once=4,
         tags=("generation",),
     ),
 )

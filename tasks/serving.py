@@ -42,6 +42,8 @@ class Served(Protocol):
     @property
     def request(self) -> Mapping[str, Any]: ...
     @property
+    def at_once(self) -> int: ...
+    @property
     def tags(self) -> tuple[str, ...]: ...
     def flow_of(self) -> Any: ...
 
@@ -132,12 +134,16 @@ def serve_deployments(deployments: Sequence[Served]) -> None:
 
 def runner_deployment(deployment: Served) -> Any:
     """A deployment as Prefect serves it; its scheduled runs take the request as their parameter."""
+    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.deployments.runner import EntrypointType
 
     return deployment.flow_of().to_deployment(
         name=deployment.name,
         description=deployment.about,
         cron=deployment.cron,
+        concurrency_limit=ConcurrencyLimitConfig(
+            limit=deployment.at_once, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE
+        ),
         parameters={"request": dict(deployment.request)},
         tags=list(deployment.tags),
         entrypoint_type=EntrypointType.MODULE_PATH,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lipforcing_core.base.errors import BadInputError
@@ -127,7 +128,9 @@ class Catalogue(Generic[E]):
         return name
 
     def _unknown(self, name: object) -> str:
-        return f"unknown {self.kind} {name!r}; known: {', '.join(self.names)}"
+        close = get_close_matches(str(name), self.names, n=1, cutoff=0.7)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        return f"unknown {self.kind} {name!r}{hint}; known: {', '.join(self.names)}"
 
 
 def file_help(catalogue: Catalogue[F]) -> str:

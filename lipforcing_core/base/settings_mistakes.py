@@ -40,15 +40,17 @@ def _line(
     names: Mapping[str, str],
 ) -> str:
     location: Location = problem["loc"]
-    key = _called(location, names)
+    key = _called(_as_written(location, model), names)
     if problem["type"] == "missing":
         return f"missing key {key!r}"
     if problem["type"] == "extra_forbidden":
         close = unknown[location]
-        hint = f" (did you mean {_called(close, names)!r}?)" if close else ""
-        section, key = location[:-1], _dotted(location)
+        hint = f" (did you mean {_called(_as_written(close, model), names)!r}?)" if close else ""
+        section, key = location[:-1], _dotted(_as_written(location, model))
         known = sorted(names.get(_dotted((*section, name)), name) for name in _keys(section, model))
         return f"unknown key {key!r}{hint}" + (f"; known keys: {', '.join(known)}" if known else "")
+    if problem["type"] == "union_tag_invalid":
+        return _unknown_kind(key, problem["ctx"])
     where = f"{key}: " if key else ""
     if problem["type"] == "model_type":
         return f"{where}must be a table [{key}] (got {_short(problem['input'])})"
@@ -65,15 +67,47 @@ def _closest(location: Location, model: type[BaseModel]) -> Location | None:
     return (*location[:-1], found[0]) if found else None
 
 
+def _unknown_kind(key: str, about: Mapping[str, Any]) -> str:
+    """A section of one of several kinds, whose key for the kind names none of them."""
+    given, known = str(about["tag"]), [tag.strip(" '") for tag in str(about["expected_tags"]).split(",")]
+    field = str(about["discriminator"]).strip("'")
+    close = get_close_matches(given, known, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"{key}.{field}: unknown {field} {given!r}{hint}; known: {', '.join(known)}"
+
+
 def _keys(location: Location, model: type[BaseModel]) -> list[str]:
     """The keys of the section at ``location``; none where that is not a field for a single section."""
+    sections = [section for _, section in _path(location, model)]
+    found = sections[-1] if sections else model
+    return list(found.model_fields) if found is not None else []
+
+
+def _as_written(location: Location, model: type[BaseModel]) -> Location:
+    """The location without the kinds that pydantic puts into it, which are no keys of the user's file."""
+    path = _path(location, model)
+    kinds = {index for index, (is_kind, _) in enumerate(path) if is_kind}
+    return tuple(part for index, part in enumerate(location) if index not in kinds)
+
+
+def _path(location: Location, model: type[BaseModel]) -> list[tuple[bool, type[BaseModel] | None]]:
+    """For each part whether it is a kind, as of a section of one of several, and the section that it leads to."""
+    path: list[tuple[bool, type[BaseModel] | None]] = []
+    here: list[type[BaseModel]] = [model]
     for part in location:
-        field = model.model_fields.get(str(part))
-        section = next(_models(field.annotation), None) if field else None
-        if section is None:
-            return []
-        model = section
-    return list(model.model_fields)
+        kinds = [section for section in here if len(here) > 1 and part in _kinds(section)]
+        if kinds:
+            here = kinds
+        else:
+            field = here[0].model_fields.get(str(part)) if here else None
+            here = list(_models(field.annotation)) if field else []
+        path.append((bool(kinds), here[0] if here else None))
+    return path
+
+
+def _kinds(section: type[BaseModel]) -> set[object]:
+    """The values that a section takes for its own kind: those of its fields that are literals."""
+    return {value for field in section.model_fields.values() for value in get_args(field.annotation)}
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -122,6 +122,8 @@ def test_schedules_tags_and_forms_are_those_of_the_house(served: Served) -> None
     for deployment in DEPLOYMENTS:
         there = found[deployment.name]
         assert set(there["tags"]) == set(deployment.tags)
+        assert there["global_concurrency_limit"]["limit"] == deployment.at_once
+        assert there["concurrency_options"]["collision_strategy"] == "ENQUEUE"
         crons = [schedule["schedule"]["cron"] for schedule in there["schedules"]]
         assert crons == ([] if deployment.cron is None else [deployment.cron])
         form = there["parameter_openapi_schema"]

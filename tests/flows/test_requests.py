@@ -91,7 +91,22 @@ def test_a_missing_and_an_unknown_field_are_named(name: str) -> None:
         ("evaluate", {"num_frames": 3}, "num_frames: should be greater than or equal to 25"),
         ("generate", {"device": "tpu"}, "device: should be 'auto', 'cpu' or 'cuda'"),
         ("curate", {"resources": {"train": {"cpus": -1}}}, "resources.train.cpus: should be greater than"),
-        ("train_eval", {"corpus": {"kind": "dolls"}}, "corpus: "),
+        (
+            "train_eval",
+            {"corpus": {"kind": "pupets"}},
+            "corpus.kind: unknown kind 'pupets' (did you mean 'puppets'?); known: puppets, videos, manifest",
+        ),
+        (
+            "train_eval",
+            {"corpus": {"kind": "puppets", "num_rels": 3}},
+            "unknown key 'corpus.num_rels' (did you mean 'corpus.num_reels'?); known keys: kind, num_pairs, ",
+        ),
+        (
+            "train_eval",
+            {"detector": "scrdf"},
+            "unknown face detector 'scrdf' (did you mean 'scrfd'?); known: lbp,",
+        ),
+        ("curate", {"timeout_h": "inf"}, "timeout_h: should be less than or equal to 8760"),
         ("benchmark", {"repeats": 0}, "repeats: should be greater than or equal to 1"),
     ],
 )

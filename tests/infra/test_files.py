@@ -73,7 +73,7 @@ def test_deployments_have_a_pool_tags_and_a_limit(deployment: dict[str, Any]) ->
 
 def test_a_laptop_serves_what_a_work_pool_runs() -> None:
     served = {
-        d.name: (flow_entry(d.flow).entrypoint, d.cron, list(d.tags), d.about, d.timeout_h)
+        d.name: (flow_entry(d.flow).entrypoint, d.cron, list(d.tags), d.about, d.timeout_h, d.at_once)
         for d in DEPLOYMENTS
     }
     pooled = {
@@ -83,6 +83,7 @@ def test_a_laptop_serves_what_a_work_pool_runs() -> None:
             d["tags"],
             d["description"],
             d["parameters"]["request"]["timeout_h"],
+            d["concurrency_limit"]["limit"],
         )
         for d in PREFECT["deployments"]
     }

@@ -109,7 +109,9 @@ def test_the_table_is_complete_and_consistent() -> None:
     assert MEASURES["fid"].higher_is_better is False
     assert MEASURES["mouth_sharpness"].higher_is_better is None
     assert MEASURES["fid"].backend is Backend.IMAGE_FEATURES
-    with pytest.raises(BadInputError, match=r"unknown measure 'sync-c'; known: .*sync_c"):
+    with pytest.raises(
+        BadInputError, match=r"unknown measure 'sync-c' \(did you mean 'sync_c'\?\); known: .*sync_c"
+    ):
         MEASURES["sync-c"]
 
 
