@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from pydantic import AfterValidator
@@ -128,8 +128,7 @@ class Catalogue(Generic[E]):
         return name
 
     def _unknown(self, name: object) -> str:
-        close = get_close_matches(str(name), self.names, n=1, cutoff=0.7)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        hint = did_you_mean(str(name), self.names, cutoff=0.7)
         return f"unknown {self.kind} {name!r}{hint}; known: {', '.join(self.names)}"
 
 

@@ -10,6 +10,8 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from lipforcing_core.base.suggestions import did_you_mean
+
 _LONGEST_VALUE = 60
 
 Location = tuple[int | str, ...]
@@ -40,13 +42,14 @@ def _line(
     names: Mapping[str, str],
 ) -> str:
     location: Location = problem["loc"]
-    key = _called(_as_written(location, model), names)
+    written = _as_written(location, model)
+    key = _called(written, names)
     if problem["type"] == "missing":
         return f"missing key {key!r}"
     if problem["type"] == "extra_forbidden":
         close = unknown[location]
         hint = f" (did you mean {_called(_as_written(close, model), names)!r}?)" if close else ""
-        section, key = location[:-1], _dotted(_as_written(location, model))
+        section, key = location[:-1], _dotted(written)
         known = sorted(names.get(_dotted((*section, name)), name) for name in _keys(section, model))
         return f"unknown key {key!r}{hint}" + (f"; known keys: {', '.join(known)}" if known else "")
     if problem["type"] == "union_tag_invalid":
@@ -71,8 +74,7 @@ def _unknown_kind(key: str, about: Mapping[str, Any]) -> str:
     """A section of one of several kinds, whose key for the kind names none of them."""
     given, known = str(about["tag"]), [tag.strip(" '") for tag in str(about["expected_tags"]).split(",")]
     field = str(about["discriminator"]).strip("'")
-    close = get_close_matches(given, known, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    hint = did_you_mean(given, known)
     return f"{key}.{field}: unknown {field} {given!r}{hint}; known: {', '.join(known)}"
 
 

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 from lipforcing_core.base.csv_file import read_csv_table
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_in, shown_name
+from lipforcing_core.base.suggestions import did_you_mean
 from lipforcing_core.base.user_file import read_json_object, read_text
 from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.curation.sources import (
@@ -139,8 +139,7 @@ def _sidecar_warnings(sidecar: Path) -> Iterator[str]:
 
 
 def _hint(word: str, known: Iterable[str]) -> str:
-    close = get_close_matches(word.lower(), list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(known)})"
+    return did_you_mean(word.lower(), known) or f" (known: {', '.join(known)})"
 
 
 def _facts(values: Mapping[str, Any], origin: str) -> SourceFacts:
