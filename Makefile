@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_WORKERS ?= 2
 
-.PHONY: help install demo test test-all lint format mutants clean
+.PHONY: help install demo test test-all lint format docs mutants clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,10 @@ lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(READY)  ## write anew what the papers derive from the code: the tiers in README.md, the data dictionary
+	$(BIN)/python -m lipforcing_core.seams.tiers README.md
+	$(BIN)/lipforcing warehouse dictionary -o docs/data_dictionary.md
 
 mutants:  ## plant faults in PACKAGE=lipforcing_core/... and count which ones its tests notice
 	@test -n "$(PACKAGE)" || { echo "name a package: make mutants PACKAGE=lipforcing_core/diffusion [SAMPLE=200]" >&2; exit 1; }

@@ -8,6 +8,7 @@ from flows.request_models import EvaluateRequest
 from flows.summaries import EvaluateSummary
 from lipforcing_core import __version__
 from lipforcing_core.metrics.manifest import read_predictions
+from lipforcing_core.metrics.suite import check_request
 from tasks.artifacts import publish_scores
 from tasks.evaluation import Scorers, evaluate_all, find_files
 from tasks.evaluation_runs import all_pairs, evaluation_run, peers
@@ -35,6 +36,7 @@ def evaluate(request: EvaluateRequest) -> EvaluateSummary:
     items, predictions = read_items(request.items), read_predictions(request.predictions)
     dataset = held_out_set(request.items.stem, items, f"items listed in {request.items.name}")
     run, protocol = evaluation_run(request.name, items, predictions, scorers, request.num_frames)
+    check_request(items, predictions, protocol)
     with orchestration(workspace, request.resources), run_folder(workspace, run) as folder:
         with step(f"score {len(predictions)} predictions on {len(items)} clips", "clips") as advance:
             evaluation = evaluate_all(

@@ -7,26 +7,18 @@ form. Relative paths are those of the process that runs the flow.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    field_serializer,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field
 
 from lipforcing_core.base.catalogue import file_help
-from lipforcing_core.base.names import path_as_text, path_from_text
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.metrics.backends import NETWORK_SETS
 from lipforcing_core.metrics.measures.catalogue import smallest_window
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 from tasks.corpora import Corpus, PuppetCorpus
+from tasks.request_path import RequestPath
 from tasks.resources import Resources
 from tasks.training_device import CPU, DeviceChoice
 
@@ -39,7 +31,7 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    workspace: Path = Field(
+    workspace: RequestPath = Field(
         Path(), description="Folder for runs, state and the warehouse.", examples=[".", "/data/lipforcing"]
     )
     resources: Resources = Field(
@@ -53,23 +45,11 @@ class Request(BaseModel):
         examples=[None, 6],
     )
 
-    @field_validator("*")
-    @classmethod
-    def _path_from_text(cls, value: Any) -> Any:
-        """A path whose name is not UTF-8 comes escaped through JSON (see ``path_as_text``)."""
-        if isinstance(value, Path) and not os.path.lexists(value):
-            return path_from_text(str(value))
-        return value
-
-    @field_serializer("*", mode="wrap", when_used="json")
-    def _paths_as_text(self, value: Any, as_json: SerializerFunctionWrapHandler) -> Any:
-        return path_as_text(value) if isinstance(value, Path) else as_json(value)
-
 
 class CurateRequest(Request):
     """Turn raw videos into aligned, synchronised, checked clips with a Parquet manifest."""
 
-    source: Path = Field(
+    source: RequestPath = Field(
         description="A video file, or a folder of videos (searched recursively).", examples=["/data/talks"]
     )
     settings: Settings = Field(
@@ -83,7 +63,7 @@ class CurateRequest(Request):
 class TrainTeacherRequest(Request):
     """Train a bidirectional teacher on the clips of a curated manifest."""
 
-    manifest: Path = Field(
+    manifest: RequestPath = Field(
         description="manifest.parquet that curation wrote.", examples=["runs/curate/latest/manifest.parquet"]
     )
     preset: Settings = Field(
@@ -92,41 +72,49 @@ class TrainTeacherRequest(Request):
         examples=["nano", "mine.toml", {"extends": "nano", "lora": {"steps": 60}}],
     )
     device: DeviceChoice = Field("auto", description=DEVICE)
-    output: Path = Field(description="Folder to write the model bundle to.", examples=["models/teacher"])
+    output: RequestPath = Field(
+        description="Folder to write the model bundle to.", examples=["models/teacher"]
+    )
 
 
 class PretrainStudentRequest(Request):
     """Pre-train a causal student by Diffusion Forcing, starting from a teacher's weights."""
 
-    manifest: Path = Field(
+    manifest: RequestPath = Field(
         description="manifest.parquet that the teacher was trained on.",
         examples=["runs/curate/latest/manifest.parquet"],
     )
-    teacher: Path = Field(description="Bundle of the trained teacher.", examples=["models/teacher"])
+    teacher: RequestPath = Field(description="Bundle of the trained teacher.", examples=["models/teacher"])
     preset: Settings | None = Field(
         None,
         description="A preset that differs from the teacher's in this stage; null: that of the teacher's bundle.",
         examples=[None, "ablation.toml"],
     )
     device: DeviceChoice = Field("auto", description=DEVICE)
-    output: Path = Field(description="Folder to write the model bundle to.", examples=["models/student"])
+    output: RequestPath = Field(
+        description="Folder to write the model bundle to.", examples=["models/student"]
+    )
 
 
 class DistillStudentRequest(PretrainStudentRequest):
     """Distil a pre-trained student by Self-Forcing rollouts, Sync-Window DMD and a SyncNet reward."""
 
-    student: Path = Field(description="Bundle of the pre-trained student.", examples=["models/student"])
-    output: Path = Field(description="Folder to write the model bundle to.", examples=["models/distilled"])
+    student: RequestPath = Field(
+        description="Bundle of the pre-trained student.", examples=["models/student"]
+    )
+    output: RequestPath = Field(
+        description="Folder to write the model bundle to.", examples=["models/distilled"]
+    )
 
 
 class GenerateRequest(Request):
     """Redraw the lips of one video to a speech track."""
 
-    video: Path = Field(description="The video whose lips are redrawn.", examples=["talk.mp4"])
-    audio: Path = Field(
+    video: RequestPath = Field(description="The video whose lips are redrawn.", examples=["talk.mp4"])
+    audio: RequestPath = Field(
         description="The speech that drives them (any audio or video file).", examples=["speech.wav"]
     )
-    output: Path = Field(description="The .mp4 to write.", examples=["synced.mp4"])
+    output: RequestPath = Field(description="The .mp4 to write.", examples=["synced.mp4"])
     model: str | None = Field(
         None,
         description="A model bundle, or a released student such as lipforcing-14b; null: the student of the last demo.",
@@ -138,7 +126,7 @@ class GenerateRequest(Request):
     detector: Annotated[str, DETECTORS.choice] = Field(
         DETECTORS.default, description=DETECTORS.help, examples=list(DETECTORS.names)
     )
-    detector_model: Path | None = Field(
+    detector_model: RequestPath | None = Field(
         None, description=f"{file_help(DETECTORS)} null: that of the weights folder."
     )
     seed: int = Field(42, description="Seed of the noise.")
@@ -152,7 +140,7 @@ class ScoringRequest(Request):
         description=f"{DETECTORS.help} It places the mouth and face crops.",
         examples=list(DETECTORS.names),
     )
-    detector_model: Path | None = Field(
+    detector_model: RequestPath | None = Field(
         None, description=f"{file_help(DETECTORS)} null: that of the weights folder."
     )
     networks: Annotated[str, NETWORK_SETS.choice] = Field(
@@ -168,10 +156,10 @@ class ScoringRequest(Request):
 class EvaluateRequest(ScoringRequest):
     """Score the predictions of any lip-sync systems with one protocol."""
 
-    predictions: Path = Field(
+    predictions: RequestPath = Field(
         description="CSV: clip_id, system, path, sha256[, driven_by].", examples=["predictions.csv"]
     )
-    items: Path = Field(
+    items: RequestPath = Field(
         description="CSV: clip_id, identity, truth_video, driving_audio[, source_video, unrelated_audio].",
         examples=["items.csv"],
     )
@@ -202,7 +190,7 @@ class TrainEvalRequest(ScoringRequest):
         0, description="Seed of the puppets and the bootstrap; that of training is in the preset."
     )
     device: DeviceChoice = Field("auto", description=DEVICE)
-    videos: Path | None = Field(
+    videos: RequestPath | None = Field(
         None, description="A folder of your own videos, curated and re-synced as well; only with puppets."
     )
 

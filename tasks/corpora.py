@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.request_path import RequestPath
 
 
 class PuppetCorpus(BaseModel):
@@ -25,8 +26,8 @@ class VideoCorpus(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["videos"] = "videos"
-    source: Path = Field(description="A video file, or a folder of videos.", examples=["/data/talks"])
-    items: Path | None = Field(
+    source: RequestPath = Field(description="A video file, or a folder of videos.", examples=["/data/talks"])
+    items: RequestPath | None = Field(
         None,
         description="Items to evaluate on, as a CSV that `evaluate` takes; null: the validation split, each clip "
         "driven by its own speech.",
@@ -39,10 +40,10 @@ class CuratedCorpus(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["manifest"] = "manifest"
-    manifest: Path = Field(
+    manifest: RequestPath = Field(
         description="manifest.parquet that curation wrote.", examples=["runs/curate/latest/manifest.parquet"]
     )
-    items: Path | None = Field(None, description="As of a folder of videos.")
+    items: RequestPath | None = Field(None, description="As of a folder of videos.")
 
 
 Corpus = Annotated[PuppetCorpus | VideoCorpus | CuratedCorpus, Field(discriminator="kind")]

@@ -1,9 +1,14 @@
-"""The two tiers: what of every seam works at once, and what wants a downloaded file, derived from the catalogues."""
+"""The two tiers: what of every seam works at once, and what wants a downloaded file, derived from the catalogues.
+
+``python -m lipforcing_core.seams.tiers README.md`` writes the table of today into a document.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from lipforcing_core.base.catalogue import Entry
 from lipforcing_core.seams.catalogues import all_seams
@@ -69,3 +74,8 @@ def _table() -> Iterator[str]:
 
 def _words(entries: tuple[Entry, ...]) -> str:
     return "; ".join(f"{entry.name}: {entry.summary.rstrip('.')}" for entry in entries) or "none"
+
+
+if __name__ == "__main__":
+    for document in map(Path, sys.argv[1:]):
+        document.write_text(with_tier_table(document.read_text(encoding="utf-8")), encoding="utf-8")

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.request_models import CurateRequest, GenerateRequest
+from flows.catalogue import FLOWS, parse_request
+from flows.request_models import CurateRequest, GenerateRequest, TrainEvalRequest
+from lipforcing_core.base.errors import BadInputError
 
 
 @pytest.mark.parametrize(
@@ -28,3 +30,24 @@ def test_a_path_survives_json(name: bytes, exists: bool, tmp_path: Path) -> None
         )
     generate = GenerateRequest(video=path, audio=path, output=tmp_path / "o.mp4")
     assert "output" in json.loads(generate.model_dump_json())
+
+
+def test_the_path_of_a_corpus_survives_json(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    request = TrainEvalRequest.model_validate({"corpus": {"kind": "videos", "source": folder}})
+    assert TrainEvalRequest.model_validate_json(request.model_dump_json()) == request
+
+
+@pytest.mark.parametrize(
+    ("flow", "request_", "field"),
+    [
+        ("curate", {"source": ""}, "source"),
+        ("curate", {"source": "talks", "workspace": ""}, "workspace"),
+        ("train_eval", {"videos": ""}, "videos"),
+        ("train_eval", {"corpus": {"kind": "videos", "source": ""}}, "source"),
+    ],
+)
+def test_an_empty_path_is_no_folder(flow: str, request_: dict[str, object], field: str) -> None:
+    with pytest.raises(BadInputError, match=rf"{field}.*must not be empty"):
+        parse_request(FLOWS[flow], request_)

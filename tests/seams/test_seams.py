@@ -72,12 +72,19 @@ def test_a_new_entry_is_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_table_in_the_papers_is_the_one_of_today() -> None:
-    """If this fails, put the table that ``tier_table()`` gives between the two marks."""
+    """If this fails, run ``make docs``."""
     marked = [paper for paper in PAPERS if BEGIN in paper.read_text(encoding="utf-8")]
     assert marked, f"no paper of the house has {BEGIN}"
     for paper in marked:
         text = paper.read_text(encoding="utf-8")
-        assert text == with_tier_table(text), f"{paper.name} is out of date:\n{tier_table()}"
+        assert text == with_tier_table(text), f"{paper.name} is out of date: run `make docs`"
+
+
+def test_the_command_writes_it(tmp_path: Path) -> None:
+    paper = tmp_path / "paper.md"
+    paper.write_text(f"before\n{BEGIN}\n{END}\nafter\n", encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "lipforcing_core.seams.tiers", str(paper)], check=True)
+    assert paper.read_text(encoding="utf-8") == f"before\n{BEGIN}\n{tier_table()}{END}\nafter\n"
 
 
 def test_marks_are_kept_and_the_rest_too() -> None:

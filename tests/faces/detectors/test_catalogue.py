@@ -13,7 +13,7 @@ from lipforcing_core.weights.chosen import files_beside
 
 
 def test_unknown_detector_names_the_known_ones() -> None:
-    with pytest.raises(BadInputError, match="lbp, scrfd, yunet"):
+    with pytest.raises(BadInputError, match=", ".join(DETECTORS.names)):
         load_detector("mtcnn")
 
 
