@@ -19,7 +19,7 @@ from lipforcing_core.weights.chosen import files_beside
 from lipforcing_core.weights.digest import remembered_sha256
 
 STEP = "outcome"
-ROOMS = ("base", "curation", "faces", "media", "quality", "sync")
+ROOMS = ("base", "curation", "faces", "media", "quality", "sound", "sync")
 
 
 @lru_cache(maxsize=1)

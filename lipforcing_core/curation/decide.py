@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lipforcing_core.curation.reasons import RejectReason
-from lipforcing_core.curation.results import FaceResult, QualityResult, SyncResult
+from lipforcing_core.curation.records import Scores
+from lipforcing_core.curation.results import QualityResult, SyncResult
 from lipforcing_core.curation.settings import CurationSettings
 
 
@@ -18,24 +19,39 @@ class Verdict:
     threshold: float | None
 
 
-def judge_sound(dbfs: float, settings: CurationSettings) -> Verdict | None:
+def judge_sound(scores: Scores, settings: CurationSettings) -> Verdict | None:
     """Reject silence."""
-    if dbfs < settings.silence_dbfs:
-        return _verdict(RejectReason.SILENT_AUDIO, dbfs, settings.silence_dbfs)
+    assert scores.loudness_dbfs is not None, "loudness is measured first"
+    if scores.loudness_dbfs < settings.silence_dbfs:
+        return _verdict(RejectReason.SILENT_AUDIO, scores.loudness_dbfs, settings.silence_dbfs)
     return None
 
 
-def judge_face(face: FaceResult, settings: CurationSettings) -> Verdict | None:
-    """Reject clips without a face, with too many frames without one, or with a small one.
+def no_face(scores: Scores, settings: CurationSettings) -> Verdict:
+    """The rejection of a piece without a face; what is seen in only a few frames is a mistake of the detector."""
+    return _verdict(RejectReason.NO_FACE, scores.detected_fraction or 0.0, settings.min_detected_fraction)
 
-    What is seen in only a few frames is a mistake of the detector and no face.
-    """
-    if face.crop is None or face.detected_fraction < settings.min_detected_fraction:
-        return _verdict(RejectReason.NO_FACE, face.detected_fraction, settings.min_detected_fraction)
-    if face.absent_frames > settings.max_absent_frames:
-        return _verdict(RejectReason.FACE_LOST, face.absent_frames, settings.max_absent_frames)
-    if face.crop.face_height_px < settings.min_face_height_px:
-        return _verdict(RejectReason.FACE_TOO_SMALL, face.crop.face_height_px, settings.min_face_height_px)
+
+def several_faces(scores: Scores) -> Verdict:
+    """The rejection of a piece in which nobody can say which of its faces speaks."""
+    return _verdict(RejectReason.SEVERAL_FACES, scores.num_faces or 0, 1)
+
+
+def judge_face(scores: Scores, settings: CurationSettings) -> Verdict | None:
+    """Reject a face that is missing in too many frames, small, turned away, cut off, or shown frozen."""
+    limits = (
+        (RejectReason.FACE_LOST, scores.absent_frames, settings.max_absent_frames),
+        (RejectReason.TURNED_AWAY, scores.yaw_deg, settings.max_yaw_deg),
+        (RejectReason.LIPS_CUT_OFF, scores.lips_outside, settings.max_lips_outside),
+        (RejectReason.FROZEN_PICTURE, scores.longest_repeat_frames, settings.max_repeat_frames),
+        (RejectReason.REPEATED_FRAMES, scores.repeated_fraction, settings.max_repeated_fraction),
+    )
+    height_px = scores.face_height_px
+    if height_px is not None and height_px < settings.min_face_height_px:
+        return _verdict(RejectReason.FACE_TOO_SMALL, height_px, settings.min_face_height_px)
+    for reason, measured, limit in limits:
+        if measured is not None and measured > limit:
+            return _verdict(reason, measured, limit)
     return None
 
 

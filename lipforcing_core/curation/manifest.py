@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path
-from lipforcing_core.curation.records import SCORE_NAMES, ClipRecord, Decision, ScoredRow, Scores
+from lipforcing_core.curation.records import MAY_LACK, SCORE_NAMES, ClipRecord, Decision, ScoredRow, Scores
 
 _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
@@ -68,7 +68,10 @@ def arrow_schema(model: type[ScoredRow]) -> pa.Schema:
     for name, field in model.model_fields.items():
         if field.annotation is Scores:
             hints = get_type_hints(Scores)
-            columns += [_column(score, hints[score], nullable=not model.complete) for score in SCORE_NAMES]
+            columns += [
+                _column(score, hints[score], nullable=not model.complete or score in MAY_LACK)
+                for score in SCORE_NAMES
+            ]
         else:
             columns.append(_column(name, field.annotation))
     return pa.schema(columns)

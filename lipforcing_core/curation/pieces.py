@@ -1,15 +1,23 @@
-"""Curation of the pieces of one decoded source: shots, segments, face, quality, sync, decision."""
+"""What becomes of the pieces of a source that has been read: face, quality, sync, decision."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from lipforcing_core.base.products import content_key
 from lipforcing_core.curation import steps
 from lipforcing_core.curation.backends import CurationBackends
-from lipforcing_core.curation.decide import Verdict, judge_face, judge_quality, judge_sound, judge_sync
+from lipforcing_core.curation.decide import (
+    Verdict,
+    judge_face,
+    judge_quality,
+    judge_sound,
+    judge_sync,
+    no_face,
+    several_faces,
+)
+from lipforcing_core.curation.hearing import delayed, loudness_dbfs
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import (
     ClipRecord,
@@ -19,15 +27,24 @@ from lipforcing_core.curation.records import (
     Status,
     StoredClip,
 )
-from lipforcing_core.curation.results import FaceResult, Finished, SyncResult
+from lipforcing_core.curation.results import (
+    Finished,
+    Piece,
+    QualityResult,
+    Reading,
+    SyncResult,
+    TrackFacts,
+)
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import SourceFile
 from lipforcing_core.media.clock import SAMPLES_PER_FRAME, seconds
-from lipforcing_core.media.segments import Segment, plan_segments
+from lipforcing_core.media.segments import Segment
 
 TRIMMED_FRAMES = 6
 """A picture that outlasts its sound by fewer frames than this, half a chunk, is trimmed without a row: containers round
 the lengths of the two to different grids."""
+MIN_RELATIVE_HEIGHT = 0.5
+"""A face of less than half the height of the largest stands in the background, or is a picture on the wall."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,97 +57,133 @@ class Curated:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Accepted:
-    """A segment that passed every threshold."""
+class Measured:
+    """Everything that is known of one face of a piece."""
 
-    scores: Scores
-    face: Finished[FaceResult]
+    face: steps.CutFace
+    quality: QualityResult
     sync: Finished[SyncResult]
+    scores: Scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """A piece that passed every threshold, with the face that was chosen."""
+
+    chosen: Measured
+
+    @property
+    def scores(self) -> Scores:
+        return self.chosen.scores
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
-    """A segment that missed one; ``scores`` end with the one that decided."""
+    """A piece that missed one; ``scores`` are those of the face that came closest."""
 
     scores: Scores
     verdict: Verdict
 
 
 def curate_pieces(
-    source: steps.NormalisedSource,
-    num_frames: int,
-    num_samples: int,
+    source: steps.ReadSource,
+    reading: Reading,
     facts: SourceFacts,
     settings: CurationSettings,
     backends: CurationBackends,
 ) -> Curated:
-    """Divide a source of ``num_frames`` with ``num_samples`` of sound into segments and decide about each."""
-    sounding_frames = min(-(-num_samples // SAMPLES_PER_FRAME), num_frames)
-    silent_frames = num_frames - sounding_frames
-    frames_trimmed = silent_frames if silent_frames < TRIMMED_FRAMES else 0
+    """Decide about every piece of a source that has been read."""
+    sounding_frames = min(-(-reading.num_samples // SAMPLES_PER_FRAME), reading.num_frames)
+    divided = max([0, *(p.stop for p in reading.pieces), *(s.stop for s in reading.short)])
+    tail = Segment(max(sounding_frames, divided), reading.num_frames)
+    frames_trimmed = tail.num_frames if tail.num_frames < TRIMMED_FRAMES else 0
     curated = Curated(frames_trimmed=frames_trimmed)
-    shots = steps.found_shots(source, settings, source.store)
-    heard = [(start, min(stop, sounding_frames)) for start, stop in shots if start < sounding_frames]
-    kept, short = plan_segments(heard, min_frames=settings.min_frames, max_frames=settings.max_frames)
-    if silent_frames > frames_trimmed:
-        verdict = Verdict(
-            reason=RejectReason.AUDIO_MISSING,
-            measured=float(seconds(sounding_frames)),
-            threshold=float(seconds(num_frames)),
-        )
-        curated.decisions.append(rejection(source.file, Segment(sounding_frames, num_frames), verdict))
-    for segment in short:
+    if tail.num_frames > frames_trimmed:
+        curated.decisions.append(rejection(source.file, tail, _without_sound(sounding_frames, tail.stop)))
+    for short in reading.short:
+        segment = Segment(short.start, short.stop)
         verdict = Verdict(
             reason=RejectReason.TOO_SHORT,
             measured=float(segment.seconds),
             threshold=settings.min_segment_s,
         )
         curated.decisions.append(rejection(source.file, segment, verdict))
-    for segment in kept:
-        judged = judge_segment(source, segment, settings, backends)
+    for piece in reading.pieces:
+        segment = Segment(piece.start, piece.stop)
+        if piece.stop - sounding_frames >= TRIMMED_FRAMES:
+            verdict = _without_sound(sounding_frames, piece.stop)
+            curated.decisions.append(rejection(source.file, segment, verdict))
+            continue
+        judged = judge_piece(source, piece, settings, backends)
         if isinstance(judged, Rejected):
             curated.decisions.append(rejection(source.file, segment, judged.verdict, judged.scores))
             continue
-        shot = next(i for i, (start, stop) in enumerate(shots) if start <= segment.start < stop)
-        clip = _stored_clip(source, segment, shot, judged, facts, settings)
+        clip = _stored_clip(judged, facts, settings)
         curated.clips.append(clip)
         curated.decisions.append(_acceptance(source.file, segment, clip.record))
     curated.decisions.sort(key=lambda decision: decision.start_frame)
     return curated
 
 
-def judge_segment(
-    source: steps.NormalisedSource, segment: Segment, settings: CurationSettings, backends: CurationBackends
-) -> Accepted | Rejected:
-    """Measure a segment, step by step, until one measurement misses its threshold."""
-    store, detector = source.store, backends.detector
-    dbfs = steps.loudness_dbfs(steps.sound_under(source.audio, segment))
-    scores = Scores(loudness_dbfs=dbfs)
-    if verdict := judge_sound(dbfs, settings):
-        return Rejected(scores=scores, verdict=verdict)
-
-    face = steps.aligned(source, segment, settings, detector, store)
-    scores = replace(
-        scores,
-        detected_fraction=face.result.detected_fraction,
-        absent_frames=face.result.absent_frames,
-        face_height_px=face.result.crop.face_height_px if face.result.crop else None,
-        detector_backend=detector.backend_id,
+def _without_sound(sounding_frames: int, stop: int) -> Verdict:
+    return Verdict(
+        reason=RejectReason.AUDIO_MISSING,
+        measured=float(seconds(sounding_frames)),
+        threshold=float(seconds(stop)),
     )
-    if verdict := judge_face(face.result, settings):
-        return Rejected(scores=scores, verdict=verdict)
 
-    clip = face.folder / steps.CLIP
-    # Before sync: a blurred mouth cannot be read, so low quality is the cause and low confidence its effect.
-    quality = steps.rated(face.key, clip, segment.num_frames, backends.quality, store)
-    scores = replace(scores, quality=quality.value, quality_backend=quality.backend)
-    if verdict := judge_quality(quality, settings):
-        return Rejected(scores=scores, verdict=verdict)
 
-    expert, correct = backends.sync_expert, settings.sync_filter
-    sync = steps.synchronised(source, segment, face.key, clip, expert, store, correct=correct)
+def judge_piece(
+    source: steps.ReadSource, piece: Piece, settings: CurationSettings, backends: CurationBackends
+) -> Accepted | Rejected:
+    """Measure every face of a piece that may be the speaker, choose one, and apply the thresholds.
+
+    All scores are measured whatever the thresholds say, so that other thresholds can decide later without another look.
+    Of several faces the one whose lips go best with the sound is chosen; where nobody may judge that, none is.
+    """
+    sound_S = delayed(steps.piece_sound(source, piece), piece.num_frames)
+    common = Scores(loudness_dbfs=loudness_dbfs(sound_S), invented_frames=piece.num_invented)
+    faces = [steps.CutFace(source=source, piece=piece, track=t) for t in _speakers(piece, settings)]
+    common = replace(common, num_faces=len(faces), detector_backend=backends.detector.backend_id)
+    if not faces:
+        seen = max((track.detected_fraction for track in piece.tracks), default=0.0)
+        scores = replace(common, detected_fraction=seen)
+        return Rejected(scores=scores, verdict=judge_sound(scores, settings) or no_face(scores, settings))
+    measured = [_measured(face, common, settings, backends) for face in faces]
+    best = max(measured, key=lambda m: (m.sync.result.confidence, -m.face.track.number))
+    verdict = judge_sound(best.scores, settings) or judge_face(best.scores, settings)
+    if len(measured) > 1 and not settings.sync_filter:
+        verdict = verdict or several_faces(best.scores)
+    verdict = (
+        verdict or judge_quality(best.quality, settings) or judge_sync(best.sync.result, settings)
+    )
+    return Rejected(scores=best.scores, verdict=verdict) if verdict else Accepted(chosen=best)
+
+
+def _speakers(piece: Piece, settings: CurationSettings) -> list[TrackFacts]:
+    """The faces that may be the speaker: seen often enough, and not small against the largest of them."""
+    often = [t for t in piece.tracks if t.detected_fraction >= settings.min_detected_fraction]
+    largest_px = max((track.face_height_px for track in often), default=0.0)
+    return [track for track in often if track.face_height_px >= MIN_RELATIVE_HEIGHT * largest_px]
+
+
+def _measured(
+    face: steps.CutFace, common: Scores, settings: CurationSettings, backends: CurationBackends
+) -> Measured:
+    store, track = face.source.store, face.track
+    quality = steps.rated(face, backends.quality, store)
+    sync = steps.synchronised(face, backends.sync_expert, store, correct=settings.sync_filter)
     scores = replace(
-        scores,
+        common,
+        detected_fraction=track.detected_fraction,
+        absent_frames=track.absent_frames,
+        face_height_px=track.face_height_px,
+        yaw_deg=track.yaw_deg,
+        lips_outside=track.lips_outside,
+        longest_repeat_frames=max(track.repeated, default=0),
+        repeated_fraction=sum(track.repeated) / face.piece.num_frames,
+        quality=quality.value,
+        quality_backend=quality.backend,
         sync_confidence=sync.result.confidence,
         sync_distance=sync.result.distance,
         av_offset_measured=sync.result.offset_measured,
@@ -138,9 +191,7 @@ def judge_segment(
         av_offset_remaining=sync.result.offset_remaining,
         sync_backend=sync.result.backend,
     )
-    if verdict := judge_sync(sync.result, settings):
-        return Rejected(scores=scores, verdict=verdict)
-    return Accepted(scores=scores, face=face, sync=sync)
+    return Measured(face=face, quality=quality, sync=sync, scores=scores)
 
 
 def split_of(identity: str | None, source_id: str, val_fraction: float) -> str:
@@ -184,27 +235,21 @@ def _acceptance(file: SourceFile, segment: Segment, record: ClipRecord) -> Decis
     )
 
 
-def _stored_clip(
-    source: steps.NormalisedSource,
-    segment: Segment,
-    shot: int,
-    accepted: Accepted,
-    facts: SourceFacts,
-    settings: CurationSettings,
-) -> StoredClip:
-    file, face, sync = source.file, accepted.face, accepted.sync
-    assert face.result.crop is not None, "an accepted segment has a face"
+def _stored_clip(accepted: Accepted, facts: SourceFacts, settings: CurationSettings) -> StoredClip:
+    chosen = accepted.chosen
+    face, sync, track = chosen.face, chosen.sync, chosen.face.track
+    file, piece, root = face.source.file, face.piece, face.source.store.root
     clip_id = content_key("clip", face.key, sync.key)
     record = ClipRecord(
         clip_id=clip_id,
         source_id=file.source_id,
         source=file.name,
         source_sha256=file.sha256,
-        shot=shot,
-        start_frame=segment.start,
-        stop_frame=segment.stop,
-        num_frames=segment.num_frames,
-        seconds=float(segment.seconds),
+        shot=piece.shot,
+        start_frame=piece.start,
+        stop_frame=piece.stop,
+        num_frames=piece.num_frames,
+        seconds=float(seconds(piece.num_frames)),
         identity=facts.identity,
         licence=facts.licence,
         commercial_ok=facts.commercial_ok,
@@ -212,17 +257,14 @@ def _stored_clip(
         clip_path=f"clips/{clip_id}.mp4",
         audio_path=f"clips/{clip_id}.wav",
         alignment_path=f"clips/{clip_id}.npz",
-        clip_sha256=face.result.crop.clip_sha256,
+        clip_sha256=track.clip_sha256,
         audio_sha256=sync.result.audio_sha256,
         scores=accepted.scores,
         num_lossy_encodes=1,
+        face_track=track.number,
+        face_box=",".join(f"{edge:g}" for edge in track.box_xyxy),
     )
-    clip, audio, alignment = _below_root(source, face, sync)
-    return StoredClip(record=record, clip=clip, audio=audio, alignment=alignment)
-
-
-def _below_root(
-    source: steps.NormalisedSource, face: Finished[FaceResult], sync: Finished[SyncResult]
-) -> Iterator[str]:
-    for path in (face.folder / steps.CLIP, sync.folder / steps.AUDIO, face.folder / steps.ALIGNMENT):
-        yield path.relative_to(source.store.root).as_posix()
+    below = [
+        path.relative_to(root).as_posix() for path in (face.clip, sync.folder / steps.AUDIO, face.alignment)
+    ]
+    return StoredClip(record=record, clip=below[0], audio=below[1], alignment=below[2])

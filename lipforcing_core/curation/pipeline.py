@@ -1,4 +1,4 @@
-"""Curation of one source: read, normalise, curate its pieces; or say why that cannot be."""
+"""Curation of one source: read it, decide about its pieces; or say why that cannot be."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lipforcing_core.curation.facts import read_facts
 from lipforcing_core.curation.pieces import curate_pieces
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import Decision, SourceFacts, SourceOutcome, Status
-from lipforcing_core.curation.results import Decoded, Undecodable
+from lipforcing_core.curation.results import Reading, Undecodable
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import (
     SourceChangedError,
@@ -53,8 +53,7 @@ def curate_source(
     """
     path, name = Path(path), source_name(path, root)
     facts = read_facts(path, root)
-    for attempt in range(1, MAX_ATTEMPTS + 1):
-        last = attempt == MAX_ATTEMPTS
+    for _ in range(MAX_ATTEMPTS):
         try:
             file = identify_source(path, root)
         except SourceLostError as error:
@@ -70,9 +69,7 @@ def curate_source(
             problem = _not_of_the_source(error, store)
             if problem is None:
                 raise
-            outcome = _failed(file, problem, store)
-        if last and not settings.keep_normalised:
-            steps.clear_video(store, file.sha256)
+            outcome = _failed(file, problem)
     return outcome
 
 
@@ -95,41 +92,37 @@ def _curated(
     backends: CurationBackends,
     store: StepStore,
 ) -> SourceOutcome:
-    source = steps.normalised(file, store)
+    source = steps.read_source(file, settings, backends.detector, store)
     result = source.result
     if isinstance(result, Undecodable):
         return _refused(file, result)
     missing_s = result.declared_s - seconds(result.num_frames)
-    if result.decoder_message and missing_s > max(TRUNCATED_S, result.declared_s * TRUNCATED_SHARE):
-        outcome = _truncated(file, result)
-    elif result.num_samples == 0:
+    if result.complaint and missing_s > max(TRUNCATED_S, result.declared_s * TRUNCATED_SHARE):
+        return _truncated(file, result)
+    if result.num_samples == 0:
         verdict = Verdict(reason=RejectReason.NO_AUDIO, measured=None, threshold=None)
-        outcome = _whole(file, result.num_frames, Status.REJECTED, verdict, result.decoder_message)
-    else:
-        pieces = curate_pieces(source, result.num_frames, result.num_samples, facts, settings, backends)
-        outcome = SourceOutcome(
-            source=file.name,
-            source_id=file.source_id,
-            sha256=file.sha256,
-            frames_in=result.num_frames,
-            frames_trimmed=pieces.frames_trimmed,
-            clips=tuple(pieces.clips),
-            decisions=tuple(pieces.decisions),
-            decoder_message=printable(result.decoder_message),
-        )
-    if not settings.keep_normalised:
-        steps.clear_video(store, file.sha256)
-    return outcome.check_balance()
+        return _whole(file, result.num_frames, Status.REJECTED, verdict, result.complaint)
+    pieces = curate_pieces(source, result, facts, settings, backends)
+    return SourceOutcome(
+        source=file.name,
+        source_id=file.source_id,
+        sha256=file.sha256,
+        frames_in=result.num_frames,
+        frames_trimmed=pieces.frames_trimmed,
+        clips=tuple(pieces.clips),
+        decisions=tuple(pieces.decisions),
+        decoder_message=printable(result.complaint),
+    ).check_balance()
 
 
-def _truncated(file: SourceFile, result: Decoded) -> SourceOutcome:
+def _truncated(file: SourceFile, result: Reading) -> SourceOutcome:
     verdict = Verdict(
         reason=RejectReason.TRUNCATED,
         measured=float(seconds(result.num_frames)),
         threshold=float(result.declared_s),
     )
     frames_in = round(result.declared_s * FPS)
-    return _whole(file, frames_in, Status.QUARANTINED, verdict, result.decoder_message)
+    return _whole(file, frames_in, Status.QUARANTINED, verdict, result.complaint)
 
 
 def _refused(file: SourceFile, result: Undecodable) -> SourceOutcome:
@@ -145,12 +138,10 @@ def _refused(file: SourceFile, result: Undecodable) -> SourceOutcome:
     return _whole(file, round((result.declared_s or 0) * FPS), status, verdict, message)
 
 
-def _failed(file: SourceFile, problem: str, store: StepStore) -> SourceOutcome:
-    """The outcome of a source on which the machine failed; its frames count where they are known already."""
-    known = store.find("normalise", steps.normalise_key(file.sha256))
-    num_frames = known.result.get("num_frames", 0) if known else 0
+def _failed(file: SourceFile, problem: str) -> SourceOutcome:
+    """The outcome of a source on which the machine failed."""
     verdict = Verdict(reason=RejectReason.FAILED_THIS_TIME, measured=None, threshold=None)
-    return _whole(file, num_frames, Status.QUARANTINED, verdict, problem)
+    return _whole(file, 0, Status.QUARANTINED, verdict, problem)
 
 
 def _inaccessible(name: str, problem: str) -> SourceOutcome:

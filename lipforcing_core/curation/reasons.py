@@ -20,10 +20,7 @@ class Stage(StrEnum):
 class Step(StrEnum):
     """What is done to a source, in order: measuring steps, and the cuts between them."""
 
-    NORMALISE = "normalise"
-    SHOTS = "shots"
-    PIECES = "pieces"
-    ALIGN = "align"
+    READ = "read"
     QUALITY = "quality"
     SYNC = "sync"
     SPLIT = "split"
@@ -49,6 +46,11 @@ class RejectReason(StrEnum):
     NO_FACE = "no_face"
     FACE_LOST = "face_lost"
     FACE_TOO_SMALL = "face_too_small"
+    SEVERAL_FACES = "several_faces"
+    TURNED_AWAY = "turned_away"
+    LIPS_CUT_OFF = "lips_cut_off"
+    FROZEN_PICTURE = "frozen_picture"
+    REPEATED_FRAMES = "repeated_frames"
     SYNC_CONFIDENCE_LOW = "sync_confidence_low"
     AV_OFFSET_TOO_LARGE = "av_offset_too_large"
     AV_OFFSET_UNSTABLE = "av_offset_unstable"
@@ -79,6 +81,11 @@ _STAGES = {
     RejectReason.NO_FACE: Stage.FACE,
     RejectReason.FACE_LOST: Stage.FACE,
     RejectReason.FACE_TOO_SMALL: Stage.FACE,
+    RejectReason.SEVERAL_FACES: Stage.FACE,
+    RejectReason.TURNED_AWAY: Stage.FACE,
+    RejectReason.LIPS_CUT_OFF: Stage.FACE,
+    RejectReason.FROZEN_PICTURE: Stage.FACE,
+    RejectReason.REPEATED_FRAMES: Stage.FACE,
     RejectReason.SYNC_CONFIDENCE_LOW: Stage.SYNC,
     RejectReason.AV_OFFSET_TOO_LARGE: Stage.SYNC,
     RejectReason.AV_OFFSET_UNSTABLE: Stage.SYNC,
@@ -99,6 +106,11 @@ _EXPLANATIONS = {
     RejectReason.NO_FACE: "no face was found, or in too few frames (share)",
     RejectReason.FACE_LOST: "the face is missing for too long (frames)",
     RejectReason.FACE_TOO_SMALL: "the face is too small (height in pixels)",
+    RejectReason.SEVERAL_FACES: "several faces, and no sync expert that says which of them speaks (faces)",
+    RejectReason.TURNED_AWAY: "the head is turned to the side (degrees)",
+    RejectReason.LIPS_CUT_OFF: "the lips lie beyond the border of the picture (share of their area)",
+    RejectReason.FROZEN_PICTURE: "the picture stands still for too long (frames)",
+    RejectReason.REPEATED_FRAMES: "too many frames repeat the one before, as in a slow source (share)",
     RejectReason.SYNC_CONFIDENCE_LOW: "lips and sound do not belong together (Sync-C)",
     RejectReason.AV_OFFSET_TOO_LARGE: "sound and picture are too far apart (frames)",
     RejectReason.AV_OFFSET_UNSTABLE: "an offset remains after the sound was shifted (frames)",

@@ -29,6 +29,12 @@ class Scores:
     detected_fraction: float | None = None
     absent_frames: int | None = None
     face_height_px: float | None = None
+    num_faces: int | None = None
+    yaw_deg: float | None = None
+    lips_outside: float | None = None
+    longest_repeat_frames: int | None = None
+    repeated_fraction: float | None = None
+    invented_frames: int | None = None
     detector_backend: str | None = None
     sync_confidence: float | None = None
     sync_distance: float | None = None
@@ -41,6 +47,10 @@ class Scores:
 
 
 SCORE_NAMES = tuple(field.name for field in fields(Scores))
+MAY_LACK = frozenset(
+    "num_faces yaw_deg lips_outside longest_repeat_frames repeated_fraction invented_frames".split()
+)
+"""Scores that an accepted clip may lack: younger than old manifests, or nothing that every detector can tell."""
 
 
 class ScoredRow(BaseModel):
@@ -102,10 +112,12 @@ class ClipRecord(ScoredRow):
     audio_sha256: str
     scores: Scores
     num_lossy_encodes: int
+    face_track: int | None = None
+    face_box: str | None = None
 
     @model_validator(mode="after")
     def _has_every_score(self) -> ClipRecord:
-        if missing := [name for name in SCORE_NAMES if getattr(self.scores, name) is None]:
+        if missing := [n for n in SCORE_NAMES if n not in MAY_LACK and getattr(self.scores, n) is None]:
             raise ValueError(f"an accepted clip has a value for each score; {', '.join(missing)} missing")
         return self
 

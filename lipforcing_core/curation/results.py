@@ -1,17 +1,13 @@
-"""What the steps of curation find out, each with the JSON form that it has in the step store.
-
-The stored form is older than these classes and does not change: finished steps stay finished.
-"""
+"""What the steps of curation find out, each with the JSON form that it has in the step store."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from lipforcing_core.base.failures import surroundings_in_words
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 T = TypeVar("T")
 
@@ -25,91 +21,112 @@ class Finished(Generic[T]):
     result: T
 
 
-@dataclass(frozen=True, kw_only=True)
-class Decoded:
-    """A source in the house's form. ``num_samples`` is 0 without sound; ``declared_s`` is what its header says."""
+class Result(BaseModel):
+    """A value that a step stores."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+
+class Shot(Result):
+    """Frames ``start`` to ``stop`` (exclusive) between two cuts."""
+
+    start: int
+    stop: int
+
+
+class TrackFacts(Result):
+    """One face in one piece. ``number`` tells the faces of a shot apart and names its files.
+
+    detected_fraction: share of the frames in which it was seen. absent_frames: frames that do not show it.
+    face_height_px, box_xyxy: medians over the frames, in pixels of the source. yaw_deg: median turn of the head; None from
+    a detector without points. lips_outside: largest share of the lips' area beyond the borders of the picture.
+    repeated: lengths of the runs of frames that show the same as the frame before them.
+    """
+
+    number: int
+    detected_fraction: float
+    absent_frames: int
+    face_height_px: float
+    box_xyxy: tuple[float, float, float, float]
+    yaw_deg: float | None
+    lips_outside: float
+    repeated: tuple[int, ...]
+    clip_sha256: str
+
+
+class Piece(Result):
+    """A segment that was cut out, with every face in it. ``num_invented`` frames are not in the source."""
+
+    start: int
+    stop: int
+    shot: int
+    num_invented: int
+    tracks: tuple[TrackFacts, ...]
+
+    @property
+    def num_frames(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def folder(self) -> str:
+        """Where its files are, below the folder of the step."""
+        return f"{self.start:06d}-{self.stop:06d}"
+
+
+class SoundTaken(Result):
+    """Which sound track was taken, how its channels were folded down (``sound.fold``), and what is to be noted."""
+
+    track: int
+    why: str
+    how: str
+    notes: tuple[str, ...]
+
+
+class Reading(Result):
+    """A source that was read from end to end.
+
+    num_frames, num_samples: at 25 fps and 16 kHz; 0 samples without sound. declared_s: what the header says of the length
+    of the picture. complaint: the decoder's first one; ``num_damaged`` packets could not be decoded. num_invented:
+    pictures that repeat the one before, since the source has none of its own. num_dropped: pictures that came too fast.
+    tone_mapped: the kind of HDR that was brought to standard range. short: pieces of shots too short for a clip.
+    """
 
     num_frames: int
     num_samples: int
     width: int
     height: int
-    decoder_message: str
     declared_s: Fraction
-    has_audio: bool
+    complaint: str
+    num_damaged: int
+    num_invented: int
+    num_dropped: int
+    tone_mapped: str | None
+    sound: SoundTaken | None
+    shots: tuple[Shot, ...]
+    pieces: tuple[Piece, ...]
+    short: tuple[Shot, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "declared_s": str(self.declared_s)}
 
-
-@dataclass(frozen=True, kw_only=True)
-class Undecodable:
+class Undecodable(Result):
     """A source that gives no picture: the problem, the decoder's words, and the length it declares if it does."""
 
     problem: str
     decoder_message: str
     declared_s: Fraction | None
 
-    def to_json(self) -> dict[str, Any]:
-        words = {"problem": self.problem, "decoder_message": self.decoder_message}
-        return {"error": words, "declared_s": None if self.declared_s is None else str(self.declared_s)}
 
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether this may be the trace of a machine that failed, as earlier versions stored it for good."""
-        words = self.decoder_message
-        return words == "no message" or "received signal" in words or surroundings_in_words(words) is not None
+_READ: TypeAdapter[Reading | Undecodable] = TypeAdapter(Reading | Undecodable)
 
 
-def decoding_from_json(stored: Mapping[str, Any]) -> Decoded | Undecodable:
-    """The stored result of the step ``normalise``."""
-    declared = stored["declared_s"]
-    if "error" in stored:
-        return Undecodable(
-            problem=stored["error"]["problem"],
-            decoder_message=stored["error"]["decoder_message"],
-            declared_s=None if declared is None else Fraction(declared),
-        )
-    return _from_fields(Decoded, {**stored, "declared_s": Fraction(declared)})
+def reading_from_json(stored: Any) -> Reading | Undecodable:
+    """The stored result of the step ``read``."""
+    return _READ.validate_python(stored)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Crop:
-    """The aligned clip of a face: median height of the face in the source, and the hash of the file."""
-
-    face_height_px: float
-    clip_sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class FaceResult:
-    """How the face of a segment was tracked; ``crop`` is None where no frame shows one."""
-
-    num_frames: int
-    detected_fraction: float
-    absent_frames: int
-    crop: Crop | None
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "num_frames": self.num_frames,
-            "detected_fraction": self.detected_fraction,
-            "absent_frames": self.absent_frames,
-            "has_clip": self.crop is not None,
-            **(asdict(self.crop) if self.crop else {}),
-        }
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> FaceResult:
-        return cls(
-            num_frames=stored["num_frames"],
-            detected_fraction=stored["detected_fraction"],
-            absent_frames=stored["absent_frames"],
-            crop=_from_fields(Crop, stored) if stored["has_clip"] else None,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SyncResult:
+class SyncResult(Result):
     """Sync scores after correction; offsets in frames, ``confidence_before`` that of the first measurement."""
 
     offset_measured: int
@@ -121,29 +138,10 @@ class SyncResult:
     backend: str
     audio_sha256: str
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> SyncResult:
-        return _from_fields(cls, stored)
-
-
-@dataclass(frozen=True, kw_only=True)
-class QualityResult:
+class QualityResult(Result):
     """A picture-quality score on the scale of its backend."""
 
     value: float
     backend: str
     higher_is_better: bool
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> QualityResult:
-        return _from_fields(cls, stored)
-
-
-def _from_fields(kind: type[T], stored: Mapping[str, Any]) -> T:
-    return kind(**{field.name: stored[field.name] for field in fields(kind)})  # type: ignore[arg-type]

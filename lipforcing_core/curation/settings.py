@@ -27,7 +27,7 @@ def _decides(step: Step | None, *reasons: RejectReason, unit: str = "") -> dict[
     return {"decides": "; ".join(told)} | ({"unit": unit} if unit else {})
 
 
-_FACE = _decides(Step.ALIGN, RejectReason.NO_FACE, RejectReason.FACE_LOST, RejectReason.FACE_TOO_SMALL)
+_FACE = _decides(Step.READ, RejectReason.NO_FACE, RejectReason.FACE_LOST, RejectReason.FACE_TOO_SMALL)
 _IN_SYNC = (
     RejectReason.SYNC_CONFIDENCE_LOW,
     RejectReason.AV_OFFSET_TOO_LARGE,
@@ -63,45 +63,42 @@ class CurationSettings(BaseModel):
         2.0,
         gt=0,
         description="Adaptive cut threshold (ratio to neighbours).",
-        json_schema_extra=_decides(Step.SHOTS, unit="ratio"),
+        json_schema_extra=_decides(Step.READ, unit="ratio"),
     )
     shot_min_content_change: float = Field(
         15.0,
         ge=0,
         le=255,
         description="Least change at a cut.",
-        json_schema_extra=_decides(Step.SHOTS, unit="levels of 255"),
+        json_schema_extra=_decides(Step.READ, unit="levels of 255"),
     )
     min_segment_s: float = Field(
         5.0,
         gt=0,
         description="Shortest clip in seconds.",
-        json_schema_extra=_decides(Step.PIECES, RejectReason.TOO_SHORT),
+        json_schema_extra=_decides(Step.READ, RejectReason.TOO_SHORT),
     )
     max_segment_s: float = Field(
-        10.0, gt=0, description="Longest clip in seconds.", json_schema_extra=_decides(Step.PIECES)
+        10.0, gt=0, description="Longest clip in seconds.", json_schema_extra=_decides(Step.READ)
     )
     detect_stride: int = Field(
         5,
         ge=1,
         description="Frames from one face detection to the next.",
-        json_schema_extra=_decides(Step.ALIGN, unit="frames"),
+        json_schema_extra=_decides(Step.READ, unit="frames"),
     )
     max_gap_frames: int = Field(
         25,
         ge=0,
         description="Longest gap without a detection that is interpolated.",
-        json_schema_extra=_decides(Step.ALIGN, RejectReason.FACE_LOST),
+        json_schema_extra=_decides(Step.READ, RejectReason.FACE_LOST),
     )
     clip_crf: int = Field(
         13,
         ge=0,
         le=51,
         description="x264 quality of the aligned clip.",
-        json_schema_extra=_decides(Step.ALIGN, unit="CRF"),
-    )
-    keep_normalised: bool = Field(
-        False, description="Keep the lossless intermediate video.", json_schema_extra=_decides(Step.NORMALISE)
+        json_schema_extra=_decides(Step.READ, unit="CRF"),
     )
 
     silence_dbfs: float = Field(
@@ -128,6 +125,33 @@ class CurationSettings(BaseModel):
         ge=0,
         description="Least median face height in the source.",
         json_schema_extra=_decides(None, RejectReason.FACE_TOO_SMALL),
+    )
+    max_yaw_deg: float = Field(
+        50.0,
+        ge=0,
+        le=90,
+        description="Largest turn of the head to the side (median; needs a detector with points).",
+        json_schema_extra=_decides(None, RejectReason.TURNED_AWAY),
+    )
+    max_lips_outside: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Largest share of the lips' area beyond the border of the picture.",
+        json_schema_extra=_decides(None, RejectReason.LIPS_CUT_OFF),
+    )
+    max_repeat_frames: int = Field(
+        12,
+        ge=0,
+        description="Longest run of frames that repeat the one before.",
+        json_schema_extra=_decides(None, RejectReason.FROZEN_PICTURE),
+    )
+    max_repeated_fraction: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Largest share of such frames; a source of 16 frames a second has 0.36.",
+        json_schema_extra=_decides(None, RejectReason.REPEATED_FRAMES),
     )
     sync_filter: bool = Field(
         True,

@@ -23,6 +23,7 @@ from lipforcing_core.base.failures import surroundings_problem
 from lipforcing_core.base.names import shown_name
 from lipforcing_core.media.clock import SAMPLE_RATE
 from lipforcing_core.media.ffmpeg import ffmpeg_complaint, first_line, input_file, run_ffmpeg
+from lipforcing_core.media.streams import best_video_stream
 
 # The scaler's default is quick and darkens by one to two levels; with these flags the mean error is 0.03.
 EXACT_COLOUR = (
@@ -91,7 +92,7 @@ def read_wav(path: Path | str, start: int = 0, stop: int | None = None) -> np.nd
             stream.setpos(min(start, total))
             data = stream.readframes(max(stop - start, 0))
     except (wave.Error, EOFError, MemoryError, OSError) as error:
-        _refuse_surroundings(error, path)
+        refuse_surroundings(error, path)
         raise MediaError(path, "is not a readable WAV file", str(error)) from error
     return np.frombuffer(data, dtype="<i2").astype(np.float32) / 32768.0
 
@@ -220,30 +221,38 @@ def decoder_errors(path: Path | str) -> Iterator[None]:
     except (av.error.FFmpegError, MemoryError, OSError, ValueError) as error:
         if isinstance(error, BadInputError):
             raise
-        _refuse_surroundings(error, path)
-        raise MediaError(path, "cannot be decoded", _words(error)) from error
+        refuse_surroundings(error, path)
+        raise MediaError(path, "cannot be decoded", decoder_words(error)) from error
 
 
-def _refuse_surroundings(error: Exception, path: Path | str) -> None:
+def refuse_surroundings(error: Exception, path: Path | str) -> None:
+    """Raise ``SurroundingsError`` if an exception tells of the machine and not of the file at ``path``."""
     if problem := surroundings_problem(error):
         raise SurroundingsError(f"{problem} (while reading {shown_name(path)})") from error
 
 
-def open_video(path: Path | str) -> tuple[Any, Any]:
-    """Open a file for decoding and return its container and first video stream; raises MediaError."""
+def open_container(path: Path | str) -> Any:
+    """Open a media file; raises MediaError with the decoder's words where that cannot be done."""
     path = Path(path)
     if not path.is_file():
         raise MediaError(path, "is a folder" if path.is_dir() else "there is no such file")
     if path.stat().st_size == 0:
         raise MediaError(path, "is empty (0 bytes)")
     try:
-        container = av.open(
+        return av.open(
             str(path.absolute()), options={"protocol_whitelist": "file"}, metadata_errors="replace"
         )
     except (av.error.FFmpegError, MemoryError, OSError, ValueError) as error:
-        _refuse_surroundings(error, path)
-        raise MediaError(path, "is not a readable video", ffmpeg_complaint(path) or _words(error)) from error
-    stream = next((s for s in container.streams.video if not _is_cover_picture(s)), None)
+        refuse_surroundings(error, path)
+        raise MediaError(
+            path, "is not a readable video", ffmpeg_complaint(path) or decoder_words(error)
+        ) from error
+
+
+def open_video(path: Path | str) -> tuple[Any, Any]:
+    """Open a file for decoding and return its container and its moving picture; raises MediaError."""
+    container = open_container(path)
+    stream = best_video_stream(container)
     if stream is None or stream.codec_context is None:
         container.close()
         raise MediaError(path, NO_VIDEO if stream is None else "has no video that can be decoded")
@@ -268,13 +277,9 @@ def to_rgb(frame: Any) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
 
 
-def _words(error: Exception) -> str:
+def decoder_words(error: Exception) -> str:
     """A decoder's message without the path that PyAV adds to it."""
     return getattr(error, "strerror", None) or str(error)
-
-
-def _is_cover_picture(stream: Any) -> bool:
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
 def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

@@ -80,13 +80,10 @@ class VideoWriter:
                 f"{self.path}: expected a frame {self.height}x{self.width}x3 of uint8, "
                 f"got {frame.dtype} {frame.shape}"
             )
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-        picture = picture.reformat(
-            format="yuv420p",
-            dst_colorspace=_BT709,
-            dst_color_range=_LIMITED_RANGE,
-            interpolation=EXACT_COLOUR,
-        )
+        self.write_yuv(to_yuv(frame))
+
+    def write_yuv(self, picture: Any) -> None:
+        """Append one frame that `to_yuv` has made; it must have the size of the video."""
         picture.pts = self.num_frames
         picture.time_base = self._stream.codec_context.time_base
         self._container.mux(self._stream.encode(picture))
@@ -133,6 +130,17 @@ class VideoWriter:
         context.color_primaries = context.color_trc = context.colorspace = _BT709
         context.color_range = _LIMITED_RANGE
         return stream
+
+
+def to_yuv(frame: np.ndarray) -> Any:
+    """An RGB uint8 [H, W, 3] frame as a decoded one in the form that is encoded: yuv420p, BT.709, limited range."""
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
+        format="yuv420p",
+        dst_colorspace=_BT709,
+        dst_color_range=_LIMITED_RANGE,
+        interpolation=EXACT_COLOUR,
+        threads=1,
+    )
 
 
 def write_wav(path: Path | str, waveform: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:

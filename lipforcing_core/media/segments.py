@@ -1,4 +1,4 @@
-"""Divide shots into segments of usable length."""
+"""Divide shots into segments of usable length, while their ends are still unknown."""
 
 from __future__ import annotations
 
@@ -27,31 +27,54 @@ class Segment:
         return seconds(self.num_frames)
 
 
+class SegmentPlanner:
+    """Cuts one shot into segments of ``min_frames`` to ``max_frames`` as its frames come.
+
+    As soon as so much of the shot is there that a further segment is certain, one of the greatest length is cut off. What
+    is left at the end is divided evenly into as few segments as possible, so that nothing of a long shot is lost. Where
+    no even division fits both bounds, segments of ``max_frames`` are taken from its start and the rest is rejected.
+    """
+
+    def __init__(self, start: int, *, min_frames: int = 125, max_frames: int = 250) -> None:
+        if not 1 <= min_frames <= max_frames:
+            raise BadInputError(f"segments of {min_frames} to {max_frames} frames are impossible")
+        self._start, self._min, self._max = start, min_frames, max_frames
+
+    def certain(self, stop: int) -> list[Segment]:
+        """The segments that are certain once the shot is known to go on to ``stop`` at least."""
+        kept = []
+        while stop - self._start >= self._max + self._min:
+            kept.append(Segment(self._start, self._start + self._max))
+            self._start += self._max
+        return kept
+
+    def finish(self, stop: int) -> tuple[list[Segment], list[Segment]]:
+        """The segments that are left where the shot ends at ``stop``, and what is too short to be one."""
+        kept = self.certain(stop)
+        start, length = self._start, stop - self._start
+        self._start = stop
+        if length <= 0:
+            return kept, []
+        pieces = -(-length // self._max)
+        if length >= pieces * self._min:
+            edges = [start + length * i // pieces for i in range(pieces + 1)]
+            return kept + [Segment(a, b) for a, b in pairwise(edges)], []
+        rest = start + (pieces - 1) * self._max
+        kept += [Segment(a, a + self._max) for a in range(start, rest, self._max)]
+        return kept, [Segment(rest, stop)]
+
+
 def plan_segments(
     shots: Iterable[tuple[int, int]], *, min_frames: int = 125, max_frames: int = 250
 ) -> tuple[list[Segment], list[Segment]]:
-    """Cut each shot into segments of ``min_frames`` to ``max_frames``; return them and the rejected rest.
-
-    A shot that is long enough is divided evenly into as few segments as possible, so nothing of it is lost.
-    Where no even division fits both bounds, segments of ``max_frames`` are taken from its start and the rest
-    is rejected. Every frame of every shot is in exactly one returned segment.
-    """
-    if not 1 <= min_frames <= max_frames:
-        raise BadInputError(f"segments of {min_frames} to {max_frames} frames are impossible")
+    """Cut shots that are known as a whole (`SegmentPlanner`); every frame is in exactly one returned segment."""
     kept: list[Segment] = []
     rejected: list[Segment] = []
     for start, stop in shots:
         if stop < start or start < 0:
             raise BadInputError(f"a shot cannot go from frame {start} to frame {stop}")
-        length = stop - start
-        if length == 0:
-            continue
-        pieces = -(-length // max_frames)
-        if length >= pieces * min_frames:
-            edges = [start + length * i // pieces for i in range(pieces + 1)]
-            kept += [Segment(a, b) for a, b in pairwise(edges)]
-            continue
-        rest = start + (pieces - 1) * max_frames
-        kept += [Segment(a, a + max_frames) for a in range(start, rest, max_frames)]
-        rejected.append(Segment(rest, stop))
+        planner = SegmentPlanner(start, min_frames=min_frames, max_frames=max_frames)
+        own_kept, own_rejected = planner.finish(stop)
+        kept += own_kept
+        rejected += own_rejected
     return kept, rejected

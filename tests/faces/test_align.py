@@ -22,7 +22,8 @@ from lipforcing_core.faces.align import (
     warp_face,
     warp_face_latentsync,
 )
-from lipforcing_core.faces.track import FaceState, FaceTrack
+from lipforcing_core.faces.sightings import FaceState
+from lipforcing_core.faces.track import FaceTrack
 
 
 def similarity(angle: float, scale: float, shift: tuple[float, float]) -> np.ndarray:

@@ -15,7 +15,8 @@ from lipforcing_core.faces.detectors.catalogue import load_detector
 from lipforcing_core.faces.detectors.protocol import FaceDetector
 from lipforcing_core.faces.mask import keep_mask, load_mask_source, mask_source
 from lipforcing_core.faces.paste import paste_back
-from lipforcing_core.faces.track import FaceState, FaceTrack, track_face
+from lipforcing_core.faces.sightings import FaceState
+from lipforcing_core.faces.track import FaceTrack, track_face
 
 CLIPS = [f"{dataset}/row{row}" for dataset in ("hdtf", "hallo3", "talkvid") for row in (1, 2)]
 # Clips whose head is turned by more than about 20 degrees: the cascade has no notion of a profile.

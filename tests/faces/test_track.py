@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.faces.anchors import anchors_from_box, anchors_from_points
 from lipforcing_core.faces.detectors.protocol import Face
-from lipforcing_core.faces.track import FaceState, intersection_over_union, track_face
+from lipforcing_core.faces.sightings import FaceState, intersection_over_union
+from lipforcing_core.faces.track import track_face
 
 D, G, A = FaceState.DETECTED, FaceState.INTERPOLATED, FaceState.ABSENT
 

@@ -22,7 +22,8 @@ from lipforcing_core.faces.anchors import anchors_from_landmarks, anchors_from_p
 from lipforcing_core.faces.detectors.catalogue import DETECTORS, load_detector
 from lipforcing_core.faces.detectors.protocol import Face
 from lipforcing_core.faces.landmarks106 import Landmarks106
-from lipforcing_core.faces.track import intersection_over_union, track_face
+from lipforcing_core.faces.sightings import intersection_over_union
+from lipforcing_core.faces.track import track_face
 from lipforcing_core.weights.chosen import files_beside
 from tasks.workspace import Workspace
 

@@ -1,0 +1,203 @@
+"""The aligned crop of every followed face, from the moment its place is certain until its segment is written."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import file_sha256
+from lipforcing_core.curation.results import TrackFacts
+from lipforcing_core.faces.align import FILL_VALUE, invert_matrix, square_matrix, warp_face
+from lipforcing_core.faces.follow import Placement
+from lipforcing_core.faces.sightings import FaceState
+from lipforcing_core.media import picture
+from lipforcing_core.media.encode import VideoWriter, to_yuv
+from lipforcing_core.media.segments import Segment
+from lipforcing_core.media.source_stream import Shown
+
+CLIP_SIZE = 512
+LIPS_XYXY = (160, 300, 352, 430)
+"""Where the lips are in the aligned crop of 512 pixels."""
+SAME_PICTURE = 0.25
+"""Crops whose 64-pixel luma differs by less than this many levels on average are the same picture shown twice."""
+SMALL = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop:
+    """One frame of one face, ready to be encoded, and what is measured on it.
+
+    lips_outside: share of the lips' area beyond the borders of the picture, 0 to 1. small_HW: its luma at 64 pixels.
+    """
+
+    yuv: Any
+    placement: Placement
+    lips_outside: float
+    small_HW: np.ndarray
+
+
+class CropRow:
+    """The crops of one face of a shot, in order; frames before it comes into sight count, and have none."""
+
+    def __init__(self, number: int, start: int) -> None:
+        self.number = number
+        self._start = start
+        self._crops: deque[Crop | None] = deque()
+
+    @property
+    def stop(self) -> int:
+        """The frame after the last one that is here."""
+        return self._start + len(self._crops)
+
+    def add(self, crop: Crop | None) -> None:
+        """Append the crop of the next frame."""
+        self._crops.append(crop)
+
+    def drop(self, stop: int) -> None:
+        """Forget the frames before ``stop``."""
+        while self._crops and self._start < stop:
+            self._crops.popleft()
+            self._start += 1
+
+    def part(self, segment: Segment) -> list[Crop | None]:
+        """The crops of the frames of a segment."""
+        first = segment.start - self._start
+        return list(islice(self._crops, first, first + segment.num_frames))
+
+
+def cut_out(shown: Shown, placement: Placement) -> Crop:
+    """The aligned crop of a face, cut from only the part of the frame that it shows."""
+    width, height = shown.form.size
+    to_square = square_matrix(placement.matrix_23, CLIP_SIZE)
+    to_frame = invert_matrix(to_square)
+    face_HW3 = np.full((CLIP_SIZE, CLIP_SIZE, 3), FILL_VALUE, dtype=np.uint8)
+    try:
+        view = picture.region(shown.frame, shown.form, _under(to_frame), _max_side(to_square))
+    except BadInputError:  # the face has left the picture altogether
+        pass
+    else:
+        face_HW3 = warp_face(view.rgb_HW3, _in_view(placement.matrix_23, view), CLIP_SIZE)
+    yuv = to_yuv(face_HW3)
+    return Crop(
+        yuv=yuv,
+        placement=placement,
+        lips_outside=_share_outside(to_frame, LIPS_XYXY, (width, height)),
+        small_HW=_small_luma(yuv),
+    )
+
+
+def write_track(row: CropRow, segment: Segment, folder: Path, *, crf: int) -> TrackFacts | None:
+    """Encode a face's crops of a segment, once, with where they were; None where no frame of it shows the face.
+
+    Files that are there already, of an attempt that was killed later on, are left as they are.
+    """
+    crops = row.part(segment)
+    known = [crop for crop in crops if crop is not None and crop.placement.state is not FaceState.ABSENT]
+    if not known:
+        return None
+    clip, alignment = folder / f"{row.number}.mp4", folder / f"{row.number}.npz"
+    places = _places(crops)
+    if not (clip.is_file() and alignment.is_file()):
+        np.savez(
+            alignment,
+            matrices_F23=np.stack([place.matrix_23 for place in places]),
+            usable_F=np.array([place.state is not FaceState.ABSENT for place in places]),
+            boxes_F4=np.stack([place.box_4 for place in places]),
+            start_frame=segment.start,
+        )
+        with VideoWriter(clip, width=CLIP_SIZE, height=CLIP_SIZE, crf=crf) as writer:
+            for crop in crops:
+                writer.write_yuv(_GREY() if crop is None else crop.yuv)
+    turns = [crop.placement.yaw_deg for crop in known if crop.placement.yaw_deg is not None]
+    boxes_N4 = np.stack([crop.placement.box_4 for crop in known])
+    return TrackFacts(
+        number=row.number,
+        detected_fraction=sum(c.placement.state is FaceState.DETECTED for c in known) / segment.num_frames,
+        absent_frames=segment.num_frames - len(known),
+        face_height_px=float(np.median(boxes_N4[:, 3] - boxes_N4[:, 1])),
+        box_xyxy=tuple(np.median(boxes_N4, axis=0).round(1).tolist()),
+        yaw_deg=float(np.median(turns)) if turns else None,
+        lips_outside=max(crop.lips_outside for crop in known),
+        repeated=repeated(crops),
+        clip_sha256=file_sha256(clip),
+    )
+
+
+def repeated(crops: list[Crop | None]) -> list[int]:
+    """The lengths of all runs of frames that show the same as the frame before them."""
+    runs, length = [], 0
+    for before, after in zip(crops, crops[1:], strict=False):
+        same = before is not None and after is not None and _same(before, after)
+        if not same and length:
+            runs.append(length)
+        length = length + 1 if same else 0
+    return runs + [length] if length else runs
+
+
+def _same(a: Crop, b: Crop) -> bool:
+    return bool(np.abs(a.small_HW - b.small_HW).mean() < SAME_PICTURE)
+
+
+def _places(crops: list[Crop | None]) -> list[Placement]:
+    """A place for every frame; those before the face came into sight take the first there is."""
+    first = next(crop.placement for crop in crops if crop is not None)
+    before = Placement(state=FaceState.ABSENT, matrix_23=first.matrix_23, box_4=np.full(4, np.nan))
+    return [before if crop is None else crop.placement for crop in crops]
+
+
+def _GREY() -> Any:
+    return to_yuv(np.full((CLIP_SIZE, CLIP_SIZE, 3), FILL_VALUE, dtype=np.uint8))
+
+
+def _under(to_frame_23: np.ndarray) -> np.ndarray:
+    """The box of the frame under the crop, with two pixels around it for the interpolation: x0, y0, x1, y1."""
+    edge = CLIP_SIZE - 0.5
+    corners = np.array([[-0.5, -0.5, 1], [edge, -0.5, 1], [-0.5, edge, 1], [edge, edge, 1]]) @ to_frame_23.T
+    return np.concatenate([corners.min(axis=0) - 2, corners.max(axis=0) + 3])
+
+
+def _max_side(to_square_23: np.ndarray) -> int | None:
+    """The side that a region is reduced to where the face is much larger than the crop; None where it is not."""
+    reduction = float(np.linalg.norm(to_square_23[:, :2], axis=0).max())
+    if reduction >= 0.75:
+        return None
+    box = _under(invert_matrix(to_square_23))
+    return max(1, round(float(max(box[2] - box[0], box[3] - box[1])) * reduction))
+
+
+def _in_view(matrix_23: np.ndarray, view: picture.View) -> np.ndarray:
+    """The alignment of a frame as one of a view of it."""
+    (x, y), (scale_x, scale_y) = view.offset_xy, view.scale_xy
+    to_picture = np.array(
+        [
+            [1 / scale_x, 0.0, 0.5 / scale_x - 0.5 + x],
+            [0.0, 1 / scale_y, 0.5 / scale_y - 0.5 + y],
+            [0.0, 0.0, 1.0],
+        ]
+    )
+    composed: np.ndarray = np.asarray(matrix_23, dtype=np.float64) @ to_picture
+    return composed
+
+
+def _share_outside(
+    to_frame_23: np.ndarray, box_xyxy: tuple[int, int, int, int], size: tuple[int, int]
+) -> float:
+    """The share of a box of the crop that lies beyond the borders of the frame, on a grid of 16 by 16 points."""
+    x, y = np.meshgrid(np.linspace(*box_xyxy[::2], 16), np.linspace(*box_xyxy[1::2], 16))
+    points_N2 = np.stack([x.ravel(), y.ravel(), np.ones(x.size)], axis=1) @ to_frame_23.T
+    inside = ((points_N2 >= -0.5) & (points_N2 <= np.array(size) - 0.5)).all(axis=1)
+    return float(1.0 - inside.mean())
+
+
+def _small_luma(yuv: Any) -> np.ndarray:
+    plane = yuv.planes[0]
+    luma = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+    small: np.ndarray = cv2.resize(luma, (SMALL, SMALL), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return small

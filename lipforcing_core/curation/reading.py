@@ -1,0 +1,186 @@
+"""One reading of a source: shots, faces, aligned clips and sound from a single pass over its frames.
+
+Frames wait three times, each time for a bounded number of frames: until it is certain whether a shot begins, until the
+places of its faces are certain, and, as small crops, until their segment is certain. So the memory does not depend on the
+length of a source, and nothing but the products is written.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lipforcing_core.base.errors import MediaError
+from lipforcing_core.curation.crops import CropRow, cut_out, write_track
+from lipforcing_core.curation.hearing import hear, wide_sound
+from lipforcing_core.curation.results import Piece, Reading, Shot
+from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.faces.detectors.protocol import FaceDetector
+from lipforcing_core.faces.follow import FaceFollower, Placement
+from lipforcing_core.faces.second_look import faces_in
+from lipforcing_core.media.encode import write_wav
+from lipforcing_core.media.picture import to_picture
+from lipforcing_core.media.segments import Segment, SegmentPlanner
+from lipforcing_core.media.shots import CutDetector, ShotPicture, divide
+from lipforcing_core.media.source_stream import Picture, SourceStream
+
+SOUND = "sound.wav"
+
+
+@dataclass
+class _Seen:
+    """What the pictures of a source gave: its shots, its pieces, and what was too short to be one."""
+
+    num_frames: int = 0
+    shots: list[Shot] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
+    short: list[Segment] = field(default_factory=list)
+    num_invented: int = 0
+    size: tuple[int, int] = (0, 0)
+    tone_mapped: str | None = None
+
+
+def read(source: SourceStream, folder: Path, settings: CurationSettings, detector: FaceDetector) -> Reading:
+    """Read a source from end to end; write every face of every segment and its sound into ``folder``.
+
+    Raises MediaError where colours cannot be converted, or where there is no picture at all.
+    """
+    seen = _see(source, folder, settings, detector)
+    heard = hear(source.tracks)
+    for piece in seen.pieces:
+        wide_S = wide_sound(heard.waveform_S, Segment(piece.start, piece.stop))
+        write_wav(folder / piece.folder / SOUND, wide_S)
+    return Reading(
+        num_frames=seen.num_frames,
+        num_samples=len(heard.waveform_S),
+        width=seen.size[0],
+        height=seen.size[1],
+        declared_s=source.declared_s,
+        complaint=source.complaint,
+        num_damaged=source.num_damaged,
+        num_invented=seen.num_invented,
+        num_dropped=source.num_dropped,
+        tone_mapped=seen.tone_mapped,
+        sound=heard.taken,
+        shots=tuple(seen.shots),
+        pieces=tuple(seen.pieces),
+        short=tuple(Shot(start=segment.start, stop=segment.stop) for segment in seen.short),
+    )
+
+
+def _see(source: SourceStream, folder: Path, settings: CurationSettings, detector: FaceDetector) -> _Seen:
+    seen = _Seen()
+    cuts = CutDetector(
+        threshold=settings.shot_threshold, min_content_change=settings.shot_min_content_change
+    )
+    shot: _Shot | None = None
+    for shown in divide(_checked(source, seen), cuts):
+        if shown.starts:
+            shot = _Shot(shown.picture.index, len(seen.shots), folder, settings, detector)
+        assert shot is not None, "the first picture starts a shot"
+        shot.add(shown)
+        seen.num_frames = shown.picture.index + 1
+        seen.num_invented += shown.picture.invented
+        if shown.ends:
+            shot.finish(seen, source.sounding_frames)
+    if not seen.num_frames:
+        raise MediaError(source.path, "has no frame that can be decoded", source.complaint)
+    return seen
+
+
+def _checked(source: SourceStream, seen: _Seen) -> Iterator[Picture]:
+    for shown in source.pictures():
+        form = shown.shown.form
+        if form.problem:
+            raise MediaError(source.path, form.problem)
+        seen.size = seen.size if seen.num_frames else form.size
+        seen.tone_mapped = seen.tone_mapped or form.tone_mapped
+        yield shown
+
+
+class _Shot:
+    """One shot while it is read."""
+
+    def __init__(
+        self, start: int, number: int, folder: Path, settings: CurationSettings, detector: FaceDetector
+    ) -> None:
+        self._start, self._number, self._folder = start, number, folder
+        self._settings, self._detector = settings, detector
+        self._follower = FaceFollower(
+            start, stride=settings.detect_stride, max_gap_frames=settings.max_gap_frames
+        )
+        self._planner = SegmentPlanner(start, min_frames=settings.min_frames, max_frames=settings.max_frames)
+        self._waiting: deque[Picture] = deque()
+        self._rows: list[CropRow] = []
+        self._invented: deque[bool] = deque()
+        self._written = start
+        self._pieces: list[Piece] = []
+
+    def add(self, shown: ShotPicture) -> None:
+        """Take the next picture: look for faces if it is its turn, and settle what has become certain."""
+        index = shown.picture.index
+        self._waiting.append(shown.picture)
+        self._invented.append(shown.picture.invented)
+        if self._follower.wants(index) or shown.ends:
+            picture = to_picture(shown.picture.shown.frame, shown.picture.shown.form)
+            self._follower.look(index, faces_in(picture, self._detector))
+            self._settle(index - self._follower.delay)
+            for segment in self._planner.certain(self._settled):
+                self._write(segment)
+
+    def finish(self, seen: _Seen, sounding_frames: int | None) -> None:
+        """The shot has ended: settle and write the rest, and tell what came of it.
+
+        sounding_frames: how far the sound goes, once that is known; there is no segment beyond it.
+        """
+        stop = self._waiting[-1].index + 1
+        self._settle(stop, ended=True)
+        heard = stop if sounding_frames is None else min(stop, max(sounding_frames, self._start))
+        kept, short = self._planner.finish(heard)
+        for segment in kept:
+            self._write(segment)
+        seen.shots.append(Shot(start=self._start, stop=stop))
+        seen.pieces += self._pieces
+        seen.short += short
+
+    @property
+    def _settled(self) -> int:
+        return self._waiting[0].index if self._waiting else self._start
+
+    def _settle(self, stop: int, *, ended: bool = False) -> None:
+        first = self._settled
+        if stop <= first:
+            return
+        tracks = self._follower.settle(stop, ended=ended)
+        while len(self._rows) < len(tracks):
+            row = CropRow(len(self._rows), self._written)
+            for _ in range(self._written, first):
+                row.add(None)
+            self._rows.append(row)
+        for position in range(stop - first):
+            shown = self._waiting.popleft().shown
+            for row, places in zip(self._rows, tracks, strict=True):
+                place: Placement | None = places[position]
+                row.add(None if place is None else cut_out(shown, place))
+
+    def _write(self, segment: Segment) -> None:
+        folder = self._folder / f"{segment.start:06d}-{segment.stop:06d}"
+        folder.mkdir(exist_ok=True)
+        tracks = [write_track(row, segment, folder, crf=self._settings.clip_crf) for row in self._rows]
+        invented = [self._invented.popleft() for _ in range(segment.num_frames)]
+        self._pieces.append(
+            Piece(
+                start=segment.start,
+                stop=segment.stop,
+                shot=self._number,
+                num_invented=int(np.sum(invented)),
+                tracks=tuple(track for track in tracks if track is not None),
+            )
+        )
+        self._written = segment.stop
+        for row in self._rows:
+            row.drop(segment.stop)

@@ -1,0 +1,43 @@
+"""A look at a picture, and a second one with a margin around it where a face may fill the frame."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from lipforcing_core.faces.detectors.protocol import Face, FaceDetector
+
+MARGIN = 0.5
+"""The margin on each side in heights and widths of the picture."""
+FILLING_SHARE = 0.5
+"""Only a face at least this high against the picture can have been missed for want of a margin."""
+GREY = (127, 127, 127)
+
+
+def faces_in(picture: np.ndarray, detector: FaceDetector) -> list[Face]:
+    """Usable faces in a [H, W, 3] uint8 RGB picture, the largest first, in pixels of that picture.
+
+    Detectors know faces with something around them. Where none is found, the picture is looked at once more inside a grey
+    margin; boxes may then reach beyond its borders.
+    """
+    faces = detector.detect(picture)
+    if faces:
+        return faces
+    height, width = picture.shape[:2]
+    above, beside = round(height * MARGIN), round(width * MARGIN)
+    framed = cv2.copyMakeBorder(picture, above, above, beside, beside, cv2.BORDER_CONSTANT, value=GREY)
+    found = (_moved(face, -beside, -above) for face in detector.detect(framed))
+    return [face for face in found if face.height >= FILLING_SHARE * height]
+
+
+def _moved(face: Face, x: float, y: float) -> Face:
+    x0, y0, x1, y1 = face.box_xyxy
+    shift_2 = np.array([x, y], dtype=np.float64)
+    return replace(
+        face,
+        box_xyxy=(x0 + x, y0 + y, x1 + x, y1 + y),
+        points=None if face.points is None else face.points + shift_2,
+        landmarks106=None if face.landmarks106 is None else face.landmarks106 + shift_2,
+    )

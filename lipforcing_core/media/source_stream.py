@@ -1,0 +1,205 @@
+"""A source read once, from its first packet to its last: pictures on the 25 fps time line, and all of its sound.
+
+Nothing is written and nothing is decoded twice. The pictures are decoded frames as they come, so whoever reads them
+converts only what is needed; the sound of every track is collected as one channel at 16 kHz.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+
+from lipforcing_core.base.errors import MediaError
+from lipforcing_core.media.clock import SAMPLES_PER_FRAME
+from lipforcing_core.media.decode import NO_VIDEO, decoder_words, open_container, refuse_surroundings
+from lipforcing_core.media.deinterlace import Deinterlacer
+from lipforcing_core.media.picture import PictureForm
+from lipforcing_core.media.soundtrack import SoundTrack
+from lipforcing_core.media.streams import best_video_stream, start_s
+from lipforcing_core.media.timeline import Jumps, Placed, StreamClock, Timeline
+
+DEFAULT_FRAME_S = Fraction(1, 25)
+LONG_S = 600
+LEAST_RATE = Fraction(1, 2)
+"""A file that declares more than ten minutes and less than a frame in two seconds has a wrong header."""
+MAX_TRACKS = 8
+"""More sound tracks than this are those of a disc image or a broadcast, of which the first are enough."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One decoded frame and the form that it has."""
+
+    frame: Any
+    form: PictureForm
+
+
+Picture = Placed[Shown]
+
+
+class SourceStream:
+    """Reads one source; use as a context manager, go through ``pictures()`` once, then ask for the rest.
+
+    sound_path: the file that has the sound, where it is not that of the picture. Raises MediaError where there is no
+    picture or the file cannot be opened, and SurroundingsError for a failure of the machine.
+    """
+
+    def __init__(self, path: Path | str, *, sound_path: Path | None = None) -> None:
+        self.path = Path(path)
+        self.complaint = ""
+        self.num_damaged = 0
+        self.num_dropped = 0
+        self._is_read = False
+        self._container = open_container(self.path)
+        self._beside = None
+        try:
+            video = best_video_stream(self._container)
+            if video is None:
+                raise MediaError(self.path, NO_VIDEO)
+            if video.codec_context is None:
+                raise MediaError(self.path, "has no video that can be decoded")
+            self._video = video
+            self._refuse_nonsense()
+            self._video.thread_type = "AUTO"
+            if sound_path is not None:
+                self._beside = open_container(sound_path)
+            audio = self._beside or self._container
+            streams = [s for s in audio.streams.audio if s.codec_context is not None][:MAX_TRACKS]
+            self._open_tracks(streams)
+        except BaseException:
+            self.close()
+            raise
+
+    def _refuse_nonsense(self) -> None:
+        """Refuse a header that declares hours for a handful of frames: one changed byte is enough for that."""
+        declared_s, frames = self.declared_s, self._video.frames
+        if frames and declared_s > LONG_S and declared_s * LEAST_RATE > frames:
+            raise MediaError(
+                self.path, f"declares {float(declared_s) / 3600:.1f} hours for {frames} frames; its header is wrong"
+            )
+
+    def _open_tracks(self, streams: list[Any]) -> None:
+        jumps = Jumps()
+        own = [] if self._beside else streams
+        zero_s = min(start_s(stream) for stream in (self._video, *own))
+        sound_zero_s = min((start_s(stream) for stream in streams), default=zero_s) if self._beside else zero_s
+        self._clock = StreamClock("picture", jumps, zero_s=zero_s)
+        self.tracks = [
+            SoundTrack(stream, StreamClock(f"sound {stream.index}", jumps, zero_s=sound_zero_s))
+            for stream in streams
+        ]
+        self._track_of = {stream.index: track for stream, track in zip(streams, self.tracks, strict=True)}
+
+    @property
+    def frame_s(self) -> Fraction:
+        """The usual time from one frame to the next, in seconds."""
+        rate = self._video.average_rate or self._video.guessed_rate
+        return 1 / Fraction(rate) if rate else DEFAULT_FRAME_S
+
+    @property
+    def declared_s(self) -> Fraction:
+        """How long the header says that the picture is, in seconds; 0 if it does not say."""
+        if self._video.duration:
+            return Fraction(self._video.duration * Fraction(self._video.time_base))
+        return Fraction(self._container.duration or 0, av.time_base)
+
+    @property
+    def sounding_frames(self) -> int | None:
+        """How many frames the longest sound track covers, once everything has been read; None before."""
+        if not self._is_read:
+            return None
+        lengths = [len(track.folded.waveform_S) for track in self.tracks if track.folded is not None]
+        return -(-max(lengths, default=0) // SAMPLES_PER_FRAME)
+
+    def pictures(self) -> Iterator[Picture]:
+        """Every picture of the 25 fps time line in order; the sound is collected on the way.
+
+        Damaged packets are left out and counted. The frame of a picture belongs to the reader until the next one is
+        asked for, and as long as it is kept.
+        """
+        timeline: Timeline[Shown] = Timeline()
+        form: PictureForm | None = None
+        end_s = Fraction(0)
+        for frame in self._frames():
+            stamp_s = end_s if frame.pts is None else frame.pts * Fraction(frame.time_base)
+            length_s = frame.duration * Fraction(frame.time_base) if frame.duration else self.frame_s
+            if frame.pts is None:
+                placed_s, jumped = end_s, False
+            else:
+                placed_s, jumped = self._clock.place(stamp_s, length_s)
+            end_s = placed_s + length_s
+            found = PictureForm.of(frame, self._video)
+            changed = form is not None and found != form
+            form = found
+            yield from timeline.add(Shown(frame, found), placed_s, breaks=jumped or changed)
+        yield from timeline.finish(end_s)
+        self.num_dropped = timeline.num_dropped
+        if self._beside is not None:
+            self._read_beside()
+        self._is_read = True
+
+    def _frames(self) -> Iterator[Any]:
+        deinterlacer = Deinterlacer(self._video)
+        for packet in self._packets(self._container, [self._video, *self._own_streams()]):
+            frames = self._decoded(packet)
+            if packet.stream_index != self._video.index:
+                self._hear(packet.stream_index, frames)
+            else:
+                for frame in frames:
+                    yield from deinterlacer.add(frame)
+        yield from deinterlacer.finish()
+        for track in self.tracks if self._beside is None else ():
+            track.finish()
+
+    def _read_beside(self) -> None:
+        streams = [track.stream for track in self.tracks]
+        for packet in self._packets(self._beside, streams):
+            self._hear(packet.stream_index, self._decoded(packet))
+        for track in self.tracks:
+            track.finish()
+
+    def _own_streams(self) -> list[Any]:
+        return [] if self._beside else [track.stream for track in self.tracks]
+
+    def _hear(self, index: int, frames: list[Any]) -> None:
+        for frame in frames:
+            self._track_of[index].add(frame)
+
+    def _packets(self, container: Any, streams: list[Any]) -> Iterator[Any]:
+        """All packets, up to the first place that cannot be read."""
+        if not streams:
+            return
+        try:
+            yield from container.demux(*streams)
+        except (av.error.FFmpegError, MemoryError, OSError, ValueError) as error:
+            self._complain(error)
+
+    def _decoded(self, packet: Any) -> list[Any]:
+        try:
+            return list(packet.decode())
+        except (av.error.FFmpegError, MemoryError, OSError, ValueError) as error:
+            self.num_damaged += 1
+            self._complain(error)
+            return []
+
+    def _complain(self, error: Exception) -> None:
+        refuse_surroundings(error, self.path)
+        self.complaint = self.complaint or decoder_words(error)
+
+    def close(self) -> None:
+        """Close the files."""
+        for container in (self._container, self._beside):
+            if container is not None:
+                container.close()
+
+    def __enter__(self) -> SourceStream:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,34 @@
+"""Which stream of a container is its moving picture, and when a stream begins."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import av
+
+_STILL = av.stream.Disposition.attached_pic | av.stream.Disposition.still_image
+
+
+def best_video_stream(container: Any) -> Any | None:
+    """The moving picture of a file; None if there is none.
+
+    Cover pictures are none, flagged as such or not: of several streams, those of a single frame or of less than half the
+    longest duration are passed over. Of the rest the one flagged as default is taken, or else the first.
+    """
+    streams = [s for s in container.streams.video if not s.disposition & _STILL]
+    if len(streams) > 1:
+        longest_s = max(_length_s(stream) for stream in streams)
+        moving = [s for s in streams if s.frames != 1 and 2 * _length_s(s) >= longest_s]
+        flagged = [s for s in moving if s.disposition & av.stream.Disposition.default]
+        streams = flagged or moving or streams
+    return streams[0] if streams else None
+
+
+def start_s(stream: Any) -> Fraction:
+    """When the first frame or sample of a stream is due, in seconds of the file's own clock; 0 if it does not say."""
+    return Fraction(0) if stream.start_time is None else stream.start_time * Fraction(stream.time_base)
+
+
+def _length_s(stream: Any) -> Fraction:
+    return Fraction(0) if not stream.duration else stream.duration * Fraction(stream.time_base)
