@@ -1,1 +1,0 @@
-"""Voice activity detectors: the protocol, one file an implementation, and the catalogue."""
