@@ -1,10 +1,10 @@
 """Facts about the sound of a clip, stored as scores: they judge nothing, and None says that a fact is undefined.
 
 Thresholds stand beside the measurements that they rest on. On 17 sounds of real talking heads the bandwidth is 7.9 to
-8 kHz, with two clips at 6.6 kHz whose encoder ends there; the same sounds stored at 8 kHz and brought back to 16 kHz give
-3.7 to 4.7 kHz, and those stored at 11.025 kHz 5.6 to 6.3 kHz. ``modulation_4hz`` is 0.21 to 0.41 for them, 0.14 for white
-noise, which is close to what an even spectrum gives, 0.14 for a melody of two notes a second, and 0 for a steady tone
-that beats at another rate. ``spectral_flatness`` is 0.01 to 0.10 for them and 0.56 for white noise.
+8 kHz, with two clips at 6.6 kHz whose encoder ends there; the same sounds stored at 8 kHz and brought back to 16 kHz
+give 3.7 to 4.7 kHz, and those stored at 11.025 kHz 5.6 to 6.3 kHz. ``modulation_4hz`` is 0.21 to 0.41 for them, 0.14
+for white noise, which is close to what an even spectrum gives, 0.14 for a melody of two notes a second, and 0 for a
+steady tone that beats at another rate. ``spectral_flatness`` is 0.01 to 0.10 for them and 0.56 for white noise.
 """
 
 from __future__ import annotations
@@ -27,9 +27,12 @@ MODULATION_ALL_HZ = (0.5, 25.0)
 MODULATION_MIN_S = 1.0
 
 GUARD_S = 0.064
-"""Next to speech this much of a silence is left out of the noise: detectors trail the end of a phrase by that."""
+"""Next to speech this much of a silence is left out of the noise.
 
-NOISE_MIN_S = 0.1
+On real clips the last 32 ms of a silence can be 20 dB louder than the rest of it, and the 32 ms before those are not.
+"""
+
+NOISE_MIN_S = 0.09
 ROUNDING_POWER = 1.0 / 12.0 / 32768.0**2
 """Mean square of what rounding to 16 bits leaves, -101 dBFS: no pause is taken for quieter than that."""
 
@@ -43,15 +46,15 @@ class SoundFacts:
     loudness_dbfs: RMS level; None for digital silence.
     speech_share: share of the time in which somebody speaks, 0 to 1.
     longest_silence_s: the longest stretch without speech.
-    snr_db: speech, less what the pauses hold, by the pauses, -20 to about 100 dB; None without speech or without
-    0.1 s of pauses that are not next to speech. A quiet second voice or music counts as noise.
+    snr_db: speech, less the noise in the pauses, by that noise, -20 to about 100 dB; None without speech or without
+    0.09 s of pauses that are not next to speech. A second voice or music in the pauses counts as noise.
     clipping_share: share of samples at full scale in runs of at least three, 0 to 1.
     dc_offset: mean of the samples, -1 to 1.
     bandwidth_hz: up to where there is energy: the highest frequency within 60 dB of the strongest.
-    spectral_flatness: mean over frames of geometric by arithmetic mean of the power spectrum (100 Hz to 7.6 kHz): 0 for
-    tones, 0.56 for white noise.
-    modulation_4hz: share of the modulation of the mel-band envelopes between 0.5 and 25 Hz that lies in the octave around
-    4 Hz, the rate of syllables, 0 to 1 (after Scheirer and Slaney, 1997); None under a second.
+    spectral_flatness: mean over frames of geometric by arithmetic mean of the power spectrum (100 Hz to 7.6 kHz): 0
+    for tones, 0.56 for white noise.
+    modulation_4hz: share of the modulation of the mel-band envelopes between 0.5 and 25 Hz that lies in the octave
+    around 4 Hz, the rate of syllables, 0 to 1 (after Scheirer and Slaney, 1997); None under a second.
 
     The three facts of activity are None where no detector was asked, and all but those are None for an empty sound.
     """
@@ -110,19 +113,24 @@ def clipping_share(waveform_S: np.ndarray) -> float:
 
 
 def snr_db(waveform_S: np.ndarray, activity: SpeechActivity) -> float | None:
-    """Power of the stretches of speech, less that of the pauses, by that of the pauses, in decibels; see ``SoundFacts``."""
+    """Power of speech, less that of the noise, by that of the noise, in decibels; None as ``SoundFacts`` says.
+
+    The noise is the median over whole hops of the pauses, so that speech which the detector overlooked decides nothing.
+    """
     speaks_S = activity.speaks_S()
-    square_S = np.square(waveform_S, dtype=np.float64)
     guard = round(GUARD_S * SAMPLE_RATE)
-    pauses_S = np.zeros(len(waveform_S), dtype=bool)
+    pauses = [np.zeros(0)]
     for start, stop in activity.silences:
         first = start + guard if start > 0 else 0
         last = stop - guard if stop < len(waveform_S) else stop
-        pauses_S[first : max(first, last)] = True
-    if not speaks_S.any() or pauses_S.sum() < NOISE_MIN_S * SAMPLE_RATE:
+        whole = max(0, last - first) // activity.hop
+        hops_NS = waveform_S[first : first + whole * activity.hop].reshape(whole, activity.hop)
+        pauses.append(np.mean(np.square(hops_NS, dtype=np.float64), axis=1))
+    noise_N = np.concatenate(pauses)
+    if not speaks_S.any() or len(noise_N) * activity.hop < NOISE_MIN_S * SAMPLE_RATE:
         return None
-    noise = max(float(square_S[pauses_S].mean()), ROUNDING_POWER)
-    speech = float(square_S[speaks_S].mean()) - noise
+    noise = max(float(np.median(noise_N)), ROUNDING_POWER)
+    speech = float(np.mean(np.square(waveform_S[speaks_S], dtype=np.float64))) - noise
     return max(SNR_FLOOR_DB, 10.0 * math.log10(speech / noise)) if speech > 0 else SNR_FLOOR_DB
 
 

@@ -1,17 +1,20 @@
 """Several channels folded down to one so that speech survives, in one pass and in bounded memory.
 
 While a source is read, its channels are reduced to at most three signals: left and right with the surrounds of their
-side, and the centre (``layouts``). They are kept as 16-bit integers beside the second moments of every tenth of a second.
-At the end ``fold_rule`` decides on what the whole source was like: left and right become the sides, and the sides are
-added to the centre with the weights of ITU-R BS.775-3 for mono, 1.0 for the centre and 0.7071 for left and right.
+side, and the centre (``layouts``). They are kept as 16-bit integers beside the second moments of every tenth of a
+second. At the end ``fold_rule`` decides on what the whole source was like: left and right become the sides, and the
+sides are added to the centre with the weights of ITU-R BS.775-3 for mono, 1.0 for the centre and 0.7071 for left and
+right.
 
-Memory, per sample of the source: 2 bytes for mono, 4 for stereo, 6 with a centre, and 4 for the result. Kept samples are
-given back while the result is made, so the peak is 4 bytes, or 6 with a centre: at 16 kHz 230 MB an hour, or 350 MB.
+Memory, per sample of the source: 2 bytes for mono, 4 for stereo, 6 with a centre, and 4 for the result. Kept samples
+are given back while the result is made, so the peak is 4 bytes, or 6 with a centre: at 16 kHz 230 MB an hour, or 350
+MB.
 """
 
 from __future__ import annotations
 
 import math
+import mmap
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,9 +46,9 @@ class Folded:
     waveform_S: float32 in [-1, 1].
     how: ``mono`` (there was one channel), ``mean``, ``difference`` or ``left`` or ``right`` (of the two sides),
     ``centre``, or ``bs775`` (centre and sides together).
-    notes: what somebody should know, of ``opposite_phase`` (a plain mean would have cancelled speech), ``dead_channel``,
-    ``identical_channels``, ``centre_only``, ``centre_dead``, ``unknown_layout``, ``lowered`` (the sum was over full scale
-    and all of it was made quieter) and ``silent`` (no tenth of a second reaches -80 dBFS).
+    notes: what somebody should know, of ``opposite_phase`` (a plain mean would have cancelled speech),
+    ``dead_channel``, ``identical_channels``, ``centre_only``, ``centre_dead``, ``unknown_layout``, ``lowered`` (the
+    sum was over full scale and all of it was made quieter) and ``silent`` (no tenth of a second reaches -80 dBFS).
     opposed: share of audible tenths of a second in which left and right are of opposite phase, 0 to 1.
     channels_dbfs: RMS level of every channel without its mean; None for a channel of zeros.
     """
@@ -208,11 +211,16 @@ class _Pages:
         while done < signals_KS.shape[1]:
             at = self.num_samples % _PAGE
             if at == 0:
-                self._pages.append(np.empty((self._num_signals, _PAGE), dtype=np.int16))
+                self._pages.append(self._new_page())
             part_KS = signals_KS[:, done : done + _PAGE - at]
             self._pages[-1][:, at : at + part_KS.shape[1]] = np.rint(part_KS * _FULL_SCALE)
             done += part_KS.shape[1]
             self.num_samples += part_KS.shape[1]
+
+    def _new_page(self) -> np.ndarray:
+        """A page straight from the system, which gets it back at once: an allocator may keep what is given back."""
+        memory = mmap.mmap(-1, self._num_signals * _PAGE * np.dtype(np.int16).itemsize)
+        return np.frombuffer(memory, dtype=np.int16).reshape(self._num_signals, _PAGE)
 
     def spend(self, weights_K: np.ndarray) -> tuple[np.ndarray, float]:
         """The weighted sum of the signals as float32 [S] and its largest magnitude; the pages are given back."""

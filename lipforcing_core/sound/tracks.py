@@ -20,9 +20,9 @@ calls once stays below.
 class TrackFacts:
     """What is known of one sound track.
 
-    index: what names it in the file. is_default: whether the file flags it as the one to play. language: its tag, empty
-    if it has none. loudness_dbfs: RMS level; None for digital silence. speech_share: 0 to 1; None if nobody looked. Both
-    may be of an excerpt.
+    index: what names it in the file. is_default: whether the file flags it as the one to play. language: its tag,
+    empty if it has none. loudness_dbfs: RMS level; None for digital silence. speech_share: 0 to 1; None if nobody
+    looked. Both may be of an excerpt.
     """
 
     index: int
@@ -44,8 +44,10 @@ class TrackFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackChoice:
-    """The track that is taken, and why: the codes are ``only``, ``default``, ``first_speaking``, ``first_sounding`` and
-    ``first``; ``words`` says it for people."""
+    """The track that is taken, and why.
+
+    why: ``only``, ``default``, ``first_speaking``, ``first_sounding`` or ``first``. words: the same for people.
+    """
 
     index: int
     why: str

@@ -16,8 +16,9 @@ class ActivityRule:
     """How probabilities become stretches of speech; all values are the defaults of silero-vad's own front end.
 
     Speech begins where the probability reaches ``enter`` and goes on until it falls below ``leave`` (hysteresis). A
-    silence shorter than ``min_silence_s`` is no silence, and then a stretch of speech that is not longer than
-    ``min_speech_s`` is no speech. Silences shorter than ``min_silence_s`` at the ends of the sound do count.
+    silence between speech that is shorter than ``min_silence_s`` is no silence, and then a stretch of speech between
+    silences that is not longer than ``min_speech_s`` is no speech. What touches an end of the sound may go on beyond
+    it, so its length says nothing and it stays what it is.
     """
 
     enter: float = 0.5
@@ -100,4 +101,8 @@ def _stretches(
             joined[-1] = (joined[-1][0], stop)
         else:
             joined.append((start, stop))
-    return [(start, stop) for start, stop in joined if stop - start > rule.min_speech_s * SAMPLE_RATE]
+    return [
+        (start, stop)
+        for start, stop in joined
+        if stop - start > rule.min_speech_s * SAMPLE_RATE or start == 0 or stop == num_samples
+    ]
