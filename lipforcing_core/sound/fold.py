@@ -21,8 +21,8 @@ import numpy as np
 
 from lipforcing_core.sound.fold_rule import SILENT_DBFS, WINDOWS_PER_SECOND, PairFold, fold_pair
 from lipforcing_core.sound.layouts import reduction
+from lipforcing_core.sound.rate import SAMPLE_RATE
 
-SAMPLE_RATE = 16_000
 SIDES_IN_MONO = math.sqrt(2.0)
 """The weight of the mean of left and right beside a centre of weight 1: 0.7071 for each."""
 

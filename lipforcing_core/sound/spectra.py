@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lipforcing_core.sound.rate import SAMPLE_RATE
+
 WINDOW = 512
 HOP = 160
-SAMPLE_RATE = 16_000
 FRAMES_PER_BLOCK = 1000
 ROUNDING_POWER = WINDOW * (3 / 8) / 12 / 32768**2
 """What rounding to 16 bits leaves in every bin: frames without more than that are digital silence."""
@@ -58,7 +59,7 @@ def bandwidth_hz(power_B: np.ndarray, *, drop_db: float) -> float | None:
     """The highest frequency whose power is within ``drop_db`` of the strongest; None for silence.
 
     The power is averaged over three bins first (94 Hz), so that a single bin decides nothing. A sharp end of the
-    spectrum is found up to 0.1 kHz too high for that and for the window.
+    spectrum is found up to 0.2 kHz too high for that and for the window.
     """
     smooth_B = np.convolve(power_B, np.full(3, 1 / 3), mode="same")
     if smooth_B.max(initial=0.0) <= 0.0:

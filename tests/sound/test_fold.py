@@ -198,6 +198,8 @@ def test_channels_of_an_unknown_layout() -> None:
     folded = fold(SPEECH, OTHER, NOTHING, NOTHING, layout="4 channels")
     same(folded, (SPEECH + OTHER) / 2, steps=3)
     assert (folded.how, folded.notes) == ("mean", ("unknown_layout",))
+    folded = fold(SPEECH, OTHER, SPEECH, OTHER, NOTHING, NOTHING, layout="6 channels")
+    same(folded, (SPEECH + OTHER) / 2, steps=3)
     folded = fold(NOTHING, NOTHING, SPEECH, NOTHING)
     same(folded, SPEECH, steps=3)
     assert folded.notes == ("unknown_layout", "dead_channel")

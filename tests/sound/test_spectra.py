@@ -50,7 +50,7 @@ def test_the_bands_are_those_of_the_mel_scale() -> None:
 def test_bandwidth_ends_where_the_energy_ends(hertz: int) -> None:
     found = bandwidth_hz(spectra(low_passed(noise(), hertz)).power_B, drop_db=60.0)
     assert found is not None
-    assert hertz - 40 <= found <= hertz + 130
+    assert hertz - 40 <= found <= hertz + 200
 
 
 def test_bandwidth_of_all_and_of_nothing() -> None:
@@ -62,7 +62,7 @@ def test_bandwidth_of_all_and_of_nothing() -> None:
 def test_what_is_60_db_below_is_no_energy(below_db: int, expected: int) -> None:
     """A tone at 6 kHz beside one at 1 kHz."""
     quiet = tone(1000) + tone(6000, 0.3 * 10 ** (-below_db / 20))
-    assert bandwidth_hz(spectra(quiet).power_B, drop_db=60.0) == pytest.approx(expected, abs=130)
+    assert bandwidth_hz(spectra(quiet).power_B, drop_db=60.0) == pytest.approx(expected, abs=200)
 
 
 def test_flatness_of_white_noise_is_that_of_an_exponential_distribution() -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-SAMPLE_RATE = 16_000
+from lipforcing_core.sound.rate import SAMPLE_RATE
 
 
 @dataclass(frozen=True, kw_only=True)

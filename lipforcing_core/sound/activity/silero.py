@@ -3,7 +3,7 @@
 The network is run by ONNX Runtime from the file inside the installed package. The Python of that package is not
 imported: it loads torch, and torchaudio where there is one. The file for whole sequences is used, which gives the same
 bits as the file that is fed one hop at a time, at a third of the cost: 1.7 ms of one CPU core for a second of sound,
-against 5.2 ms (AMD EPYC, ONNX Runtime 1.31).
+against 5.2 ms (ONNX Runtime 1.31).
 
 Four hops of silence are heard before every sound. Without them the network misses speech that is cut in the middle, as
 in every clip: against what it says of the whole recording it overlooks 58, 32, 21 and 18 % of the first four hops, and

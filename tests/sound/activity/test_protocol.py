@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lipforcing_core.media import clock
-from lipforcing_core.sound.activity.protocol import SAMPLE_RATE, ActivityRule, SpeechActivity, speaks_N
+from lipforcing_core.sound.activity.protocol import ActivityRule, SpeechActivity, speaks_N
+from lipforcing_core.sound.rate import SAMPLE_RATE
 
 HOP = 1600
 RULE = ActivityRule(enter=0.5, leave=0.35, min_silence_s=0.2, min_speech_s=0.3)
