@@ -71,8 +71,7 @@ def fold_pair(first_N: np.ndarray, second_N: np.ndarray, cross_N: np.ndarray) ->
         return PairFold(how="first", is_dead=True)
     if _is_dead(first_N, beside_N=second_N):
         return PairFold(how="second", is_dead=True)
-    louder_N = np.maximum(first_N, second_N)
-    audible_N = louder_N > AUDIBLE_RATIO * louder_N.max()
+    audible_N = both_N > AUDIBLE_RATIO * both_N.max()
     r_N = 2.0 * cross_N[audible_N] / both_N[audible_N]
     opposed = float(np.mean(r_N < OPPOSED_BELOW))
     agreeing = float(np.mean(r_N > AGREEING_ABOVE))

@@ -76,6 +76,15 @@ def test_signal_to_noise_without_speech_or_without_pauses() -> None:
     assert snr_db(waveform, activity(short, len(waveform))) is not None
 
 
+@pytest.mark.parametrize("where", [slice(None, 5), slice(91, None)])
+def test_at_the_ends_of_the_sound_nothing_is_left_out(where: slice) -> None:
+    """Five hops of pause, of which two are next to speech: three are enough."""
+    waveform, _ = talk(0.1, 0.01)
+    speaks = np.ones(96)
+    speaks[where] = 0
+    assert snr_db(waveform, activity(speaks, len(waveform))) is not None
+
+
 def test_a_clipped_sine_is_clipped_two_thirds_of_the_time() -> None:
     """A sine of amplitude 2 is above 1 for |angle - 90 degrees| < 60 degrees of each half wave."""
     sine = np.clip(2 * np.sin(2 * np.pi * 100 * T), -1, 1).astype(np.float32)
@@ -129,6 +138,13 @@ def test_facts_of_activity() -> None:
     assert facts.snr_db == pytest.approx(20, abs=0.4)
     without = sound_facts(waveform)
     assert (without.speech_share, without.longest_silence_s, without.snr_db) == (None, None, None)
+
+
+def test_the_longest_of_several_silences() -> None:
+    speaks = np.ones(96)
+    speaks[10:20] = speaks[40:70] = 0
+    found = activity(speaks, 96 * HOP)
+    assert sound_facts(np.zeros(96 * HOP, dtype=np.float32), found).longest_silence_s == pytest.approx(0.96)
 
 
 def test_facts_of_nothing() -> None:

@@ -96,6 +96,15 @@ def test_opposite_speech_is_not_outvoted_by_loud_music_in_phase() -> None:
     assert folded.how == "left"
 
 
+def test_hiss_of_opposite_phase_in_long_pauses_decides_nothing() -> None:
+    """The hiss is 50 dB below the speech, three quarters of the time."""
+    hiss = np.concatenate([noise(k, 2e-4) for k in (1, 2, 3)])
+    left = np.concatenate([SPEECH, hiss])
+    folded = fold(left, np.concatenate([0.9 * SPEECH, -hiss]), layout="stereo")
+    assert (folded.how, folded.notes, folded.opposed) == ("mean", (), 0.0)
+    same(folded, np.concatenate([0.95 * SPEECH, 0.0 * hiss]))
+
+
 def test_channels_apart_by_a_delay_are_not_subtracted() -> None:
     """A tone of 250 Hz two milliseconds later is its opposite, and the speech around it is not."""
     t = np.arange(16000) / 16000

@@ -104,6 +104,18 @@ def test_what_does_not_move_has_no_modulation() -> None:
     assert share(modulated(4)[: 16000 - 200]) is None
 
 
+def test_the_level_is_no_modulation() -> None:
+    """In a sound of 1.2 s the mean of the envelope would leak into the slow modulations."""
+    short = modulated(4)[: int(1.2 * 16000)]
+    assert share(short, 2.5, 5.7) == pytest.approx(1.0, abs=0.02)
+
+
+def test_the_power_of_noise_is_that_of_its_window() -> None:
+    """Each bin of white noise holds its variance times the energy of a Hann window, 3/8 of its length."""
+    power = spectra(noise()).power_B
+    assert power[10:-10].mean() == pytest.approx(0.1**2 * 512 * 3 / 8, rel=0.02)
+
+
 @pytest.mark.parametrize("num_samples", [0, 1, 511])
 def test_a_sound_under_one_window(num_samples: int) -> None:
     found = spectra(noise()[:num_samples])
