@@ -181,4 +181,5 @@ def _root_codes(linear: np.ndarray) -> np.ndarray:
     roots = cv2.sqrt(np.clip(linear, 0.0, 1.0))
     roots *= _CODES - 1
     roots += 0.5
-    return roots.astype(np.uint16)
+    codes: np.ndarray = roots.astype(np.uint16)
+    return codes

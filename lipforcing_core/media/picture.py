@@ -99,9 +99,15 @@ class PictureForm:
 
     @cached_property
     def size(self) -> tuple[int, int]:
-        """Width and height of the picture: upright, of square pixels, even; what is left over is dropped."""
+        """Width and height of the picture: upright, of square pixels, even."""
         width, height = self.coded_size[::-1] if self.quarter_turns % 2 else self.coded_size
         return max(2, int(width * self._upright_aspect / 2) * 2), max(2, height // 2 * 2)
+
+    @cached_property
+    def even_size(self) -> tuple[int, int]:
+        """Width and height of the coded frame without a last odd column or row."""
+        width, height = self.coded_size
+        return width // 2 * 2, height // 2 * 2
 
     @property
     def tone_mapped(self) -> HdrTransfer | None:
@@ -123,7 +129,7 @@ class PictureForm:
     @property
     def square(self) -> bool:
         """Whether coded pixels are square, so that a region can be cut out before conversion."""
-        return self.pixel_aspect == 1
+        return self.pixel_aspect == 1 and min(self.coded_size) >= 2
 
     @property
     def _upright_aspect(self) -> Fraction:
@@ -166,13 +172,15 @@ def refuse_unknown_colours(form: PictureForm, path: Path | str) -> None:
 
 
 def to_picture(frame: Any, form: PictureForm) -> np.ndarray:
-    """The whole picture as RGB uint8 [H, W, 3] of ``form.size``. Raises BadInputError for colours unknown."""
+    """The whole picture as RGB uint8 [H, W, 3] of ``form.size``.
+
+    The last column or row of a coded frame of odd size is dropped, and pixels that are not square are stretched.
+    Raises BadInputError for colours unknown.
+    """
     _check(frame, form)
-    width, height = form.size
     if form.square:
-        return np.ascontiguousarray(_upright(_rgb(frame, form), form)[:height, :width])
-    coded = (height, width) if form.quarter_turns % 2 else (width, height)
-    return _upright(_rgb(frame, form, coded), form)
+        return _upright(_rgb(_cut(frame, (0, 0, *form.even_size)), form), form)
+    return _upright(_rgb(frame, form, _coded_size(form.size, form)), form)
 
 
 def region(frame: Any, form: PictureForm, box_xyxy: Any, max_side: int | None = None) -> View:
@@ -184,7 +192,7 @@ def region(frame: Any, form: PictureForm, box_xyxy: Any, max_side: int | None = 
         box_xyxy: left, top, right, bottom in pixels of the picture; it is widened to whole pixels and cut at the
             borders of the picture.
         max_side: where given, a part with a longer side is reduced to it by area averaging. It may then begin and
-            end a few pixels outside the box, at whole chroma samples; ``offset_xy`` says where.
+            end a few pixels outside the box, at whole chroma samples (``offset_xy`` says where).
 
     Raises BadInputError for colours unknown, and for a box that is no box or has no pixel of the picture.
     """
@@ -194,10 +202,10 @@ def region(frame: Any, form: PictureForm, box_xyxy: Any, max_side: int | None = 
     if not form.square or frame.format.is_bit_stream:
         part = np.ascontiguousarray(to_picture(frame, form)[top:bottom, left:right])
         return _shrunk(part, (left, top), scale)
-    if scale < 1.0:
-        return _reduced_region(frame, form, box, scale)
+    if max_side is not None and scale < 1.0:
+        return _reduced_region(frame, form, box, max_side)
     wanted = _to_coded(box, form)
-    grown = _on_chroma_grid(wanted, frame, _MARGIN_CHROMA_SAMPLES)
+    grown = _on_chroma_grid(wanted, frame, form, _MARGIN_CHROMA_SAMPLES)
     x, y = wanted[0] - grown[0], wanted[1] - grown[1]
     rgb = _rgb(_cut(frame, grown), form)[y : y + wanted[3] - wanted[1], x : x + wanted[2] - wanted[0]]
     return View(_upright(np.ascontiguousarray(rgb), form), (left, top), (1.0, 1.0))
@@ -211,8 +219,8 @@ def reduced(frame: Any, form: PictureForm, max_side: int) -> View:
     if form.square:
         return region(frame, form, (0, 0, width, height), max_side)
     size = _scaled(width, height, scale)
-    coded = size[::-1] if form.quarter_turns % 2 else size
-    rgb = _upright(_rgb(frame, form, coded, EXACT_AREA if scale < 1.0 else EXACT_COLOUR), form)
+    flags = EXACT_AREA if scale < 1.0 else EXACT_COLOUR
+    rgb = _upright(_rgb(frame, form, _coded_size(size, form), flags), form)
     return View(rgb, (0, 0), (size[0] / width, size[1] / height))
 
 
@@ -300,10 +308,15 @@ def _whole_box(box_xyxy: Any, form: PictureForm) -> Box:
     raise BadInputError(f"the box {numbers.tolist()} has no pixel of a picture of {width}x{height}")
 
 
+def _coded_size(size: tuple[int, int], form: PictureForm) -> tuple[int, int]:
+    """Width and height before the turn of what has this upright size, and the other way round."""
+    return size[::-1] if form.quarter_turns % 2 else size
+
+
 def _to_coded(box: Box, form: PictureForm) -> Box:
     """The box in the coded frame that an upright box shows."""
     left, top, right, bottom = box
-    width, height = form.coded_size[::-1] if form.quarter_turns % 2 else form.coded_size
+    width, height = _coded_size(form.even_size, form)
     for _ in range(form.quarter_turns):
         left, top, right, bottom = height - bottom, left, height - top, right
         width, height = height, width
@@ -315,7 +328,7 @@ def _to_coded(box: Box, form: PictureForm) -> Box:
 def _to_upright(box: Box, form: PictureForm) -> Box:
     """The inverse of ``_to_coded``."""
     left, top, right, bottom = box
-    width, height = form.coded_size
+    width, height = form.even_size
     if form.mirrored:
         left, right = width - right, width - left
     for _ in range(form.quarter_turns):
@@ -324,16 +337,16 @@ def _to_upright(box: Box, form: PictureForm) -> Box:
     return left, top, right, bottom
 
 
-def _on_chroma_grid(box: Box, frame: Any, margin: int) -> Box:
-    """A coded box with ``margin`` chroma samples around it, at whole samples, within the frame."""
+def _on_chroma_grid(box: Box, frame: Any, form: PictureForm, margin: int) -> Box:
+    """A coded box with ``margin`` chroma samples around it, at whole samples, within the even frame."""
     step_x = 8 // frame.format.chroma_width(8)
     step_y = 8 // frame.format.chroma_height(8) * (2 if frame.interlaced_frame else 1)
     left, top, right, bottom = box
     return (
         max(left // step_x - margin, 0) * step_x,
         max(top // step_y - margin, 0) * step_y,
-        min((-(-right // step_x) + margin) * step_x, frame.width),
-        min((-(-bottom // step_y) + margin) * step_y, frame.height),
+        min((-(-right // step_x) + margin) * step_x, form.even_size[0]),
+        min((-(-bottom // step_y) + margin) * step_y, form.even_size[1]),
     )
 
 
@@ -355,13 +368,12 @@ def _cut(frame: Any, box: Box) -> Any:
     return graph.pull()
 
 
-def _reduced_region(frame: Any, form: PictureForm, box: Box, scale: float) -> View:
-    coded = _on_chroma_grid(_to_coded(box, form), frame, 0)
+def _reduced_region(frame: Any, form: PictureForm, box: Box, max_side: int) -> View:
+    coded = _on_chroma_grid(_to_coded(box, form), frame, form, 0)
     left, top, right, bottom = _to_upright(coded, form)
     width, height = right - left, bottom - top
-    size = _scaled(width, height, scale)
-    coded_size = size[::-1] if form.quarter_turns % 2 else size
-    rgb = _upright(_rgb(_cut(frame, coded), form, coded_size, EXACT_AREA), form)
+    size = _scaled(width, height, _reduction(width, height, max_side))
+    rgb = _upright(_rgb(_cut(frame, coded), form, _coded_size(size, form), EXACT_AREA), form)
     return View(rgb, (left, top), (size[0] / width, size[1] / height))
 
 
