@@ -7,6 +7,8 @@ from typing import Literal
 HdrTransfer = Literal["pq", "hlg"]
 
 UNSPECIFIED = "unspecified"
+DOLBY_VISION = "dolby-vision"
+"""Stands for the transfer of Dolby Vision without a base layer of a common kind (profile 5). It is refused."""
 
 _UNSPECIFIED_CODES = {0: UNSPECIFIED, 2: UNSPECIFIED, 3: UNSPECIFIED}  # 0 and 3 are reserved
 

@@ -23,6 +23,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
 from lipforcing_core.base.errors import BadInputError, MediaError
 from lipforcing_core.media.colour_tags import (
+    DOLBY_VISION,
     HDR_TRANSFERS,
     MATRICES,
     PRIMARIES,
@@ -93,7 +94,7 @@ class PictureForm:
             or pixel_format.is_rgb,
             matrix=tag_name(MATRICES, frame.colorspace),
             primaries=tag_name(PRIMARIES, frame.color_primaries),
-            transfer=tag_name(TRANSFERS, frame.color_trc),
+            transfer=_transfer(frame),
             interlaced=frame.interlaced_frame,
         )
 
@@ -232,6 +233,15 @@ def _check(frame: Any, form: PictureForm) -> None:
             f"a frame of {frame.width}x{frame.height} {frame.format.name} is not of the form "
             f"{form.coded_size[0]}x{form.coded_size[1]} {form.pixel_format}; take the form of this frame"
         )
+
+
+def _transfer(frame: Any) -> str:
+    """The declared transfer characteristic. Dolby Vision that declares none has no picture without its metadata."""
+    name = tag_name(TRANSFERS, frame.color_trc)
+    kinds = {data.type.name for data in frame.side_data}
+    if name == UNSPECIFIED and not kinds.isdisjoint({"DOVI_METADATA", "DOVI_RPU_BUFFER"}):
+        return DOLBY_VISION
+    return name
 
 
 def _orientation(frame: Any) -> tuple[int, bool]:

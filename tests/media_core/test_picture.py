@@ -396,6 +396,26 @@ def test_colours_that_cannot_be_converted_are_refused_by_name(attribute: str, co
             work()
 
 
+def test_dolby_vision_is_refused_where_its_base_layer_has_no_colours_of_its_own() -> None:
+    frame = frame_of(textured(64, 48), "yuv420p10le")
+    facts = {
+        name: getattr(frame, name) for name in ("width", "height", "format", "colorspace", "color_range")
+    }
+
+    class SideData(list[Any]):
+        def get(self, name: str) -> None:
+            return None
+
+    class Frame(SimpleNamespace):
+        side_data = SideData([SimpleNamespace(type=SimpleNamespace(name="DOVI_METADATA"))])
+
+    for transfer, problem in [(2, "dolby-vision"), (18, None)]:
+        stub = Frame(**facts, color_primaries=2, color_trc=transfer, interlaced_frame=False)
+        form = PictureForm.of(stub, SQUARE_PIXELS)
+        assert (problem or "") in (form.problem or "")
+        assert bool(form.problem) == bool(problem)
+
+
 def test_reserved_tags_are_read_as_undeclared() -> None:
     frame = patches(np.array([(200, 100, 50)]), 2, False, 8, "yuv420p")
     expected = to_picture(frame, PictureForm.of(frame, SQUARE_PIXELS))
