@@ -396,24 +396,37 @@ def test_colours_that_cannot_be_converted_are_refused_by_name(attribute: str, co
             work()
 
 
-def test_dolby_vision_is_refused_where_its_base_layer_has_no_colours_of_its_own() -> None:
+class StubFrame(SimpleNamespace):
+    """A frame with the facts of a real one, and side data that no encoder at hand can write."""
+
+    @classmethod
+    def of(cls, frame: Any, **facts: Any) -> StubFrame:
+        names = ("width", "height", "format", "colorspace", "color_range", "color_trc", "color_primaries")
+        kept = {name: getattr(frame, name) for name in (*names, "interlaced_frame")}
+        return cls(**{**kept, **facts})
+
+
+@pytest.mark.parametrize(("transfer", "word"), [(2, "dolby-vision"), (16, None), (18, None)])
+def test_dolby_vision_is_refused_where_its_base_layer_has_no_colours_of_its_own(
+    transfer: int, word: str | None
+) -> None:
+    kind = SimpleNamespace(type=SimpleNamespace(name="DOVI_METADATA"))
     frame = frame_of(textured(64, 48), "yuv420p10le")
-    facts = {
-        name: getattr(frame, name) for name in ("width", "height", "format", "colorspace", "color_range")
-    }
+    form = PictureForm.of(
+        StubFrame.of(frame, side_data=[kind], rotation=0, color_trc=transfer), SQUARE_PIXELS
+    )
+    assert (form.problem is None) == (word is None)
+    assert word is None or f"transfer characteristic {word}," in str(form.problem)
 
-    class SideData(list[Any]):
-        def get(self, name: str) -> None:
-            return None
 
-    class Frame(SimpleNamespace):
-        side_data = SideData([SimpleNamespace(type=SimpleNamespace(name="DOVI_METADATA"))])
+def test_side_data_of_a_kind_unknown_to_pyav_leave_the_turn() -> None:
+    class Newer(StubFrame):
+        @property
+        def side_data(self) -> list[Any]:
+            raise ValueError("34 is not a valid Type")
 
-    for transfer, problem in [(2, "dolby-vision"), (18, None)]:
-        stub = Frame(**facts, color_primaries=2, color_trc=transfer, interlaced_frame=False)
-        form = PictureForm.of(stub, SQUARE_PIXELS)
-        assert (problem or "") in (form.problem or "")
-        assert bool(form.problem) == bool(problem)
+    form = PictureForm.of(Newer.of(frame_of(textured(64, 48), "yuv420p"), rotation=-90), SQUARE_PIXELS)
+    assert (form.quarter_turns, form.mirrored, form.size) == (3, False, (48, 64))
 
 
 def test_reserved_tags_are_read_as_undeclared() -> None:
