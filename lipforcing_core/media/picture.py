@@ -3,7 +3,8 @@
 A picture is upright, of square pixels and of even size, whatever the coded frame is; boxes and points count in
 pixels of that picture. YUV is converted as in `decode.to_rgb` (declared matrix and range, BT.601 limited where none
 are declared), HDR and wide gamuts as `hdr` says. A region is cut out of the coded planes before any conversion.
-All conversions run in the calling thread and keep no state, so several threads may use them at once.
+All conversions run in the calling thread and keep no state, so that several threads may convert different frames at
+once. Two threads may not hold one frame: PyAV changes its tags during a conversion and puts them back afterwards.
 """
 
 from __future__ import annotations
@@ -64,13 +65,13 @@ def to_picture(frame: Any, form: PictureForm) -> np.ndarray:
     Raises BadInputError for colours unknown.
     """
     _check(frame, form)
-    if form.square:
+    if form.can_be_cut:
         return _upright(_rgb(_cut(frame, (0, 0, *form.even_size)), form), form)
     return _upright(_rgb(frame, form, _coded_size(form.size, form)), form)
 
 
 def region(frame: Any, form: PictureForm, box_xyxy: Any, max_side: int | None = None) -> View:
-    """The part of the picture under a box, at the cost of that part where pixels are square.
+    """The part of the picture under a box, at the cost of that part where the form can be cut.
 
     Args:
         frame: a decoded frame of this form.
@@ -85,7 +86,7 @@ def region(frame: Any, form: PictureForm, box_xyxy: Any, max_side: int | None = 
     _check(frame, form)
     left, top, right, bottom = box = _whole_box(box_xyxy, form)
     scale = _reduction(right - left, bottom - top, max_side)
-    if not form.square or frame.format.is_bit_stream:
+    if not form.can_be_cut:
         part = np.ascontiguousarray(to_picture(frame, form)[top:bottom, left:right])
         return _shrunk(part, (left, top), scale)
     if max_side is not None and scale < 1.0:
@@ -102,7 +103,7 @@ def reduced(frame: Any, form: PictureForm, max_side: int) -> View:
     _check(frame, form)
     width, height = form.size
     scale = _reduction(width, height, max_side)
-    if form.square:
+    if form.can_be_cut:
         return region(frame, form, (0, 0, width, height), max_side)
     size = _scaled(width, height, scale)
     flags = EXACT_AREA if scale < 1.0 else EXACT_COLOUR

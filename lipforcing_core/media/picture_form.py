@@ -111,9 +111,11 @@ class PictureForm:
         return refusal(matrix=self.matrix, primaries=self.primaries, transfer=self.transfer)
 
     @property
-    def square(self) -> bool:
-        """Whether coded pixels are square, so that a region can be cut out before conversion."""
-        return self.pixel_aspect == 1 and min(self.coded_size) >= 2
+    def can_be_cut(self) -> bool:
+        """Whether a region can be cut out before conversion: coded pixels are square and not single bits."""
+        return (
+            self.pixel_aspect == 1 and min(self.coded_size) >= 2 and not self.pixel_format.startswith("mono")
+        )
 
     @property
     def _upright_aspect(self) -> Fraction:

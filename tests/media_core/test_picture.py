@@ -292,7 +292,11 @@ def test_an_odd_size_loses_its_last_row_and_column() -> None:
     assert error[:88, :152].max() == 0
     assert error.mean() < 0.5
     assert replace(form, quarter_turns=1).size == (94, 158)
+    bits = frame_of(textured(159, 95), "monow")
+    assert to_picture(bits, PictureForm.of(bits, SQUARE_PIXELS)).shape == (94, 158, 3)
     assert PictureForm.of(av.VideoFrame(1, 1, "yuv444p"), SQUARE_PIXELS).size == (2, 2)
+    point = av.VideoFrame(1, 1, "gray")
+    assert to_picture(point, PictureForm.of(point, SQUARE_PIXELS)).shape == (2, 2, 3)
 
 
 def test_reduction_averages_and_does_not_alias() -> None:
