@@ -225,12 +225,13 @@ def _cut(frame: Any, box: Box) -> Any:
     left, top, right, bottom = box
     if box == (0, 0, frame.width, frame.height):
         return frame
+    matrix = int(frame.colorspace)  # the filter graph knows no reserved number
     graph = av.filter.Graph()
     graph.threads = 1
     source = graph.add(
         "buffer",
         f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/25:pixel_aspect=1/1"
-        f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}",
+        f":colorspace={2 if matrix == 3 else matrix}:range={int(frame.color_range)}",
     )
     crop = graph.add("crop", f"{right - left}:{bottom - top}:{left}:{top}:exact=1")
     graph.link_nodes(source, crop, graph.add("buffersink")).configure()

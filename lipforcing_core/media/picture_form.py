@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from av.video.format import VideoFormat
 from av.video.reformatter import ColorRange
 
 from lipforcing_core.base.errors import MediaError
@@ -110,12 +111,12 @@ class PictureForm:
         """Why the colours cannot be converted truly, in words that follow the file's name; None where they can."""
         return refusal(matrix=self.matrix, primaries=self.primaries, transfer=self.transfer)
 
-    @property
+    @cached_property
     def can_be_cut(self) -> bool:
-        """Whether a region can be cut out before conversion: coded pixels are square and not single bits."""
-        return (
-            self.pixel_aspect == 1 and min(self.coded_size) >= 2 and not self.pixel_format.startswith("mono")
-        )
+        """Whether a region can be cut out before conversion: of square pixels, and neither of bits nor packed YUV."""
+        layout = VideoFormat(self.pixel_format)
+        packed = not layout.is_planar and not layout.is_rgb and len(layout.components) > 2
+        return self.pixel_aspect == 1 and min(self.coded_size) >= 2 and not (packed or layout.is_bit_stream)
 
     @property
     def _upright_aspect(self) -> Fraction:

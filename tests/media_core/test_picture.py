@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from lipforcing_core.base.errors import BadInputError, MediaError
+from lipforcing_core.media import picture
 from lipforcing_core.media.decode import open_video, read_frames, to_rgb
 from lipforcing_core.media.ffmpeg import run_ffmpeg
 from lipforcing_core.media.normalise import normalise
@@ -124,12 +125,12 @@ def coloured_video(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
     count = iter(range(1000))
 
     def make(
-        width: int = 160, height: int = 96, picture: Callable[..., np.ndarray] = textured, **options: Any
+        width: int = 160, height: int = 96, content: Callable[..., np.ndarray] = textured, **options: Any
     ) -> Path:
         path = folder / f"{next(count)}.mp4"
         raw = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", r=25)
         settings: dict[str, Any] = {"pix_fmt": "yuv420p", "crf": 1, "colorspace": "bt709", **options}
-        run_ffmpeg(raw.output(str(path), **settings), path, stdin=picture(width, height).tobytes() * 3)
+        run_ffmpeg(raw.output(str(path), **settings), path, stdin=content(width, height).tobytes() * 3)
         return path
 
     return make
@@ -177,6 +178,31 @@ def test_a_region_is_a_cut_of_the_whole_picture_in_every_format(format_name: str
     form = PictureForm.of(frame, SQUARE_PIXELS)
     assert np.array_equal(to_picture(frame, form), to_rgb(frame))
     assert_regions_are_cuts(frame, form)
+    assert form.can_be_cut == (format_name not in ("yuyv422", "uyvy422", "monow"))
+    if form.can_be_cut:
+        part = picture._cut(frame, (16, 8, 64, 48))
+        assert (part.format.name, part.width, part.height) == (format_name, 48, 40)
+
+
+@pytest.mark.parametrize("color_range", [0, 1, 2])
+@pytest.mark.parametrize("matrix", [1, 2, 3, 4, 5, 6, 7, 9])
+def test_a_region_keeps_every_tag(matrix: int, color_range: int) -> None:
+    frame = frame_of(textured(160, 96), "yuv420p")
+    frame.colorspace, frame.color_range = matrix, color_range
+    form = PictureForm.of(frame, SQUARE_PIXELS)
+    assert form.full_range == (color_range == 2)
+    assert_regions_are_cuts(frame, form)
+    assert (int(frame.colorspace), int(frame.color_range)) == (matrix, color_range)
+
+
+def test_the_older_formats_of_full_range_need_no_tag() -> None:
+    frame = frame_of(textured(160, 96), "yuvj420p")
+    tagged = to_picture(frame, PictureForm.of(frame, SQUARE_PIXELS))
+    frame.color_range = 0
+    form = PictureForm.of(frame, SQUARE_PIXELS)
+    assert form.full_range
+    assert np.array_equal(to_picture(frame, form), tagged)
+    assert_regions_are_cuts(frame, form)
 
 
 @pytest.mark.parametrize(("turns", "mirrored"), ORIENTATIONS)
@@ -217,7 +243,7 @@ def test_a_region_of_an_interlaced_frame_is_a_cut_too(coloured_video: Callable[.
 def test_the_display_matrix_is_followed_as_ffmpeg_does(
     options: dict[str, Any], coloured_video: Callable[..., Path], tmp_path: Path
 ) -> None:
-    upright, turned = coloured_video(picture=smooth), tmp_path / "turned.mp4"
+    upright, turned = coloured_video(content=smooth), tmp_path / "turned.mp4"
     run_ffmpeg(ffmpeg.input(str(upright), **options).output(str(turned), c="copy"), upright)
     normalise(turned, tmp_path / "n.mp4", None)
     frame, form = first_frame(turned)
@@ -244,7 +270,7 @@ def test_the_display_matrix_is_followed_as_ffmpeg_does(
 def test_the_picture_looks_like_the_one_ffmpeg_brings_to_the_houses_form(
     options: dict[str, Any], coloured_video: Callable[..., Path], tmp_path: Path
 ) -> None:
-    path = coloured_video(picture=smooth, **options)
+    path = coloured_video(content=smooth, **options)
     normalise(path, tmp_path / "n.mp4", None)
     reference = read_frames(tmp_path / "n.mp4")[0].astype(float)
     frame, form = first_frame(path)
@@ -258,7 +284,7 @@ def test_the_picture_looks_like_the_one_ffmpeg_brings_to_the_houses_form(
 def test_pixels_become_square_as_ffmpeg_does_it(
     aspect: str, turn: int, coloured_video: Callable[..., Path], tmp_path: Path
 ) -> None:
-    path = coloured_video(picture=smooth, vf=f"setsar={aspect}")
+    path = coloured_video(content=smooth, vf=f"setsar={aspect}")
     if turn:
         turned = tmp_path / "turned.mp4"
         run_ffmpeg(ffmpeg.input(str(path), display_rotation=turn).output(str(turned), c="copy"), path)
