@@ -31,6 +31,7 @@ ONLY_IN = {
 }
 CORE_ROOMS = (  # from the ground up; a room may use those on lower floors, and none beside it
     ("base",),
+    ("sound",),
     ("weights", "media"),
     ("faces", "puppets", "models"),
     ("diffusion", "sync", "quality"),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.faces.detectors.onnx_session import open_session, signature
+from lipforcing_core.base.onnx_session import open_session, signature
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -18,6 +18,7 @@ from lipforcing_core.models.codecs.catalogue import CODECS
 from lipforcing_core.models.text_encoders.catalogue import TEXT_ENCODERS
 from lipforcing_core.presets.catalogue import shipped_presets
 from lipforcing_core.quality.catalogue import QUALITY_SCORERS
+from lipforcing_core.sound.activity.catalogue import ACTIVITY_DETECTORS
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 from lipforcing_core.training.strategies.catalogue import STRATEGIES
 
@@ -48,6 +49,7 @@ def all_seams() -> tuple[Seam, ...]:
         Seam(catalogue=CODECS, folder="lipforcing_core/models/codecs"),
         Seam(catalogue=AUDIO_ENCODERS, folder="lipforcing_core/models/audio_encoders"),
         Seam(catalogue=TEXT_ENCODERS, folder="lipforcing_core/models/text_encoders"),
+        Seam(catalogue=ACTIVITY_DETECTORS, folder="lipforcing_core/sound/activity", has_tiers=False),
         Seam(catalogue=DETECTORS, folder="lipforcing_core/faces/detectors"),
         Seam(catalogue=SYNC_EXPERTS, folder="lipforcing_core/sync/experts"),
         Seam(catalogue=QUALITY_SCORERS, folder="lipforcing_core/quality"),

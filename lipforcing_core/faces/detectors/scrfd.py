@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.faces.detectors.onnx_session import open_session
+from lipforcing_core.base.onnx_session import open_session
 from lipforcing_core.faces.detectors.protocol import Face, FaceFilter
 
 INPUT_SIZE = (640, 640)

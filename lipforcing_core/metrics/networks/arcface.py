@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lipforcing_core.base.errors import IncompatibleCheckpointError
+from lipforcing_core.base.onnx_session import open_session, signature
 from lipforcing_core.base.products import file_sha256
-from lipforcing_core.faces.detectors.onnx_session import open_session, signature
 from lipforcing_core.metrics.networks.pictures import to_unit_range
 
 if TYPE_CHECKING:

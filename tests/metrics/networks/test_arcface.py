@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import InferenceSession, SessionOptions
 
 from lipforcing_core.base.errors import IncompatibleCheckpointError
+from lipforcing_core.base.onnx_session import open_session
 from lipforcing_core.base.products import file_sha256
-from lipforcing_core.faces.detectors.onnx_session import open_session
 from lipforcing_core.metrics.measures.identity import mean_cosine
 from lipforcing_core.metrics.networks.arcface import ArcFaceFeatures, _is_arcface, open_arcface
 from lipforcing_core.metrics.networks.catalogue import load_extractor

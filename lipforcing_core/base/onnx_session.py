@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions of models of faces: one thread each, since clips are what runs in parallel."""
+"""ONNX Runtime sessions: on the CPU with one thread each, since clips are what runs in parallel."""
 
 from __future__ import annotations
 

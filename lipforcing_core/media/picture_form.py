@@ -1,0 +1,168 @@
+"""What the frames of a video look like before they are decoded to RGB: size, orientation, colours."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from av.video.format import VideoFormat
+from av.video.reformatter import ColorRange
+
+from lipforcing_core.base.errors import MediaError
+from lipforcing_core.media.colour_tags import (
+    DOLBY_VISION,
+    HDR_TRANSFERS,
+    MATRICES,
+    PRIMARIES,
+    TRANSFERS,
+    UNSPECIFIED,
+    HdrTransfer,
+    refusal,
+    tag_name,
+)
+from lipforcing_core.media.hdr import GAMUTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureForm:
+    """What the frames of a file look like before they are decoded to RGB. A form that differs is a new picture.
+
+    Attributes:
+        coded_size: width and height of the coded frame in pixels.
+        pixel_aspect: width of a coded pixel over its height.
+        quarter_turns: counter-clockwise quarter turns (0 to 3) that make the frame upright, after the mirroring.
+        mirrored: whether the frame is flipped left to right before it is turned.
+        pixel_format: ffmpeg's name.
+        bit_depth: bits of the first component.
+        full_range: whether levels run from 0 to the largest code.
+        matrix: the YUV matrix, by ffmpeg's name (see `colour_tags`), or ``unspecified``.
+        primaries: the colour primaries, likewise.
+        transfer: the transfer characteristic, likewise.
+        interlaced: whether this frame holds two fields. It may change from frame to frame within one recording, so
+            it does not count in a comparison.
+    """
+
+    coded_size: tuple[int, int]
+    pixel_aspect: Fraction
+    quarter_turns: int
+    mirrored: bool
+    pixel_format: str
+    bit_depth: int
+    full_range: bool
+    matrix: str
+    primaries: str
+    transfer: str
+    interlaced: bool = field(compare=False)
+
+    @classmethod
+    def of(cls, frame: Any, stream: Any) -> PictureForm:
+        """The form of a decoded frame of a PyAV video stream."""
+        side_data = _side_data(frame)
+        quarter_turns, mirrored = _orientation(frame, side_data)
+        pixel_format = frame.format
+        aspect = stream.sample_aspect_ratio
+        return cls(
+            coded_size=(frame.width, frame.height),
+            pixel_aspect=Fraction(aspect) if aspect and aspect > 0 else Fraction(1),
+            quarter_turns=quarter_turns,
+            mirrored=mirrored,
+            pixel_format=pixel_format.name,
+            bit_depth=pixel_format.components[0].bits,
+            full_range=frame.color_range == ColorRange.JPEG
+            or pixel_format.name.startswith("yuvj")
+            or pixel_format.is_rgb,
+            matrix=tag_name(MATRICES, frame.colorspace),
+            primaries=tag_name(PRIMARIES, frame.color_primaries),
+            transfer=_transfer(frame, side_data),
+            interlaced=frame.interlaced_frame,
+        )
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the picture: upright, of square pixels, even."""
+        width, height = self.coded_size[::-1] if self.quarter_turns % 2 else self.coded_size
+        return max(2, int(width * self._upright_aspect / 2) * 2), max(2, height // 2 * 2)
+
+    @cached_property
+    def even_size(self) -> tuple[int, int]:
+        """Width and height of the coded frame without a last odd column or row."""
+        width, height = self.coded_size
+        return width // 2 * 2, height // 2 * 2
+
+    @property
+    def tone_mapped(self) -> HdrTransfer | None:
+        """Which kind of HDR the picture was tone-mapped from, in the words of the manifest."""
+        return HDR_TRANSFERS.get(self.transfer)
+
+    @property
+    def gamut(self) -> str:
+        """The primaries as they are converted: ``bt709``, ``bt2020`` or ``p3``. HDR that declares none has BT.2020."""
+        if self.tone_mapped and self.primaries == UNSPECIFIED:
+            return "bt2020"
+        return GAMUTS.get(self.primaries, "bt709")
+
+    @property
+    def problem(self) -> str | None:
+        """Why the colours cannot be converted truly, in words that follow the file's name; None where they can."""
+        return refusal(matrix=self.matrix, primaries=self.primaries, transfer=self.transfer)
+
+    @cached_property
+    def can_be_cut(self) -> bool:
+        """Whether a region can be cut out before conversion: of square pixels, and neither of bits nor packed YUV."""
+        layout = VideoFormat(self.pixel_format)
+        packed = not layout.is_planar and not layout.is_rgb and len(layout.components) > 2
+        return self.pixel_aspect == 1 and min(self.coded_size) >= 2 and not (packed or layout.is_bit_stream)
+
+    @property
+    def _upright_aspect(self) -> Fraction:
+        return 1 / self.pixel_aspect if self.quarter_turns % 2 else self.pixel_aspect
+
+
+def is_hdr(form: PictureForm) -> bool:
+    """Whether pictures of this form are tone-mapped."""
+    return form.tone_mapped is not None
+
+
+def refuse_unknown_colours(form: PictureForm, path: Path | str) -> None:
+    """Raise MediaError about ``path`` where the colours of this form cannot be converted truly."""
+    if form.problem:
+        raise MediaError(path, form.problem)
+
+
+def _side_data(frame: Any) -> list[Any]:
+    """What the decoder attached to a frame; empty where one part is of a kind that PyAV does not know."""
+    try:
+        return list(frame.side_data)
+    except ValueError:
+        return []
+
+
+def _transfer(frame: Any, side_data: Any) -> str:
+    """The declared transfer characteristic. Dolby Vision that declares none has no picture without its metadata."""
+    name = tag_name(TRANSFERS, frame.color_trc)
+    kinds = {data.type.name for data in side_data}
+    if name == UNSPECIFIED and not kinds.isdisjoint({"DOVI_METADATA", "DOVI_RPU_BUFFER"}):
+        return DOLBY_VISION
+    return name
+
+
+def _orientation(frame: Any, side_data: Any) -> tuple[int, bool]:
+    """Quarter turns counter-clockwise and whether the frame is mirrored before, from its display matrix.
+
+    The matrix maps a coded point by x' = ax + cy, y' = bx + dy (y points down). Other angles are rounded.
+    """
+    matrix = next((data for data in side_data if data.type.name == "DISPLAYMATRIX"), None)
+    if matrix is None:
+        return round(frame.rotation / 90) % 4, False
+    a, b, _, c, d = (float(number) for number in np.frombuffer(matrix, dtype="<i4")[:5])
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        a = -a
+    if a == 0 and c == 0:
+        return 0, False
+    return round(math.degrees(math.atan2(c, a)) / 90) % 4, mirrored

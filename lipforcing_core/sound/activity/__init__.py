@@ -1,0 +1,1 @@
+"""Voice activity detectors: the protocol, one file an implementation, and the catalogue."""

@@ -1,0 +1,488 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import av
+import cv2
+import ffmpeg
+import numpy as np
+import pytest
+
+from lipforcing_core.base.errors import BadInputError, MediaError
+from lipforcing_core.media import picture
+from lipforcing_core.media.decode import open_video, read_frames, to_rgb
+from lipforcing_core.media.ffmpeg import run_ffmpeg
+from lipforcing_core.media.normalise import normalise
+from lipforcing_core.media.picture import (
+    PictureForm,
+    View,
+    is_hdr,
+    reduced,
+    refuse_unknown_colours,
+    region,
+    to_picture,
+)
+
+MakeVideo = Callable[..., Path]
+SQUARE_PIXELS = SimpleNamespace(sample_aspect_ratio=Fraction(1))
+KR_KB = {1: (0.2126, 0.0722), 2: (0.299, 0.114), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}
+ORIENTATIONS = [(turns, mirrored) for turns in range(4) for mirrored in (False, True)]
+
+
+def fill(plane: Any, values: np.ndarray) -> None:
+    rows = np.frombuffer(plane, values.dtype).reshape(plane.height, -1)
+    rows[:, : values.shape[1]] = values
+
+
+def patches(rgb_N3: np.ndarray, matrix: int, full: bool, bits: int, format_name: str) -> Any:
+    """A frame of flat squares of 16 pixels in one row, encoded in floating point as BT.601, 709 or 2020 say."""
+    kr, kb = KR_KB[matrix]
+    red, green, blue = (rgb_N3 / 255.0).T
+    luma = kr * red + (1 - kr - kb) * green + kb * blue
+    chroma = [(blue - luma) / (2 - 2 * kb), (red - luma) / (2 - 2 * kr)]
+    unit = 1 << (bits - 8)
+    top = (1 << bits) - 1
+    y = luma * top if full else (16 + 219 * luma) * unit
+    uv = [c * top + 128 * unit if full else (128 + 224 * c) * unit for c in chroma]
+    kind = np.dtype(np.uint8 if bits == 8 else np.uint16)
+    frame = av.VideoFrame(16 * len(rgb_N3), 16, format_name)
+    codes = [np.round(np.repeat(values, 16)).clip(0, top) for values in (y, *uv)]
+    flat = [values[None].repeat(16, 0).astype(kind) for values in codes]
+    step_x, step_y = (8 // size(8) for size in (frame.format.chroma_width, frame.format.chroma_height))
+    flat[1:] = [values[::step_y, ::step_x] for values in flat[1:]]
+    if format_name == "nv12":
+        flat[1:] = [np.stack(flat[1:], axis=2).reshape(len(flat[1]), -1)]
+    for plane, values in zip(frame.planes, flat, strict=True):
+        fill(plane, values)
+    frame.colorspace, frame.color_range = matrix, 2 if full else 1
+    return frame
+
+
+@pytest.mark.parametrize("matrix", KR_KB)
+@pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
+@pytest.mark.parametrize(
+    ("format_name", "bits"),
+    [
+        ("yuv420p", 8),
+        ("nv12", 8),
+        ("yuv422p", 8),
+        ("yuv444p", 8),
+        ("yuv420p10le", 10),
+        ("yuv422p10le", 10),
+        ("yuv444p12le", 12),
+    ],
+)
+def test_colours_are_those_of_the_declared_matrix_and_range(
+    format_name: str, bits: int, full: bool, matrix: int
+) -> None:
+    wanted = np.random.default_rng(3).integers(0, 256, (12, 3))
+    wanted[:5] = [(0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    frame = patches(wanted, matrix, full, bits, format_name)
+    form = PictureForm.of(frame, SQUARE_PIXELS)
+    assert (form.bit_depth, form.full_range, form.tone_mapped) == (bits, full, None)
+    shown = to_picture(frame, form)[8, 8::16].astype(float)
+    # A code of 8 bits is up to 1.2 levels wide, and blue takes 1.9 times the error of its chroma.
+    assert np.abs(shown - wanted).max() <= (2.2 if bits == 8 else 1)
+    assert np.abs((shown - wanted).mean()) < 0.5
+
+
+def textured(width: int, height: int, seed: int = 0) -> np.ndarray:
+    """A picture with detail in all channels."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (height // 8 + 2, width // 8 + 2, 3))
+    picture = np.kron(coarse, np.ones((8, 8, 1)))[:height, :width]
+    return np.clip(picture + rng.normal(0, 12, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
+def smooth(width: int, height: int) -> np.ndarray:
+    """A picture without edges, whose colours survive a halved resolution of chroma."""
+    coarse = np.random.default_rng(5).integers(50, 206, (4, 6, 3)).astype(np.float32)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
+
+
+def frame_of(rgb_HW3: np.ndarray, format_name: str) -> Any:
+    return av.VideoFrame.from_ndarray(rgb_HW3, "rgb24").reformat(format=format_name, dst_colorspace="itu709")
+
+
+def first_frame(path: Path) -> tuple[Any, PictureForm]:
+    container, stream = open_video(path)
+    frame = next(container.decode(stream))
+    form = PictureForm.of(frame, stream)
+    container.close()
+    return frame, form
+
+
+@pytest.fixture(scope="module")
+def coloured_video(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A picture in H.264, which sites chroma at the left, with options for the output."""
+    folder = tmp_path_factory.mktemp("coloured")
+    count = iter(range(1000))
+
+    def make(
+        width: int = 160, height: int = 96, content: Callable[..., np.ndarray] = textured, **options: Any
+    ) -> Path:
+        path = folder / f"{next(count)}.mp4"
+        raw = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", r=25)
+        settings: dict[str, Any] = {"pix_fmt": "yuv420p", "crf": 1, "colorspace": "bt709", **options}
+        run_ffmpeg(raw.output(str(path), **settings), path, stdin=content(width, height).tobytes() * 3)
+        return path
+
+    return make
+
+
+FORMATS = (
+    *("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "yuv440p", "yuv411p", "yuv410p", "yuva420p"),
+    *("yuv420p10le", "yuv422p10le", "yuv444p12le", "p010le", "nv12", "nv21", "yuyv422", "uyvy422"),
+    *("gray", "gray10le", "monow", "rgb24", "bgra", "gbrp", "gbrp10le"),
+)
+
+BOXES = [
+    (0, 0, 160, 96),
+    (0, 0, 1, 1),
+    (159, 95, 160, 96),
+    (31, 17, 92, 60),
+    (30, 16, 94, 64),
+    (1, 1, 159, 95),
+    (77, 0, 78, 96),
+    (-20.5, 40.2, 33.7, 300),
+    (10.9, 10.9, 11.1, 11.1),
+]
+
+
+def assert_regions_are_cuts(frame: Any, form: PictureForm) -> None:
+    whole = to_picture(frame, form)
+    width, height = form.size
+    assert whole.shape == (height, width, 3)
+    for left, top, right, bottom in BOXES:
+        if left >= width or top >= height:
+            continue
+        view = region(frame, form, (left, top, right, bottom))
+        rows = slice(max(0, int(np.floor(top))), min(height, int(np.ceil(bottom))))
+        columns = slice(max(0, int(np.floor(left))), min(width, int(np.ceil(right))))
+        assert view.offset_xy == (columns.start, rows.start)
+        assert view.scale_xy == (1.0, 1.0)
+        error = np.abs(view.rgb_HW3.astype(int) - whole[rows, columns])
+        # The scaler rounds otherwise in pictures of less than 16 columns.
+        assert error.max() <= (1 if right - left < 9 else 0), (left, top, right, bottom)
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_region_is_a_cut_of_the_whole_picture_in_every_format(format_name: str) -> None:
+    frame = frame_of(textured(160, 96), format_name)
+    form = PictureForm.of(frame, SQUARE_PIXELS)
+    assert np.array_equal(to_picture(frame, form), to_rgb(frame))
+    assert_regions_are_cuts(frame, form)
+    assert form.can_be_cut == (format_name not in ("yuyv422", "uyvy422", "monow"))
+    if form.can_be_cut:
+        part = picture._cut(frame, (16, 8, 64, 48))
+        assert (part.format.name, part.width, part.height) == (format_name, 48, 40)
+
+
+@pytest.mark.parametrize("color_range", [0, 1, 2])
+@pytest.mark.parametrize("matrix", [1, 2, 3, 4, 5, 6, 7, 9])
+def test_a_region_keeps_every_tag(matrix: int, color_range: int) -> None:
+    frame = frame_of(textured(160, 96), "yuv420p")
+    frame.colorspace, frame.color_range = matrix, color_range
+    form = PictureForm.of(frame, SQUARE_PIXELS)
+    assert form.full_range == (color_range == 2)
+    assert_regions_are_cuts(frame, form)
+    assert (int(frame.colorspace), int(frame.color_range)) == (matrix, color_range)
+
+
+def test_the_older_formats_of_full_range_need_no_tag() -> None:
+    frame = frame_of(textured(160, 96), "yuvj420p")
+    tagged = to_picture(frame, PictureForm.of(frame, SQUARE_PIXELS))
+    frame.color_range = 0
+    form = PictureForm.of(frame, SQUARE_PIXELS)
+    assert form.full_range
+    assert np.array_equal(to_picture(frame, form), tagged)
+    assert_regions_are_cuts(frame, form)
+
+
+@pytest.mark.parametrize(("turns", "mirrored"), ORIENTATIONS)
+@pytest.mark.parametrize("size", [(160, 96), (97, 163)], ids=["even", "odd"])
+def test_a_region_is_a_cut_of_the_upright_picture(
+    turns: int, mirrored: bool, size: tuple[int, int], coloured_video: Callable[..., Path]
+) -> None:
+    frame, form = first_frame(coloured_video(*size, pix_fmt="yuv444p" if size[0] % 2 else "yuv420p"))
+    form = replace(form, quarter_turns=turns, mirrored=mirrored)
+    coded = to_rgb(frame)[: size[1] // 2 * 2, : size[0] // 2 * 2]
+    upright = np.rot90(coded[:, ::-1] if mirrored else coded, turns)
+    assert np.array_equal(to_picture(frame, form), upright)
+    assert_regions_are_cuts(frame, form)
+    if not size[0] % 2:
+        part = region(frame, form, (40, 30, 80, 80), max_side=25)
+        assert part.offset_xy == (40, 30)
+        assert part.rgb_HW3.shape == (25, 20, 3)
+        blocks = upright[30:80, 40:80].reshape(25, 2, 20, 2, 3).mean((1, 3))
+        assert np.abs(part.rgb_HW3 - blocks).mean() < 5
+        for wrong in (blocks[::-1], blocks[:, ::-1]):
+            assert np.abs(part.rgb_HW3 - wrong).mean() > 20
+
+
+def test_a_region_of_an_interlaced_frame_is_a_cut_too(coloured_video: Callable[..., Path]) -> None:
+    frame, form = first_frame(coloured_video(vf="setfield=tff", flags="+ildct+ilme"))
+    assert form.interlaced
+    assert np.array_equal(to_picture(frame, form), to_rgb(frame))
+    assert_regions_are_cuts(frame, form)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"display_rotation": turn} for turn in (0, 90, 180, 270)]
+    + [{"display_hflip": None}, {"display_vflip": None}]
+    + [{"display_rotation": turn, "display_hflip": None} for turn in (90, 270)],
+    ids=str,
+)
+def test_the_display_matrix_is_followed_as_ffmpeg_does(
+    options: dict[str, Any], coloured_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    upright, turned = coloured_video(content=smooth), tmp_path / "turned.mp4"
+    run_ffmpeg(ffmpeg.input(str(upright), **options).output(str(turned), c="copy"), upright)
+    normalise(turned, tmp_path / "n.mp4", None)
+    frame, form = first_frame(turned)
+    reference = read_frames(tmp_path / "n.mp4")[0].astype(int)
+    assert form.size == (reference.shape[1], reference.shape[0])
+    shown = to_picture(frame, form)
+    # The intermediate keeps the siting of chroma at the left though it was turned: half a sample of difference.
+    assert np.abs(shown - reference).mean() < 2
+    for wrong in (shown[::-1], shown[:, ::-1], shown[::-1, ::-1]):
+        assert np.abs(wrong - reference).mean() > 10
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"pix_fmt": "yuvj420p", "color_range": "pc"},
+        {"pix_fmt": "yuv420p10le"},
+        {"pix_fmt": "yuv422p10le", "colorspace": "smpte170m", "vf": "scale=out_color_matrix=smpte170m"},
+        {"colorspace": "unknown"},
+    ],
+    ids=["bt709", "full range", "10 bit", "bt601", "undeclared"],
+)
+def test_the_picture_looks_like_the_one_ffmpeg_brings_to_the_houses_form(
+    options: dict[str, Any], coloured_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = coloured_video(content=smooth, **options)
+    normalise(path, tmp_path / "n.mp4", None)
+    reference = read_frames(tmp_path / "n.mp4")[0].astype(float)
+    frame, form = first_frame(path)
+    error = to_picture(frame, form) - reference
+    assert np.abs(error).max() <= 5
+    assert np.abs(error).mean() < 1
+
+
+@pytest.mark.parametrize("aspect", ["2/1", "1/2", "16/15", "8/9", "40/33", "64/45"])
+@pytest.mark.parametrize("turn", [0, 90])
+def test_pixels_become_square_as_ffmpeg_does_it(
+    aspect: str, turn: int, coloured_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = coloured_video(content=smooth, vf=f"setsar={aspect}")
+    if turn:
+        turned = tmp_path / "turned.mp4"
+        run_ffmpeg(ffmpeg.input(str(path), display_rotation=turn).output(str(turned), c="copy"), path)
+        path = turned
+    info = normalise(path, tmp_path / "n.mp4", None)
+    frame, form = first_frame(path)
+    assert form.size == (info.width, info.height)
+    assert form.pixel_aspect == Fraction(aspect)
+    reference = read_frames(tmp_path / "n.mp4")[0].astype(float)
+    whole = to_picture(frame, form)
+    assert np.abs(whole - reference).mean() < (3 if turn else 1)
+    assert_regions_are_cuts(frame, form)
+    small = reduced(frame, form, 40)
+    assert max(small.rgb_HW3.shape) == 40
+    assert np.abs(small.rgb_HW3.mean((0, 1)) - whole.mean((0, 1))).max() < 1.5
+    part = region(frame, form, (8, 8, 48, 40), max_side=20)
+    assert part.rgb_HW3.shape == (16, 20, 3)
+    assert np.abs(part.rgb_HW3 - whole[8:40, 8:48].reshape(16, 2, 20, 2, 3).mean((1, 3))).max() <= 1
+
+
+def test_an_odd_size_loses_its_last_row_and_column() -> None:
+    frame = frame_of(textured(159, 95), "yuv420p")
+    form = PictureForm.of(frame, SQUARE_PIXELS)
+    assert form.size == (158, 94)
+    even = frame_of(textured(160, 96), "yuv420p")
+    for source, plane in zip(even.planes, frame.planes, strict=True):
+        rows = np.frombuffer(source, np.uint8).reshape(source.height, -1)
+        fill(plane, rows[: plane.height, : plane.width].copy())
+    # A scaler that is given the odd frame stretches its chroma by half a sample.
+    error = np.abs(to_picture(frame, form).astype(int) - to_rgb(even)[:94, :158])
+    assert error[:88, :152].max() == 0
+    assert error.mean() < 0.5
+    assert replace(form, quarter_turns=1).size == (94, 158)
+    bits = frame_of(textured(159, 95), "monow")
+    assert to_picture(bits, PictureForm.of(bits, SQUARE_PIXELS)).shape == (94, 158, 3)
+    assert PictureForm.of(av.VideoFrame(1, 1, "yuv444p"), SQUARE_PIXELS).size == (2, 2)
+    point = av.VideoFrame(1, 1, "gray")
+    assert to_picture(point, PictureForm.of(point, SQUARE_PIXELS)).shape == (2, 2, 3)
+
+
+def test_reduction_averages_and_does_not_alias() -> None:
+    stripes = np.zeros((240, 320, 3), np.uint8)
+    stripes[:, ::2] = 255
+    stripes[::3] = 128
+    frame = frame_of(stripes, "yuv444p")
+    view = reduced(frame, PictureForm.of(frame, SQUARE_PIXELS), 40)
+    assert view.rgb_HW3.shape == (30, 40, 3)
+    assert view.scale_xy == (0.125, 0.125)
+    assert np.abs(view.rgb_HW3.astype(float) - stripes.mean()).max() < 14
+    frame = frame_of(textured(320, 240), "yuv420p")
+    form = PictureForm.of(frame, SQUARE_PIXELS)
+    blocks = to_picture(frame, form).reshape(60, 4, 80, 4, 3).mean((1, 3))
+    assert np.abs(reduced(frame, form, 80).rgb_HW3 - blocks).mean() < 3
+    whole = reduced(frame, form, 320)
+    assert whole.scale_xy == (1.0, 1.0)
+    assert np.array_equal(whole.rgb_HW3, to_picture(frame, form))
+
+
+@pytest.mark.parametrize("max_side", [57, 100, 160, 333])
+@pytest.mark.parametrize("box", [None, (201, 33, 505, 400)])
+def test_points_of_a_view_are_found_in_the_picture(max_side: int, box: tuple[int, ...] | None) -> None:
+    picture = np.zeros((480, 640, 3), np.uint8)
+    picture[201:232, 320:361] = 255  # centre (340, 216)
+    frame = frame_of(picture, "yuv420p")
+    form = PictureForm.of(frame, SQUARE_PIXELS)
+    view = region(frame, form, box, max_side) if box else reduced(frame, form, max_side)
+    assert max(view.rgb_HW3.shape) == max_side
+    light = view.rgb_HW3.mean(2)
+    rows, columns = np.indices(light.shape)
+    centre = np.array([[(light * columns).sum(), (light * rows).sum()]]) / light.sum()
+    assert np.abs(view.to_picture(centre) - (340, 216)).max() * min(view.scale_xy) < 0.05
+    assert np.allclose(view.from_picture(view.to_picture(centre)), centre)
+
+
+def test_a_region_costs_only_what_the_region_costs() -> None:
+    frame = av.VideoFrame(3840, 2160, "yuv420p10le")
+    frame.color_range = 1
+    form = PictureForm.of(frame, SQUARE_PIXELS)
+
+    def cost(work: Callable[[], object]) -> float:
+        times = []
+        for _ in range(3):
+            begin = time.process_time()
+            work()
+            times.append(time.process_time() - begin)
+        return min(times)
+
+    whole = cost(lambda: to_picture(frame, form))
+    assert cost(lambda: region(frame, form, (1801, 901, 2001, 1101))) < whole / 20
+    assert cost(lambda: reduced(frame, form, 640)) < whole / 1.5
+
+
+def test_a_change_of_form_is_noticed_and_interlacing_is_none(coloured_video: Callable[..., Path]) -> None:
+    frame = frame_of(textured(64, 48), "yuv420p")
+    form = PictureForm.of(frame, SQUARE_PIXELS)
+    assert form == PictureForm.of(frame_of(textured(64, 48, 1), "yuv420p"), SQUARE_PIXELS)
+    assert form == replace(form, interlaced=True)
+    assert form != PictureForm.of(frame, SimpleNamespace(sample_aspect_ratio=Fraction(4, 3)))
+    assert form != PictureForm.of(frame_of(textured(64, 50), "yuv420p"), SQUARE_PIXELS)
+    assert form != PictureForm.of(frame_of(textured(64, 48), "yuv422p"), SQUARE_PIXELS)
+    for attribute, code in [("colorspace", 6), ("color_range", 2), ("color_trc", 18), ("color_primaries", 9)]:
+        other = frame_of(textured(64, 48), "yuv420p")
+        setattr(other, attribute, code)
+        assert form != PictureForm.of(other, SQUARE_PIXELS), attribute
+    with pytest.raises(BadInputError, match=r"64x50 yuv420p is not of the form 64x48 yuv420p"):
+        to_picture(frame_of(textured(64, 50), "yuv420p"), form)
+    unknown = PictureForm.of(frame, SimpleNamespace(sample_aspect_ratio=None))
+    assert unknown.pixel_aspect == 1
+
+
+@pytest.mark.parametrize(
+    ("attribute", "code", "words"),
+    [
+        ("color_trc", 8, "transfer characteristic linear"),
+        ("color_trc", 9, "transfer characteristic log100"),
+        ("color_trc", 10, "transfer characteristic log316"),
+        ("color_trc", 17, "transfer characteristic smpte428"),
+        ("color_trc", 256, "transfer characteristic number 256"),
+        ("colorspace", 8, "colour matrix ycgco"),
+        ("colorspace", 14, "colour matrix ictcp"),
+        ("colorspace", 10, "colour matrix bt2020c"),
+        ("color_primaries", 10, "colour primaries smpte428"),
+        ("color_primaries", 99, "colour primaries number 99"),
+    ],
+)
+def test_colours_that_cannot_be_converted_are_refused_by_name(attribute: str, code: int, words: str) -> None:
+    frame = frame_of(textured(64, 48), "yuv420p")
+    setattr(frame, attribute, code)
+    form = PictureForm.of(frame, SQUARE_PIXELS)
+    assert not is_hdr(form)
+    with pytest.raises(MediaError, match=f"talk.mp4: declares the {words}, which"):
+        refuse_unknown_colours(form, "talk.mp4")
+    for work in (
+        lambda: to_picture(frame, form),
+        lambda: region(frame, form, (0, 0, 9, 9)),
+        lambda: reduced(frame, form, 9),
+    ):
+        with pytest.raises(BadInputError, match=words):
+            work()
+
+
+class StubFrame(SimpleNamespace):
+    """A frame with the facts of a real one, and side data that no encoder at hand can write."""
+
+    @classmethod
+    def of(cls, frame: Any, **facts: Any) -> StubFrame:
+        names = ("width", "height", "format", "colorspace", "color_range", "color_trc", "color_primaries")
+        kept = {name: getattr(frame, name) for name in (*names, "interlaced_frame")}
+        return cls(**{**kept, **facts})
+
+
+@pytest.mark.parametrize(("transfer", "word"), [(2, "dolby-vision"), (16, None), (18, None)])
+def test_dolby_vision_is_refused_where_its_base_layer_has_no_colours_of_its_own(
+    transfer: int, word: str | None
+) -> None:
+    kind = SimpleNamespace(type=SimpleNamespace(name="DOVI_METADATA"))
+    frame = frame_of(textured(64, 48), "yuv420p10le")
+    form = PictureForm.of(
+        StubFrame.of(frame, side_data=[kind], rotation=0, color_trc=transfer), SQUARE_PIXELS
+    )
+    assert (form.problem is None) == (word is None)
+    assert word is None or f"transfer characteristic {word}," in str(form.problem)
+
+
+def test_side_data_of_a_kind_unknown_to_pyav_leave_the_turn() -> None:
+    class Newer(StubFrame):
+        @property
+        def side_data(self) -> list[Any]:
+            raise ValueError("34 is not a valid Type")
+
+    form = PictureForm.of(Newer.of(frame_of(textured(64, 48), "yuv420p"), rotation=-90), SQUARE_PIXELS)
+    assert (form.quarter_turns, form.mirrored, form.size) == (3, False, (48, 64))
+
+
+def test_reserved_tags_are_read_as_undeclared() -> None:
+    frame = patches(np.array([(200, 100, 50)]), 2, False, 8, "yuv420p")
+    expected = to_picture(frame, PictureForm.of(frame, SQUARE_PIXELS))
+    frame.colorspace = frame.color_trc = frame.color_primaries = 3
+    form = PictureForm.of(frame, SQUARE_PIXELS)
+    assert (form.matrix, form.transfer, form.primaries, form.problem) == (*["unspecified"] * 3, None)
+    refuse_unknown_colours(form, "talk.mp4")
+    assert np.array_equal(to_picture(frame, form), expected)
+    assert int(frame.colorspace) == 3
+
+
+@pytest.mark.parametrize(
+    "box", [(5, 5, 5, 9), (9, 5, 5, 9), (64, 0, 90, 9), (-9, -9, 0, 0), (0, 0, np.nan, 9), (0, 0, 9)], ids=str
+)
+def test_a_box_without_a_pixel_is_refused(box: tuple[float, ...]) -> None:
+    frame = frame_of(textured(64, 48), "yuv420p")
+    form = PictureForm.of(frame, SQUARE_PIXELS)
+    with pytest.raises(BadInputError, match="no pixel of a picture of 64x48"):
+        region(frame, form, box)
+    with pytest.raises(BadInputError, match="at least 1 pixel"):
+        region(frame, form, (0, 0, 9, 9), max_side=0)
+
+
+def test_a_view_unpacks() -> None:
+    rgb, offset, scale = View(np.zeros((2, 2, 3), np.uint8), (4, 6), (0.5, 0.25))
+    assert rgb.shape == (2, 2, 3)
+    assert np.allclose(View(rgb, offset, scale).to_picture(np.array([[0.0, 0.0]])), [[4.5, 7.5]])
