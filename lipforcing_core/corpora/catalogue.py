@@ -22,9 +22,9 @@ class CorpusEntry(Entry):
     """One corpus.
 
     load: makes its reader. on_disk: what must be on disk, for people. split: where the split comes from, for people.
-    ``licence`` is that of the footage and its annotations, and goes into the facts of every source; empty where the side
-    information says it. test_sizes: how many clips an official test list has; empty where no list is taken. holds_test:
-    whether the corpus itself may say which clips the official test split has.
+    ``licence`` is that of the footage and its annotations, and goes into the facts of every source; empty where the
+    side information says it. test_sizes: how many clips an official test list has; empty where no list is taken.
+    holds_test: whether the corpus itself may say which clips the official test split has.
     """
 
     load: Callable[[], Corpus]
@@ -98,8 +98,9 @@ CORPORA = Catalogue(
             summary="HDTF: annotation files of YouTube videos with times and crops",
             licence="CC BY 4.0 (annotations); YouTube videos of their owners",
             load=_hdtf,
-            on_disk="`XX_video_url.txt`, `XX_annotion_time.txt`, `XX_crop_wh.txt`, `XX_resolution.txt` (RD, WDA, WRA), at the "
-            "root or in `HDTF_dataset/`; videos whole (`Radio11.mp4`) or cut (`Radio11_0.mp4`, `RD_Radio11_000.mp4`)",
+            on_disk="`XX_video_url.txt`, `XX_annotion_time.txt`, `XX_crop_wh.txt`, `XX_resolution.txt` (RD, WDA, "
+            "WRA), at the root or in `HDTF_dataset/`; videos whole (`Radio11.mp4`) or cut (`Radio11_0.mp4`, "
+            "`RD_Radio11_000.mp4`)",
             split=f"test: your list of the official 33 clips, which HDTF does not publish; else {BY_PERSON}",
             test_sizes=(33,),
         ),
@@ -108,8 +109,8 @@ CORPORA = Catalogue(
             summary="VoxCeleb2: clips by person and video, sound beside them",
             licence="research only (CC BY 4.0 metadata); YouTube videos of their owners",
             load=_voxceleb2,
-            on_disk="`dev/mp4/id00012/<video>/00001.mp4` and `test/...`; `aac/` with `.m4a`, `txt/` and `vox2_meta.csv` if you "
-            "have them",
+            on_disk="`dev/mp4/id00012/<video>/00001.mp4` and `test/...`; `aac/` with `.m4a`, `txt/` and "
+            "`vox2_meta.csv` if you have them",
             split=f"test: the set `test`; `dev`: {BY_PERSON}",
         ),
         CorpusEntry(
@@ -126,8 +127,9 @@ CORPORA = Catalogue(
             summary="TalkVid: a JSON list of clips with person, language and times",
             licence="CC BY-NC 4.0",
             load=_talkvid,
-            on_disk="`filtered_video_clips.json` (or `..._with_captions.json`), at the root or in `data/`; clips as its script "
-            "downloads them (`<video>/<video>_001_10.500_25.300.mp4`), `videos/<id>.mp4`, or whole videos",
+            on_disk="`filtered_video_clips.json` (or `..._with_captions.json`), at the root or in `data/`; clips as "
+            "its script downloads them (`<video>/<video>_001_10.500_25.300.mp4`), `videos/<id>.mp4`, or "
+            "whole videos",
             split=f"test: your list of the 30 clips, which is not published; else {BY_PERSON}",
             test_sizes=(30,),
         ),
@@ -136,8 +138,8 @@ CORPORA = Catalogue(
             summary="SpeakerVid-5M: a JSON file for each clip, with times and boxes",
             licence="non-commercial: research and education only; YouTube videos of their owners",
             load=_speakervid5m,
-            on_disk="`all_data_list.json`, `merged_anno/<clip>.json`, at the root or in `annotations/`; `<YouTube id>.mp4` or "
-            "`<clip>.mp4`; `testset.json` if you have it",
+            on_disk="`all_data_list.json`, `merged_anno/<clip>.json`, at the root or in `annotations/`; `<YouTube "
+            "id>.mp4` or `<clip>.mp4`; `testset.json` if you have it",
             split="test: `testset.json`, or your list; else train and val by video",
             test_sizes=(500,),
             holds_test=True,
@@ -149,8 +151,8 @@ CORPORA = Catalogue(
 def read_corpus(name: str, given: Path, test_list: Path | None = None) -> CorpusListing:
     """List the sources of the corpus called ``name``: of the folder or file ``given``.
 
-    ``test_list`` is a file with one clip of the official test split a line. Raises ``BadInputError`` for an unknown name,
-    for another layout than the published one, and for a list that cannot be used.
+    ``test_list`` is a file with one clip of the official test split a line. Raises ``BadInputError`` for an unknown
+    name, for another layout than the published one, and for a list that cannot be used.
     """
     entry = CORPORA[name]
     test = _test_list(entry, test_list)
@@ -184,8 +186,8 @@ def _about_the_test(entry: CorpusEntry, test: TestList | None) -> list[str]:
     sizes = either([str(size) for size in entry.test_sizes])
     if test is None and entry.test_sizes and not entry.holds_test:
         return [
-            f"{entry.name}: the clips of the official test split ({sizes}) are not published with the corpus, so nothing is "
-            "held out for it; give their names with --test-list FILE, one a line"
+            f"{entry.name}: the clips of the official test split ({sizes}) are not published with the corpus, so "
+            "nothing is held out for it; give their names with --test-list FILE, one a line"
         ]
     if test is not None and len(test.names) not in entry.test_sizes:
         return [

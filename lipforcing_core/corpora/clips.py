@@ -1,4 +1,5 @@
-"""Clips that annotations describe, found on disk: each cut already into a file of its own, or still in its whole video."""
+"""Clips that annotations describe, found on disk: each cut already into a file of its own, or still in its whole
+video."""
 
 from __future__ import annotations
 

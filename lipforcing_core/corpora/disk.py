@@ -60,7 +60,8 @@ def is_sound(path: Path) -> bool:
 
 
 def sound_beside(path: Path, root: Path, folders: Iterable[Path] = ()) -> str | None:
-    """The separate sound file of a video, relative to ``root``: of the same stem, beside it or in one of ``folders``."""
+    """The separate sound file of a video, relative to ``root``: of the same stem, beside it or in one of
+    ``folders``."""
     for folder in (path.parent, *folders):
         for suffix in (".m4a", ".wav"):
             beside = folder / (path.stem + suffix)

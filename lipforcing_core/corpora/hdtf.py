@@ -1,9 +1,10 @@
-"""HDTF (High-definition Talking-Face dataset): annotations of YouTube videos in plain text, one set a group of speakers.
+"""HDTF (High-definition Talking-Face dataset): annotations of YouTube videos in plain text, one set a group of
+speakers.
 
-The published folder ``HDTF_dataset`` holds for each of RD, WDA and WRA: ``RD_video_url.txt`` (``Radio1 https://...``),
-``RD_annotion_time.txt`` (``Radio11.mp4 00:30-01:00 01:30-02:30``), ``RD_crop_wh.txt`` (``Radio11_0.mp4 412 599 0 599``:
-left edge, width, upper edge, height), ``RD_resolution.txt`` (``Radio1.mp4 720``: the height of the picture that the crops
-are of), and ``RD_crop_ratio.txt``, which is not needed here.
+The published folder ``HDTF_dataset`` holds for each of RD, WDA and WRA: ``RD_video_url.txt`` (``Radio1
+https://...``), ``RD_annotion_time.txt`` (``Radio11.mp4 00:30-01:00 01:30-02:30``), ``RD_crop_wh.txt``
+(``Radio11_0.mp4 412 599 0 599``: left edge, width, upper edge, height), ``RD_resolution.txt`` (``Radio1.mp4 720``:
+the height of the picture that the crops are of), and ``RD_crop_ratio.txt``, which is not needed here.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from lipforcing_core.curation.official import CropBox
 from lipforcing_core.curation.records import SourceFacts
 
 LAYOUT = (
-    "HDTF needs its annotation files XX_video_url.txt, XX_annotion_time.txt, XX_crop_wh.txt and XX_resolution.txt (XX: RD, "
-    "WDA or WRA) in the folder or in its HDTF_dataset/, and beside them the videos: whole (Radio11.mp4, RD_Radio11.mp4 or "
-    "the YouTube id) or cut (Radio11_0.mp4 or RD_Radio11_000.mp4)"
+    "HDTF needs its annotation files XX_video_url.txt, XX_annotion_time.txt, XX_crop_wh.txt and XX_resolution.txt "
+    "(XX: RD, WDA or WRA) in the folder or in its HDTF_dataset/, and beside them the videos: whole (Radio11.mp4, "
+    "RD_Radio11.mp4 or the YouTube id) or cut (Radio11_0.mp4 or RD_Radio11_000.mp4)"
 )
 NAMELESS = "RD"
 """The group of radio speeches, whose videos are called Radio1, Radio2, ...: the name says nothing of the person."""

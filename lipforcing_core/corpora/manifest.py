@@ -1,8 +1,8 @@
 """A manifest: a table with one row a source, as CSV, Parquet or JSON lines.
 
-Columns: ``path`` (relative to the folder of the manifest) and any of the facts of a source, of which a cell may be empty:
-``identity``, ``licence``, ``commercial_ok``, ``language``, ``split``, ``consent``, ``dataset``, ``audio``, ``ranges``
-(``12.5-20; 30-45``) and ``crop`` (``x y width height``, or with ``@frame_height``).
+Columns: ``path`` (relative to the folder of the manifest) and any of the facts of a source, of which a cell may be
+empty: ``identity``, ``licence``, ``commercial_ok``, ``language``, ``split``, ``consent``, ``dataset``, ``audio``,
+``ranges`` (``12.5-20; 30-45``) and ``crop`` (``x y width height``, or with ``@frame_height``).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from lipforcing_core.curation.sources import relative_path
 
 SUFFIXES = (".csv", ".parquet", ".jsonl", ".ndjson")
 LAYOUT = (
-    "a manifest is a .csv, .parquet or .jsonl file with a column path and one row a source (or a folder with a file of that "
-    "kind called manifest)"
+    "a manifest is a .csv, .parquet or .jsonl file with a column path and one row a source (or a folder with a file "
+    "of that kind called manifest)"
 )
 _COLUMNS = ("path", *KNOWN)
 
@@ -37,7 +37,8 @@ class Manifest:
     """The files that a table names, each with the facts of its row."""
 
     def read(self, given: Path, test: TestList | None) -> CorpusListing:
-        """List the rows of the table; those that cannot be used become problems, and files that are missing are counted."""
+        """List the rows of the table; those that cannot be used become problems, and files that are missing are
+        counted."""
         path = _file(given)
         root = path.parent
         problems = Problems(root)
@@ -61,9 +62,9 @@ class Manifest:
                 problems.add(path, line, error)
         if not found and not problems.found and not missing:
             raise BadInputError(f"{shown_name(path)}: has no rows; {LAYOUT}")
+        known = f" (known: {', '.join(_COLUMNS)})"
         warnings = tuple(
-            f"{shown_name(path)}: unknown column {shown_name(name)!r}"
-            f"{did_you_mean(name.lower(), _COLUMNS) or f' (known: {", ".join(_COLUMNS)})'}"
+            f"{shown_name(path)}: unknown column {shown_name(name)!r}{did_you_mean(name.lower(), _COLUMNS) or known}"
             for name in unknown
         )
         return CorpusListing(

@@ -24,8 +24,8 @@ class CorpusSource:
 class CorpusProblem:
     """A row of an annotation file that cannot be used; the footage that it is about is left out.
 
-    file: relative to the root of the corpus. line: of that file, counted from 1; None for a file that is one row. field:
-    what the format calls the part that is wrong.
+    file: relative to the root of the corpus. line: of that file, counted from 1; None for a file that is one row.
+    field: what the format calls the part that is wrong.
     """
 
     file: str
@@ -56,9 +56,9 @@ class LeftOut:
 class CorpusListing:
     """A corpus as it lies on disk.
 
-    root: the folder that names are relative to. sources: sorted by path. ignored: files that are no part of it, by kind.
-    problems: rows of annotations that cannot be used. left_out: what is not there, or not for use. warnings: one line
-    each.
+    root: the folder that names are relative to. sources: sorted by path. ignored: files that are no part of it, by
+    kind. problems: rows of annotations that cannot be used. left_out: what is not there, or not for use. warnings:
+    one line each.
     """
 
     root: Path

@@ -1,10 +1,10 @@
 """SpeakerVid-5M: annotations of clips of YouTube videos, one JSON file a clip; the videos are downloaded by their ids.
 
-``all_data_list.json`` names the clips of every video (``{"...": ["<clip>.json", ...]}``; a clip's name begins with the 11
-characters of the YouTube id). ``merged_anno/<clip>.json`` (``merge_anno/`` in an earlier release) has ``video_name``,
-``start_seconds`` and ``end_seconds`` (or ``start`` and ``duration``), ``bbox`` as x, y, width and height in shares of the
-picture, ``raw_video_width`` and ``raw_video_height`` in pixels, and ``is_talking``, 0 for a clip of a listener.
-``testset.json`` names the clips of the official test split.
+``all_data_list.json`` names the clips of every video (``{"...": ["<clip>.json", ...]}``; a clip's name begins with
+the 11 characters of the YouTube id). ``merged_anno/<clip>.json`` (``merge_anno/`` in an earlier release) has
+``video_name``, ``start_seconds`` and ``end_seconds`` (or ``start`` and ``duration``), ``bbox`` as x, y, width and
+height in shares of the picture, ``raw_video_width`` and ``raw_video_height`` in pixels, and ``is_talking``, 0 for a
+clip of a listener. ``testset.json`` names the clips of the official test split.
 
 The files name no person, so everybody in one video counts as one identity: nobody is on both sides of a split.
 """
@@ -19,7 +19,7 @@ from typing import Any
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.user_file import read_json_object, read_json_value
 from lipforcing_core.corpora.clips import NOT_ON_DISK, AnnotatedClip, match_clips
-from lipforcing_core.corpora.disk import Disk, is_sound, look, plain_stem, require_folder, sound_beside
+from lipforcing_core.corpora.disk import is_sound, look, plain_stem, require_folder, sound_beside
 from lipforcing_core.corpora.official_test import hold_out
 from lipforcing_core.corpora.protocol import CorpusListing, TestList, counted
 from lipforcing_core.corpora.rows import LARGEST_ANNOTATIONS, Problems, RowError, quoted
@@ -27,8 +27,8 @@ from lipforcing_core.curation.official import CropBox, exact
 from lipforcing_core.curation.records import SourceFacts
 
 LAYOUT = (
-    "SpeakerVid-5M needs all_data_list.json and the unpacked merged_anno/<clip>.json in the folder or in its annotations/, "
-    "and below the folder the videos as <YouTube id>.mp4 or the clips cut from them as <clip>.mp4"
+    "SpeakerVid-5M needs all_data_list.json and the unpacked merged_anno/<clip>.json in the folder or in its "
+    "annotations/, and below the folder the videos as <YouTube id>.mp4 or the clips cut from them as <clip>.mp4"
 )
 LISTENERS = "clips in which the person seen does not talk"
 
@@ -154,10 +154,7 @@ def _box(entry: dict[str, Any]) -> CropBox | None:
     shares = entry.get("bbox")
     if shares in (None, []):
         return None
-    width, height = entry.get("raw_video_width"), entry.get("raw_video_height")
-    for name, side in (("raw_video_width", width), ("raw_video_height", height)):
-        if not isinstance(side, int) or not 0 < side < 100_000:
-            raise RowError(name, f"must be a number of pixels, and is {quoted(side)}")
+    width, height = _pixels(entry, "raw_video_width"), _pixels(entry, "raw_video_height")
     try:
         x, y, w, h = map(exact, shares)
         sides = {"x": x * width, "y": y * height, "width": w * width, "height": h * height}
@@ -166,6 +163,13 @@ def _box(entry: dict[str, Any]) -> CropBox | None:
         raise RowError(
             "bbox", f"must be x, y, width and height in shares of the picture, and is {quoted(shares)}"
         ) from error
+
+
+def _pixels(entry: dict[str, Any], name: str) -> int:
+    side = entry.get(name)
+    if not isinstance(side, int) or not 0 < side < 100_000:
+        raise RowError(name, f"must be a number of pixels, and is {quoted(side)}")
+    return side
 
 
 def _published_test(path: Path, known: frozenset[str]) -> TestList | None:

@@ -1,9 +1,9 @@
 """TalkVid: a JSON list of clips of YouTube videos, and the clips as its download script leaves them.
 
-An entry has ``id``, ``height``, ``width``, ``fps``, ``start-time``, ``end-time`` (seconds), and ``info`` with ``Person ID``,
-``Video Link`` and ``Language``, besides scores and a description. The script writes a clip as
-``<YouTube id>/<YouTube id>_001_10.500_25.300.mp4`` with its sound beside it as ``.m4a``; the authors' own tools call it
-``videos/<id>.mp4`` and ``audios/<id>.m4a``.
+An entry has ``id``, ``height``, ``width``, ``fps``, ``start-time``, ``end-time`` (seconds), and ``info`` with
+``Person ID``, ``Video Link`` and ``Language``, besides scores and a description. The script writes a clip as
+``<YouTube id>/<YouTube id>_001_10.500_25.300.mp4`` with its sound beside it as ``.m4a``; the authors' own tools call
+it ``videos/<id>.mp4`` and ``audios/<id>.m4a``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ LAYOUT = (
     "<YouTube id>.mp4"
 )
 TOLERANCE = Fraction(1, 500)
-"""Seconds by which the times in the name of a file may differ from the entry's: the script cuts them to milliseconds."""
+"""Seconds by which the times in the name of a file may differ from the entry's: the script cuts them to
+milliseconds."""
 
 _TIMES = re.compile(r"(?P<video>.+)_(?P<number>\d+|NA)_(?P<start>\d+\.\d+)_(?P<stop>\d+\.\d+)")
 _ID = re.compile(r"[\w-]+")

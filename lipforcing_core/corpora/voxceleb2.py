@@ -4,9 +4,9 @@ As published: ``dev/mp4/id00012/21Uxsk56VDQ/00001.mp4`` (and ``test/...``), the 
 ``dev/aac/id00012/21Uxsk56VDQ/00001.m4a``, what a clip was cut from as ``dev/txt/id00012/21Uxsk56VDQ/00001.txt``, and
 ``vox2_meta.csv`` with the columns ``VoxCeleb2 ID``, ``VGGFace2 ID``, ``Gender`` and ``Set``, each with a blank behind.
 
-A txt file has the lines ``Identity``, ``Reference``, ``Offset``, ``FV Conf`` and ``ASD Conf``, then ``FRAME X Y W H`` and
-a row for each frame at 25 fps of the YouTube video, with the box of the face in shares of its width and height. The clips
-are cut out around these boxes, so the boxes are no crops of the clips.
+A txt file has the lines ``Identity``, ``Reference``, ``Offset``, ``FV Conf`` and ``ASD Conf``, then ``FRAME X Y W H``
+and a row for each frame at 25 fps of the YouTube video, with the box of the face in shares of its width and height.
+The clips are cut out around these boxes, so the boxes are no crops of the clips.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from lipforcing_core.curation.records import SourceFacts
 
 LAYOUT = (
     "VoxCeleb2 needs dev/mp4/idXXXXX/<YouTube id>/NNNNN.mp4 or test/mp4/..., the sound beside it as "
-    "dev/aac/idXXXXX/<YouTube id>/NNNNN.m4a if it is separate, and vox2_meta.csv where the folders are not called dev and test"
+    "dev/aac/idXXXXX/<YouTube id>/NNNNN.m4a if it is separate, and vox2_meta.csv where the folders are not called "
+    "dev and test"
 )
 FPS = 25
 """Frames per second that the frame numbers of the txt files count."""
@@ -107,7 +108,8 @@ def _facts(path: Path, root: Path, sets: dict[str, str], problems: Problems) -> 
 
 
 def _parallel(path: Path, folder: str, suffix: str) -> Path | None:
-    """The file of the same clip in the folder beside ``mp4``, or in the one that stands beside the folder of the set."""
+    """The file of the same clip in the folder beside ``mp4``, or in the one that stands beside the folder of the
+    set."""
     clip = Path(*path.parts[-3:]).with_suffix(suffix)
     above = path.parents[3:6]
     return next((file for base in above if (file := base / folder / clip).is_file()), None)

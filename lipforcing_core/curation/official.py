@@ -1,7 +1,7 @@
 """What a corpus says officially about a file: which times of it count, where the face is, what it was cut from.
 
-Times and lengths are exact. Text holds them as ``Fraction`` writes them (``30``, ``61/2``), so that they survive JSON and
-a content key of them never depends on rounding.
+Times and lengths are exact. Text holds them as ``Fraction`` writes them (``30``, ``61/2``), so that they survive JSON
+and a content key of them never depends on rounding.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 import re
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -47,9 +48,9 @@ class _Official(BaseModel):
 class CropBox(_Official):
     """A part of the picture, in pixels of a picture that is ``frame_height`` pixels high.
 
-    x and y are the left and the upper edge, counted from the upper left corner of the upright picture. A file of another
-    height is the same picture at another scale: ``pixels`` converts. Without ``frame_height`` they are pixels of the
-    file itself. As text: ``x y width height``, or ``x y width height @frame_height``.
+    x and y are the left and the upper edge, counted from the upper left corner of the upright picture. A file of
+    another height is the same picture at another scale: ``pixels`` converts. Without ``frame_height`` they are pixels
+    of the file itself. As text: ``x y width height``, or ``x y width height @frame_height``.
     """
 
     x: Exact
@@ -144,7 +145,7 @@ def _in_order(ranges: tuple[TimeRange, ...]) -> tuple[TimeRange, ...]:
     if not ranges:
         raise ValueError("there is no range")
     ordered = tuple(sorted(ranges, key=lambda r: (r.start, r.stop)))
-    for first, second in zip(ordered, ordered[1:], strict=False):
+    for first, second in pairwise(ordered):
         if second.start < first.stop:
             raise ValueError(
                 f"the ranges {first.start_s}-{first.stop_s} and {second.start_s}-{second.stop_s} overlap"

@@ -76,9 +76,9 @@ SPLITS = ("train", "val", "test")
 class SourceFacts(BaseModel):
     """What the corpus says about a source, from its annotations, a sidecar or the folder's table; None where unknown.
 
-    ``split`` is the official one. ``dataset`` names the corpus. ``audio`` is the path of a separate sound file, relative
-    to the root of the corpus. ``ranges`` are the only times of the file that count, and ``crop`` is the part of the
-    picture that counts, where a range names no other. ``origin`` tells what the file was cut from.
+    ``split`` is the official one. ``dataset`` names the corpus. ``audio`` is the path of a separate sound file,
+    relative to the root of the corpus. ``ranges`` are the only times of the file that count, and ``crop`` is the part
+    of the picture that counts, where a range names no other. ``origin`` tells what the file was cut from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
