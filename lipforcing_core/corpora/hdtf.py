@@ -113,16 +113,14 @@ def _clips(group: _Group, problems: Problems, broken: set[str]) -> Iterator[Anno
         seen.add(video)
         with_crops = 0
         for index, text in enumerate(ranges):
-            names = (f"{group.name}_{video}_{index:03d}", f"{video}_{index}")
-            cropped = f"{video}_{index}" in crops
-            if (
-                cropped and with_crops != index
-            ):  # as the common download script counts: clips without a crop left out
-                names = (f"{group.name}_{video}_{with_crops:03d}", names[1])
-            with_crops += cropped
+            published = f"{video}_{index}"
+            names: tuple[str, ...] = (published,)
+            if published in crops or published in broken:  # the common download script numbers these alone
+                names = (f"{group.name}_{video}_{with_crops:03d}", published)
+                with_crops += 1
             try:
                 start, stop = _times(text)
-                if names[1] in broken:  # its crop or the height for it has been told already
+                if published in broken:  # its crop or the height for it has been told already
                     continue
             except ValueError as error:
                 problems.add(group.file("annotion_time"), line, RowError(f"clip {index}", str(error)))
@@ -134,7 +132,7 @@ def _clips(group: _Group, problems: Problems, broken: set[str]) -> Iterator[Anno
                 videos=_whole_names(group, video, addresses),
                 start=start,
                 stop=stop,
-                crop=crops.get(f"{video}_{index}"),
+                crop=crops.get(published),
                 facts=SourceFacts(identity=identity_of(group.name, video)),
                 address=addresses.get(video),
             )

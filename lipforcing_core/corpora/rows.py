@@ -24,10 +24,11 @@ _LONGEST_VALUE = 80
 
 
 class RowError(ValueError):
-    """A row cannot be used: which field, and what is wrong with it."""
+    """A row cannot be used: which field, and what is wrong with it; ``line`` where the reader of the row knows it."""
 
-    def __init__(self, field: str, message: str) -> None:
+    def __init__(self, field: str, message: str, line: int | None = None) -> None:
         self.field = field
+        self.line = line
         super().__init__(message)
 
 

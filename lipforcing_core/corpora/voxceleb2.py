@@ -95,7 +95,7 @@ def _facts(path: Path, root: Path, sets: dict[str, str], problems: Problems) -> 
         try:
             origin = _origin(description, person)
         except RowError as error:
-            problems.add(description, getattr(error, "line", None), error)
+            problems.add(description, error.line, error)
             return None
     beside = _parallel(path, "aac", ".m4a")
     sound = beside.relative_to(root).as_posix() if beside else sound_beside(path, root)
@@ -164,7 +164,7 @@ def _origin(path: Path, person: str) -> Origin:
                         "Identity", f"is {quoted(value.strip())}, and the file lies in the folder of {person}"
                     )
         except RowError as error:
-            error.line = line  # type: ignore[attr-defined]
+            error.line = line
             raise
     if not frames:
         raise RowError("FRAME", "has no row of a frame")
