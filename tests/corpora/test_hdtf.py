@@ -220,7 +220,7 @@ def test_the_official_test_split_is_exactly_the_list_and_nobody_is_on_both_sides
     )
     assert left_out(listing)[mates] == (2, "RD_Radio11_000")
     assert left_out(listing)["clips of the official test list that are not on disk"] == (1, "WRA_Gone_000")
-    assert listing.warnings == (f"{names}: names 3 clips, and the official test split of hdtf has 33",)
+    assert listing.warnings == (f"{names}: lists 3 of the clips, and the official test split of hdtf has 33",)
     names.write_text("".join(f"WRA_X{i}_000\n" for i in range(33)))
     assert read_corpus("hdtf", tree.root, names).warnings == ()
 
