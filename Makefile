@@ -36,8 +36,9 @@ lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(READY)  ## write anew what the papers derive from the code: the tiers in README.md, the data dictionary
+docs: $(READY)  ## write anew what the papers derive from the code: tiers, corpora, the data dictionary
 	$(BIN)/python -m lipforcing_core.seams.tiers README.md
+	$(BIN)/python -m lipforcing_core.corpora.table docs/data-teams.md
 	$(BIN)/lipforcing warehouse dictionary -o docs/data_dictionary.md
 
 mutants:  ## plant faults in PACKAGE=lipforcing_core/... and count which ones its tests notice

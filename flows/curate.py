@@ -30,9 +30,9 @@ def curate(request: CurateRequest) -> CurateSummary:
     """
     workspace = Workspace(request.workspace)
     settings = curation_settings(workspace, request.settings)
-    found = discover(request.source)
+    found = discover(request.source, request.corpus, request.test_list)
     with orchestration(workspace, request.resources):
-        corpus = survey(workspace, found.sources, settings)
+        corpus = survey(workspace, found.sources, settings, found.facts)
         config = {"settings": settings, "sources": corpus.listing()} | found.identity()
         run = RunInfo(run_id=f"curate-{content_key(config)}", flow="curate", config=config)
         if earlier := find_summary(workspace.runs / "curate" / run.run_id, corpus.keys, CurateSummary):

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lipforcing_core.base.catalogue import file_help
+from lipforcing_core.corpora.catalogue import CORPORA
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.metrics.backends import NETWORK_SETS
 from lipforcing_core.metrics.measures.catalogue import smallest_window
@@ -50,7 +51,18 @@ class CurateRequest(Request):
     """Turn raw videos into aligned, synchronised, checked clips with a Parquet manifest."""
 
     source: RequestPath = Field(
-        description="A video file, or a folder of videos (searched recursively).", examples=["/data/talks"]
+        description="A folder of videos (searched recursively), a video file, or a manifest: what the corpus is made "
+        "of.",
+        examples=["/data/talks"],
+    )
+    corpus: Annotated[str, CORPORA.choice] = Field(
+        CORPORA.default, description=CORPORA.help, examples=list(CORPORA.names)
+    )
+    test_list: RequestPath | None = Field(
+        None,
+        description="File with the clips of the official test split, one name a line, where the corpus does not "
+        "publish it.",
+        examples=[None, "hdtf_test.txt"],
     )
     settings: Settings = Field(
         {},

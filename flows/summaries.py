@@ -94,12 +94,18 @@ class CurateSummary(Summary):
     """Among the quarantined: the machine failed on them, and another run tries them again."""
     ignored: str = ""
     warnings: list[str] = []
+    problems: list[str] = []
+    """Rows of annotations that could not be used."""
 
     def of_today(self, found: Found) -> Self:
         """The summary of an earlier run that nothing has to be added to, with what lies beside the sources now."""
         from lipforcing_core.curation.sources import ignored_line
 
-        today = {"ignored": ignored_line(found.ignored), "warnings": list(found.warnings)}
+        today = {
+            "ignored": ignored_line(found.ignored),
+            "warnings": list(found.warnings),
+            "problems": list(found.problems),
+        }
         return self.model_copy(update={"sources_reused": len(found.sources), **today})
 
     @classmethod
@@ -134,6 +140,7 @@ class CurateSummary(Summary):
             sources_failed=counts.sources_failed,
             ignored=ignored_line(report.ignored),
             warnings=list(report.warnings),
+            problems=list(report.problems),
         )
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lipforcing_core.base.errors import LipForcingError
 from lipforcing_core.base.names import shown_name
+from lipforcing_core.corpora.catalogue import CORPORA, read_corpus
 from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
-from lipforcing_core.curation.facts import facts_by_name, read_facts, side_warnings
+from lipforcing_core.curation.facts import read_facts
 from lipforcing_core.curation.records import SourceFacts, SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.curation.sources import IgnoredFiles
-from lipforcing_core.curation.sources import find_sources as find_files
+from lipforcing_core.curation.sources import IgnoredFiles, source_name
 from tasks.curation import Source, curate_shard, shards
 from tasks.digests import source_digests
 from tasks.outcomes import code_digest, find_outcome, keep_outcome, outcome_key, settings_digest
@@ -27,64 +27,99 @@ class ContractError(LipForcingError):
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """Sources with the hashes of their content, and the keys of their outcomes."""
+    """Sources with the hashes of their content, and the keys of their outcomes.
+
+    ``sounds`` are names and hashes of separate sound files, ``facts`` what is known of each source, by its name.
+    """
 
     sources: tuple[Source, ...]
     hashes: tuple[str, ...]
     keys: tuple[str, ...]
+    sounds: tuple[tuple[str, str], ...] = ()
+    facts: Mapping[str, SourceFacts] | None = None
 
     def listing(self) -> list[tuple[str, str]]:
-        """Name and hash of every source, as run ids are made of them."""
-        return [(source.path.name, sha256) for source, sha256 in zip(self.sources, self.hashes, strict=True)]
+        """Name and hash of every file, as run ids are made of them."""
+        names = [source.path.name for source in self.sources]
+        return [*zip(names, self.hashes, strict=True), *self.sounds]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What a folder holds: videos, what is known of them by name, other files by kind, and side information without
-    effect."""
+    """What a corpus holds: videos, what is known of them by name, other files by kind, what has no effect, and the rows
+    of its annotations that cannot be used."""
 
     sources: list[Source]
     facts: dict[str, SourceFacts]
     ignored: tuple[IgnoredFiles, ...]
     warnings: tuple[str, ...]
+    problems: tuple[str, ...] = ()
 
     def identity(self) -> dict[str, dict[str, SourceFacts]]:
         """The part of a run's configuration that side information is; empty where there is none."""
         return {"facts": self.facts} if self.facts else {}
 
 
-def discover(given: Path) -> Found:
-    """The videos of a folder or the one file; a malformed side file is said here, before hours of work.
+def discover(given: Path, corpus: str = CORPORA.default, test_list: Path | None = None) -> Found:
+    """The videos of a corpus; a layout or a side file that cannot be used is said here, before hours of work.
 
-    Raises ``BadInputError`` as ``lipforcing_core.curation.sources.find_sources`` and ``side_warnings`` do.
+    Raises ``BadInputError`` as ``lipforcing_core.corpora.catalogue.read_corpus`` does.
     """
-    found = find_files(given)
+    listing = read_corpus(corpus, given, test_list)
     return Found(
-        sources=[Source(path=path, root=found.root) for path in found.sources],
-        facts=facts_by_name(found.sources, found.root),
-        ignored=found.ignored,
-        warnings=side_warnings(found),
+        sources=[Source(path=source.path, root=listing.root) for source in listing.sources],
+        facts=listing.facts(),
+        ignored=listing.ignored,
+        warnings=listing.lines(),
+        problems=tuple(map(str, listing.problems)),
     )
 
 
-def survey(workspace: Workspace, sources: Sequence[Source], settings: CurationSettings) -> Corpus:
-    """Hash what is new or changed, and say which outcome each source has under these settings."""
+def survey(
+    workspace: Workspace,
+    sources: Sequence[Source],
+    settings: CurationSettings,
+    facts: Mapping[str, SourceFacts] | None = None,
+) -> Corpus:
+    """Hash what is new or changed, and say which outcome each source has under these settings.
+
+    facts: those of each source by its name, as the corpus says them; None where they are side information only.
+    """
+    known = {
+        s: read_facts(s.path, s.root)
+        if facts is None
+        else facts.get(source_name(s.path, s.root), SourceFacts())
+        for s in sources
+    }
+    sounds = {s: s.root / sound for s in sources if (sound := known[s].audio)}
     by_root: dict[Path, list[Path]] = {}
     for source in sources:
         by_root.setdefault(source.root, []).append(source.path)
+        if source in sounds:
+            by_root[source.root].append(sounds[source])
     hashes: dict[tuple[Path, Path], str] = {}
     for root, paths in by_root.items():
         digests = source_digests(paths, root, workspace.state)
         hashes |= {(root, path): sha256 for path, sha256 in zip(paths, digests, strict=True)}
     code, chosen = code_digest(), settings_digest(settings)
+    heard = {s: hashes[s.root, path] for s, path in sounds.items()}
     keys = [
         outcome_key(
-            s.path, s.root, hashes[s.root, s.path], read_facts(s.path, s.root), settings=chosen, code=code
+            s.path,
+            s.root,
+            f"{hashes[s.root, s.path]}+{heard[s]}" if s in heard else hashes[s.root, s.path],
+            known[s],
+            settings=chosen,
+            code=code,
         )
         for s in sources
     ]
     return Corpus(
-        sources=tuple(sources), hashes=tuple(hashes[s.root, s.path] for s in sources), keys=tuple(keys)
+        sources=tuple(sources),
+        hashes=tuple(hashes[s.root, s.path] for s in sources),
+        keys=tuple(keys),
+        sounds=tuple((path.name, heard[s]) for s, path in sounds.items()),
+        facts={source_name(s.path, s.root): known[s] for s in sources},
     )
 
 
@@ -133,6 +168,8 @@ def curate_corpus(
             store=store,
             ignored=beside.ignored if beside else (),
             warnings=beside.warnings if beside else (),
+            problems=beside.problems if beside else (),
+            facts=corpus.facts,
         )
     known = zip(outcomes, corpus.hashes, strict=True)
     settled = all(o.sha256 == sha256 and not o.failed_this_time for o, sha256 in known)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lipforcing_core.base.catalogue import file_help
+from lipforcing_core.corpora.catalogue import CORPORA
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.metrics.backends import NETWORK_SETS
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS, advice_for_people
@@ -119,8 +120,17 @@ def _typed(parameter: Any) -> str:
 def curate(
     context: typer.Context,
     source: Annotated[
-        Path, typer.Argument(help="A video file or a folder of videos (searched recursively).")
+        Path,
+        typer.Argument(help="A folder of videos (searched recursively), a video file, or a manifest."),
     ],
+    corpus: Annotated[str, typer.Option(help=CORPORA.help)] = CORPORA.default,
+    test_list: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the clips of the official test split, one name a line, for a corpus that does not "
+            "publish it."
+        ),
+    ] = None,
     settings: Annotated[Path | None, typer.Option(help="TOML file with a \\[curation] table.")] = None,
     detector: Annotated[str | None, typer.Option(help=DETECTORS.help)] = None,
     detector_model: Annotated[Path | None, typer.Option(help=file_help(DETECTORS))] = None,
@@ -158,7 +168,8 @@ def curate(
     curation_settings(
         context.obj.workspace, given, names=names
     )  # mistakes, in the words of this command line
-    show(run_command(context, "curate", {"source": source, "settings": given}))
+    request = {"source": source, "corpus": corpus, "test_list": test_list, "settings": given}
+    show(run_command(context, "curate", request))
 
 
 def generate(

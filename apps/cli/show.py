@@ -34,6 +34,8 @@ HEADLINE = (
 )
 SHORT = {"aperture_corr_lag0": "lip r", "mouth_ssim": "SSIM lips", "ttff_pipeline_s": "TTFF s"}
 """Titles of columns for measures whose label and unit are too long for one."""
+PROBLEMS_SHOWN = 10
+"""Rows of annotations that are told one by one; a corpus may have thousands that cannot be used."""
 
 
 def show(summary: Summary) -> None:
@@ -66,6 +68,13 @@ def show_curation(summary: CurateSummary) -> None:
         say(summary.ignored)
     for warning in summary.warnings:
         remark("warning", warning)
+    for problem in summary.problems[:PROBLEMS_SHOWN]:
+        remark("left out", problem)
+    if len(summary.problems) > PROBLEMS_SHOWN:
+        remark(
+            "left out",
+            f"{len(summary.problems) - PROBLEMS_SHOWN} more rows of annotations (see the data docs)",
+        )
     if summary.sources_failed:
         remark(
             "failed",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,8 +18,16 @@ from lipforcing_core.curation.funnel import (
     reason_counts,
 )
 from lipforcing_core.curation.manifest import write_decisions, write_manifest
+from lipforcing_core.curation.pieces import split_of
 from lipforcing_core.curation.reasons import RejectReason
-from lipforcing_core.curation.records import Decision, SourceOutcome, Status, StoredClip
+from lipforcing_core.curation.records import (
+    ClipRecord,
+    Decision,
+    SourceFacts,
+    SourceOutcome,
+    Status,
+    StoredClip,
+)
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import IgnoredFiles
 from lipforcing_core.media.clock import seconds
@@ -42,6 +50,8 @@ class CurationReport:
     """Names of sources on which the machine failed; running again tries them again."""
     ignored: tuple[IgnoredFiles, ...] = ()
     warnings: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    """Rows of annotations that could not be used, one line each: file, line, field and what is wrong."""
 
 
 def assemble_manifest(
@@ -52,20 +62,26 @@ def assemble_manifest(
     store: StepStore,
     ignored: tuple[IgnoredFiles, ...] = (),
     warnings: tuple[str, ...] = (),
+    problems: tuple[str, ...] = (),
+    facts: Mapping[str, SourceFacts] | None = None,
 ) -> CurationReport:
     """Write the data set into ``out_dir``, complete in itself.
 
     ``manifest.parquet`` and ``clips/`` (linked from the store, or copied where linking is impossible),
     ``decisions.parquet`` (one row for each piece of each source), ``funnel.json``, ``contract.json`` and
-    ``data_docs.html``. Clips of an earlier run that are no longer accepted are removed. Sources with the same
-    bytes count once: the one with the shortest name stays. The result does not depend on the order of the outcomes.
-    ``ignored`` files of the folder and ``warnings`` about its side information are told in the report and the page.
+    ``data_docs.html``. Clips of an earlier run that are no longer accepted are removed. Sources with the same bytes
+    count once: the one with the shortest name stays. The result does not depend on the order of the outcomes.
+    ``ignored`` files of the folder, ``warnings`` about its side information and ``problems`` of annotation rows are
+    told in the report and the page. ``facts`` are those of each source by its name; identity, rights and split of the
+    clips follow them, whatever a worker knew. None leaves the clips as the workers made them.
     """
     out_dir = Path(out_dir)
     unique = mark_duplicates(outcomes)
     stored = [clip for outcome in unique for clip in outcome.clips]
     _place_clips(stored, out_dir, store)
     clips = [clip.record for clip in stored]
+    if facts is not None:
+        clips = [_with_facts(clip, facts.get(clip.source, SourceFacts()), settings) for clip in clips]
     decisions = [decision for outcome in unique for decision in outcome.decisions]
     write_manifest(out_dir / "manifest.parquet", clips)
     write_decisions(out_dir / "decisions.parquet", decisions)
@@ -79,9 +95,10 @@ def assemble_manifest(
         "settings": settings.model_dump(mode="json"),
         "ignored": [asdict(entry) for entry in ignored],
         "warnings": list(warnings),
+        "problems": list(problems),
     }
     write_json(out_dir / "funnel.json", funnel)
-    contract = check_contract(clips, decisions, counts, settings)
+    contract = check_contract(clips, decisions, counts, settings, facts or {})
     write_json(out_dir / "contract.json", asdict(contract))
     page = DataDocs(
         clips=clips,
@@ -92,6 +109,7 @@ def assemble_manifest(
         contract=contract,
         ignored=ignored,
         warnings=warnings,
+        problems=problems,
     )
     write_data_docs(out_dir / "data_docs.html", page)
     return CurationReport(
@@ -107,7 +125,16 @@ def assemble_manifest(
         failed=tuple(outcome.source for outcome in unique if outcome.failed_this_time),
         ignored=ignored,
         warnings=warnings,
+        problems=problems,
     )
+
+
+def _with_facts(clip: ClipRecord, facts: SourceFacts, settings: CurationSettings) -> ClipRecord:
+    """A clip with the identity, the rights and the split that the facts of its source say."""
+    names = ("identity", "licence", "commercial_ok", "language", "consent", "dataset")
+    split = split_of(facts.identity, clip.source_id, settings.val_fraction, facts.split)
+    known = {name: getattr(facts, name) for name in names}
+    return ClipRecord.model_validate(clip.model_dump() | known | {"split": split})
 
 
 def mark_duplicates(outcomes: Iterable[SourceOutcome]) -> list[SourceOutcome]:

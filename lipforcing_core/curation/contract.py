@@ -1,16 +1,17 @@
-"""The contract of a manifest: Great Expectations checks over its rows and over the balance of the funnel."""
+"""The contract of a manifest: Great Expectations checks over its rows, people, rights and the balance of the funnel."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from lipforcing_core.curation.funnel import Balance
 from lipforcing_core.curation.manifest import arrow_schema
-from lipforcing_core.curation.records import ClipRecord, Decision, Status
+from lipforcing_core.curation.records import SPLITS, ClipRecord, Decision, SourceFacts, Status
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.media.clock import FPS
 
@@ -50,8 +51,13 @@ def check_contract(
     decisions: Sequence[Decision],
     counts: Balance,
     settings: CurationSettings,
+    facts: Mapping[str, SourceFacts] | None = None,
 ) -> ContractResult:
-    """Validate the manifest's rows against the settings, and the books: everything that came in has gone out."""
+    """Validate the manifest's rows against the settings, and the books: everything that came in has gone out.
+
+    Nobody may be in two splits, and no fact of a source (``facts``, by name) may claim a right that its licence
+    excludes.
+    """
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
     import pandas as pd
@@ -65,8 +71,15 @@ def check_contract(
     frames = {
         "manifest": pd.DataFrame([c.model_dump() for c in clips], columns=arrow_schema(ClipRecord).names),
         "balance": pd.DataFrame([_books(counts, decisions)]),
+        "people": pd.DataFrame(_people(clips), columns=["identity", "leak"], dtype=object),
+        "rights": pd.DataFrame(_rights(facts or {}), columns=["source", "contradiction"], dtype=object),
     }
-    suites = {"manifest": _manifest_expectations(settings), "balance": _balance_expectations()}
+    suites = {
+        "manifest": _manifest_expectations(settings),
+        "balance": _balance_expectations(),
+        "people": _empty_column("leak"),
+        "rights": _empty_column("contradiction"),
+    }
     checks: list[Check] = []
     for table, frame in frames.items():
         suite = context.suites.add(gx.ExpectationSuite(name=table, expectations=suites[table]))
@@ -101,7 +114,7 @@ def _manifest_expectations(settings: CurationSettings) -> list[Any]:
         gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A="stop_frame", column_B="start_frame"),
         gxe.ExpectColumnValuesToMatchRegex(column="clip_id", regex="^[0-9a-f]{16}$"),
         gxe.ExpectColumnValuesToMatchRegex(column="source_sha256", regex="^[0-9a-f]{64}$"),
-        among(column="split", value_set=["train", "val"]),
+        among(column="split", value_set=list(SPLITS)),
         between(column="num_frames", min_value=settings.min_frames, max_value=settings.max_frames),
         between(
             column="seconds",
@@ -128,6 +141,38 @@ def _balance_expectations() -> list[Any]:
         ("frames_accepted", "accepted_frames_decided"),
     ]
     return [gxe.ExpectColumnPairValuesToBeEqual(column_A=a, column_B=b) for a, b in pairs]
+
+
+def _empty_column(name: str) -> list[Any]:
+    from great_expectations import expectations as gxe
+
+    return [gxe.ExpectColumnValuesToBeNull(column=name)]
+
+
+def _people(clips: Sequence[ClipRecord]) -> list[dict[str, str | None]]:
+    """A row for every known identity; ``leak`` says in which splits it stands if these are several."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for clip in clips:
+        if clip.identity:
+            splits[clip.identity].add(clip.split)
+    return [
+        {
+            "identity": person,
+            "leak": f"{person} is in {' and '.join(sorted(found))}" if len(found) > 1 else None,
+        }
+        for person, found in sorted(splits.items())
+    ]
+
+
+def _rights(facts: Mapping[str, SourceFacts]) -> list[dict[str, str | None]]:
+    """A row for every source; ``contradiction`` says which right is claimed against its licence."""
+    return [
+        {
+            "source": name,
+            "contradiction": f"{name}: {problem}" if (problem := known.rights_contradiction) else None,
+        }
+        for name, known in sorted(facts.items())
+    ]
 
 
 def _books(counts: Balance, decisions: Sequence[Decision]) -> dict[str, int]:

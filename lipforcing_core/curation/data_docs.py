@@ -27,6 +27,7 @@ class DataDocs:
     contract: ContractResult
     ignored: tuple[IgnoredFiles, ...] = ()
     warnings: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 def write_data_docs(path: Path | str, docs: DataDocs) -> None:
@@ -47,6 +48,7 @@ def write_data_docs(path: Path | str, docs: DataDocs) -> None:
         ignored=docs.ignored,
         ignored_line=ignored_line(docs.ignored),
         warnings=docs.warnings,
+        problems=docs.problems,
         backends=_backends(docs.clips),
     )
     with atomic_path(path) as temporary:

@@ -27,18 +27,21 @@ from lipforcing_core.curation.sources import (
     source_name,
 )
 
-_COLUMNS = ("path", *SourceFacts.model_fields)
+KNOWN = tuple(name for name in SourceFacts.model_fields if name != "origin")
+"""The facts that side information may hold; what a file was cut from is known to official corpora alone."""
+
+_COLUMNS = ("path", *KNOWN)
 
 
 def read_facts(path: Path | str, root: Path | str) -> SourceFacts:
     """Identity and licence of a source.
 
     From ``<video>.meta.json`` beside it, else from its row in ``sources.csv`` at the root (columns ``path`` and
-    any of ``identity``, ``licence``, ``commercial_ok``), else unknown. Raises BadInputError for a malformed file.
+    any of ``KNOWN``), else unknown. Raises BadInputError for a malformed file.
     """
     sidecar = sidecar_of(Path(path))
     if os.path.lexists(sidecar):
-        return _facts(read_json_object(sidecar), str(sidecar))
+        return facts_of(read_json_object(sidecar), str(sidecar))
     rows = _rows_of(Path(root))
     row = rows.get(relative_path(path, root)) or rows.get(source_name(path, root))
     return row.facts if row else SourceFacts()
@@ -95,7 +98,7 @@ def _table(table: Path, _mtime_ns: int, _size: int) -> tuple[_Row, ...]:
         if not given:
             raise BadInputError(f"{table}, line {row.line}: every row needs a 'path'")
         origin = f"{table}, line {row.line}"
-        facts = _facts({key: value for key, value in row.fields.items() if key != "path"}, origin)
+        facts = facts_of({key: value for key, value in row.fields.items() if key != "path"}, origin)
         rows.append(_Row(line=row.line, name=_below(table.parent, given, origin), facts=facts))
     return tuple(rows)
 
@@ -132,9 +135,9 @@ def _table_warnings(root: Path) -> Iterator[str]:
 def _sidecar_warnings(sidecar: Path) -> Iterator[str]:
     text = read_text(sidecar)
     for key in read_json_object(sidecar):
-        if key not in SourceFacts.model_fields:
+        if key not in KNOWN:
             line = text[: max(text.find(json.dumps(key)), 0)].count("\n") + 1
-            hint = _hint(key, SourceFacts.model_fields)
+            hint = _hint(key, KNOWN)
             yield f"{shown_name(sidecar)}, line {line}: unknown key {shown_name(key)!r}{hint}"
 
 
@@ -142,12 +145,17 @@ def _hint(word: str, known: Iterable[str]) -> str:
     return did_you_mean(word.lower(), known) or f" (known: {', '.join(known)})"
 
 
-def _facts(values: Mapping[str, Any], origin: str) -> SourceFacts:
-    known = {key: values[key] for key in SourceFacts.model_fields if values.get(key) not in (None, "")}
+def facts_of(values: Mapping[str, Any], origin: str) -> SourceFacts:
+    """The facts among the columns of a row, empty ones left out; ``BadInputError`` names ``origin`` and the column."""
+    known = {key: values[key] for key in KNOWN if values.get(key) not in (None, "")}
     try:
-        return SourceFacts.model_validate(known)
+        facts = SourceFacts.model_validate(known)
     except ValidationError as error:
         first = error.errors()[0]
-        raise BadInputError(
-            f"{origin}: {first['loc'][0]}: {first['msg']} (got {first['input']!r})"
-        ) from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise BadInputError(f"{origin}: {first['loc'][0]}: {message} (got {first['input']!r})") from error
+    if facts.audio and (
+        "\0" in facts.audio or facts.audio.startswith("/") or ".." in Path(facts.audio).parts
+    ):
+        raise BadInputError(f"{origin}: audio: path {facts.audio!r} leaves the folder")
+    return facts

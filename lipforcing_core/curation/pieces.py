@@ -194,11 +194,13 @@ def _measured(
     return Measured(face=face, quality=quality, sync=sync, scores=scores)
 
 
-def split_of(identity: str | None, source_id: str, val_fraction: float) -> str:
-    """``train`` or ``val`` by the hash of the identity, or of the source where the identity is unknown.
+def split_of(identity: str | None, source_id: str, val_fraction: float, official: str | None = None) -> str:
+    """The official split, or else ``train`` or ``val`` by the hash of the identity; of the source where it is unknown.
 
-    The same person is never on both sides, and adding sources moves none.
+    Without an official split the same person is never on both sides, and adding sources moves none.
     """
+    if official is not None:
+        return official
     group = f"identity:{identity}" if identity else f"source:{source_id}"
     position = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big") / 2**64
     return "val" if position < val_fraction else "train"
@@ -253,7 +255,7 @@ def _stored_clip(accepted: Accepted, facts: SourceFacts, settings: CurationSetti
         identity=facts.identity,
         licence=facts.licence,
         commercial_ok=facts.commercial_ok,
-        split=split_of(facts.identity, file.source_id, settings.val_fraction),
+        split=split_of(facts.identity, file.source_id, settings.val_fraction, facts.split),
         clip_path=f"clips/{clip_id}.mp4",
         audio_path=f"clips/{clip_id}.wav",
         alignment_path=f"clips/{clip_id}.npz",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_serializer, model_validator
 
+from lipforcing_core.base.licences import commercial_ok, commercial_use
+from lipforcing_core.curation.official import CropBox, Origin, TimeRanges
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.media.clock import seconds
 
@@ -77,18 +79,59 @@ class ScoredRow(BaseModel):
         return row
 
 
+SPLITS = ("train", "val", "test")
+"""The parts of a data set, as a manifest names them."""
+
+
 class SourceFacts(BaseModel):
-    """What the corpus says about a source, from a sidecar or the folder's table; None where unknown."""
+    """What the corpus says about a source, from its annotations, a sidecar or the folder's table; None where unknown.
+
+    ``split`` is the official one. ``dataset`` names the corpus. ``audio`` is the path of a separate sound file,
+    relative to the root of the corpus. ``ranges`` are the only times of the file that count, and ``crop`` is the part
+    of the picture that counts, where a range names no other. ``origin`` tells what the file was cut from.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     identity: str | None = None
     licence: str | None = None
     commercial_ok: bool | None = None
+    language: str | None = None
+    split: Literal["train", "val", "test"] | None = None
+    consent: str | None = None
+    dataset: str | None = None
+    audio: str | None = None
+    ranges: TimeRanges | None = None
+    crop: CropBox | None = None
+    origin: Origin | None = None
+
+    @field_validator("consent", mode="before")
+    @classmethod
+    def _in_words(cls, value: Any) -> Any:
+        return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+
+    @model_serializer(mode="wrap")
+    def _without_the_unknown(self, as_dict: Any) -> dict[str, Any]:
+        """Facts that later versions added are left out where unknown: the content keys of finished work stay."""
+        return {
+            name: value
+            for name, value in as_dict(self).items()
+            if value is not None or name in ("identity", "licence", "commercial_ok")
+        }
+
+    @property
+    def rights_contradiction(self) -> str | None:
+        """What is wrong with ``commercial_ok`` beside the licence, in words; None where they can both be true."""
+        if self.commercial_ok and commercial_use(self.licence) is False:
+            return f"commercial_ok is true, but its licence is {self.licence}"
+        return None
 
 
 class ClipRecord(ScoredRow):
-    """One accepted clip: a row of the manifest. Paths are relative to the manifest's folder."""
+    """One accepted clip: a row of the manifest. Paths are relative to the manifest's folder.
+
+    ``commercial_ok`` is what the licence and the side information together allow: a licence wins over a claim.
+    """
 
     complete: ClassVar[bool] = True
 
@@ -104,6 +147,9 @@ class ClipRecord(ScoredRow):
     identity: str | None
     licence: str | None
     commercial_ok: bool | None
+    language: str | None = None
+    consent: str | None = None
+    dataset: str | None = None
     split: str
     clip_path: str
     audio_path: str
@@ -114,6 +160,11 @@ class ClipRecord(ScoredRow):
     num_lossy_encodes: int
     face_track: int | None = None
     face_box: str | None = None
+
+    @field_validator("commercial_ok")
+    @classmethod
+    def _licence_wins(cls, claimed: bool | None, info: ValidationInfo) -> bool | None:
+        return commercial_ok(info.data.get("licence"), claimed)
 
     @model_validator(mode="after")
     def _has_every_score(self) -> ClipRecord:

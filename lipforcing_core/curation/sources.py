@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,11 +60,17 @@ def ignored_line(ignored: tuple[IgnoredFiles, ...]) -> str:
     return "ignored: " + ", ".join(f"{entry.num_files} {entry.kind}" for entry in ignored)
 
 
-def find_sources(folder_or_file: Path | str) -> Discovery:
+def find_sources(
+    folder_or_file: Path | str,
+    *,
+    leave_out: Collection[Path] = (),
+    is_about: Callable[[Path], bool] = lambda path: False,
+) -> Discovery:
     """Video files of a folder and its sub-folders, or the one file given, and a count of everything else.
 
     Links are followed, to folders too. Files that cannot be opened and dangling links are among the sources, to be
-    accounted for. Hidden files and folders are ignored; a suffix counts in either case. Raises BadInputError where the
+    accounted for. Hidden files and folders are ignored; a suffix counts in either case. ``leave_out`` are folders that
+    are not looked into, and ``is_about`` says which other files belong to the sources. Raises BadInputError where the
     path does not exist, holds no video, or has a folder that cannot be read.
     """
     root = Path(folder_or_file)
@@ -73,13 +79,14 @@ def find_sources(folder_or_file: Path | str) -> Discovery:
     if not root.is_dir():
         raise BadInputError(f"{root}: there is no such file or folder")
     hidden_folders: list[Path] = []
-    files = sorted(_files(root, hidden_folders))
+    files = sorted(_files(root, hidden_folders, {os.path.abspath(folder) for folder in leave_out}))
     sources = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES and not _is_hidden(path)]
     if not sources:
         raise BadInputError(f"{root}: no videos here (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
     about = {sidecar_of(path) for path in sources} | {root / TABLE_NAME}
     taken = about.union(sources)
-    rest = [path for path in files if path not in taken]
+    about.update(path for path in files if path not in taken and not _is_hidden(path) and is_about(path))
+    rest = [path for path in files if path not in taken and path not in about]
     strays = [path for path in rest if path.name.endswith(SIDECAR_SUFFIX) and not _is_hidden(path)]
     ignored = [(_kind(path), path) for path in sorted(set(rest).difference(strays))]
     ignored += [("hidden folder", path) for path in sorted(hidden_folders)]
@@ -122,7 +129,7 @@ def _is_hidden(path: Path) -> bool:
     return path.name.startswith(".")
 
 
-def _files(root: Path, hidden_folders: list[Path]) -> Iterator[Path]:
+def _files(root: Path, hidden_folders: list[Path], leave_out: Collection[str]) -> Iterator[Path]:
     """Everything below ``root`` that is no folder; hidden folders are not entered and go into the list.
 
     A folder that is linked into itself counts once.
@@ -133,7 +140,9 @@ def _files(root: Path, hidden_folders: list[Path]) -> Iterator[Path]:
         folders[:] = [
             name
             for name in folders
-            if not name.startswith(".") and os.path.realpath(Path(folder, name)) not in above
+            if not name.startswith(".")
+            and os.path.realpath(Path(folder, name)) not in above
+            and (not leave_out or os.path.abspath(Path(folder, name)) not in leave_out)
         ]
         yield from (Path(folder, name) for name in names)
 

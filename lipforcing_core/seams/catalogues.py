@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lipforcing_core.base.catalogue import Catalogue
+from lipforcing_core.corpora.catalogue import CORPORA
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.metrics.measures.catalogue import MEASURES
 from lipforcing_core.metrics.networks.catalogue import FEATURE_NETWORKS, PERCEPTUAL_DISTANCES
@@ -56,5 +57,6 @@ def all_seams() -> tuple[Seam, ...]:
         Seam(catalogue=FEATURE_NETWORKS, folder="lipforcing_core/metrics/networks"),
         Seam(catalogue=PERCEPTUAL_DISTANCES, folder="lipforcing_core/metrics/networks"),
         Seam(catalogue=MEASURES, folder="lipforcing_core/metrics/measures", has_tiers=False),
+        Seam(catalogue=CORPORA, folder="lipforcing_core/corpora", has_tiers=False),
         Seam(catalogue=STRATEGIES, folder="lipforcing_core/training/strategies", has_tiers=False),
     )

@@ -12,7 +12,7 @@ import pytest
 from lipforcing_core.curation.contract import Check, ContractResult, _books, _check, _short, check_contract
 from lipforcing_core.curation.funnel import Balance
 from lipforcing_core.curation.manifest import arrow_schema
-from lipforcing_core.curation.records import SCORE_NAMES, ClipRecord, Decision
+from lipforcing_core.curation.records import SCORE_NAMES, ClipRecord, Decision, SourceFacts
 from lipforcing_core.curation.settings import CurationSettings
 
 from .test_outcomes import clip, decision
@@ -69,7 +69,7 @@ BEYOND: list[tuple[str, str, list[Any]]] = [
     ("expect_column_values_to_be_between", "av_offset_measured", [-7, 7]),
     ("expect_column_values_to_be_in_set", "av_offset_remaining", [-1, 1]),
     ("expect_column_values_to_be_in_set", "num_lossy_encodes", [0, 2]),
-    ("expect_column_values_to_be_in_set", "split", ["test"]),
+    ("expect_column_values_to_be_in_set", "split", ["dev"]),
     ("expect_column_values_to_match_regex", "clip_id", ["xyz", "ABCDEF0123456789", "0" * 17]),
     ("expect_column_values_to_match_regex", "source_sha256", ["ab", "g" * 64]),
 ]
@@ -138,15 +138,60 @@ def test_every_check_says_what_it_expects(broken: ContractResult) -> None:
         (between, "sync_distance"): "min_value 0.0",
         (among, "av_offset_remaining"): "value_set 0",
         (among, "num_lossy_encodes"): "value_set 1",
-        (among, "split"): "value_set train, val",
+        (among, "split"): "value_set train, val, test",
         (pattern, "clip_id"): "regex ^[0-9a-f]{16}$",
         (pattern, "source_sha256"): "regex ^[0-9a-f]{64}$",
     }
     required = {c.column for c in broken.checks if c.expectation == "expect_column_values_to_not_be_null"}
-    assert required == set(arrow_schema(ClipRecord).names) - {"identity", "licence", "commercial_ok"}
-    assert [c.table for c in broken.checks] == ["balance"] * 4 + ["manifest"] * (len(broken.checks) - 4)
+    assert required == set(arrow_schema(ClipRecord).names) - {
+        "identity", "licence", "commercial_ok", "language", "consent", "dataset"
+    }  # fmt: skip
+    tables = ["balance"] * 4 + ["manifest"] * (len(broken.checks) - 6) + ["people", "rights"]
+    assert [c.table for c in broken.checks] == tables
     order = [(c.table, c.expectation, c.column or "", c.expected) for c in broken.checks]
     assert order == sorted(order)
+
+
+def failures(clips: list[ClipRecord], facts: dict[str, SourceFacts] | None = None) -> list[tuple[str, str]]:
+    """The checks on people and rights that do not hold, and what breaks them."""
+    found = check_contract(clips, DECISIONS, BALANCE, SETTINGS, facts)
+    return [
+        (c.table, example)
+        for c in found.failures
+        if c.table in ("people", "rights")
+        for example in c.examples
+    ]
+
+
+def test_nobody_may_be_in_two_splits() -> None:
+    people = [
+        ("anna", "train"),
+        ("anna", "train"),
+        ("ben", "test"),
+        (None, "train"),
+        (None, "test"),
+        ("carl", "val"),
+    ]
+    clips = [named(i, identity=person, split=split) for i, (person, split) in enumerate(people)]
+    assert failures(clips) == []
+    leaks = [named(6, identity="ben", split="val"), named(7, identity="anna", split="test")]
+    assert failures(clips + leaks) == [
+        ("people", "anna is in test and train"),
+        ("people", "ben is in test and val"),
+    ]
+
+
+def test_a_right_that_the_licence_excludes_may_not_be_claimed() -> None:
+    facts = {
+        "a.mp4": SourceFacts(licence="CC-BY-NC-4.0", commercial_ok=True),
+        "b.mp4": SourceFacts(licence="CC-BY-NC-4.0", commercial_ok=False),
+        "c.mp4": SourceFacts(licence="CC-BY-4.0", commercial_ok=True),
+        "d.mp4": SourceFacts(licence="CC-BY-4.0", commercial_ok=False),  # a person may not have consented
+        "e.mp4": SourceFacts(commercial_ok=True),
+    }
+    message = "a.mp4: commercial_ok is true, but its licence is CC-BY-NC-4.0"
+    assert failures([named(0)], facts) == [("rights", message)]
+    assert failures([named(0)], {f"{letter}.mp4": facts[f"{letter}.mp4"] for letter in "bcde"}) == []
 
 
 def test_without_the_sync_filter_nothing_is_promised_about_sync_and_the_run_is_quiet(

@@ -11,6 +11,8 @@ from lipforcing_core.curation.facts import facts_by_name, read_facts, side_warni
 from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.curation.sources import find_sources
 
+KNOWN = "identity, licence, commercial_ok, language, split, consent, dataset, audio, ranges, crop"
+
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
@@ -48,7 +50,7 @@ def warnings(corpus: Path) -> list[str]:
         ),
         (
             "path,colour\n",
-            ["sources.csv, line 1: unknown column 'colour' (known: path, identity, licence, commercial_ok)"],
+            [f"sources.csv, line 1: unknown column 'colour' (known: path, {KNOWN})"],
         ),
         (
             "path,identity\na.mp4,anna\nb.mp4,ben\n./a.mp4,eve\n",
@@ -72,7 +74,7 @@ def test_keys_without_effect_are_told_with_their_line(corpus: Path) -> None:
     (corpus / "a.mp4.meta.json").write_text('{\n "identity": "anna",\n "licens": "CC0",\n "x\\u001b": 1}')
     assert warnings(corpus) == [
         "a.mp4.meta.json, line 3: unknown key 'licens' (did you mean 'licence'?)",
-        r"a.mp4.meta.json, line 4: unknown key 'x\\x1b' (known: identity, licence, commercial_ok)",
+        rf"a.mp4.meta.json, line 4: unknown key 'x\\x1b' (known: {KNOWN})",
     ]
 
 
@@ -144,7 +146,7 @@ def test_keys_are_guessed_in_any_case_and_a_key_that_is_not_found_is_on_the_firs
     (corpus / "a.mp4.meta.json").write_text('\n{"LICENS": "CC0",\n "\\u0061b": 1}')
     assert warnings(corpus) == [
         "a.mp4.meta.json, line 2: unknown key 'LICENS' (did you mean 'licence'?)",
-        "a.mp4.meta.json, line 1: unknown key 'ab' (known: identity, licence, commercial_ok)",
+        f"a.mp4.meta.json, line 1: unknown key 'ab' (known: {KNOWN})",
     ]
 
 

@@ -29,6 +29,7 @@ IGNORED = (
     IgnoredFiles(kind=".txt", num_files=3, example="notes.txt"),
     IgnoredFiles(kind="hidden", num_files=1, example=".x"),
 )
+PROBLEMS = ("RD_crop_wh.txt, line 3, width: 'x' is no <number> of pixels",)
 WARNINGS = ("sources.csv, line 2: names x.mp4, which is not there",)
 
 
@@ -65,7 +66,9 @@ def outcomes(store: StepStore) -> list[SourceOutcome]:
 
 
 def assembled(outcomes: list[SourceOutcome], out: Path, store: StepStore) -> CurationReport:
-    return assemble_manifest(outcomes, out, SETTINGS, store=store, ignored=IGNORED, warnings=WARNINGS)
+    return assemble_manifest(
+        outcomes, out, SETTINGS, store=store, ignored=IGNORED, warnings=WARNINGS, problems=PROBLEMS
+    )
 
 
 def test_the_report_names_the_products_and_tells_their_books(
@@ -98,6 +101,8 @@ def test_the_report_names_the_products_and_tells_their_books(
         files_ignored=4,
     )
     assert (report.failed, report.ignored, report.warnings) == (("z.mp4",), IGNORED, WARNINGS)
+    assert report.problems == PROBLEMS
+    assert "width: &#39;x&#39; is no &lt;number&gt; of pixels" in report.data_docs.read_text(encoding="utf-8")
     assert report.contract.success, report.contract.failures
     assert [(r.reason.value, r.seconds) for r in report.reasons] == [
         ("duplicate", 9.12),
@@ -122,6 +127,7 @@ def test_the_report_names_the_products_and_tells_their_books(
                     {"kind": "hidden", "num_files": 1, "example": ".x"},
                 ],
                 "warnings": list(WARNINGS),
+                "problems": list(PROBLEMS),
             }
         )
     )

@@ -106,6 +106,11 @@ def test_a_missing_and_an_unknown_field_are_named(name: str) -> None:
             {"detector": "scrdf"},
             "unknown face detector 'scrdf' (did you mean 'scrfd'?); known: lbp,",
         ),
+        (
+            "curate",
+            {"corpus": "hdft"},
+            "unknown corpus 'hdft' (did you mean 'hdtf'?); known: folder, manifest, hdtf,",
+        ),
         ("curate", {"timeout_h": "inf"}, "timeout_h: should be less than or equal to 8760"),
         ("benchmark", {"repeats": 0}, "repeats: should be greater than or equal to 1"),
     ],

@@ -1,0 +1,1 @@
+"""Corpora: the protocol, one file a published layout, and the catalogue."""

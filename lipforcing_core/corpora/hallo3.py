@@ -1,0 +1,60 @@
+"""Hallo3's training data: ``videos/0001.mp4`` and ``caption/0001.txt``, as they come out of the published archives.
+
+The published set says nothing of who is seen. Its authors say that all speech is English.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.corpora.disk import look, require_folder
+from lipforcing_core.corpora.official_test import Candidate, hold_out
+from lipforcing_core.corpora.protocol import CorpusListing, TestList, counted
+from lipforcing_core.curation.records import SourceFacts
+
+LAYOUT = (
+    "Hallo3 needs its unpacked archives: videos/0001.mp4 ... and beside videos/ the folder caption/ with 0001.txt ... "
+    "(tar -xzf each .tgz)"
+)
+
+
+class Hallo3:
+    """Clips of single speakers without further annotations."""
+
+    def read(self, given: Path, test: TestList | None) -> CorpusListing:
+        """List the corpus in a folder; see ``LAYOUT`` for what must be there."""
+        root = require_folder(given, LAYOUT)
+        for name in ("videos", "caption"):
+            if not (root / name).is_dir():
+                archive = root / f"{name}.tgz"
+                packed = f" ({archive.name} is here and must be unpacked)" if archive.is_file() else ""
+                raise BadInputError(f"{root}: the folder {name}/ is missing{packed}; {LAYOUT}")
+        captions = root / "caption"
+        disk = look(root, LAYOUT, is_about=lambda path: path.parent == captions and path.suffix == ".txt")
+        stems = set(disk.videos)
+        missing = [path.stem for path in captions.glob("*.txt") if path.stem not in stems]
+        facts = SourceFacts(language="en")
+        candidates = [
+            Candidate(path=path, facts=facts, names=(stem,))
+            for stem, paths in disk.videos.items()
+            for path in paths
+            if path.is_relative_to(root / "videos")
+        ]
+        elsewhere = [
+            path.relative_to(root).as_posix()
+            for paths in disk.videos.values()
+            for path in paths
+            if not path.is_relative_to(root / "videos")
+        ]
+        sources, held_out = hold_out(sorted(candidates, key=lambda c: c.path), test)
+        return CorpusListing(
+            root=root,
+            sources=sources,
+            ignored=disk.ignored,
+            left_out=(
+                *counted("captions whose video is not on disk", missing),
+                *counted("videos outside the folder videos/", elsewhere),
+                *held_out,
+            ),
+        )

@@ -1,0 +1,167 @@
+"""A manifest: a table with one row a source, as CSV, Parquet or JSON lines.
+
+Columns: ``path`` (relative to the folder of the manifest) and any of the facts of a source, of which a cell may be
+empty: ``identity``, ``licence``, ``commercial_ok``, ``language``, ``split``, ``consent``, ``dataset``, ``audio``,
+``ranges`` (``12.5-20; 30-45``) and ``crop`` (``x y width height``, or with ``@frame_height``).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.names import path_in, shown_name
+from lipforcing_core.base.suggestions import did_you_mean
+from lipforcing_core.base.user_file import read_text, require_regular
+from lipforcing_core.corpora.protocol import CorpusListing, CorpusSource, TestList, counted
+from lipforcing_core.corpora.rows import LARGEST_ANNOTATIONS, Problems, RowError, quoted
+from lipforcing_core.curation.facts import KNOWN, facts_of
+from lipforcing_core.curation.sources import relative_path
+
+SUFFIXES = (".csv", ".parquet", ".jsonl", ".ndjson")
+LAYOUT = (
+    "a manifest is a .csv, .parquet or .jsonl file with a column path and one row a source (or a folder with a file "
+    "of that kind called manifest)"
+)
+_COLUMNS = ("path", *KNOWN)
+
+Row = tuple[int, dict[str, Any]]
+
+
+class Manifest:
+    """The files that a table names, each with the facts of its row."""
+
+    def read(self, given: Path, test: TestList | None) -> CorpusListing:
+        """List the rows of the table; those that cannot be used become problems, and files that are missing are
+        counted."""
+        path = _file(given)
+        root = path.parent
+        problems = Problems(root)
+        unknown: dict[str, None] = {}
+        found: dict[str, CorpusSource] = {}
+        missing: list[str] = []
+        for line, row in _rows(path, problems):
+            unknown |= dict.fromkeys(name for name in row if name not in _COLUMNS)
+            try:
+                source = _source(row, root)
+                name = relative_path(source.path, root)
+                if name in found:
+                    raise RowError("path", f"{quoted(name)} has a row above already")
+                if not os.path.lexists(source.path):
+                    missing.append(name)
+                    continue
+                if source.facts.audio and not (root / source.facts.audio).is_file():
+                    raise RowError("audio", f"{quoted(source.facts.audio)} is not there")
+                found[name] = source
+            except RowError as error:
+                problems.add(path, line, error)
+        if not found and not problems.found and not missing:
+            raise BadInputError(f"{shown_name(path)}: has no rows; {LAYOUT}")
+        known = f" (known: {', '.join(_COLUMNS)})"
+        warnings = tuple(
+            f"{shown_name(path)}: unknown column {shown_name(name)!r}{did_you_mean(name.lower(), _COLUMNS) or known}"
+            for name in unknown
+        )
+        return CorpusListing(
+            root=root,
+            sources=tuple(found[name] for name in sorted(found)),
+            problems=tuple(problems.found),
+            left_out=counted("files that the manifest names and that are not on disk", missing),
+            warnings=warnings,
+        )
+
+
+def _file(given: Path) -> Path:
+    if given.is_dir():
+        files = [file for suffix in SUFFIXES if (file := given / f"manifest{suffix}").is_file()]
+        if len(files) != 1:
+            names = " and ".join(file.name for file in files) or "no manifest"
+            raise BadInputError(f"{given}: holds {names}; name the file itself, {LAYOUT}")
+        return files[0]
+    require_regular(given)
+    if given.suffix.lower() not in SUFFIXES:
+        raise BadInputError(f"{given}: is called {given.suffix or 'without a suffix'}; {LAYOUT}")
+    return given
+
+
+def _source(row: dict[str, Any], root: Path) -> CorpusSource:
+    given = row.get("path")
+    if not isinstance(given, str) or not given:
+        raise RowError("path", f"must be the path of a video, and is {quoted(given)}")
+    if "\0" in given:
+        raise RowError("path", f"{quoted(given)} is no path")
+    path = Path(os.path.normpath(os.path.abspath(path_in(root, given))))
+    if not path.is_relative_to(os.path.abspath(root)):
+        raise RowError(
+            "path", f"{quoted(given)} leaves the folder of the manifest; put the manifest above its files"
+        )
+    try:
+        facts = facts_of({name: value for name, value in row.items() if name in KNOWN}, "")
+    except BadInputError as error:
+        field, _, message = str(error).removeprefix(": ").partition(": ")
+        raise RowError(field, message) from error
+    return CorpusSource(path=root / path.relative_to(os.path.abspath(root)), facts=facts)
+
+
+def _rows(path: Path, problems: Problems) -> Iterator[Row]:
+    kind = path.suffix.lower()
+    rows = {".csv": _csv_rows, ".parquet": _parquet_rows}.get(kind, _json_rows)
+    return rows(path, problems)
+
+
+def _csv_rows(path: Path, problems: Problems) -> Iterator[Row]:
+    lines = csv.reader(read_text(path, largest=LARGEST_ANNOTATIONS).splitlines(keepends=True))
+    try:
+        header = next(lines, [])
+        if "path" not in header:
+            raise BadInputError(f"{shown_name(path)}: column path is missing in its first line; {LAYOUT}")
+        line = lines.line_num + 1
+        for fields in lines:
+            if len(fields) > len(header):
+                message = f"{len(fields)} fields, but the first line names {len(header)} columns"
+                problems.add(path, line, RowError("row", message))
+            elif fields:
+                yield line, dict(zip(header, fields, strict=False))
+            line = lines.line_num + 1
+    except csv.Error as error:
+        raise BadInputError(f"{shown_name(path)} is not a CSV file: {error}") from error
+
+
+def _json_rows(path: Path, problems: Problems) -> Iterator[Row]:
+    for line, text in enumerate(read_text(path, largest=LARGEST_ANNOTATIONS).split("\n"), start=1):
+        if not text.strip():
+            continue
+        try:
+            value = json.loads(text)
+            text.encode("utf-8")
+            if not isinstance(value, dict):
+                raise RowError("row", f"must be an object {{...}}, and is {quoted(value)}")
+            yield line, value
+        except RowError as error:
+            problems.add(path, line, error)
+        except (ValueError, RecursionError) as error:
+            words = str(error).split(":")[0].lower() if isinstance(error, ValueError) else "nested too deeply"
+            problems.add(path, line, RowError("row", f"is no JSON ({words})"))
+
+
+def _parquet_rows(path: Path, problems: Problems) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with open(path, "rb") as stream:
+            file = pq.ParquetFile(stream)
+            if "path" not in file.schema_arrow.names:
+                raise BadInputError(f"{shown_name(path)}: column path is missing; {LAYOUT}")
+            number = 1
+            for batch in file.iter_batches(batch_size=4096):
+                for row in batch.to_pylist():
+                    yield number, row
+                    number += 1
+    except (pa.ArrowException, OSError) as error:
+        raise BadInputError(f"{shown_name(path)}: is not a readable Parquet file ({error})") from error

@@ -1,0 +1,163 @@
+"""The generic corpora: any folder, and a table with one row a source."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.corpora.catalogue import read_corpus
+from lipforcing_core.curation.facts import facts_by_name, side_warnings
+from lipforcing_core.curation.records import SourceFacts
+from lipforcing_core.curation.sources import find_sources
+
+from .conftest import Tree
+from .listing import facts, left_out, told
+
+
+def test_a_folder_is_what_it_always_was(tree: Tree) -> None:
+    tree.touch("a.mp4", "sub/b.MOV", "notes.txt", "x.mp4.meta.json", ".hidden.mp4")
+    tree.put("sources.csv", "path,identity,colour\na.mp4,anna,red\ngone.mp4,ben,\n")
+    listing, found = read_corpus("folder", tree.root), find_sources(tree.root)
+    assert tuple(source.path for source in listing.sources) == found.sources
+    assert (
+        listing.facts() == facts_by_name(found.sources, tree.root) == {"a.mp4": SourceFacts(identity="anna")}
+    )
+    assert (listing.ignored, listing.lines()) == (found.ignored, side_warnings(found))
+    assert [known.dataset for known in facts(listing).values()] == [None, None]
+
+
+def test_one_file_is_a_folder_with_one_video(tree: Tree) -> None:
+    tree.touch("a.mp4", "b.mp4")
+    listing = read_corpus("folder", tree.root / "a.mp4")
+    assert list(facts(listing)) == ["a.mp4"]
+    assert listing.root == tree.root
+
+
+ROWS = [
+    {"path": "a.mp4", "identity": "anna", "licence": "CC-BY-4.0", "split": "test", "ranges": "1-2.5", "consent": "yes"},
+    {"path": "sub/b.mp4", "identity": None, "licence": "CC-BY-NC-4.0", "split": "val", "ranges": None, "consent": None},
+    {"path": "gone.mp4", "identity": "x", "licence": None, "split": None, "ranges": None, "consent": None},
+]  # fmt: skip
+
+
+def written(tree: Tree, kind: str) -> Path:
+    if kind == "csv":
+        lines = [",".join(ROWS[0]), *(",".join(value or "" for value in row.values()) for row in ROWS)]
+        return tree.put("manifest.csv", "\ufeff" + "\r\n".join(lines))
+    if kind == "jsonl":
+        return tree.put("manifest.jsonl", "".join(json.dumps(row) + "\n" for row in ROWS))
+    path = tree.put("manifest.parquet")
+    pq.write_table(pa.Table.from_pylist(ROWS), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl"])
+@pytest.mark.parametrize("by_folder", [False, True])
+def test_every_kind_of_table_says_the_same(kind: str, by_folder: bool, tree: Tree) -> None:
+    tree.touch("a.mp4", "sub/b.mp4")
+    path = written(tree, kind)
+    listing = read_corpus("manifest", tree.root if by_folder else path)
+    assert facts(listing) == {
+        "a.mp4": SourceFacts.model_validate(
+            {"identity": "anna", "licence": "CC-BY-4.0", "split": "test", "ranges": "1-2.5", "consent": "yes"}
+        ),
+        "sub/b.mp4": SourceFacts(licence="CC-BY-NC-4.0", split="val"),
+    }
+    assert left_out(listing) == {"files that the manifest names and that are not on disk": (1, "gone.mp4")}
+    assert (told(listing), listing.warnings) == ([], ())
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("b.mp4,dev,", "line 3, split: Input should be 'train', 'val' or 'test' (got 'dev')"),
+        (
+            "b.mp4,val,5-4",
+            "line 3, ranges: a range must end after it starts, and this goes from 5 to 4 s",
+        ),
+        (",val,", "line 3, path: must be the path of a video, and is ''"),
+        ("a.mp4,val,", "line 3, path: 'a.mp4' has a row above already"),
+        (
+            "../b.mp4,val,",
+            "line 3, path: '../b.mp4' leaves the folder of the manifest; put the manifest above its files",
+        ),
+        ("b.mp4,val,,x", "line 3, row: 4 fields, but the first line names 3 columns"),
+    ],
+)
+def test_a_malformed_row_is_quarantined_alone(row: str, problem: str, tree: Tree) -> None:
+    tree.touch("a.mp4", "b.mp4", "c.mp4")
+    path = tree.put("m.csv", f"path,split,ranges\na.mp4,train,\n{row}\nc.mp4,test,\n")
+    listing = read_corpus("manifest", path)
+    (said,) = told(listing)
+    if "ranges" in problem:
+        assert said.startswith(f"m.csv, {problem}")
+    else:
+        assert said == f"m.csv, {problem}"
+    assert list(facts(listing)) == ["a.mp4", "c.mp4"]
+
+
+def test_lines_of_json_that_are_broken_are_quarantined_alone(tree: Tree) -> None:
+    tree.touch("a.mp4", "c.mp4")
+    path = tree.put(
+        "m.jsonl", '{"path": "a.mp4"}\n\n{"path": "b.mp4", \n[1]\n{"path": "c.mp4", "audio": "c.wav"}\n'
+    )
+    listing = read_corpus("manifest", path)
+    assert told(listing) == [
+        "m.jsonl, line 3, row: is no JSON (expecting property name enclosed in double quotes)",
+        "m.jsonl, line 4, row: must be an object {...}, and is [1]",
+        "m.jsonl, line 5, audio: 'c.wav' is not there",
+    ]
+    assert list(facts(listing)) == ["a.mp4"]
+
+
+def test_unknown_columns_are_warnings(tree: Tree) -> None:
+    tree.touch("a.mp4")
+    path = tree.put("m.csv", "path,licens,consent\na.mp4,CC0,signed\n")
+    listing = read_corpus("manifest", path)
+    assert listing.warnings == (f"{path}: unknown column 'licens' (did you mean 'licence'?)",)
+    assert facts(listing)["a.mp4"].consent == "signed"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("m.csv", "file\na.mp4\n", r"m\.csv: column path is missing in its first line; a manifest is"),
+        ("m.csv", "path\n", r"m\.csv: has no rows; a manifest is"),
+        ("m.txt", "path\na.mp4\n", r"m\.txt: is called \.txt; a manifest is"),
+        ("m.parquet", "path", r"m\.parquet: is not a readable Parquet file"),
+        ("other", "", r"holds no manifest; name the file itself"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(name: str, text: str, message: str, tree: Tree) -> None:
+    path = tree.put(name, text)
+    with pytest.raises(BadInputError, match=message):
+        read_corpus("manifest", tree.root if name == "other" else path)
+
+
+def test_two_manifests_in_one_folder_are_refused(tree: Tree) -> None:
+    tree.touch("manifest.csv", "manifest.jsonl")
+    with pytest.raises(BadInputError, match=r"holds manifest\.csv and manifest\.jsonl; name the file itself"):
+        read_corpus("manifest", tree.root)
+
+
+def test_a_parquet_table_without_paths_is_refused(tree: Tree) -> None:
+    path = tree.put("m.parquet")
+    pq.write_table(pa.table({"file": ["a.mp4"]}), path)
+    with pytest.raises(BadInputError, match=r"column path is missing"):
+        read_corpus("manifest", path)
+
+
+@pytest.mark.parametrize("corpus", ["folder", "manifest", "voxceleb2"])
+def test_a_corpus_that_says_its_splits_takes_no_list(corpus: str, tree: Tree, tmp_path: Path) -> None:
+    tree.touch("a.mp4")
+    names = tmp_path / "list.txt"
+    names.write_text("a\n")
+    with pytest.raises(
+        BadInputError, match=rf"the corpus {corpus} takes no list of test clips \(hdtf, hallo3, "
+    ):
+        read_corpus(corpus, tree.root, names)

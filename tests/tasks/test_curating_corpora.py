@@ -1,0 +1,181 @@
+"""A corpus on its way through the driver: discovery, keys, and the clips that follow its facts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import content_key
+from lipforcing_core.curation.facts import facts_by_name, side_warnings
+from lipforcing_core.curation.manifest import read_manifest
+from lipforcing_core.curation.records import SourceFacts, SourceOutcome, StoredClip
+from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.curation.sources import find_sources
+from tasks import curating
+from tasks.curating import Corpus, curate_corpus, discover, require_contract, survey
+from tasks.curation import Source
+from tasks.outcomes import outcome_key
+from tasks.workspace import Workspace
+from tests.curation.test_outcomes import clip, decision, outcome
+
+SETTINGS = CurationSettings()
+
+
+@pytest.fixture
+def voxceleb2(tmp_path: Path) -> Path:
+    root = tmp_path / "vox"
+    for name in ("dev/mp4/id00901/AAAAAAAAAAA/00001", "test/mp4/id00902/BBBBBBBBBBB/00001"):
+        (root / name).parent.mkdir(parents=True)
+        (root / f"{name}.mp4").write_text(name)
+        sound = root / f"{name}.m4a".replace("/mp4/", "/aac/")
+        sound.parent.mkdir(parents=True)
+        sound.write_text(f"sound of {name}")
+    return root
+
+
+def test_the_key_of_an_outcome_is_what_it_always_was() -> None:
+    """A key that changes repeats the work of every corpus that was ever curated, so it changes only on purpose."""
+    known = SourceFacts(identity="anna", licence="CC0-1.0", commercial_ok=True)
+    keys = [
+        outcome_key(Path("r/sub/a.mp4"), Path("r"), "ab" * 32, facts, settings="s", code="c")
+        for facts in (SourceFacts(), known, known.model_copy(update={"split": "test"}))
+    ]
+    assert keys[:2] == ["3bdef42a3c0f1c96", "ddad316d1d46a11b"]
+    assert keys[2] not in keys[:2], "what a corpus says belongs to the key"
+
+
+def test_a_folder_is_found_as_ever(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "b.mp4").touch()
+    (tmp_path / "x.txt").touch()
+    (tmp_path / "sources.csv").write_text("path,identity,colour\na.mp4,anna,red\n")
+    found, files = discover(tmp_path), find_sources(tmp_path)
+    assert [source.path for source in found.sources] == list(files.sources)
+    assert found.facts == facts_by_name(files.sources, tmp_path)
+    assert found.identity() == {"facts": {"a.mp4": SourceFacts(identity="anna")}}
+    assert (found.ignored, found.warnings, found.problems) == (files.ignored, side_warnings(files), ())
+
+
+def test_a_corpus_is_found_with_its_facts_and_problems(voxceleb2: Path) -> None:
+    (voxceleb2 / "vox2_meta.csv").write_text("VoxCeleb2 ID ,Set \nid00903 ,x \n")
+    found = discover(voxceleb2, "voxceleb2")
+    assert [known.split for known in found.facts.values()] == [None, "test"]
+    assert found.problems == ("vox2_meta.csv, line 2, Set: must be dev or test, and is 'x'",)
+    assert {source.root for source in found.sources} == {voxceleb2}
+    with pytest.raises(BadInputError, match="takes no list of test clips"):
+        discover(voxceleb2, "voxceleb2", voxceleb2 / "vox2_meta.csv")
+
+
+def test_separate_sound_belongs_to_the_keys_and_to_the_run(voxceleb2: Path, tmp_path: Path) -> None:
+    found = discover(voxceleb2, "voxceleb2")
+    workspace = Workspace(tmp_path / "ws")
+    before = survey(workspace, found.sources, SETTINGS, found.facts)
+    assert before == survey(workspace, found.sources, SETTINGS, found.facts)
+    (voxceleb2 / "dev/aac/id00901/AAAAAAAAAAA/00001.m4a").write_text("another sound")
+    after = survey(workspace, found.sources, SETTINGS, found.facts)
+    assert before.hashes == after.hashes
+    assert [a == b for a, b in zip(before.keys, after.keys, strict=True)] == [False, True]
+    assert content_key(before.listing()) != content_key(after.listing())
+    assert before.facts == found.facts
+
+
+def test_sources_without_anything_new_have_the_key_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(curating, "code_digest", lambda: "c")
+    monkeypatch.setattr(curating, "settings_digest", lambda settings: "s")
+    (tmp_path / "a.mp4").write_text("a")
+    (tmp_path / "a.mp4.meta.json").write_text('{"identity": "anna"}')
+    found = discover(tmp_path)
+    corpus = survey(Workspace(tmp_path / "ws"), found.sources, SETTINGS, found.facts)
+    assert corpus.keys == survey(Workspace(tmp_path / "ws"), found.sources, SETTINGS).keys
+    assert corpus.keys == (
+        outcome_key(
+            tmp_path / "a.mp4",
+            tmp_path,
+            corpus.hashes[0],
+            SourceFacts(identity="anna"),
+            settings="s",
+            code="c",
+        ),
+    )
+    assert corpus.listing() == [("a.mp4", corpus.hashes[0])]
+
+
+def accepted(workspace: Workspace, source: str, number: int) -> SourceOutcome:
+    """A source with one clip, whose products lie in the store."""
+    clip_id = f"{number:016x}"
+    names = {"clip_path": "mp4", "audio_path": "wav", "alignment_path": "npz"}
+    record = clip(
+        clip_id=clip_id,
+        source=source,
+        **{name: f"clips/{clip_id}.{suffix}" for name, suffix in names.items()},
+    )
+    workspace.store.root.mkdir(parents=True, exist_ok=True)
+    for suffix in names.values():
+        (workspace.store.root / f"{clip_id}.{suffix}").write_text(clip_id)
+    stored = StoredClip(
+        record=record, clip=f"{clip_id}.mp4", audio=f"{clip_id}.wav", alignment=f"{clip_id}.npz"
+    )
+    row = decision(source, status="accepted", reason=None, clip_id=clip_id)
+    return outcome(source, row, sha256=f"{number:064x}", clips=(stored,))
+
+
+def curated_with(
+    facts: dict[str, SourceFacts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> curating.Curated:
+    """Finished work of two sources, put together under what a corpus says of them."""
+    workspace = Workspace(tmp_path / "ws")
+    outcomes = {name: accepted(workspace, name, i) for i, name in enumerate(("a.mp4", "b.mp4"), start=1)}
+    monkeypatch.setattr(curating, "find_outcome", lambda store, key: outcomes[key])
+    corpus = Corpus(
+        sources=tuple(Source(path=tmp_path / name, root=tmp_path) for name in outcomes),
+        hashes=tuple(o.sha256 for o in outcomes.values()),
+        keys=tuple(outcomes),
+        facts=facts,
+    )
+    return curate_corpus(workspace, corpus, SETTINGS, tmp_path / "out")
+
+
+def test_clips_follow_what_the_corpus_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = {
+        "a.mp4": SourceFacts(
+            identity="anna", split="test", licence="CC BY-NC 4.0", language="de", dataset="mine"
+        ),
+        "b.mp4": SourceFacts(identity="ben", split="train", consent="signed"),
+    }
+    curated = curated_with(facts, tmp_path, monkeypatch)
+    first, second = read_manifest(curated.report.manifest)
+    assert (first.split, first.identity, first.commercial_ok, first.language, first.dataset) == (
+        "test", "anna", False, "de", "mine"
+    )  # fmt: skip
+    assert (second.split, second.consent, second.licence, second.commercial_ok) == (
+        "train",
+        "signed",
+        None,
+        None,
+    )
+    require_contract(curated.report)
+
+
+@pytest.mark.parametrize(
+    ("second", "example"),
+    [
+        (SourceFacts(identity="anna", split="train"), "anna is in test and train"),
+        (
+            SourceFacts(licence="CC BY-NC 4.0", commercial_ok=True),
+            "b.mp4: commercial_ok is true, but its licence is CC BY-NC 4.0",
+        ),
+    ],
+)
+def test_leaks_and_contradictory_rights_break_the_contract(
+    second: SourceFacts, example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = {"a.mp4": SourceFacts(identity="anna", split="test"), "b.mp4": second}
+    curated = curated_with(facts, tmp_path, monkeypatch)
+    assert [check.examples for check in curated.report.contract.failures] == [(example,)]
+    with pytest.raises(curating.ContractError):
+        require_contract(curated.report)
+    assert read_manifest(curated.report.manifest)[1].commercial_ok in (None, False), "the licence wins"
