@@ -7,6 +7,7 @@ read (no derivatives, a service's own terms). False wins wherever the words excl
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 ALLOWED = frozenset(
     {
@@ -43,6 +44,7 @@ _CHOICE = re.compile(r"\s+or\s+")
 _REMARK = re.compile(r"\([^()]*\)")
 
 
+@lru_cache(maxsize=1024)  # a corpus has few licences and many clips
 def commercial_use(licence: str | None) -> bool | None:
     """Whether a licence allows commercial use; None where that cannot be told.
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from lipforcing_core.base.products import as_json
 from lipforcing_core.curation.records import ClipRecord
 from lipforcing_core.export.card import make_card
 from lipforcing_core.export.card_text import card_text
@@ -91,7 +90,8 @@ def _size_in_tar(curated: CuratedSet, clip: ClipRecord) -> int:
 
 
 def _json(clip: ClipRecord) -> bytes:
-    return as_json(row_of(clip)).encode()
+    row = json.dumps(row_of(clip), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return row.encode()
 
 
 def _write_shard(path: Path, *, curated: CuratedSet, clips: Sequence[ClipRecord]) -> None:
