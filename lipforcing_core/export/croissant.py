@@ -7,15 +7,15 @@ responsible AI. The context is part of the file, so that nobody has to fetch it.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lipforcing_core.base.licences import licence_address
 from lipforcing_core.base.names import printable
-from lipforcing_core.base.products import link_or_copy
 from lipforcing_core.export.card import Card, known, make_card
 from lipforcing_core.export.card_text import (
     HOW_IT_WAS_MADE,
@@ -78,7 +78,7 @@ class CroissantForm:
                         Part(
                             name=name,
                             num_bytes=origin.stat().st_size,
-                            write=partial(link_or_copy, origin),
+                            write=partial(_place, origin),
                             num_clips=int(suffix == ".mp4"),
                             split=clip.split,
                             sha256=sha256,
@@ -127,6 +127,14 @@ def describe(card: Card, settings: ExportSettings, parts: Sequence[WrittenPart])
         ],
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _place(origin: Path, path: Path) -> None:
+    """Give a file a second name, or copy it where links are impossible; the caller makes that atomic."""
+    try:
+        os.link(origin, path)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(origin, path)
 
 
 def _licences(card: Card) -> list[str]:
