@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lipforcing_core.base.errors import LipForcingError
@@ -37,6 +37,12 @@ class Corpus:
     keys: tuple[str, ...]
     sounds: tuple[tuple[str, str], ...] = ()
     facts: Mapping[str, SourceFacts] | None = None
+
+    def told(self, index: int) -> Source:
+        """A source with what is known of it."""
+        source = self.sources[index]
+        facts = (self.facts or {}).get(source_name(source.path, source.root))
+        return replace(source, facts=facts)
 
     def listing(self) -> list[tuple[str, str]]:
         """Name and hash of every file, as run ids are made of them."""
@@ -152,7 +158,7 @@ def curate_corpus(
     if new:
         title = f"curate {len(new)} new sources ({num_reused} reused)"
         with step(title, "s of video") as shown:
-            tally = _Tally([corpus.sources[index] for index in new], shown)
+            tally = _Tally([corpus.told(index) for index in new], shown)
             made: list[SourceOutcome] = []
             for shard in shards(tally.sources):
                 made += curate_shard(shard, settings, store, on_done=tally.done, on_wait=tally.show)

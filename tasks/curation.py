@@ -10,7 +10,7 @@ from pathlib import Path
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation.backends import CurationBackends, load_backends
 from lipforcing_core.curation.pipeline import curate_source, failed_source
-from lipforcing_core.curation.records import SourceOutcome
+from lipforcing_core.curation.records import SourceFacts, SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
 from tasks.dispatch import fan_out
 from tasks.recording import of_the_outside, step_task
@@ -20,10 +20,11 @@ SHARD_SIZE = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A video and the folder that its name is relative to."""
+    """A video, the folder that its name is relative to, and what its corpus says of it; None: what lies beside it."""
 
     path: Path
     root: Path
+    facts: SourceFacts | None = None
 
 
 def shards(sources: Sequence[Source], size: int = SHARD_SIZE) -> list[list[Source]]:
@@ -61,7 +62,12 @@ def _lost(source: Source, problem: str) -> SourceOutcome:
 
 def _curate_one(source: Source, *, settings: CurationSettings, store: StepStore) -> SourceOutcome:
     return curate_source(
-        source.path, settings=settings, backends=_backends(settings), store=store, root=source.root
+        source.path,
+        settings=settings,
+        backends=_backends(settings),
+        store=store,
+        root=source.root,
+        facts=source.facts,
     )
 
 

@@ -38,7 +38,7 @@ CORE_ROOMS = (  # from the ground up; a room may use those on lower floors, and 
     ("presets", "metrics"),
     ("checkpoints", "runtime"),
     ("curation", "training", "streaming"),
-    ("corpora",),
+    ("corpora", "export"),
     ("seams",),
 )
 

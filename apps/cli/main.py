@@ -18,6 +18,7 @@ from apps.cli import train as cli_train
 from apps.cli import warehouse as cli_warehouse
 from apps.cli import weights as cli_weights
 from apps.cli.encoding import use_utf8
+from apps.cli.export import export
 from apps.cli.output import Options, console, escape
 from apps.cli.progress import TerminalReporter
 from lipforcing_core import __version__
@@ -49,6 +50,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     flow_commands.generate: "lipforcing generate talk.mp4 speech.wav -o synced.mp4[/bold]  [bold]"
     "lipforcing generate talk.mp4 speech.wav -o synced.mp4 --model lipforcing-14b --device cuda",
     flow_commands.evaluate: "lipforcing evaluate predictions.csv --items items.csv --name my_run",
+    export: "lipforcing export runs/curate/RUN/manifest.parquet --to webdataset -o talks-shards",
     services.run: "lipforcing run curate --request request.json --json",
     services.flows: "lipforcing flows --schema train_eval",
     services.serve: "lipforcing serve --source ~/talks",

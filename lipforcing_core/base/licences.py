@@ -7,6 +7,7 @@ read (no derivatives, a service's own terms). False wins wherever the words excl
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 ALLOWED = frozenset(
     {
@@ -43,6 +44,7 @@ _CHOICE = re.compile(r"\s+or\s+")
 _REMARK = re.compile(r"\([^()]*\)")
 
 
+@lru_cache(maxsize=1024)  # a corpus has few licences and many clips
 def commercial_use(licence: str | None) -> bool | None:
     """Whether a licence allows commercial use; None where that cannot be told.
 
@@ -79,6 +81,66 @@ def commercial_ok_of_all(answers: list[bool | None]) -> bool | None:
     if False in answers:
         return False
     return None if None in answers or not answers else True
+
+
+def spdx_id(licence: str | None) -> str | None:
+    """The SPDX identifier of one licence in any of the spellings above; None where the text does not determine it.
+
+    That is so for several licences, for terms without an identifier, and where the version is not named.
+    """
+    words = (licence or "").lower()
+    if address := _URL_WITH_VERSION.search(words):
+        kind, version = address.groups()
+        return "CC0-1.0" if kind == "zero" else _creative_commons(kind, version)
+    text = _REMARK.sub(" ", _with_short_names(words))
+    if _CHOICE.search(text) or _LIST.search(text.strip()):
+        return None
+    name = _plain(text)
+    if found := _CC_WITH_VERSION.fullmatch(name):
+        return _creative_commons(found[1].replace(" ", "-"), found[2])
+    return "CC0-1.0" if _without_version(name) in ("cc0", "cc0 1.0") else _SPDX.get(name)
+
+
+def licence_address(licence: str | None) -> str | None:
+    """Where the words of a licence can be read: the address that it is itself, or that of its SPDX identifier."""
+    text = (licence or "").strip()
+    if re.fullmatch(r"https?://\S+", text):
+        return text
+    name = spdx_id(text)
+    if name is None:
+        return None
+    if name == "CC0-1.0":
+        return "https://creativecommons.org/publicdomain/zero/1.0/"
+    if found := re.fullmatch(r"CC-([A-Z-]+)-(\d\.\d)", name):
+        return f"https://creativecommons.org/licenses/{found[1].lower()}/{found[2]}/"
+    return f"https://spdx.org/licenses/{name}.html"
+
+
+_CC_KINDS = frozenset({"by", "by-sa", "by-nc", "by-nd", "by-nc-sa", "by-nc-nd"})
+_URL_WITH_VERSION = re.compile(r"creativecommons\.org/(?:licenses|publicdomain)/([a-z-]+)/(\d\.\d)")
+_CC_WITH_VERSION = re.compile(r"cc ((?:by|nc|sa|nd)(?: (?:by|nc|sa|nd))*) (\d\.\d)")
+_SPDX = {
+    "apache 2.0": "Apache-2.0",
+    "bsd 2 clause": "BSD-2-Clause",
+    "bsd 3 clause": "BSD-3-Clause",
+    "cdla permissive 2.0": "CDLA-Permissive-2.0",
+    "isc": "ISC",
+    "mit": "MIT",
+    "odbl": "ODbL-1.0",
+    "odbl 1.0": "ODbL-1.0",
+    "odc by": "ODC-By-1.0",
+    "odc by 1.0": "ODC-By-1.0",
+    "pddl": "PDDL-1.0",
+    "pddl 1.0": "PDDL-1.0",
+    "unlicense": "Unlicense",
+    "zlib": "Zlib",
+}
+
+
+def _creative_commons(kind: str, version: str) -> str | None:
+    """The identifier of a licence of Creative Commons, whatever the order of its words."""
+    name = "-".join(part for part in ("by", "nc", "sa", "nd") if part in kind.split("-"))
+    return f"CC-{name.upper()}-{version}" if name in _CC_KINDS else None
 
 
 def _with_short_names(text: str) -> str:

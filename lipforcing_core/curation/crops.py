@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,7 @@ def write_track(row: CropRow, segment: Segment, folder: Path, *, crf: int) -> Tr
         )
         with VideoWriter(clip, width=CLIP_SIZE, height=CLIP_SIZE, crf=crf) as writer:
             for crop in crops:
-                writer.write_yuv(_GREY() if crop is None else crop.yuv)
+                writer.write_yuv(_grey() if crop is None else crop.yuv)
     turns = [crop.placement.yaw_deg for crop in known if crop.placement.yaw_deg is not None]
     boxes_N4 = np.stack([crop.placement.box_4 for crop in known])
     return TrackFacts(
@@ -133,7 +133,7 @@ def write_track(row: CropRow, segment: Segment, folder: Path, *, crf: int) -> Tr
 def repeated(crops: list[Crop | None]) -> list[int]:
     """The lengths of all runs of frames that show the same as the frame before them."""
     runs, length = [], 0
-    for before, after in zip(crops, crops[1:], strict=False):
+    for before, after in pairwise(crops):
         same = before is not None and after is not None and _same(before, after)
         if not same and length:
             runs.append(length)
@@ -152,7 +152,7 @@ def _places(crops: list[Crop | None]) -> list[Placement]:
     return [before if crop is None else crop.placement for crop in crops]
 
 
-def _GREY() -> Any:
+def _grey() -> Any:
     return to_yuv(np.full((CLIP_SIZE, CLIP_SIZE, 3), FILL_VALUE, dtype=np.uint8))
 
 

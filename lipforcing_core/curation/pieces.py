@@ -94,12 +94,16 @@ def curate_pieces(
 ) -> Curated:
     """Decide about every piece of a source that has been read."""
     sounding_frames = min(-(-reading.num_samples // SAMPLES_PER_FRAME), reading.num_frames)
-    divided = max([0, *(p.stop for p in reading.pieces), *(s.stop for s in reading.short)])
+    covered = (*reading.short, *reading.outside)
+    divided = max([0, *(p.stop for p in reading.pieces), *(part.stop for part in covered)])
     tail = Segment(max(sounding_frames, divided), reading.num_frames)
     frames_trimmed = tail.num_frames if tail.num_frames < TRIMMED_FRAMES else 0
     curated = Curated(frames_trimmed=frames_trimmed)
     if tail.num_frames > frames_trimmed:
         curated.decisions.append(rejection(source.file, tail, _without_sound(sounding_frames, tail.stop)))
+    for outside in reading.outside:
+        verdict = Verdict(reason=RejectReason.OUTSIDE_RANGES, measured=None, threshold=None)
+        curated.decisions.append(rejection(source.file, Segment(outside.start, outside.stop), verdict))
     for short in reading.short:
         segment = Segment(short.start, short.stop)
         verdict = Verdict(
@@ -154,9 +158,7 @@ def judge_piece(
     verdict = judge_sound(best.scores, settings) or judge_face(best.scores, settings)
     if len(measured) > 1 and not settings.sync_filter:
         verdict = verdict or several_faces(best.scores)
-    verdict = (
-        verdict or judge_quality(best.quality, settings) or judge_sync(best.sync.result, settings)
-    )
+    verdict = verdict or judge_quality(best.quality, settings) or judge_sync(best.sync.result, settings)
     return Rejected(scores=best.scores, verdict=verdict) if verdict else Accepted(chosen=best)
 
 
@@ -255,6 +257,9 @@ def _stored_clip(accepted: Accepted, facts: SourceFacts, settings: CurationSetti
         identity=facts.identity,
         licence=facts.licence,
         commercial_ok=facts.commercial_ok,
+        language=facts.language,
+        consent=facts.consent,
+        dataset=facts.dataset,
         split=split_of(facts.identity, file.source_id, settings.val_fraction, facts.split),
         clip_path=f"clips/{clip_id}.mp4",
         audio_path=f"clips/{clip_id}.wav",

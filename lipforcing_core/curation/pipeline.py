@@ -26,6 +26,7 @@ from lipforcing_core.curation.sources import (
     lost_sha256,
     source_name,
 )
+from lipforcing_core.curation.wanted import Wanted
 from lipforcing_core.media.clock import FPS, seconds
 from lipforcing_core.media.decode import NO_VIDEO
 
@@ -43,16 +44,18 @@ def curate_source(
     backends: CurationBackends,
     store: StepStore,
     root: Path | str,
+    facts: SourceFacts | None = None,
 ) -> SourceOutcome:
     """Turn one video into aligned clips, or say of every frame why not.
 
     Finished steps are taken from ``store``; a killed run repeats only the step in flight. ``root`` is the corpus
-    folder that source names are relative to. A file that cannot be read or decoded becomes a quarantine row. So does
-    one on which the machine failed twice (memory, space, a killed child), but nothing of that is stored: the next run
-    tries again. Raises BadInputError only for a path outside ``root`` or malformed side information.
+    folder that source names are relative to; ``facts`` are what its corpus says, or else what lies beside the file. A
+    file that cannot be read or decoded becomes a quarantine row. So does one on which the machine failed twice
+    (memory, space, a killed child), but nothing of that is stored: the next run tries again. Raises BadInputError
+    only for a path outside ``root`` or malformed side information.
     """
     path, name = Path(path), source_name(path, root)
-    facts = read_facts(path, root)
+    facts = read_facts(path, root) if facts is None else facts
     for _ in range(MAX_ATTEMPTS):
         try:
             file = identify_source(path, root)
@@ -60,7 +63,7 @@ def curate_source(
             return _inaccessible(name, error.problem)
         try:
             with steps.one_at_a_time(store, file.sha256):
-                return _curated(file, facts, settings, backends, store)
+                return _curated(file, Wanted.of(facts, root), settings, backends, store)
         except SourceChangedError as error:
             outcome = _inaccessible(name, error.problem)
         except SourceLostError as error:
@@ -87,12 +90,12 @@ def _not_of_the_source(error: Exception, store: StepStore) -> str | None:
 
 def _curated(
     file: SourceFile,
-    facts: SourceFacts,
+    wanted: Wanted,
     settings: CurationSettings,
     backends: CurationBackends,
     store: StepStore,
 ) -> SourceOutcome:
-    source = steps.read_source(file, settings, backends.detector, store)
+    source = steps.read_source(file, wanted, settings, backends.detector, store)
     result = source.result
     if isinstance(result, Undecodable):
         return _refused(file, result)
@@ -102,7 +105,7 @@ def _curated(
     if result.num_samples == 0:
         verdict = Verdict(reason=RejectReason.NO_AUDIO, measured=None, threshold=None)
         return _whole(file, result.num_frames, Status.REJECTED, verdict, result.complaint)
-    pieces = curate_pieces(source, result, facts, settings, backends)
+    pieces = curate_pieces(source, result, wanted.facts, settings, backends)
     return SourceOutcome(
         source=file.name,
         source_id=file.source_id,

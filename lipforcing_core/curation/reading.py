@@ -1,14 +1,14 @@
 """One reading of a source: shots, faces, aligned clips and sound from a single pass over its frames.
 
-Frames wait three times, each time for a bounded number of frames: until it is certain whether a shot begins, until the
-places of its faces are certain, and, as small crops, until their segment is certain. So the memory does not depend on the
-length of a source, and nothing but the products is written.
+Frames wait three times, each time for a bounded number of frames: until it is certain whether a shot begins, until
+the places of its faces are certain, and, as small crops, until their segment is certain. So the memory does not
+depend on the length of a source, and nothing but the products is written.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,11 +19,12 @@ from lipforcing_core.curation.crops import CropRow, cut_out, write_track
 from lipforcing_core.curation.hearing import hear, wide_sound
 from lipforcing_core.curation.results import Piece, Reading, Shot
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.faces.detectors.protocol import FaceDetector
+from lipforcing_core.curation.wanted import Wanted
+from lipforcing_core.faces.detectors.protocol import Face, FaceDetector
 from lipforcing_core.faces.follow import FaceFollower, Placement
-from lipforcing_core.faces.second_look import faces_in
+from lipforcing_core.faces.second_look import faces_in, moved
 from lipforcing_core.media.encode import write_wav
-from lipforcing_core.media.picture import to_picture
+from lipforcing_core.media.picture import region, to_picture
 from lipforcing_core.media.segments import Segment, SegmentPlanner
 from lipforcing_core.media.shots import CutDetector, ShotPicture, divide
 from lipforcing_core.media.source_stream import Picture, SourceStream
@@ -37,19 +38,29 @@ class _Seen:
 
     num_frames: int = 0
     shots: list[Shot] = field(default_factory=list)
+    outside: list[Shot] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)
     short: list[Segment] = field(default_factory=list)
     num_invented: int = 0
     size: tuple[int, int] = (0, 0)
     tone_mapped: str | None = None
 
+    def leave_out(self, frame: int) -> None:
+        """Note that a frame lies outside what the corpus wants of the source."""
+        if self.outside and self.outside[-1].stop == frame:
+            self.outside[-1] = Shot(start=self.outside[-1].start, stop=frame + 1)
+        else:
+            self.outside.append(Shot(start=frame, stop=frame + 1))
 
-def read(source: SourceStream, folder: Path, settings: CurationSettings, detector: FaceDetector) -> Reading:
+
+def read(
+    source: SourceStream, folder: Path, wanted: Wanted, settings: CurationSettings, detector: FaceDetector
+) -> Reading:
     """Read a source from end to end; write every face of every segment and its sound into ``folder``.
 
     Raises MediaError where colours cannot be converted, or where there is no picture at all.
     """
-    seen = _see(source, folder, settings, detector)
+    seen = _see(source, folder, wanted, settings, detector)
     heard = hear(source.tracks)
     for piece in seen.pieces:
         wide_S = wide_sound(heard.waveform_S, Segment(piece.start, piece.stop))
@@ -68,28 +79,43 @@ def read(source: SourceStream, folder: Path, settings: CurationSettings, detecto
         sound=heard.taken,
         shots=tuple(seen.shots),
         pieces=tuple(seen.pieces),
+        outside=tuple(seen.outside),
         short=tuple(Shot(start=segment.start, stop=segment.stop) for segment in seen.short),
     )
 
 
-def _see(source: SourceStream, folder: Path, settings: CurationSettings, detector: FaceDetector) -> _Seen:
+def _see(
+    source: SourceStream, folder: Path, wanted: Wanted, settings: CurationSettings, detector: FaceDetector
+) -> _Seen:
     seen = _Seen()
-    cuts = CutDetector(
-        threshold=settings.shot_threshold, min_content_change=settings.shot_min_content_change
-    )
+    cuts = CutDetector(threshold=settings.shot_threshold, min_content_change=settings.shot_min_content_change)
     shot: _Shot | None = None
-    for shown in divide(_checked(source, seen), cuts):
+    for shown in _within(divide(_checked(source, seen), cuts), wanted, seen):
         if shown.starts:
-            shot = _Shot(shown.picture.index, len(seen.shots), folder, settings, detector)
+            shot = _Shot(shown.picture.index, len(seen.shots), folder, wanted, settings, detector)
         assert shot is not None, "the first picture starts a shot"
         shot.add(shown)
-        seen.num_frames = shown.picture.index + 1
-        seen.num_invented += shown.picture.invented
         if shown.ends:
             shot.finish(seen, source.sounding_frames)
     if not seen.num_frames:
         raise MediaError(source.path, "has no frame that can be decoded", source.complaint)
     return seen
+
+
+def _within(pictures: Iterable[ShotPicture], wanted: Wanted, seen: _Seen) -> Iterator[ShotPicture]:
+    """The pictures that count; a shot also begins and ends with a range. Counts those that do not."""
+    before = None
+    for shown in pictures:
+        index = shown.picture.index
+        here, after = wanted.range_of(index), wanted.range_of(index + 1)
+        seen.num_frames = index + 1
+        if here is None:
+            seen.leave_out(index)
+        else:
+            seen.num_invented += shown.picture.invented
+            starts, ends = shown.starts or before != here, shown.ends or after != here
+            yield ShotPicture(picture=shown.picture, starts=starts, ends=ends)
+        before = here
 
 
 def _checked(source: SourceStream, seen: _Seen) -> Iterator[Picture]:
@@ -106,9 +132,15 @@ class _Shot:
     """One shot while it is read."""
 
     def __init__(
-        self, start: int, number: int, folder: Path, settings: CurationSettings, detector: FaceDetector
+        self,
+        start: int,
+        number: int,
+        folder: Path,
+        wanted: Wanted,
+        settings: CurationSettings,
+        detector: FaceDetector,
     ) -> None:
-        self._start, self._number, self._folder = start, number, folder
+        self._start, self._number, self._folder, self._wanted = start, number, folder, wanted
         self._settings, self._detector = settings, detector
         self._follower = FaceFollower(
             start, stride=settings.detect_stride, max_gap_frames=settings.max_gap_frames
@@ -126,11 +158,19 @@ class _Shot:
         self._waiting.append(shown.picture)
         self._invented.append(shown.picture.invented)
         if self._follower.wants(index) or shown.ends:
-            picture = to_picture(shown.picture.shown.frame, shown.picture.shown.form)
-            self._follower.look(index, faces_in(picture, self._detector))
+            self._follower.look(index, self._faces(shown.picture))
             self._settle(index - self._follower.delay)
             for segment in self._planner.certain(self._settled):
                 self._write(segment)
+
+    def _faces(self, shown: Picture) -> list[Face]:
+        """What the detector finds in a picture, or in the part of it that counts."""
+        frame, form = shown.shown.frame, shown.shown.form
+        box = self._wanted.box(shown.index, form.size)
+        if box is None:
+            return faces_in(to_picture(frame, form), self._detector)
+        view = region(frame, form, box)
+        return [moved(face, *view.offset_xy) for face in faces_in(view.rgb_HW3, self._detector)]
 
     def finish(self, seen: _Seen, sounding_frames: int | None) -> None:
         """The shot has ended: settle and write the rest, and tell what came of it.

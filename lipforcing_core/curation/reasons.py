@@ -42,6 +42,7 @@ class RejectReason(StrEnum):
     NO_AUDIO = "no_audio"
     AUDIO_MISSING = "audio_missing"
     SILENT_AUDIO = "silent_audio"
+    OUTSIDE_RANGES = "outside_ranges"
     TOO_SHORT = "too_short"
     NO_FACE = "no_face"
     FACE_LOST = "face_lost"
@@ -77,6 +78,7 @@ _STAGES = {
     RejectReason.NO_AUDIO: Stage.SOUND,
     RejectReason.AUDIO_MISSING: Stage.SOUND,
     RejectReason.SILENT_AUDIO: Stage.SOUND,
+    RejectReason.OUTSIDE_RANGES: Stage.LENGTH,
     RejectReason.TOO_SHORT: Stage.LENGTH,
     RejectReason.NO_FACE: Stage.FACE,
     RejectReason.FACE_LOST: Stage.FACE,
@@ -102,6 +104,7 @@ _EXPLANATIONS = {
     RejectReason.NO_AUDIO: "the file has no sound",
     RejectReason.AUDIO_MISSING: "the picture goes on after the sound has ended",
     RejectReason.SILENT_AUDIO: "the sound is silent (loudness in dBFS)",
+    RejectReason.OUTSIDE_RANGES: "the corpus names other times of this file",
     RejectReason.TOO_SHORT: "the shot is shorter than a clip may be (seconds)",
     RejectReason.NO_FACE: "no face was found, or in too few frames (share)",
     RejectReason.FACE_LOST: "the face is missing for too long (frames)",

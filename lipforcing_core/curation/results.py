@@ -41,8 +41,8 @@ class TrackFacts(Result):
     """One face in one piece. ``number`` tells the faces of a shot apart and names its files.
 
     detected_fraction: share of the frames in which it was seen. absent_frames: frames that do not show it.
-    face_height_px, box_xyxy: medians over the frames, in pixels of the source. yaw_deg: median turn of the head; None from
-    a detector without points. lips_outside: largest share of the lips' area beyond the borders of the picture.
+    face_height_px, box_xyxy: medians over the frames, in pixels of the source. yaw_deg: median turn of the head; None
+    from a detector without points. lips_outside: largest share of the lips' area beyond the borders of the picture.
     repeated: lengths of the runs of frames that show the same as the frame before them.
     """
 
@@ -88,10 +88,11 @@ class SoundTaken(Result):
 class Reading(Result):
     """A source that was read from end to end.
 
-    num_frames, num_samples: at 25 fps and 16 kHz; 0 samples without sound. declared_s: what the header says of the length
-    of the picture. complaint: the decoder's first one; ``num_damaged`` packets could not be decoded. num_invented:
-    pictures that repeat the one before, since the source has none of its own. num_dropped: pictures that came too fast.
-    tone_mapped: the kind of HDR that was brought to standard range. short: pieces of shots too short for a clip.
+    num_frames, num_samples: at 25 fps and 16 kHz; 0 samples without sound. declared_s: what the header says of the
+    length of the picture. complaint: the decoder's first one; ``num_damaged`` packets could not be decoded.
+    num_invented: pictures that repeat the one before, since the source has none of its own. num_dropped: pictures
+    that came too fast. tone_mapped: the kind of HDR that was brought to standard range. short: pieces of shots too
+    short for a clip. outside: what the corpus does not want.
     """
 
     num_frames: int
@@ -108,6 +109,7 @@ class Reading(Result):
     shots: tuple[Shot, ...]
     pieces: tuple[Piece, ...]
     short: tuple[Shot, ...]
+    outside: tuple[Shot, ...] = ()
 
 
 class Undecodable(Result):

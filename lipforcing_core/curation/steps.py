@@ -1,7 +1,7 @@
 """The steps of curation that cost time. Each is done once per content and settings, and kept in the step store.
 
-A step measures and never decides: thresholds are no part of its key. The step ``read`` goes through the source; all others
-look at what it has cut out.
+A step measures and never decides: thresholds are no part of its key. The step ``read`` goes through the source; all
+others look at what it has cut out.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from lipforcing_core.curation.results import (
 )
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import SourceFile, check_unchanged
+from lipforcing_core.curation.wanted import Wanted
 from lipforcing_core.media.decode import FrameReader, read_wav
 from lipforcing_core.media.encode import write_wav
 from lipforcing_core.media.source_stream import SourceStream
@@ -108,8 +109,8 @@ def one_at_a_time(store: StepStore, sha256: str) -> Iterator[None]:
         yield
 
 
-def read_key(sha256: str, settings: CurationSettings, detector_id: str) -> str:
-    """The key of a source's reading: its content, and every setting that decides what is cut out of it."""
+def read_key(sha256: str, wanted: Wanted, settings: CurationSettings, detector_id: str) -> str:
+    """The key of a source's reading: its content, and everything that decides what is cut out of it."""
     return content_key(
         READ,
         READ_VERSION,
@@ -118,21 +119,22 @@ def read_key(sha256: str, settings: CurationSettings, detector_id: str) -> str:
         [settings.min_frames, settings.max_frames],
         detector_id,
         [settings.detect_stride, settings.max_gap_frames, settings.clip_crf, CLIP_SIZE],
+        *wanted.identity(),
     )
 
 
 def read_source(
-    file: SourceFile, settings: CurationSettings, detector: FaceDetector, store: StepStore
+    file: SourceFile, wanted: Wanted, settings: CurationSettings, detector: FaceDetector, store: StepStore
 ) -> ReadSource:
     """Step ``read``. A decoder's refusal is a result too, so a broken file is not tried again.
 
     A failure of the machine is none: it raises ``SurroundingsError``, or ``SourceLostError`` where the file could not
     be read or changed meanwhile. Pieces that a killed attempt has written are kept for the next one.
     """
-    key = read_key(file.sha256, settings, detector.backend_id)
+    key = read_key(file.sha256, wanted, settings, detector.backend_id)
 
     def work(folder: Path) -> dict[str, Any]:
-        result = _read_into(folder, file.path, settings, detector)
+        result = _read_into(folder, file.path, wanted, settings, detector)
         check_unchanged(file, reread=isinstance(result, Undecodable) or bool(result.complaint))
         return result.to_json()
 
@@ -141,13 +143,13 @@ def read_source(
 
 
 def _read_into(
-    folder: Path, path: Path, settings: CurationSettings, detector: FaceDetector
+    folder: Path, path: Path, wanted: Wanted, settings: CurationSettings, detector: FaceDetector
 ) -> Reading | Undecodable:
     declared_s = None
     try:
-        with SourceStream(path) as source:
+        with SourceStream(path, sound_path=wanted.sound) as source:
             declared_s = source.declared_s or None
-            return read(source, folder, settings, detector)
+            return read(source, folder, wanted, settings, detector)
     except MediaError as error:
         return Undecodable(
             problem=error.problem, decoder_message=error.decoder_message, declared_s=declared_s

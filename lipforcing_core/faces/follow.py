@@ -65,10 +65,10 @@ class _Track:
 class FaceFollower:
     """Follows the faces of one shot that begins at frame ``start``.
 
-    ``look`` takes what a detector finds in the frames that ``wants`` names. ``settle`` gives the places of all frames up to
-    one that lies ``delay`` frames before the last look, or to the end of the shot; what it gives does not depend on
-    when it is asked. A face that is lost and found elsewhere goes on as the same track if it has about the same size
-    and there is just one such face.
+    ``look`` takes what a detector finds in the frames that ``wants`` names. ``settle`` gives the places of all frames
+    up to one that lies ``delay`` frames before the last look, or to the end of the shot; what it gives does not
+    depend on when it is asked. A face that is lost and found elsewhere goes on as the same track if it has about the
+    same size and there is just one such face.
     """
 
     def __init__(self, start: int, *, stride: int, max_gap_frames: int) -> None:

@@ -19,8 +19,8 @@ GREY = (127, 127, 127)
 def faces_in(picture: np.ndarray, detector: FaceDetector) -> list[Face]:
     """Usable faces in a [H, W, 3] uint8 RGB picture, the largest first, in pixels of that picture.
 
-    Detectors know faces with something around them. Where none is found, the picture is looked at once more inside a grey
-    margin; boxes may then reach beyond its borders.
+    Detectors know faces with something around them. Where none is found, the picture is looked at once more inside a
+    grey margin; boxes may then reach beyond its borders.
     """
     faces = detector.detect(picture)
     if faces:
@@ -28,11 +28,12 @@ def faces_in(picture: np.ndarray, detector: FaceDetector) -> list[Face]:
     height, width = picture.shape[:2]
     above, beside = round(height * MARGIN), round(width * MARGIN)
     framed = cv2.copyMakeBorder(picture, above, above, beside, beside, cv2.BORDER_CONSTANT, value=GREY)
-    found = (_moved(face, -beside, -above) for face in detector.detect(framed))
+    found = (moved(face, -beside, -above) for face in detector.detect(framed))
     return [face for face in found if face.height >= FILLING_SHARE * height]
 
 
-def _moved(face: Face, x: float, y: float) -> Face:
+def moved(face: Face, x: float, y: float) -> Face:
+    """A face as it is in a picture whose origin lies (x, y) pixels to the left of and above this one's."""
     x0, y0, x1, y1 = face.box_xyxy
     shift_2 = np.array([x, y], dtype=np.float64)
     return replace(

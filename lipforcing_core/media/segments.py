@@ -30,9 +30,10 @@ class Segment:
 class SegmentPlanner:
     """Cuts one shot into segments of ``min_frames`` to ``max_frames`` as its frames come.
 
-    As soon as so much of the shot is there that a further segment is certain, one of the greatest length is cut off. What
-    is left at the end is divided evenly into as few segments as possible, so that nothing of a long shot is lost. Where
-    no even division fits both bounds, segments of ``max_frames`` are taken from its start and the rest is rejected.
+    As soon as so much of the shot is there that a further segment is certain, one of the greatest length is cut off.
+    What is left at the end is divided evenly into as few segments as possible, so that nothing of a long shot is
+    lost. Where no even division fits both bounds, segments of ``max_frames`` are taken from its start and the rest is
+    rejected.
     """
 
     def __init__(self, start: int, *, min_frames: int = 125, max_frames: int = 250) -> None:

@@ -36,8 +36,8 @@ class ShotPicture:
 class CutDetector:
     """PySceneDetect's adaptive detector, frame by frame.
 
-    A frame is a cut where its change against the frame before is ``threshold`` times that of its neighbours and at least
-    ``min_content_change`` (0 to 255). Cuts closer than ``min_shot_frames`` are one.
+    A frame is a cut where its change against the frame before is ``threshold`` times that of its neighbours and at
+    least ``min_content_change`` (0 to 255). Cuts closer than ``min_shot_frames`` are one.
     """
 
     def __init__(
@@ -58,7 +58,8 @@ class CutDetector:
         self._seen = 0
 
     def cut_at(self, small_HW3: np.ndarray) -> int | None:
-        """Take the next frame, RGB uint8; the number of a frame at which a shot begins, ``WINDOW`` frames ago, or None."""
+        """Take the next frame, RGB uint8; the number of a frame at which a shot begins, ``WINDOW`` frames ago, or
+        None."""
         from scenedetect import FrameTimecode
 
         self._seen += 1

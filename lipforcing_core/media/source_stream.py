@@ -81,14 +81,17 @@ class SourceStream:
         declared_s, frames = self.declared_s, self._video.frames
         if frames and declared_s > LONG_S and declared_s * LEAST_RATE > frames:
             raise MediaError(
-                self.path, f"declares {float(declared_s) / 3600:.1f} hours for {frames} frames; its header is wrong"
+                self.path,
+                f"declares {float(declared_s) / 3600:.1f} hours for {frames} frames; its header is wrong",
             )
 
     def _open_tracks(self, streams: list[Any]) -> None:
         jumps = Jumps()
         own = [] if self._beside else streams
         zero_s = min(start_s(stream) for stream in (self._video, *own))
-        sound_zero_s = min((start_s(stream) for stream in streams), default=zero_s) if self._beside else zero_s
+        sound_zero_s = (
+            min((start_s(stream) for stream in streams), default=zero_s) if self._beside else zero_s
+        )
         self._clock = StreamClock("picture", jumps, zero_s=zero_s)
         self.tracks = [
             SoundTrack(stream, StreamClock(f"sound {stream.index}", jumps, zero_s=sound_zero_s))

@@ -13,8 +13,8 @@ _STILL = av.stream.Disposition.attached_pic | av.stream.Disposition.still_image
 def best_video_stream(container: Any) -> Any | None:
     """The moving picture of a file; None if there is none.
 
-    Cover pictures are none, flagged as such or not: of several streams, those of a single frame or of less than half the
-    longest duration are passed over. Of the rest the one flagged as default is taken, or else the first.
+    Cover pictures are none, flagged as such or not: of several streams, those of a single frame or of less than half
+    the longest duration are passed over. Of the rest the one flagged as default is taken, or else the first.
     """
     streams = [s for s in container.streams.video if not s.disposition & _STILL]
     if len(streams) > 1:

@@ -29,8 +29,8 @@ MAX_HOLE_FRAMES = 12
 class Jumps:
     """Jumps of time stamps that the streams of one file make together.
 
-    Where two recordings were joined, sound and picture jump by about the same amount, and the same correction keeps them
-    in step. A stream that jumps alone, through a wrong header, is corrected alone.
+    Where two recordings were joined, sound and picture jump by about the same amount, and the same correction keeps
+    them in step. A stream that jumps alone, through a wrong header, is corrected alone.
     """
 
     _corrections: list[tuple[str, Fraction]] = field(default_factory=list)
@@ -72,8 +72,8 @@ class StreamClock:
 class Placed(Generic[T]):
     """What is shown at one index of the time line.
 
-    invented: it repeats the picture before, or the first one ahead of its time, since the source has none of its own for
-    this index. breaks: it does not continue the picture before.
+    invented: it repeats the picture before, or the first one ahead of its time, since the source has none of its own
+    for this index. breaks: it does not continue the picture before.
     """
 
     index: int

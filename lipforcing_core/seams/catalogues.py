@@ -10,6 +10,7 @@ from typing import Any
 
 from lipforcing_core.base.catalogue import Catalogue
 from lipforcing_core.corpora.catalogue import CORPORA
+from lipforcing_core.export.catalogue import EXPORTS
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.metrics.measures.catalogue import MEASURES
 from lipforcing_core.metrics.networks.catalogue import FEATURE_NETWORKS, PERCEPTUAL_DISTANCES
@@ -54,6 +55,7 @@ def all_seams() -> tuple[Seam, ...]:
         Seam(catalogue=DETECTORS, folder="lipforcing_core/faces/detectors"),
         Seam(catalogue=SYNC_EXPERTS, folder="lipforcing_core/sync/experts"),
         Seam(catalogue=QUALITY_SCORERS, folder="lipforcing_core/quality"),
+        Seam(catalogue=EXPORTS, folder="lipforcing_core/export", has_tiers=False),
         Seam(catalogue=FEATURE_NETWORKS, folder="lipforcing_core/metrics/networks"),
         Seam(catalogue=PERCEPTUAL_DISTANCES, folder="lipforcing_core/metrics/networks"),
         Seam(catalogue=MEASURES, folder="lipforcing_core/metrics/measures", has_tiers=False),

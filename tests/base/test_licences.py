@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from lipforcing_core.base.licences import commercial_ok, commercial_ok_of_all, commercial_use
+from lipforcing_core.base.licences import (
+    commercial_ok,
+    commercial_ok_of_all,
+    commercial_use,
+    licence_address,
+    spdx_id,
+)
 from lipforcing_core.weights.registry import all_weights
 
 ALLOWED = [
@@ -111,3 +117,50 @@ def test_a_set_is_as_free_as_its_parts(answers: list[bool | None], expected: boo
 def test_the_rule_agrees_with_what_the_registry_of_weights_says() -> None:
     for spec in all_weights():
         assert commercial_use(spec.licence) in (spec.commercial_ok, None), spec.name
+
+
+@pytest.mark.parametrize(
+    ("licence", "identifier"),
+    [
+        ("CC BY 4.0", "CC-BY-4.0"),
+        ("Creative Commons Attribution-NonCommercial 4.0", "CC-BY-NC-4.0"),
+        ("creative commons attribution share-alike 3.0", "CC-BY-SA-3.0"),
+        ("CC BY-ND-NC 4.0", "CC-BY-NC-ND-4.0"),
+        ("https://creativecommons.org/licenses/by-nc/4.0/deed.en", "CC-BY-NC-4.0"),
+        ("http://creativecommons.org/publicdomain/zero/1.0/", "CC0-1.0"),
+        ("CC0 1.0 Universal", "CC0-1.0"),
+        ("CC0", "CC0-1.0"),
+        ("CC-BY-NC-4.0 (see the site)", "CC-BY-NC-4.0"),
+        ("The MIT License", "MIT"),
+        ("Apache License, Version 2.0", "Apache-2.0"),
+        ("ODbL", "ODbL-1.0"),
+        ("cc_by", None),
+        ("CC BY 3.0 US", None),
+        ("MIT OR CC-BY-NC-4.0", None),
+        ("CC-BY-4.0; MIT", None),
+        ("Public Domain", None),
+        ("house footage", None),
+        ("CC NC-SA 4.0", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_the_spdx_identifier_where_the_text_determines_it(
+    licence: str | None, identifier: str | None
+) -> None:
+    assert spdx_id(licence) == identifier
+
+
+@pytest.mark.parametrize(
+    ("licence", "address"),
+    [
+        ("CC BY-NC-SA 4.0", "https://creativecommons.org/licenses/by-nc-sa/4.0/"),
+        ("CC0", "https://creativecommons.org/publicdomain/zero/1.0/"),
+        ("MIT", "https://spdx.org/licenses/MIT.html"),
+        ("https://example.org/terms", "https://example.org/terms"),
+        ("house footage", None),
+        (None, None),
+    ],
+)
+def test_where_a_licence_can_be_read(licence: str | None, address: str | None) -> None:
+    assert licence_address(licence) == address

@@ -24,6 +24,7 @@ COMMANDS = [
     ["curate"],
     ["generate"],
     ["evaluate"],
+    ["export"],
     ["sql"],
     ["train", "teacher"],
     ["train", "student"],

@@ -1,0 +1,70 @@
+"""``lipforcing export`` as a user meets it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from apps.cli.main import app
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import StepStore, read_json
+from lipforcing_core.curation.assemble import assemble_manifest
+from tests.export.conftest import SETTINGS, make_outcome
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a curation run with one clip of 2 s."""
+    folder = tmp_path_factory.mktemp("run")
+    store = StepStore(folder / "store")
+    store.root.mkdir()
+    assemble_manifest([make_outcome(store.root, 0)], folder / "run", SETTINGS, store=store)
+    return folder / "run"
+
+
+def invoke(*arguments: object) -> list[str]:
+    done = CliRunner().invoke(app, ["export", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return [line.strip() for line in done.stdout.splitlines()]
+
+
+def test_it_writes_and_then_reuses(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "talks"
+    lines = invoke(run / "manifest.parquet", "--to", "webdataset", "-o", out)
+    assert lines[0].startswith("1 clip (2.0 s) in 3 files, 0.1 MB")
+    assert lines[1] == "1 identity, 1 licence, commercial use: yes"
+    assert lines[2] == f"card: {out / 'README.md'}"
+    assert read_json(out / "export.json")["name"] == "talks"
+    assert invoke(run, "-o", out)[0].endswith("(it was there already)")
+
+
+def test_options_reach_the_card(run: Path, tmp_path: Path) -> None:
+    words = [
+        "--name",
+        "Our talks",
+        "--creator",
+        "A lab",
+        "--url",
+        "https://example.org",
+        "--published",
+        "2026-11-29",
+    ]
+    invoke(run, "--to", "croissant", "-o", tmp_path / "out", *words)
+    told = read_json(tmp_path / "out" / "croissant.json")
+    assert (told["name"], told["creator"]["name"]) == ("Our talks", "A lab")
+    assert (told["url"], told["datePublished"]) == ("https://example.org", "2026-11-29")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--to", "tar"], "unknown export form 'tar'; known: webdataset, huggingface, croissant"),
+        (["--published", "today"], "published: 'today' is no date YYYY-MM-DD"),
+    ],
+)
+def test_mistakes(arguments: list[str], words: str, run: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match=words):
+        invoke(run, "-o", tmp_path / "out", *arguments)
+    assert not (tmp_path / "out").exists()
