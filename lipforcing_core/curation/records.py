@@ -50,7 +50,7 @@ class Scores:
 
 SCORE_NAMES = tuple(field.name for field in fields(Scores))
 MAY_LACK = frozenset(
-    "num_faces yaw_deg lips_outside longest_repeat_frames repeated_fraction invented_frames".split()
+    ["num_faces", "yaw_deg", "lips_outside", "longest_repeat_frames", "repeated_fraction", "invented_frames"]
 )
 """Scores that an accepted clip may lack: younger than old manifests, or nothing that every detector can tell."""
 
