@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from lipforcing_core.base.errors import MediaError
@@ -34,8 +33,9 @@ from lipforcing_core.curation.results import (
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import SourceFile, check_unchanged
 from lipforcing_core.curation.wanted import Wanted
-from lipforcing_core.media.decode import FrameReader, read_wav
+from lipforcing_core.media.decode import decoder_errors, opened_video, read_wav
 from lipforcing_core.media.encode import write_wav
+from lipforcing_core.media.picture import PictureForm, reduced
 from lipforcing_core.media.source_stream import SourceStream
 from lipforcing_core.quality.protocol import sampled_indices
 
@@ -222,10 +222,9 @@ def piece_sound(source: ReadSource, piece: Piece) -> np.ndarray:
 
 
 def small_frames(path: Path, size: int) -> np.ndarray:
-    """All frames of a clip reduced by area averaging: uint8 [F, size, size, 3], one full frame in memory."""
-    with FrameReader(path) as reader:
-        return np.stack([_reduced(frame, size) for frame in reader.frames(0, reader.num_frames)])
-
-
-def _reduced(frame: np.ndarray, size: int) -> np.ndarray:
-    return cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA)
+    """All frames of an aligned clip reduced by area averaging: uint8 [F, size, size, 3], one full frame in memory."""
+    with opened_video(path) as (container, stream), decoder_errors(path):
+        frames = [
+            reduced(frame, PictureForm.of(frame, stream), size).rgb_HW3 for frame in container.decode(stream)
+        ]
+    return np.stack(frames)
