@@ -191,6 +191,7 @@ def _about_the_test(entry: CorpusEntry, test: TestList | None) -> list[str]:
         ]
     if test is not None and len(test.names) not in entry.test_sizes:
         return [
-            f"{test.path}: lists {len(test.names)} of the clips, and the official test split of {entry.name} has {sizes}"
+            f"{test.path}: lists {len(test.names)} of the clips, and the official test split of {entry.name} has "
+            f"{sizes}"
         ]
     return []

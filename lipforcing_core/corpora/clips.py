@@ -4,7 +4,7 @@ video."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -61,17 +61,17 @@ class _Pile:
 
 
 def match_clips(
-    clips: Sequence[AnnotatedClip],
+    clips: Iterable[AnnotatedClip],
     disk: Disk,
     *,
-    broken: frozenset[str] = frozenset(),
+    broken: Collection[str] = frozenset(),
     sound_of: Callable[[Path], str | None] = lambda path: None,
 ) -> Matched:
     """Find the file of every clip.
 
-    A clip that has a file of its own is taken from there, with where it comes from as ``origin``. Of a whole video the
-    clips become its ranges. ``broken`` are the stems that malformed rows are about, and ``sound_of`` gives the separate
-    sound of a file.
+    A clip that has a file of its own is taken from there, with where it comes from as ``origin``. Of a whole video
+    the clips become its ranges. ``broken`` are the stems that malformed rows are about; it is asked when all clips
+    have been read. ``sound_of`` gives the separate sound of a file.
     """
     pile = _Pile()
     found: dict[Path, Candidate] = {}
@@ -90,11 +90,12 @@ def match_clips(
     for path, inside in whole.items():
         found.setdefault(path, _whole(inside, path, sound_of(path), pile))
     used = {str(path) for path in found}
+    accounted = used | pile.replaced
     unknown = [
         path.relative_to(disk.root).as_posix()
         for stem, paths in disk.videos.items()
         for path in paths
-        if str(path) not in used | pile.replaced and stem not in broken
+        if str(path) not in accounted and stem not in broken
     ]
     left_out = (
         *counted(NOT_ON_DISK, pile.missing),

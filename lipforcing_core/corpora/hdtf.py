@@ -61,7 +61,7 @@ class Hdtf:
         clips = [clip for group in groups for clip in _clips(group, problems, broken)]
         files = {group.file(kind) for group in groups for kind in (*_NEEDED, "crop_ratio")}
         disk = look(root, LAYOUT, annotations=files)
-        matched = match_clips(clips, disk, broken=frozenset(broken))
+        matched = match_clips(clips, disk, broken=broken)
         sources, held_out = hold_out(matched.candidates, test)
         return CorpusListing(
             root=root,

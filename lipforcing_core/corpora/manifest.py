@@ -8,7 +8,6 @@ empty: ``identity``, ``licence``, ``commercial_ok``, ``language``, ``split``, ``
 from __future__ import annotations
 
 import csv
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from lipforcing_core.base.names import path_in, shown_name
 from lipforcing_core.base.suggestions import did_you_mean
 from lipforcing_core.base.user_file import read_text, require_regular
 from lipforcing_core.corpora.protocol import CorpusListing, CorpusSource, TestList, counted
-from lipforcing_core.corpora.rows import LARGEST_ANNOTATIONS, Problems, RowError, quoted
+from lipforcing_core.corpora.rows import LARGEST_ANNOTATIONS, Problems, RowError, json_object, quoted
 from lipforcing_core.curation.facts import KNOWN, facts_of
 from lipforcing_core.curation.sources import relative_path
 
@@ -137,16 +136,9 @@ def _json_rows(path: Path, problems: Problems) -> Iterator[Row]:
         if not text.strip():
             continue
         try:
-            value = json.loads(text)
-            text.encode("utf-8")
-            if not isinstance(value, dict):
-                raise RowError("row", f"must be an object {{...}}, and is {quoted(value)}")
-            yield line, value
+            yield line, json_object(text)
         except RowError as error:
             problems.add(path, line, error)
-        except (ValueError, RecursionError) as error:
-            words = str(error).split(":")[0].lower() if isinstance(error, ValueError) else "nested too deeply"
-            problems.add(path, line, RowError("row", f"is no JSON ({words})"))
 
 
 def _parquet_rows(path: Path, problems: Problems) -> Iterator[Row]:

@@ -8,15 +8,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import printable, shown_name
-from lipforcing_core.base.user_file import read_text
+from lipforcing_core.base.user_file import read_text, require_regular
 from lipforcing_core.corpora.protocol import CorpusProblem
 
 LARGEST_ANNOTATIONS = 2_000_000_000
-"""Bytes; the largest published file, TalkVid's with captions, has a fifth of this."""
+"""Bytes of a file that is read whole; the largest published one, of SpeakerVid-5M, has a tenth of this."""
+
+CHUNK = 1 << 22
+"""Characters of a JSON file that are read at a time."""
+
+LARGEST_ROW = 1 << 26
+"""Characters within which an object must end."""
 
 _CLOCK = re.compile(r"(?:(?P<hours>\d{1,3}):)?(?P<minutes>\d{1,3}):(?P<seconds>\d{1,2}(?:\.\d{1,9})?)")
 _SPACE = re.compile(r"[\s,]*")
@@ -71,57 +77,122 @@ def quoted(value: Any) -> str:
 
 
 def json_rows(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a JSON array or of JSON lines, each with the line that it begins in.
+    """The objects of a JSON array or of JSON lines, each with the line that it begins in; the file is never held whole.
 
     An object with a mistake of syntax becomes a problem, and reading goes on behind it. Raises ``BadInputError`` for a
     file that is neither, or whose brackets do not match.
     """
-    text = read_text(path, largest=LARGEST_ANNOTATIONS)
-    position = _SPACE.match(text)
-    start = position.end() if position else 0
-    in_array = text.startswith("[", start)
-    start += in_array
+    require_regular(path)
+    try:
+        with open(path, encoding="utf-8-sig") as stream:
+            yield from _objects(_Window(stream), path, problems)
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"{shown_name(path)} is not UTF-8 text") from error
+    except OSError as error:
+        raise BadInputError(f"{shown_name(path)}: cannot be read ({error.strerror})") from error
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The object in a JSON text; raises ``RowError`` for another value and for what is no JSON."""
+    try:
+        return _object(json.loads(text, parse_constant=_no_constant), text)
+    except (ValueError, RecursionError) as error:
+        raise error if isinstance(error, RowError) else _no_json(error) from error
+
+
+class _Window:
+    """The part of a text file that is being read, from ``start`` on, and the number of the line that it begins in."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.text = ""
+        self.start = 0
+        self._stream = stream
+        self._line, self._counted = 1, 0
+
+    def more(self) -> bool:
+        """Read on; what lies before ``start`` is forgotten. False at the end of the file."""
+        added = self._stream.read(CHUNK)
+        self._line, self._counted = self.line, 0
+        self.text, self.start = self.text[self.start :] + added, 0
+        return bool(added)
+
+    @property
+    def line(self) -> int:
+        """The line in which ``start`` is."""
+        self._line += self.text.count("\n", self._counted, self.start)
+        self._counted = self.start
+        return self._line
+
+    def next_value(self) -> str:
+        """The first character of the next value, or the bracket that ends the list; empty at the end of the file."""
+        while True:
+            found = _SPACE.match(self.text, self.start)
+            self.start = found.end() if found else self.start
+            if self.start < len(self.text):
+                return self.text[self.start]
+            if not self.more():
+                return ""
+
+
+def _objects(window: _Window, path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
     decoder = json.JSONDecoder(parse_constant=_no_constant)
-    line, counted_to = 1, 0
-    while (start := _skip_space(text, start)) < len(text):
-        line, counted_to = line + text.count("\n", counted_to, start), start
-        if in_array and text[start] == "]":
+    in_array = window.next_value() == "["
+    window.start += in_array
+    while first := window.next_value():
+        if in_array and first == "]":
             return
+        line = window.line
         try:
-            value, start = decoder.raw_decode(text, start)
-            if not isinstance(value, dict):
-                raise RowError("row", f"must be an object {{...}}, and is {quoted(value)}")
-            yield line, value
+            value, end = decoder.raw_decode(window.text, window.start)
+            if end == len(window.text) and window.more():  # a number may go on
+                continue
+            text, window.start = window.text[window.start : end], end
+            yield line, _object(value, text)
         except RowError as error:
             problems.add(path, line, error)
         except (ValueError, RecursionError) as error:
-            if text[start] != "{":
-                raise BadInputError(f"{shown_name(path)}, line {line}: is no list of JSON objects") from error
-            words = str(error).split(":")[0].lower() if isinstance(error, ValueError) else "nested too deeply"
-            problems.add(path, line, RowError("row", f"is no JSON ({words})"))
-            start = _end_of_object(text, start, path, line)
+            behind = _end_of_object(window.text, window.start) if first == "{" else None
+            if behind is not None:
+                problems.add(path, line, _no_json(error))
+                window.start = behind
+            elif len(window.text) - window.start > LARGEST_ROW or not window.more():
+                what = "an object begins here that never ends; get the file again"
+                words = what if first == "{" else "is no list of JSON objects"
+                raise BadInputError(f"{shown_name(path)}, line {line}: {words}") from error
     if in_array:
         raise BadInputError(f"{shown_name(path)}: ends in the middle of its list; get the file again")
 
 
-def _skip_space(text: str, start: int) -> int:
-    found = _SPACE.match(text, start)
-    return found.end() if found else start
+def _object(value: Any, text: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RowError("row", f"must be an object {{...}}, and is {quoted(value)}")
+    if "\\ud" in text.lower():  # half a character, which no file, table or database takes
+        try:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise RowError("row", "holds half a character (a surrogate without its partner)") from error
+    return value
 
 
-_STRUCTURE = re.compile(r'"(?:[^"\\\n]|\\.)*"|[{}]')
+def _no_json(error: Exception) -> RowError:
+    words = "nested too deeply" if isinstance(error, RecursionError) else str(error).split(":")[0].lower()
+    return RowError("row", f"is no JSON ({words})")
 
 
-def _end_of_object(text: str, start: int, path: Path, line: int) -> int:
-    """Behind the bracket that closes the one at ``start``; strings are passed over."""
+_STRING = r'"(?:[^"\\\n]|\\.)*'
+_STRUCTURE = re.compile(rf'{_STRING}"|(?P<open>{_STRING}\\?\Z)|[{{}}]')
+
+
+def _end_of_object(text: str, start: int) -> int | None:
+    """Behind the bracket that closes the one at ``start``, strings passed over; None where it is not in the text."""
     depth = 0
     for found in _STRUCTURE.finditer(text, start):
+        if found["open"] is not None:
+            return None
         depth += {"{": 1, "}": -1}.get(found.group(), 0)
         if depth == 0:
             return found.end()
-    raise BadInputError(
-        f"{shown_name(path)}, line {line}: an object begins here that never ends; get the file again"
-    )
+    return None
 
 
 def _no_constant(name: str) -> Any:

@@ -55,11 +55,8 @@ class SpeakerVid5M:
         here = [name for name in names if name in disk.videos or name[:_ID_LENGTH] in disk.videos]
         listeners: list[str] = []
         broken: set[str] = set()
-        clips = list(_clips(here, folder, problems, listeners, broken))
-        matched = match_clips(
-            clips, disk, broken=frozenset(broken.union(*((n, n[:_ID_LENGTH]) for n in listeners))),
-            sound_of=lambda path: sound_beside(path, root),
-        )  # fmt: skip
+        clips = _clips(here, folder, problems, listeners, broken)
+        matched = match_clips(clips, disk, broken=broken, sound_of=lambda path: sound_beside(path, root))
         known = frozenset(names)
         sources, held_out = hold_out(matched.candidates, test or _published_test(own[2], known))
         return CorpusListing(
@@ -102,6 +99,7 @@ def _clips(
             continue
         if clip is None:
             listeners.append(name)
+            broken |= {name, name[:_ID_LENGTH]}  # a video of listeners alone is known, and no source
         else:
             yield clip
 

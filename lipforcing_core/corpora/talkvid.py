@@ -60,11 +60,11 @@ class TalkVid:
         )
         by_times = _files_by_times(disk)
         broken: set[str] = set()
-        clips = list(_clips(metadata, by_times, problems, broken))
+        clips = _clips(metadata, by_times, problems, broken)
         matched = match_clips(
             clips,
             disk,
-            broken=frozenset(broken),
+            broken=broken,
             sound_of=lambda p: sound_beside(p, root, [p.parent.parent / "audios"]),
         )
         sources, held_out = hold_out(matched.candidates, test)
