@@ -29,8 +29,8 @@ SAME_PICTURE = 0.25
 """Crops whose 64-pixel luma differs by less than this many levels on average are the same picture shown twice."""
 SMALL = 64
 X264_PRESET = "superfast"
-"""Against ``veryfast`` it halves the CPU time of the encode, which is the largest after decoding, at the same quality (38.7
-and 38.8 dB on a real face) for files of 1.7 times the size."""
+"""Against ``veryfast`` it halves the CPU time of the encode, which is the largest after decoding, at the same quality
+(38.7 and 38.8 dB on a real face) for files of 1.7 times the size."""
 
 
 @dataclass(frozen=True, kw_only=True)

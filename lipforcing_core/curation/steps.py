@@ -35,7 +35,8 @@ from lipforcing_core.curation.sources import SourceFile, check_unchanged
 from lipforcing_core.curation.wanted import Wanted
 from lipforcing_core.media.decode import decoder_errors, opened_video, read_wav
 from lipforcing_core.media.encode import write_wav
-from lipforcing_core.media.picture import PictureForm, reduced
+from lipforcing_core.media.picture import reduced
+from lipforcing_core.media.picture_form import Forms
 from lipforcing_core.media.source_stream import SourceStream
 from lipforcing_core.quality.protocol import sampled_indices
 
@@ -224,7 +225,6 @@ def piece_sound(source: ReadSource, piece: Piece) -> np.ndarray:
 def small_frames(path: Path, size: int) -> np.ndarray:
     """All frames of an aligned clip reduced by area averaging: uint8 [F, size, size, 3], one full frame in memory."""
     with opened_video(path) as (container, stream), decoder_errors(path):
-        frames = [
-            reduced(frame, PictureForm.of(frame, stream), size).rgb_HW3 for frame in container.decode(stream)
-        ]
-    return np.stack(frames)
+        forms = Forms(stream)
+        small = [reduced(frame, forms.of(frame), size).rgb_HW3 for frame in container.decode(stream)]
+    return np.stack(small)
