@@ -25,6 +25,7 @@ from lipforcing_core.curation.results import (
     Piece,
     QualityResult,
     Reading,
+    SpeechResult,
     SyncResult,
     TrackFacts,
     Undecodable,
@@ -39,15 +40,18 @@ from lipforcing_core.media.picture import reduced
 from lipforcing_core.media.picture_form import Forms
 from lipforcing_core.media.source_stream import SourceStream
 from lipforcing_core.quality.protocol import sampled_indices
+from lipforcing_core.sound.facts import sound_facts
 
 if TYPE_CHECKING:
     from lipforcing_core.faces.detectors.protocol import FaceDetector
     from lipforcing_core.quality.protocol import QualityScorer
+    from lipforcing_core.sound.activity.protocol import VoiceActivityDetector
     from lipforcing_core.sync.experts.protocol import SyncExpert
 
 READ_VERSION = 1
 SYNC_VERSION = 2
 QUALITY_VERSION = 2
+SPEECH_VERSION = 1
 
 SYNC_FRAME_SIZE = 256
 # At 512 pixels most faces are enlarged and all look smooth; LatentSync too rates clips of 256 pixels.
@@ -164,6 +168,28 @@ def forget_damaged(store: StepStore, product: Path) -> bool:
     step, key, *_ = product.relative_to(store.root).parts
     store.forget(step, key)
     return True
+
+
+def heard(source: ReadSource, piece: Piece, activity: VoiceActivityDetector) -> SpeechResult:
+    """Step ``speech``: who speaks in a piece, and what else its sound is like."""
+    key = content_key("speech", SPEECH_VERSION, source.key, piece.start, piece.stop, activity.backend_id)
+
+    def work(folder: Path) -> dict[str, Any]:
+        sound_S = delayed(piece_sound(source, piece), piece.num_frames)
+        found = activity.activity(sound_S)
+        facts = sound_facts(sound_S, found)
+        return SpeechResult(
+            speech_share=found.speech_share,
+            longest_silence_s=facts.longest_silence_s or 0.0,
+            snr_db=facts.snr_db,
+            clipping_share=facts.clipping_share or 0.0,
+            bandwidth_hz=facts.bandwidth_hz,
+            modulation_4hz=facts.modulation_4hz,
+            silences=tuple(found.silences),
+            backend=activity.backend_id,
+        ).to_json()
+
+    return SpeechResult.model_validate(source.store.run("speech", key, work).result)
 
 
 def synchronised(
