@@ -57,7 +57,7 @@ class Scores:
 
 SCORE_NAMES = tuple(field.name for field in fields(Scores))
 MAY_LACK = frozenset(
-    [
+    {
         "speech_share",
         "longest_silence_s",
         "snr_db",
@@ -71,7 +71,7 @@ MAY_LACK = frozenset(
         "longest_repeat_frames",
         "repeated_fraction",
         "invented_frames",
-    ]
+    }
 )
 """Scores that an accepted clip may lack: younger than old manifests, or nothing that every detector can tell."""
 
