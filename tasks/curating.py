@@ -16,9 +16,16 @@ from lipforcing_core.curation.facts import read_facts
 from lipforcing_core.curation.records import SourceFacts, SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import IgnoredFiles, source_name
-from tasks.curation import Source, curate_shard, shards
+from tasks.curation import Source, curate_shard, redecided, shards
 from tasks.digests import source_digests
-from tasks.outcomes import code_digest, find_outcome, keep_outcome, outcome_key, settings_digest
+from tasks.outcomes import (
+    code_digest,
+    find_outcome,
+    keep_outcome,
+    outcome_key,
+    settings_digest,
+    was_measured,
+)
 from tasks.progress import Step, step
 from tasks.workspace import Workspace
 
@@ -164,8 +171,20 @@ def curate_corpus(
     found = [find_outcome(store, key) for key in corpus.keys]
     new = [index for index, outcome in enumerate(found) if outcome is None]
     num_reused = len(found) - len(new)
+    known = [index for index in new if was_measured(store, corpus.hashes[index])]
+    if known:
+        with step(f"decide about {len(known)} sources anew"):
+            told = [corpus.told(index) for index in known]
+            decided = redecided(told, [corpus.hashes[index] for index in known], settings, store)
+        for index, outcome in zip(known, decided, strict=True):
+            if outcome is not None:
+                keep_outcome(store, corpus.keys[index], outcome)
+                found[index] = outcome
+        new = [index for index in new if found[index] is None]
+    num_decided = len(found) - num_reused - len(new)
     if new:
-        title = f"curate {len(new)} new sources ({num_reused} reused)"
+        title = f"curate {len(new)} new sources ({num_reused} reused"
+        title += f", {num_decided} decided anew)" if num_decided else ")"
         with step(title, "s of video") as shown:
             tally = _Tally([corpus.told(index) for index in new], shown)
             made: list[SourceOutcome] = []
@@ -186,8 +205,8 @@ def curate_corpus(
             problems=beside.problems if beside else (),
             facts=corpus.facts,
         )
-    known = zip(outcomes, corpus.hashes, strict=True)
-    settled = all(o.sha256 == sha256 and not o.failed_this_time for o, sha256 in known)
+    pairs = zip(outcomes, corpus.hashes, strict=True)
+    settled = all(o.sha256 == sha256 and not o.failed_this_time for o, sha256 in pairs)
     return Curated(report=report, num_reused=num_reused, is_settled=settled)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from lipforcing_core.base.errors import MediaError, SurroundingsError
 from lipforcing_core.base.failures import surroundings_problem
 from lipforcing_core.base.names import printable
-from lipforcing_core.base.products import StepStore
+from lipforcing_core.base.products import FinishedSteps, NotStoredError, StepStore
 from lipforcing_core.curation import steps
 from lipforcing_core.curation.backends import CurationBackends
 from lipforcing_core.curation.decide import Verdict
@@ -75,6 +75,26 @@ def curate_source(
                 raise
             outcome = _failed(file, problem)
     return outcome
+
+
+def redecide_source(
+    file: SourceFile,
+    *,
+    settings: CurationSettings,
+    backends: CurationBackends,
+    store: StepStore,
+    root: Path | str,
+    facts: SourceFacts | None = None,
+) -> SourceOutcome | None:
+    """The outcome of a source that follows from what is stored of it, without opening it; None where that is not all.
+
+    The arguments are those of ``curate_source``.
+    """
+    known = read_facts(file.path, root) if facts is None else facts
+    try:
+        return _curated(file, Wanted.of(known, root), settings, backends, FinishedSteps(store.root))
+    except NotStoredError:
+        return None
 
 
 def _not_of_the_source(error: Exception, store: StepStore) -> str | None:

@@ -132,6 +132,7 @@ class SpeechResult(Result):
     """What the sound of a piece is like (``sound.facts``), and its stretches without speech as (start, stop) in
     samples."""
 
+    loudness_dbfs: float
     speech_share: float
     longest_silence_s: float
     snr_db: float | None

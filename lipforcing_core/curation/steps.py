@@ -18,7 +18,7 @@ import numpy as np
 from lipforcing_core.base.errors import MediaError
 from lipforcing_core.base.products import KEY_LENGTH, StepStore, content_key, file_sha256, one_process
 from lipforcing_core.curation.crops import CLIP_SIZE
-from lipforcing_core.curation.hearing import MAX_SHIFT_FRAMES, delayed
+from lipforcing_core.curation.hearing import MAX_SHIFT_FRAMES, delayed, loudness_dbfs
 from lipforcing_core.curation.reading import SOUND, read
 from lipforcing_core.curation.results import (
     Finished,
@@ -179,6 +179,7 @@ def heard(source: ReadSource, piece: Piece, activity: VoiceActivityDetector) -> 
         found = activity.activity(sound_S)
         facts = sound_facts(sound_S, found)
         return SpeechResult(
+            loudness_dbfs=loudness_dbfs(sound_S),
             speech_share=found.speech_share,
             longest_silence_s=facts.longest_silence_s or 0.0,
             snr_db=facts.snr_db,
