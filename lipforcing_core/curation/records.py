@@ -54,6 +54,27 @@ class Scores:
     quality: float | None = None
     quality_backend: str | None = None
 
+    def backend_of(self, name: str) -> str | None:
+        """What measured a score; None where no model did."""
+        models = {
+            self.detector_backend: (
+                "detected_fraction",
+                "absent_frames",
+                "face_height_px",
+                "num_faces",
+                "yaw_deg",
+            ),
+            self.sync_backend: (
+                "sync_confidence",
+                "sync_distance",
+                "av_offset_measured",
+                "av_offset_remaining",
+            ),
+            self.quality_backend: ("quality",),
+            self.activity_backend: ("speech_share", "longest_silence_s", "snr_db"),
+        }
+        return next((backend for backend, names in models.items() if name in names), None)
+
 
 SCORE_NAMES = tuple(field.name for field in fields(Scores))
 MAY_LACK = frozenset(
