@@ -201,6 +201,7 @@ def test_the_command_line_client_reads_every_table_and_view(snapshot: Path) -> N
 
 
 def test_every_connection_is_bounded_and_spills_elsewhere(inbox: Path, tmp_path: Path) -> None:
+    spill_folder.cache_clear()  # another test of this process may have had another temporary folder
     path = load(inbox, tmp_path / "w.duckdb").path
     wanted = resource_config()
     limit = "select current_setting('memory_limit'), current_setting('threads'), current_setting('temp_directory')"
