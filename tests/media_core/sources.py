@@ -39,7 +39,7 @@ def write_pictures(
         video = container.add_stream(codec, rate=25)
         video.codec_context.time_base = Fraction(1, ticks)
         video.time_base = Fraction(1, ticks)
-        video.pix_fmt = "yuv420p"
+        video.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         video.options = {"preset": "ultrafast", "qp": "4", "bf": "0"} if codec == "libx264" else {}
         audio = None
         if sound is not None:
@@ -54,8 +54,7 @@ def write_pictures(
         packets += video.encode()
         if audio is not None and sound is not None:
             packets += _sound_packets(audio, sound, sound_rate, sound_times)
-        due = [(p, p.dts * p.time_base if p.dts is not None else Fraction(0)) for p in packets]
-        for packet, _ in sorted(due, key=lambda pair: pair[1]):
+        for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
             container.mux(packet)
     return path
 
