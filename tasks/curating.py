@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from lipforcing_core.base.errors import LipForcingError
 from lipforcing_core.base.names import shown_name
+from lipforcing_core.base.products import content_key
 from lipforcing_core.corpora.catalogue import CORPORA, read_corpus
 from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
 from lipforcing_core.curation.facts import read_facts
@@ -60,9 +62,15 @@ class Found:
     ignored: tuple[IgnoredFiles, ...]
     warnings: tuple[str, ...]
     problems: tuple[str, ...] = ()
+    corpus: str = CORPORA.default
 
-    def identity(self) -> dict[str, dict[str, SourceFacts]]:
-        """The part of a run's configuration that side information is; empty where there is none."""
+    def identity(self) -> dict[str, Any]:
+        """The part of a run's configuration that the corpus and its facts are; empty for a folder without any.
+
+        The annotations of a published corpus are as large as the corpus, so a key stands for them.
+        """
+        if self.corpus != CORPORA.default:
+            return {"corpus": self.corpus, "facts": content_key(self.facts)}
         return {"facts": self.facts} if self.facts else {}
 
 
@@ -78,6 +86,7 @@ def discover(given: Path, corpus: str = CORPORA.default, test_list: Path | None 
         ignored=listing.ignored,
         warnings=listing.lines(),
         problems=tuple(map(str, listing.problems)),
+        corpus=corpus,
     )
 
 

@@ -14,6 +14,7 @@ from lipforcing_core.curation.backends import CurationBackends
 from lipforcing_core.curation.decide import Verdict
 from lipforcing_core.curation.facts import read_facts
 from lipforcing_core.curation.pieces import curate_pieces
+from lipforcing_core.curation.reading import OverLimitsError
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import Decision, SourceFacts, SourceOutcome, Status
 from lipforcing_core.curation.results import Reading, Undecodable
@@ -95,7 +96,11 @@ def _curated(
     backends: CurationBackends,
     store: StepStore,
 ) -> SourceOutcome:
-    source = steps.read_source(file, wanted, settings, backends.detector, store)
+    try:
+        source = steps.read_source(file, wanted, settings, backends.detector, store)
+    except OverLimitsError as error:
+        verdict = Verdict(reason=RejectReason.OVER_LIMITS, measured=error.measured, threshold=error.limit)
+        return _whole(file, 0, Status.REJECTED, verdict, str(error))
     result = source.result
     if isinstance(result, Undecodable):
         return _refused(file, result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from lipforcing_core.media.clock import FPS
 class Wanted:
     """What is to be cut out of a source. sound: the file that its sound is in, where that is another one."""
 
-    facts: SourceFacts = SourceFacts()
+    facts: SourceFacts = field(default_factory=SourceFacts)
     sound: Path | None = None
 
     @classmethod
