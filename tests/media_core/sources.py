@@ -13,11 +13,13 @@ import numpy as np
 from imageio_ffmpeg import get_ffmpeg_exe
 
 from lipforcing_core.media.source_stream import SourceStream
-from tests.media_core.conftest import BITS, SQUARE, counter_frame
+
+from .conftest import BITS, SQUARE, counter_frame
 
 TICKS = 1000
 """Ticks of a second in which the times of pictures are given."""
 WIDTH, HEIGHT = 160, 96
+X264 = ("-c:v", "libx264", "-preset", "ultrafast")
 
 
 def write_pictures(
@@ -88,7 +90,9 @@ def flash_and_beep(
         start = int(event * 48_000)
         sound_S[start : start + 1920] = beep
     frames = (
-        np.full((HEIGHT, WIDTH, 3), 240 if any(0 <= t - e < Fraction(1, rate) for e in events) else 20, np.uint8)
+        np.full(
+            (HEIGHT, WIDTH, 3), 240 if any(0 <= t - e < Fraction(1, rate) for e in events) else 20, np.uint8
+        )
         for t in times
     )
     return write_pictures(path, frames, range(len(times)), ticks=rate, sound=sound_S, sound_rate=48_000)
@@ -141,7 +145,9 @@ def read_numbers(path: Path) -> tuple[list[int], list[int], list[int]]:
     return numbers, invented, breaks
 
 
-def events_of(path: Path, *, sound_path: Path | None = None, track: int = 0) -> tuple[list[float], list[float]]:
+def events_of(
+    path: Path, *, sound_path: Path | None = None, track: int = 0
+) -> tuple[list[float], list[float]]:
     """Seconds at which flashes and beeps of a file begin, by one reading of it."""
     levels = []
     with SourceStream(path, sound_path=sound_path) as source:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipforcing_core.media.timeline import MAX_HOLE_FRAMES, Jumps, Placed, StreamClock, Timeline
-from tests.media_core.sources import numbers_of_filter_fps, read_numbers, write_numbers
+
+from .sources import numbers_of_filter_fps, read_numbers, write_numbers
 
 RATES = {
     "10": Fraction(10),
@@ -98,8 +99,12 @@ def test_a_break_survives_the_picture_that_replaces_it() -> None:
     assert [(shown.shown, shown.breaks) for shown in placed] == [("a", False), ("c", True)]
 
 
-@pytest.mark.parametrize(("end_ms", "shown"), [(0, 1), (40, 1), (59, 1), (60, 2), (520, 13), (560, 13), (9000, 13)])
-def test_the_last_picture_is_shown_to_the_end_but_for_no_longer_than_half_a_second(end_ms: int, shown: int) -> None:
+@pytest.mark.parametrize(
+    ("end_ms", "shown"), [(0, 1), (40, 1), (59, 1), (60, 2), (520, 13), (560, 13), (9000, 13)]
+)
+def test_the_last_picture_is_shown_to_the_end_but_for_no_longer_than_half_a_second(
+    end_ms: int, shown: int
+) -> None:
     placed = on_the_line([Fraction(0)], Fraction(end_ms, 1000))
     assert [picture.index for picture in placed] == list(range(shown))
     assert [picture.invented for picture in placed] == [False, *[True] * (shown - 1)]
@@ -128,7 +133,15 @@ def test_time_stamps_that_jump_go_on_where_they_were() -> None:
     """Things of half a second each: back to 0, then ahead by an hour; a gap of three seconds is none."""
     clock = StreamClock("picture", Jumps())
     placed = place_all(clock, [0, 0.5, 3.5, 0, 0.5, 3600, 3600.5])
-    assert placed == [(0, False), (0.5, False), (3.5, False), (4, True), (4.5, False), (5, True), (5.5, False)]
+    assert placed == [
+        (0, False),
+        (0.5, False),
+        (3.5, False),
+        (4, True),
+        (4.5, False),
+        (5, True),
+        (5.5, False),
+    ]
 
 
 @pytest.mark.parametrize(("stamp_s", "jumps"), [(0.5, False), (0.499, True), (11, False), (11.001, True)])
