@@ -137,9 +137,7 @@ class SourceStream:
         for frame in self._frames():
             stamp_s = end_s if frame.pts is None else frame.pts * Fraction(frame.time_base)
             length_s = frame.duration * Fraction(frame.time_base) if frame.duration else self.frame_s
-            if (
-                length_s > MAX_GAP_S
-            ):  # a wrong header, or a still picture that is shown until the next one comes
+            if length_s > MAX_GAP_S:  # a wrong header, or a still that is shown until the next picture comes
                 length_s = DEFAULT_FRAME_S
             if frame.pts is None:
                 placed_s, jumped = end_s, False

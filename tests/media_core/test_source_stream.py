@@ -256,6 +256,12 @@ def test_a_separate_sound_file_is_heard_from_its_start(master: Path, tmp_path: P
         assert source.sounding_frames == pytest.approx(100, abs=2)
 
 
+def test_two_files_have_a_start_each(master: Path, tmp_path: Path) -> None:
+    """A transport stream starts at 1.4 s of its own clock, the sound beside it at 0."""
+    picture = converted(master, tmp_path / "a.ts", *X264, "-an")
+    in_step(picture, [1.0, 2.6], sound_path=converted(master, tmp_path / "a.wav", "-vn"))
+
+
 def test_a_separate_sound_file_replaces_the_sound_of_the_picture(master: Path, tmp_path: Path) -> None:
     silent = converted(master, tmp_path / "a.mkv", *X264, "-af", "volume=0")
     in_step(silent, [1.0, 2.6], sound_path=converted(master, tmp_path / "a.wav", "-vn"))
