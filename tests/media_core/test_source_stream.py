@@ -227,6 +227,16 @@ def test_another_size_begins_at_the_splice(master: Path, tmp_path: Path) -> None
     assert num_invented <= 2
 
 
+def test_another_size_breaks_where_the_time_stamps_go_on(master: Path, tmp_path: Path) -> None:
+    first = converted(master, tmp_path / "a.ts", *X264, "-an")
+    later = ("-an", "-vf", "scale=128:64", "-output_ts_offset", "4")
+    second = converted(master, tmp_path / "b.ts", *X264, *later)
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    sizes, num_invented, breaks = read_numbers_of_any(joined)
+    assert (len(sizes), num_invented, breaks) == (200, 0, [100])
+
+
 @pytest.mark.parametrize("where", ["both", "picture", "sound"])
 def test_time_stamps_that_jump_ahead(tmp_path: Path, where: str) -> None:
     """After 2 s of 4 the stamps of one stream or of both are two hours ahead: nothing is invented or moved."""
