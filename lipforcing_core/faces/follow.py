@@ -7,6 +7,7 @@ apply they say the same.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ from lipforcing_core.faces.sightings import (
     Sighting,
     bridged,
     held_frames,
+    intersection_over_union,
     link,
     similar_size,
     state_of,
@@ -56,6 +58,7 @@ class _Track:
 
     chains: list[list[Sighting]] = field(default_factory=list)
     last_matrix_23: np.ndarray | None = None
+    last_frame: int = -FAR_FUTURE
 
     @property
     def sightings(self) -> list[Sighting]:
@@ -67,8 +70,8 @@ class FaceFollower:
 
     ``look`` takes what a detector finds in the frames that ``wants`` names. ``settle`` gives the places of all frames
     up to one that lies ``delay`` frames before the last look, or to the end of the shot; what it gives does not
-    depend on when it is asked. A face that is lost and found elsewhere goes on as the same track if it has about the
-    same size and there is just one such face.
+    depend on when it is asked. A face that is lost goes on as the same track where one of about the same size is found
+    in its place, or, while no other face is in sight, elsewhere; of several that it could be it is none.
     """
 
     def __init__(self, start: int, *, stride: int, max_gap_frames: int) -> None:
@@ -79,6 +82,7 @@ class FaceFollower:
         self._chains: list[list[Sighting]] = []
         self._tracks: list[_Track] = []
         self._has_points = False
+        self._certain: deque[list[Placement | None]] = deque()
 
     def wants(self, frame: int) -> bool:
         """Whether this frame is to be looked at; the last frame of a shot is, besides."""
@@ -99,13 +103,17 @@ class FaceFollower:
         for chain in self._chains:
             if len(chain) == MIN_CHAIN_LOOKS and chain[-1].frame == frame:
                 self._follow(chain)
+        self._make_certain(frame - self.delay, FAR_FUTURE)
 
     def _follow(self, chain: list[Sighting]) -> None:
         """Take a chain that has just become long enough as a track, or as what continues one."""
         ended = [t for t in self._tracks if t.chains[-1][-1].frame < chain[0].frame]
         alike = [track for track in ended if similar_size(chain, track.chains[-1])]
-        if len(alike) == 1 and len(self._tracks) == len(ended):
-            alike[0].chains.append(chain)
+        here = [t for t in alike if intersection_over_union(t.chains[-1][-1].face, chain[0].face) > 0]
+        if len(here) != 1:
+            here = alike if len(self._tracks) == len(ended) else []
+        if len(here) == 1:
+            here[0].chains.append(chain)
         elif len(self._tracks) < MAX_TRACKS:
             self._tracks.append(_Track(chains=[chain]))
 
@@ -114,11 +122,22 @@ class FaceFollower:
 
         ended: whether the shot ends at ``stop``; otherwise ``stop`` is at most ``delay`` before the last look.
         """
+        if ended:
+            self._make_certain(stop, stop)
+        frames = [self._certain.popleft() for _ in range(stop - (self._settled - len(self._certain)))]
+        return [
+            [places[number] if number < len(places) else None for places in frames]
+            for number in range(len(self._tracks))
+        ]
+
+    def _make_certain(self, stop: int, end: int) -> None:
+        """Decide on the frames before ``stop``, with what is known now and not when somebody asks."""
+        if stop <= self._settled:
+            return
         first, self._settled = self._settled, stop
-        end = stop if ended else FAR_FUTURE
-        places = [self._places(track, first, stop, end) for track in self._tracks]
+        rows = [self._places(track, first, stop, end) for track in self._tracks]
+        self._certain += [[row[position] for row in rows] for position in range(stop - first)]
         self._forget(stop)
-        return places
 
     def _places(self, track: _Track, first: int, stop: int, end: int) -> list[Placement | None]:
         sightings = track.sightings
@@ -131,8 +150,14 @@ class FaceFollower:
             boxes_F4, anchors_F32 = smooth_run(run, held)
             matrices_F23 = align_points(anchors_F32)[0]
             seen = [sighting.frame for sighting in run]
-            turns = {frame: yaw_deg(face.points) for frame, face in run if face.points is not None}
+            turns = {
+                frame: yaw_deg(face.points)
+                for frame, face in run
+                if first <= frame < stop and face.points is not None
+            }
             for row, frame in enumerate(held.tolist()):
+                if not first <= frame < stop + self.delay:
+                    continue
                 found[frame] = Placement(
                     state=state_of(frame, seen, missed),
                     matrix_23=matrices_F23[row],
@@ -147,14 +172,13 @@ class FaceFollower:
         """The places of the frames wanted; frames without the face take the nearest place that is in sight."""
         ahead = sorted(frame for frame in found if frame >= first)
         places: list[Placement | None] = []
-        last_frame = -FAR_FUTURE
         for frame in range(first, stop):
             place = found.get(frame)
             if place is not None:
-                track.last_matrix_23, last_frame = place.matrix_23, frame
+                track.last_matrix_23, track.last_frame = place.matrix_23, frame
             else:
                 coming = next((f for f in ahead if f > frame and f <= frame + self.delay), None)
-                nearer = coming is not None and coming - frame < frame - last_frame
+                nearer = coming is not None and coming - frame < frame - track.last_frame
                 matrix_23 = found[coming].matrix_23 if coming is not None and nearer else track.last_matrix_23
                 if matrix_23 is not None:
                     nowhere = np.full(4, np.nan)
@@ -173,4 +197,4 @@ class FaceFollower:
                     track.chains.remove(chain)
             for chain in track.chains:
                 early = sum(sighting.frame < oldest for sighting in chain)
-                del chain[: min(early, len(chain) - MIN_CHAIN_LOOKS - 1)]
+                del chain[: max(0, min(early, len(chain) - MIN_CHAIN_LOOKS - 1))]

@@ -56,13 +56,17 @@ class CutDetector:
             window_width=WINDOW,
         )
         self._seen = 0
+        self._size: tuple[int, int] | None = None
 
     def cut_at(self, small_HW3: np.ndarray) -> int | None:
         """Take the next frame, RGB uint8; the number of a frame at which a shot begins, ``WINDOW`` frames ago, or
-        None."""
+        None. Frames of another size than the first one are brought to its size."""
         from scenedetect import FrameTimecode
 
         self._seen += 1
+        self._size = self._size or small_HW3.shape[1::-1]
+        if small_HW3.shape[1::-1] != self._size:
+            small_HW3 = cv2.resize(small_HW3, self._size, interpolation=cv2.INTER_AREA)
         found = self._detector.process_frame(
             FrameTimecode(self._seen - 1, fps=float(FPS)), cv2.cvtColor(small_HW3, cv2.COLOR_RGB2BGR)
         )

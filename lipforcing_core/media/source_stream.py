@@ -21,8 +21,8 @@ from lipforcing_core.media.decode import NO_VIDEO, decoder_words, open_container
 from lipforcing_core.media.deinterlace import Deinterlacer
 from lipforcing_core.media.picture_form import Forms, PictureForm
 from lipforcing_core.media.soundtrack import SoundTrack
-from lipforcing_core.media.streams import best_video_stream, start_s
-from lipforcing_core.media.timeline import Jumps, Placed, StreamClock, Timeline
+from lipforcing_core.media.streams import PresentationStamps, best_video_stream, start_s
+from lipforcing_core.media.timeline import MAX_GAP_S, Jumps, Placed, StreamClock, Timeline
 
 DEFAULT_FRAME_S = Fraction(1, 25)
 LONG_S = 600
@@ -77,8 +77,12 @@ class SourceStream:
             raise
 
     def _refuse_nonsense(self) -> None:
-        """Refuse a header that declares hours for a handful of frames: one changed byte is enough for that."""
-        declared_s, frames = self.declared_s, self._video.frames
+        """Refuse a header that declares hours for a handful of frames: one changed byte is enough for that.
+
+        The rate counts as well as the duration, for in MP4 it comes from the lengths of the frames in ``stts``.
+        """
+        frames, rate = self._video.frames, self._video.average_rate
+        declared_s = max(self.declared_s, frames / Fraction(rate) if rate else Fraction(0))
         if frames and declared_s > LONG_S and declared_s * LEAST_RATE > frames:
             raise MediaError(
                 self.path,
@@ -133,6 +137,8 @@ class SourceStream:
         for frame in self._frames():
             stamp_s = end_s if frame.pts is None else frame.pts * Fraction(frame.time_base)
             length_s = frame.duration * Fraction(frame.time_base) if frame.duration else self.frame_s
+            if length_s > MAX_GAP_S:  # a wrong header, or a still that is shown until the next picture comes
+                length_s = DEFAULT_FRAME_S
             if frame.pts is None:
                 placed_s, jumped = end_s, False
             else:
@@ -150,12 +156,15 @@ class SourceStream:
 
     def _frames(self) -> Iterator[Any]:
         deinterlacer = Deinterlacer(self._video)
+        stamps = PresentationStamps(self._container, self._video)
         for packet in self._packets(self._container, [self._video, *self._own_streams()]):
             frames = self._decoded(packet)
-            if packet.stream_index != self._video.index:
-                self._hear(packet.stream_index, frames)
+            # The index of an empty packet, the last one of every stream, is always 0.
+            if packet.stream.index != self._video.index:
+                self._hear(packet.stream.index, frames)
             else:
                 for frame in frames:
+                    stamps.correct(frame)
                     yield from deinterlacer.add(frame)
         yield from deinterlacer.finish()
         for track in self.tracks if self._beside is None else ():
@@ -164,7 +173,7 @@ class SourceStream:
     def _read_beside(self) -> None:
         streams = [track.stream for track in self.tracks]
         for packet in self._packets(self._beside, streams):
-            self._hear(packet.stream_index, self._decoded(packet))
+            self._hear(packet.stream.index, self._decoded(packet))
         for track in self.tracks:
             track.finish()
 

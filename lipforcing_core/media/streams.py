@@ -32,3 +32,28 @@ def start_s(stream: Any) -> Fraction:
 
 def _length_s(stream: Any) -> Fraction:
     return Fraction(0) if not stream.duration else stream.duration * Fraction(stream.time_base)
+
+
+class PresentationStamps:
+    """Time stamps for the frames of a container that stores none, which is AVI; elsewhere they stay as they are.
+
+    libav makes some up that are late by as much as the decoder may delay, by one or two frames against the sound.
+    Frames leave the decoder in order of presentation, one for every packet that it takes, so each is due where the
+    packet was that let it go, less the delay of the first one.
+    """
+
+    def __init__(self, container: Any, stream: Any) -> None:
+        self._is_wanted = container.format.name == "avi"
+        self._start = stream.start_time or 0
+        self._delay: int | None = None
+
+    def correct(self, frame: Any) -> None:
+        """Give a frame its own time stamp, or none where it follows directly on the one before."""
+        if not self._is_wanted:
+            return
+        if frame.dts is None:
+            frame.pts = None
+            return
+        if self._delay is None:
+            self._delay = frame.dts - self._start
+        frame.pts = frame.dts - self._delay

@@ -20,7 +20,8 @@ T = TypeVar("T")
 MAX_OVERLAP_S = Fraction(1, 2)
 """A time stamp that lies further back than this before the end of what came before belongs to another recording."""
 MAX_GAP_S = Fraction(10)
-"""So does one that lies further ahead than this (ffmpeg takes the same limit for transport streams)."""
+"""So does one that lies further ahead than this (ffmpeg takes the same limit for transport streams), unless another
+stream has come there too."""
 MAX_HOLE_FRAMES = 12
 """A hole that is filled with more repeated frames than this, half a second, stands apart from what is around it."""
 
@@ -34,6 +35,16 @@ class Jumps:
     """
 
     _corrections: list[tuple[str, Fraction]] = field(default_factory=list)
+    _ends_s: dict[str, Fraction] = field(default_factory=dict)
+
+    def reached(self, stream: str, end_s: Fraction) -> None:
+        """Note how far a stream has come on the time line."""
+        self._ends_s[stream] = end_s
+
+    def is_hole(self, stream: str, placed_s: Fraction) -> bool:
+        """Whether another stream has come near this time: what lies ahead of one alone is a hole in it, no jump."""
+        others = (end_s for other, end_s in self._ends_s.items() if other != stream)
+        return max(others, default=-MAX_GAP_S) >= placed_s - MAX_GAP_S
 
     def agree(self, stream: str, correction_s: Fraction) -> Fraction:
         """The correction for a jump of ``stream``: that of another stream's jump, if it is nearly the same."""
@@ -56,15 +67,17 @@ class StreamClock:
     def place(self, time_s: Fraction, duration_s: Fraction) -> tuple[Fraction, bool]:
         """Where something of a length that is stamped ``time_s`` goes on the time line, and whether it jumped there."""
         placed_s = time_s + self._correction_s
-        jumped = self._end_s is not None and not (
-            self._end_s - MAX_OVERLAP_S <= placed_s <= self._end_s + MAX_GAP_S
-        )
+        jumped = False
+        if self._end_s is not None:
+            is_ahead = placed_s > self._end_s + MAX_GAP_S and not self._jumps.is_hole(self._stream, placed_s)
+            jumped = is_ahead or placed_s < self._end_s - MAX_OVERLAP_S
         if jumped:
             assert self._end_s is not None
             correction_s = self._jumps.agree(self._stream, self._end_s - placed_s)
             self._correction_s += correction_s
             placed_s += correction_s
         self._end_s = placed_s + duration_s
+        self._jumps.reached(self._stream, self._end_s)
         return placed_s, jumped
 
 

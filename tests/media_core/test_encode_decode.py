@@ -12,7 +12,7 @@ from skimage.data import astronaut
 
 from lipforcing_core.base.errors import BadInputError, MediaError
 from lipforcing_core.media import decode
-from lipforcing_core.media.encode import VideoWriter, mux, write_wav
+from lipforcing_core.media.encode import VideoWriter, mux, to_yuv, write_wav
 
 from .conftest import convert, counter_frame, read_counter, tone
 
@@ -202,3 +202,45 @@ def test_a_playlist_in_disguise_is_not_followed(counter_video: MakeVideo, tmp_pa
     path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n")
     with pytest.raises(MediaError):
         decode.read_frames(path)
+
+
+@pytest.mark.parametrize(
+    ("rgb", "yuv"),
+    [
+        ((0, 0, 0), (16, 128, 128)),
+        ((255, 255, 255), (235, 128, 128)),
+        ((255, 0, 0), (63, 102, 240)),
+        ((0, 255, 0), (173, 42, 26)),
+        ((0, 0, 255), (32, 240, 118)),
+        ((127, 127, 127), (125, 128, 128)),
+    ],
+)
+def test_frames_are_encoded_in_the_limited_range_of_bt709(
+    rgb: tuple[int, int, int], yuv: tuple[int, int, int]
+) -> None:
+    """The codes of black, white, the primaries and mid grey in Rec. ITU-R BT.709."""
+    frame = to_yuv(np.full((32, 48, 3), rgb, np.uint8))
+    assert (frame.width, frame.height, frame.format.name) == (48, 32, "yuv420p")
+    for plane, code in zip(frame.planes, yuv, strict=True):
+        values = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+        assert np.abs(values.astype(int) - code).max() <= 1
+
+
+def test_converted_frames_are_written_like_others(tmp_path: Path) -> None:
+    frames = [counter_frame(k) for k in range(5)] * 2
+    for name in ("rgb", "yuv"):
+        with VideoWriter(tmp_path / f"{name}.mp4", width=160, height=96) as writer:
+            for frame in frames:
+                if name == "rgb":
+                    writer.write(frame)
+                else:
+                    writer.write_yuv(to_yuv(frame))
+    assert (tmp_path / "yuv.mp4").read_bytes() == (tmp_path / "rgb.mp4").read_bytes()
+
+
+def test_one_converted_frame_may_be_written_again_and_again(tmp_path: Path) -> None:
+    once, twice = to_yuv(counter_frame(3)), to_yuv(counter_frame(9))
+    with VideoWriter(tmp_path / "a.mp4", width=160, height=96) as writer:
+        for picture in (once, once, twice, once):
+            writer.write_yuv(picture)
+    assert [read_counter(frame) for frame in decode.read_frames(tmp_path / "a.mp4")] == [3, 3, 9, 3]

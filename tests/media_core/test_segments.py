@@ -3,11 +3,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.media.segments import Segment, plan_segments
+from lipforcing_core.media.segments import Segment, SegmentPlanner, plan_segments
 
 
 def test_long_shots_are_divided_evenly_and_short_ones_rejected() -> None:
@@ -28,6 +28,7 @@ def test_exact_bounds_are_kept() -> None:
     assert plan_segments([(0, 251)])[0] == [Segment(0, 125), Segment(125, 251)]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 900), max_size=6),
     st.integers(1, 200),
@@ -48,3 +49,52 @@ def test_every_frame_is_in_exactly_one_segment(lengths: list[int], shortest: int
 def test_impossible_bounds_are_refused() -> None:
     with pytest.raises(BadInputError, match="impossible"):
         plan_segments([(0, 10)], min_frames=5, max_frames=4)
+
+
+@given(
+    st.integers(0, 500),
+    st.lists(st.integers(0, 180), max_size=30),
+    st.integers(1, 200),
+    st.integers(0, 200),
+)
+@settings(deadline=None)
+def test_segments_do_not_depend_on_the_steps_in_which_a_shot_comes(
+    start: int, steps: list[int], shortest: int, extra: int
+) -> None:
+    bounds = {"min_frames": shortest, "max_frames": shortest + extra}
+    planner = SegmentPlanner(start, **bounds)
+    kept, stop = [], start
+    for step in steps:
+        stop += step
+        kept += planner.certain(stop)
+    assert all(segment.stop <= stop for segment in kept)
+    rest, rejected = planner.finish(stop)
+    assert (kept + rest, rejected) == plan_segments([(start, stop)], **bounds)
+
+
+def test_a_segment_is_certain_once_another_one_is() -> None:
+    planner = SegmentPlanner(10, min_frames=100, max_frames=250)
+    assert planner.certain(10 + 349) == []
+    assert planner.certain(10 + 350) == [Segment(10, 260)]
+    assert planner.certain(10 + 599) == []
+    assert planner.finish(10 + 600) == ([Segment(260, 510), Segment(510, 610)], [])
+
+
+def test_a_shot_may_end_before_what_is_certain() -> None:
+    """The sound may end earlier than the picture: nothing is left, and nothing is taken back."""
+    planner = SegmentPlanner(0, min_frames=100, max_frames=200)
+    assert planner.certain(300) == [Segment(0, 200)]
+    assert planner.finish(200) == ([], [])
+    assert SegmentPlanner(7).finish(7) == ([], [])
+    assert SegmentPlanner(7).finish(3) == ([], [])
+
+
+def test_impossible_shots_are_refused() -> None:
+    for shot in [(5, 4), (-1, 4)]:
+        with pytest.raises(BadInputError, match="a shot cannot go"):
+            plan_segments([shot])
+
+
+def test_a_segment_knows_its_length() -> None:
+    segment = Segment(50, 175)
+    assert (segment.num_frames, segment.seconds) == (125, 5)
