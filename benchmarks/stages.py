@@ -17,6 +17,7 @@ from lipforcing_core.media import picture, shots
 from lipforcing_core.media.source_stream import SourceStream
 
 DECODE = "decode"
+CLIP_DECODE = "clip decode"
 SOUND = "sound"
 REST = "rest"
 _READING = "reading"
@@ -114,7 +115,7 @@ class Stages:
 
     def _decoding_clip(self, small_frames: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*arguments: Any) -> Any:
-            with self.part("clip decode"):
+            with self.part(CLIP_DECODE):
                 frames = small_frames(*arguments)
             self.clip_frames += len(frames)
             return frames
