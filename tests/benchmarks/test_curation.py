@@ -1,4 +1,4 @@
-"""The benchmark of curation on a tiny clip: what is counted, and that the stages are the whole. Times are not judged."""
+"""The benchmark of curation on a tiny clip: what is counted, and that the stages are the whole; no times."""
 
 from __future__ import annotations
 
@@ -108,8 +108,10 @@ def test_the_recipe_decodes_every_copy(
     (product,) = recipe.run(clip)
     assert recipe.source_frames == source_passes * FRAMES
     assert recipe.clip_frames == 3 * FRAMES
-    assert isinstance(backends.detector, _Face) and backends.detector.calls == FRAMES
-    assert isinstance(backends.quality, _Quality) and backends.quality.frames == [3]
+    assert isinstance(backends.detector, _Face)
+    assert backends.detector.calls == FRAMES
+    assert isinstance(backends.quality, _Quality)
+    assert backends.quality.frames == [3]
     assert product.parent == tmp_path / CLIPS
     assert len(presentation_times(product)) == FRAMES
     with opened_video(product) as (container, stream):
