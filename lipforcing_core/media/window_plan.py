@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.media.clock import FRAMES_PER_LATENT, frames_for_latents, latents_for_frames
+from lipforcing_core.media.clock import FRAMES_PER_LATENT, latents_for_frames
 from lipforcing_core.media.segments import Segment
 
 PLAN_VERSION = 2
@@ -120,13 +120,13 @@ def hidden_latents(target: Segment, reference: Segment) -> slice:
 
 
 def _starts(num_frames: int, window_frames: int, stride_frames: int) -> list[int]:
-    if stride_frames < 1 or frames_for_latents(latents_for_frames(window_frames)) != window_frames:
+    if stride_frames < 1 or window_frames < 1 or window_frames % FRAMES_PER_LATENT != 1:
         raise BadInputError(
             f"training windows of {window_frames} frames every {stride_frames} frames are impossible; "
             "a window is 4T - 3 frames long (9, 33, 81, ...), and the stride at least one frame"
         )
     last = num_frames - window_frames
-    if last < 0 or window_frames < 1:
+    if last < 0:
         raise BadInputError(f"a clip of {num_frames} frames holds no training window of {window_frames}")
     starts = grid_starts(num_frames, window_frames=window_frames, stride_frames=stride_frames)
     is_dense = 2 * stride_frames <= window_frames
