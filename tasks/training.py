@@ -18,9 +18,10 @@ from lipforcing_core.training.dataset import ClipSource
 from lipforcing_core.weights.chosen import registered_file
 from tasks import training_keys
 from tasks.dispatch import fan_out, run_job
-from tasks.progress import Advance
+from tasks.progress import Advance, note
 from tasks.recording import step_task
 from tasks.training_device import CPU, CUDA, require_device
+from tasks.training_windows import any_replanned, count_references, references_line
 
 if TYPE_CHECKING:
     from lipforcing_core.models.bases.catalogue import BaseEntry
@@ -67,6 +68,7 @@ def prepare_training_set(
     """Encode every clip once, with the codec of the preset's shipped base or else one fitted on the clips."""
     hashes = sorted((c.clip_id, file_sha256(c.clip_path), file_sha256(c.audio_path)) for c in clips)
     ordered, base = sorted(clips, key=lambda clip: clip.clip_id), shipped_base(preset)
+    replanned, references = any_replanned(clips, preset.video), count_references(clips, preset.video)
 
     def work(folder: Path) -> dict[str, int]:
         if base is None:
@@ -75,14 +77,15 @@ def prepare_training_set(
             shutil.copyfile(base.codec_file, folder / CODEC_FILE)
         encode = partial(_encode_one, preset=preset, folder=folder)
         counts = fan_out(encode, ordered, name="encode-clip", advance=advance)
-        return {"clips": len(ordered), "windows": sum(counts)}
+        return {"clips": len(ordered), "windows": sum(counts)} | references
 
     finished = store.run(
         "training-set",
-        training_keys.training_set(hashes, preset, base),
+        training_keys.training_set(hashes, preset, base, replanned=replanned),
         work,
-        also=[] if base else [training_keys.training_set_before(hashes, preset)],
+        also=[] if base or replanned else [training_keys.training_set_before(hashes, preset)],
     )
+    note(references_line(references))
     return TrainingSet(folder=finished.folder)
 
 

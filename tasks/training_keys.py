@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lipforcing_core.base.products import content_key, sha256_once
+from lipforcing_core.media.window_plan import PLAN_VERSION
 from lipforcing_core.presets import Preset
 from tasks.training_device import CPU
 
@@ -26,13 +27,18 @@ _SET_VERSION_BEFORE = 1
 _STAGE_VERSION_BEFORE = 2
 
 
-def training_set(hashes: Sequence[Any], preset: Preset, base: BaseEntry | None = None) -> str:
+def training_set(
+    hashes: Sequence[Any], preset: Preset, base: BaseEntry | None = None, *, replanned: bool = False
+) -> str:
     """The key of latent windows: clips, picture and window sizes, codec and audio encoder.
 
     base: the shipped base whose codec encodes them; without one a codec is fitted on the clips.
+    replanned: whether any clip has other windows or references than in the first version of the plan.
     """
     video, backends = preset.video, preset.backends
     sizes = [video.size, video.window_frames, video.window_stride_frames]
+    if replanned:
+        sizes.append(PLAN_VERSION)
     if base is not None:
         return content_key(
             TRAINING_SET_VERSION, hashes, sizes, base.codec_sha256, backends.codec, backends.audio

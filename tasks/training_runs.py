@@ -35,7 +35,10 @@ def training_clips(manifest: Path, sources: Collection[str] | None = None) -> li
     require_clip_files(manifest, chosen)
     clips = [
         ClipSource(
-            clip_id=clip.clip_id, clip_path=folder / clip.clip_path, audio_path=folder / clip.audio_path
+            clip_id=clip.clip_id,
+            num_frames=clip.num_frames,
+            clip_path=folder / clip.clip_path,
+            audio_path=folder / clip.audio_path,
         )
         for clip in chosen
     ]

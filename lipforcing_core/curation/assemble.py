@@ -31,6 +31,7 @@ from lipforcing_core.curation.records import (
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import IgnoredFiles
 from lipforcing_core.media.clock import seconds
+from lipforcing_core.media.window_plan import reference_kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,7 @@ def assemble_manifest(
     clips = [clip.record for clip in stored]
     if facts is not None:
         clips = [_with_facts(clip, facts.get(clip.source, SourceFacts()), settings) for clip in clips]
+    clips = [clip.model_copy(update={"reference_81": reference_kind(clip.num_frames)}) for clip in clips]
     decisions = [decision for outcome in unique for decision in outcome.decisions]
     write_manifest(out_dir / "manifest.parquet", clips)
     write_decisions(out_dir / "decisions.parquet", decisions)

@@ -12,6 +12,7 @@ from lipforcing_core.base.licences import commercial_ok, commercial_use
 from lipforcing_core.curation.official import CropBox, Origin, TimeRanges
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.media.clock import seconds
+from lipforcing_core.media.window_plan import ReferenceKind
 
 
 class Status(StrEnum):
@@ -173,6 +174,8 @@ class ClipRecord(ScoredRow):
     """One accepted clip: a row of the manifest. Paths are relative to the manifest's folder.
 
     ``commercial_ok`` is what the licence and the side information together allow: a licence wins over a claim.
+    ``reference_81`` is the reference that the clip yields for training windows of 81 frames, those of the published
+    models (see ``media.window_plan``); None in manifests that were written before there was the column.
     """
 
     complete: ClassVar[bool] = True
@@ -202,6 +205,7 @@ class ClipRecord(ScoredRow):
     num_lossy_encodes: int
     face_track: int | None = None
     face_box: str | None = None
+    reference_81: ReferenceKind | None = None
 
     @field_validator("commercial_ok")
     @classmethod

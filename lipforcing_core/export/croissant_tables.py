@@ -41,6 +41,7 @@ DESCRIPTIONS = {
     "face_height_px": "Median height of the face in the source in pixels.",
     "loudness_dbfs": "Root mean square of the sound in dBFS.",
     "num_lossy_encodes": "How many times the picture was compressed with loss here.",
+    "reference_81": "Reference that the clip yields for training windows of 81 frames: disjoint, partial or none.",
 }
 
 CONTEXT: dict[str, Any] = {

@@ -17,6 +17,7 @@ import numpy as np
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path, content_key, read_json, write_json
+from lipforcing_core.media.window_plan import PLAN_VERSION, is_replanned
 from lipforcing_core.presets.schema import Preset
 from lipforcing_core.puppets.recording import RENDER_VERSION
 
@@ -69,9 +70,14 @@ def make_base_corpus(
         raise BadInputError(
             f"clips of {settings.num_frames} frames hold no training window of {preset.video.window_frames}"
         )
-    _claim(
-        folder, content_key(_VERSION, RENDER_VERSION, settings, preset.video, preset.codec, preset.backends)
-    )
+    recipe = [_VERSION, RENDER_VERSION, settings, preset.video, preset.codec, preset.backends]
+    if is_replanned(
+        settings.num_frames,
+        window_frames=preset.video.window_frames,
+        stride_frames=preset.video.window_stride_frames,
+    ):
+        recipe.append(PLAN_VERSION)
+    _claim(folder, content_key(*recipe))
     clips = []
     for index in range(settings.num_clips):
         clips.append(_drawn(folder / "clips" / f"clip_{index:03d}.npz", settings, index, preset.video.size))

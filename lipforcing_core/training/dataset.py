@@ -21,6 +21,14 @@ from torch import Tensor
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path, content_key, file_sha256
 from lipforcing_core.media.clock import SAMPLES_PER_FRAME, samples_for_frames
+from lipforcing_core.media.segments import Segment
+from lipforcing_core.media.window_plan import (
+    PlannedWindow,
+    ReferenceKind,
+    hidden_latents,
+    plan_windows,
+    with_references,
+)
 from lipforcing_core.models.audio_encoders.protocol import AudioEncoder
 from lipforcing_core.models.codecs.pixels import to_model_range
 from lipforcing_core.models.codecs.protocol import VideoCodec
@@ -28,15 +36,17 @@ from lipforcing_core.models.conditions import Conditions
 from lipforcing_core.presets.schema import VideoPreset
 
 _WINDOWS_AT_ONCE = 4
+_REFERENCES = "references"
 CODEC_FIT_FRAMES = 24
 """First frames of every clip that a codec is fitted on: enough for the statistics of its blocks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSource:
-    """A curated clip: aligned square video at 25 fps and its corrected sound at 16 kHz."""
+    """A curated clip: aligned square video at 25 fps, ``num_frames`` long, and its corrected sound at 16 kHz."""
 
     clip_id: str
+    num_frames: int
     clip_path: Path
     audio_path: Path
 
@@ -113,17 +123,21 @@ def encode_frames(
 ) -> int:
     """Write the latent windows of a clip to a safetensors file, atomically, and return how many there are.
 
+    They are those of ``media.window_plan``; a file in which references are partial says so.
     ``frames [F, size, size, 3]`` uint8 RGB, ``waveform [S]`` at 16 kHz. Each window is encoded on its own, as at
     inference: its first latent codes one frame. The mouth is blanked to mid-grey by the pixel mask *after*
     scaling to [-1, 1] (A.4). Raises ``BadInputError`` for a clip shorter than one window.
     """
     from lipforcing_core.faces.mask import keep_mask, latent_keep_mask
 
-    starts = range(0, len(frames) - video.window_frames + 1, video.window_stride_frames)
-    if not starts:
+    if len(frames) < video.window_frames:
         raise BadInputError(
             f"clip {clip_id} has {len(frames)} frames; a training window needs {video.window_frames}"
         )
+    plan = plan_windows(
+        len(frames), window_frames=video.window_frames, stride_frames=video.window_stride_frames
+    )
+    starts = [window.target.start for window in plan]
     pixels = to_model_range(frames)[0]
     mask = torch.from_numpy(keep_mask(video.size).astype(np.float32))
     latents, masked = [], []
@@ -137,10 +151,12 @@ def encode_frames(
         "masked_latents": torch.cat(masked).half().contiguous(),
         "audio": torch.from_numpy(audio_encoder.encode(waveform, len(frames))),
         "waveform": torch.from_numpy(waveform),
-        "starts": torch.tensor(list(starts)),
+        "starts": torch.tensor(starts),
         "keep_mask": torch.from_numpy(latent_keep_mask(*latents[0].shape[-2:]).astype(np.float32)),
     }
     about = {"clip_id": clip_id, "codec": codec.backend_id, "audio": audio_encoder.backend_id}
+    if any(window.kind is ReferenceKind.PARTIAL for window in plan):
+        about[_REFERENCES] = ReferenceKind.PARTIAL.value
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={"about": json.dumps(about, sort_keys=True)})
     return len(starts)
@@ -169,7 +185,7 @@ class LatentWindows:
         if not paths:
             raise BadInputError("there are no training clips: curation accepted none, or none is long enough")
         self._video = video
-        self._clips = [_open(path) for path in paths]
+        self._clips = [_open(path, video.window_frames) for path in paths]
         backends = {(clip.about["codec"], clip.about["audio"]) for clip in self._clips}
         if len(backends) > 1:
             raise BadInputError(f"the training clips were encoded by different backends: {sorted(backends)}")
@@ -196,20 +212,21 @@ class LatentWindows:
         index = int(rng.integers(len(clip.starts)))
         reference_index = int(rng.integers(len(clip.starts))) if self._video.reference == "random" else index
         start, frames = clip.starts[index], self._video.window_frames
-        # D.2: the reference sequence must not show the target's mouth, so it never overlaps the target
-        # window.
-        apart = [other for other, begin in enumerate(clip.starts) if abs(begin - start) >= frames]
-        choice = int(rng.integers(max(1, len(apart))))
+        target, references = clip.plan[index].target, clip.references(index)
+        choice = int(rng.integers(max(1, len(references))))
         with clip.stored() as stored:
             latents = stored.get_slice("latents")
-            target = latents[index].float()
+            target_CTHW = latents[index].float()
+            sequence_CTHW = torch.zeros_like(target_CTHW)
+            if references:
+                chosen = references[choice]
+                sequence_CTHW = latents[clip.starts.index(chosen.start)].float()
+                sequence_CTHW[:, hidden_latents(target, chosen)] = 0.0
             return {
-                "latents_BCTHW": target,
+                "latents_BCTHW": target_CTHW,
                 "masked_BCTHW": stored.get_slice("masked_latents")[index].float(),
                 "reference_BC1HW": latents[reference_index][:, :1].float(),
-                "reference_sequence_BCTHW": (
-                    latents[apart[choice]].float() if apart else torch.zeros_like(target)
-                ),
+                "reference_sequence_BCTHW": sequence_CTHW,
                 "audio_BND": stored.get_slice("audio")[start : start + frames],
                 "waveform_BS": stored.get_slice("waveform")[
                     start * SAMPLES_PER_FRAME : (start + frames) * SAMPLES_PER_FRAME
@@ -221,15 +238,23 @@ class LatentWindows:
 class _ClipFile:
     path: Path
     starts: list[int]
+    plan: tuple[PlannedWindow, ...]
     about: dict[str, str]
+
+    def references(self, index: int) -> tuple[Segment, ...]:
+        """The reference windows of a target; no partial ones in a file that knows of none (see ``encode_frames``)."""
+        planned = self.plan[index]
+        wanting = planned.kind is ReferenceKind.PARTIAL and _REFERENCES not in self.about
+        return () if wanting else planned.references
 
     def stored(self) -> Any:
         return safe_open(self.path, framework="pt")
 
 
-def _open(path: Path) -> _ClipFile:
+def _open(path: Path, window_frames: int) -> _ClipFile:
     with safe_open(path, framework="pt") as stored:
-        return _ClipFile(path, stored.get_tensor("starts").tolist(), json.loads(stored.metadata()["about"]))
+        starts, about = stored.get_tensor("starts").tolist(), json.loads(stored.metadata()["about"])
+    return _ClipFile(path, starts, with_references(starts, window_frames), about)
 
 
 def _read_small(source: ClipSource, size: int, stop: int | None = None) -> np.ndarray:

@@ -137,7 +137,11 @@ def _keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
     (tmp_path / "windows").mkdir()
     (tmp_path / "windows" / "a.safetensors").write_bytes(b"window")
     preset = load_preset(Path(__file__).with_name("nano_before.toml"))
-    clips = [training.ClipSource(clip_id="a", clip_path=files["clip.mp4"], audio_path=files["clip.wav"])]
+    clips = [
+        training.ClipSource(
+            clip_id="a", num_frames=125, clip_path=files["clip.mp4"], audio_path=files["clip.wav"]
+        )
+    ]
     yield from _training_keys(preset, clips, tmp_path)
     monkeypatch.setattr(generation, "_model_hashes", lambda job: ["weights"])
     job = GenerationJob(name="x", video=files["clip.mp4"], audio=files["clip.wav"], bundle=tmp_path, seed=4)

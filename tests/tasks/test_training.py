@@ -251,7 +251,9 @@ def test_a_model_of_another_width_is_refused_before_a_clip_is_read(tmp_path: Pat
     values = nano_at_64_px().model_dump()
     values["model"] |= {"audio_dim": 160}
     shutil.copyfile(BASES["nano-base"].codec_file, tmp_path / "codec.safetensors")
-    nowhere = ClipSource(clip_id="a", clip_path=tmp_path / "a.mp4", audio_path=tmp_path / "a.wav")
+    nowhere = ClipSource(
+        clip_id="a", num_frames=125, clip_path=tmp_path / "a.mp4", audio_path=tmp_path / "a.wav"
+    )
     with pytest.raises(IncompatibleCheckpointError, match=r"width 320, and model\.audio_dim is 160"):
         training._encode_one(nowhere, preset=Preset.model_validate(values), folder=tmp_path)
 

@@ -191,8 +191,10 @@ def test_a_folder_belongs_to_one_recipe(
 ) -> None:
     make_base_corpus(SETTINGS, preset, tmp_path)
     note = json.loads((tmp_path / "corpus.json").read_text())
-    recipe = content_key(1, RENDER_VERSION, SETTINGS, preset.video, preset.codec, preset.backends)
-    assert note == {"recipe": recipe}, "a corpus of earlier versions is taken as it is"
+    recipe = content_key(1, RENDER_VERSION, SETTINGS, preset.video, preset.codec, preset.backends, 2)
+    assert note == {"recipe": recipe}, (
+        "the references of so short clips are partial since version 2 of the plan"
+    )
     for other in (_smaller_windows(preset), _other_codec(preset), _other_audio(preset)):
         with pytest.raises(BadInputError, match="corpus of other settings"):
             make_base_corpus(SETTINGS, other, tmp_path)
@@ -203,6 +205,15 @@ def test_a_folder_belongs_to_one_recipe(
     with pytest.raises(BadInputError, match="corpus of other settings"):
         make_base_corpus(SETTINGS, preset, tmp_path)
     assert json.loads((tmp_path / "corpus.json").read_text()) == note
+
+
+@pytest.mark.usefixtures("drawn")
+def test_a_corpus_of_earlier_versions_is_taken_as_it_is(preset: Preset, tmp_path: Path) -> None:
+    """Its clips of 57 frames have the same windows at 0, 12, 24, 36 and the same references as ever."""
+    settings = BaseCorpusSettings(seed=7, num_clips=2, num_frames=57)
+    make_base_corpus(settings, preset, tmp_path)
+    recipe = content_key(1, RENDER_VERSION, settings, preset.video, preset.codec, preset.backends)
+    assert json.loads((tmp_path / "corpus.json").read_text()) == {"recipe": recipe}
 
 
 @pytest.mark.usefixtures("drawn")

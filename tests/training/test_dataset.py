@@ -78,8 +78,9 @@ def test_reference_sequence_never_overlaps_the_target(preset: Preset, tmp_path: 
 def test_a_clip_too_short_for_a_reference_gets_zeros(
     preset: Preset, codec: BlockCodec, tmp_path: Path
 ) -> None:
+    """Of 32 frames two windows of 21 have to share ten, and a partial reference shows twelve that are not shared."""
     path = tmp_path / "clip.safetensors"
-    write_clip(path, *make_clip(5, 33), codec, preset)
+    assert write_clip(path, *make_clip(5, 32), codec, preset) == 2
     batch = LatentWindows([path], preset.video).batch(4, seed=0, step=0)
     assert not batch.reference_sequence_BCTHW.any()
     assert batch.reference_BC1HW.any()

@@ -15,7 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lipforcing_core.base.errors import BadInputError
@@ -198,6 +198,47 @@ def test_windows_that_just_touch_do_not_overlap(tmp_path: Path) -> None:
         assert starts == {0, 21}
 
 
+def first_frames(latents_CTHW: Tensor) -> list[int | None]:
+    """The first frame that each latent shows; None for one that is hidden."""
+    return [
+        start_of(latents_CTHW[:, n:]) if latents_CTHW[:, n].any() else None
+        for n in range(latents_CTHW.shape[1])
+    ]
+
+
+def test_a_partial_reference_hides_what_it_shares_with_the_target(tmp_path: Path) -> None:
+    """37 frames hold no two windows of 21. Those at 0 and 16 share the frames 16 to 20; latents begin every four.
+
+    Latent 4 of the window at 0 shows the frames 13 to 16 (``Blocks`` codes the last of them), latent 5 those to 20.
+    """
+    path = tmp_path / "clip.safetensors"
+    assert write(path, numbered(37), counting(37 * 640)) == 3
+    stored = load_file(path)
+    assert stored["starts"].tolist() == [0, 12, 16]
+    with safe_open(path, framework="pt") as opened:
+        assert json.loads(opened.metadata()["about"])["references"] == "partial"
+    seen = {
+        start_of(sample["latents_BCTHW"]): first_frames(sample["reference_sequence_BCTHW"])
+        for sample in drawn(LatentWindows([path], VIDEO), steps=3)
+    }
+    assert seen == {
+        0: [None, None, 24, 28, 32, 36],
+        12: [0, 4, 8, None, None, None],
+        16: [0, 4, 8, 12, None, None],
+    }
+
+
+def test_a_file_of_earlier_versions_has_no_partial_references(tmp_path: Path) -> None:
+    """Its key has not changed, so what is drawn from it has not either."""
+    old, path = tmp_path / "old.safetensors", tmp_path / "clip.safetensors"
+    write(path, numbered(33), counting(33 * 640))
+    about = {"clip_id": "clip", "codec": "blocks-v1", "audio": "numbers-v1"}
+    save_file(load_file(path), old, metadata={"about": json.dumps(about)})
+    for file, is_shown in ((path, True), (old, False)):
+        samples = list(drawn(LatentWindows([file], VIDEO), steps=2))
+        assert all(bool(sample["reference_sequence_BCTHW"].any()) is is_shown for sample in samples)
+
+
 def test_a_reference_may_be_the_first_latent_of_its_own_window(clip: Path) -> None:
     windows = LatentWindows([clip], VIDEO.model_copy(update={"reference": "first"}))
     for sample in drawn(windows, steps=2):
@@ -289,7 +330,9 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 
 def source(name: str) -> ClipSource:
-    return ClipSource(clip_id=name, clip_path=Path(f"{name}.mp4"), audio_path=Path(f"{name}.wav"))
+    return ClipSource(
+        clip_id=name, num_frames=30, clip_path=Path(f"{name}.mp4"), audio_path=Path(f"{name}.wav")
+    )
 
 
 def test_a_codec_is_fitted_on_the_first_24_frames_of_every_clip(played: list[tuple[Any, ...]]) -> None:
@@ -304,10 +347,12 @@ def test_a_codec_is_fitted_on_the_first_24_frames_of_every_clip(played: list[tup
 def test_a_clip_is_read_whole_with_its_own_sound(played: list[tuple[Any, ...]], tmp_path: Path) -> None:
     path = tmp_path / "clip.safetensors"
     number = encode_clip(source("small"), path, codec=Blocks(), audio_encoder=Numbers(), video=VIDEO)  # type: ignore[arg-type]
-    assert number == 1
+    assert number == 2
     assert played == [(Path("small.mp4"), 0, None)]
     stored = load_file(path)
-    assert start_of(stored["latents"][0].float()) == 0
+    assert [start_of(latents.float()) for latents in stored["latents"]] == [0, 9], (
+        "the last ends with the clip"
+    )
     assert torch.equal(stored["waveform"], 1 + torch.arange(30 * 640) / 65536)
     with safe_open(path, framework="pt") as opened:
         assert json.loads(opened.metadata()["about"])["clip_id"] == "small"
