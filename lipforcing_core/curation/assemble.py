@@ -72,12 +72,12 @@ def assemble_manifest(
 
     ``manifest.parquet`` and ``clips/`` (linked from the store, or copied where linking is impossible),
     ``decisions.parquet`` (one row for each piece of each source), ``sources.parquet`` (one row for each source),
-    ``funnel.json``, ``contract.json`` and ``data_docs.html``. Clips of an earlier run that are no longer accepted are removed. Sources with the same bytes
-    count once: the one with the shortest name stays. The result does not depend on the order of the outcomes.
-    ``ignored`` files of the folder, ``warnings`` about its side information and ``problems`` of annotation rows are
-    told in the report and the page. ``facts`` are those of each source by its name; identity, rights and split of the
-    clips follow them, whatever a worker knew. None leaves the clips as the workers made them. ``folders`` are those that
-    the names of the sources are relative to.
+    ``funnel.json``, ``contract.json`` and ``data_docs.html``. Clips of an earlier run that are no longer accepted are
+    removed. Sources with the same bytes count once: the one with the shortest name stays. The result does not depend on
+    the order of the outcomes. ``ignored`` files of the folder, ``warnings`` about its side information and ``problems``
+    of annotation rows are told in the report and the page. ``facts`` are those of each source by its name; identity,
+    rights and split of the clips follow them, whatever a worker knew. None leaves the clips as the workers made them.
+    ``folders`` are those that the names of the sources are relative to.
     """
     out_dir = Path(out_dir)
     unique = mark_duplicates(outcomes)

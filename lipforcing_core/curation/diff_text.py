@@ -30,8 +30,8 @@ def diff_text(diff: RunDiff) -> str:
     ]
     if diff.settings:
         lines += ["", "settings"]
-        for change in diff.settings:
-            lines += _wrapped(f"  {change.setting}: {change.before} -> {change.after}", 4)
+        for setting in diff.settings:
+            lines += _wrapped(f"  {setting.setting}: {setting.before} -> {setting.after}", 4)
     if diff.renamed:
         lines += ["", "sources with another name"]
         for before, after in diff.renamed:

@@ -68,38 +68,51 @@ def _of(
     label: str,
     unit: str,
     direction: Direction,
-    setting: str | None,
-    reason: str = "",
+    limit: tuple[str, str] | None = None,
 ) -> Measure:
+    """A measure; ``limit`` is the setting, and the reason of a piece that misses it."""
     return Measure(
         stage=stage,
         score=score,
         label=label,
         unit=unit,
         direction=direction,
-        setting=setting,
-        reason=RejectReason(reason) if reason else None,
+        setting=limit[0] if limit else None,
+        reason=RejectReason(limit[1]) if limit else None,
     )
 
 
-_HIGHER, _LOWER, _ZERO, _NONE = Direction.HIGHER, Direction.LOWER, Direction.ZERO, Direction.NONE
+_SOUND, _FACE, _QUALITY, _SYNC = Stage.SOUND, Stage.FACE, Stage.QUALITY, Stage.SYNC
+_HIGH, _LOW, _ZERO, _NONE = Direction.HIGHER, Direction.LOWER, Direction.ZERO, Direction.NONE
+_DETECTED = "min_detected_fraction"
+_STILL = "longest_repeat_frames"
+_OFFSET = "av_offset_measured"
 
 MEASURES: tuple[Measure, ...] = (
-    _of(Stage.SOUND, "loudness_dbfs", "loudness", "dBFS", _HIGHER, "silence_dbfs", "silent_audio"),
-    _of(Stage.FACE, "num_faces", "faces that may speak", "", _NONE, None),
-    _of(Stage.FACE, "detected_fraction", "frames with the face (share)", "", _HIGHER, "min_detected_fraction", "no_face"),
-    _of(Stage.FACE, "face_height_px", "face height", "px", _HIGHER, "min_face_height_px", "face_too_small"),
-    _of(Stage.FACE, "absent_frames", "frames without the face", "frames", _LOWER, "max_absent_frames", "face_lost"),
-    _of(Stage.FACE, "yaw_deg", "turn of the head", "degrees", _LOWER, "max_yaw_deg", "turned_away"),
-    _of(Stage.FACE, "lips_outside", "lips beyond border (share)", "", _LOWER, "max_lips_outside", "lips_cut_off"),
-    _of(Stage.FACE, "longest_repeat_frames", "longest standstill", "frames", _LOWER, "max_repeat_frames", "frozen_picture"),
-    _of(Stage.FACE, "repeated_fraction", "repeated frames (share)", "", _LOWER, "max_repeated_fraction", "repeated_frames"),
-    _of(Stage.FACE, "invented_frames", "frames invented to fill gaps", "frames", _NONE, None),
-    _of(Stage.QUALITY, "quality", "picture quality", "", Direction.UNKNOWN, "quality_threshold", "quality_low"),
-    _of(Stage.SYNC, "sync_confidence", "Sync-C", "", _HIGHER, "sync_confidence_min", "sync_confidence_low"),
-    _of(Stage.SYNC, "sync_distance", "Sync-D", "", _LOWER, None),
-    _of(Stage.SYNC, "av_offset_measured", "offset measured", "frames", _ZERO, "max_abs_offset_frames", "av_offset_too_large"),
-    _of(Stage.SYNC, "av_offset_applied", "offset corrected", "frames", _NONE, None),
+    _of(_SOUND, "loudness_dbfs", "loudness", "dBFS", _HIGH, ("silence_dbfs", "silent_audio")),
+    _of(_FACE, "num_faces", "faces that may speak", "", _NONE),
+    _of(_FACE, "detected_fraction", "frames with the face (share)", "", _HIGH, (_DETECTED, "no_face")),
+    _of(_FACE, "face_height_px", "face height", "px", _HIGH, ("min_face_height_px", "face_too_small")),
+    _of(
+        _FACE, "absent_frames", "frames without the face", "frames", _LOW, ("max_absent_frames", "face_lost")
+    ),
+    _of(_FACE, "yaw_deg", "turn of the head", "degrees", _LOW, ("max_yaw_deg", "turned_away")),
+    _of(_FACE, "lips_outside", "lips beyond border (share)", "", _LOW, ("max_lips_outside", "lips_cut_off")),
+    _of(_FACE, _STILL, "longest standstill", "frames", _LOW, ("max_repeat_frames", "frozen_picture")),
+    _of(
+        _FACE,
+        "repeated_fraction",
+        "repeated frames (share)",
+        "",
+        _LOW,
+        ("max_repeated_fraction", "repeated_frames"),
+    ),
+    _of(_FACE, "invented_frames", "frames invented to fill gaps", "frames", _NONE),
+    _of(_QUALITY, "quality", "picture quality", "", Direction.UNKNOWN, ("quality_threshold", "quality_low")),
+    _of(_SYNC, "sync_confidence", "Sync-C", "", _HIGH, ("sync_confidence_min", "sync_confidence_low")),
+    _of(_SYNC, "sync_distance", "Sync-D", "", _LOW),
+    _of(_SYNC, _OFFSET, "offset measured", "frames", _ZERO, ("max_abs_offset_frames", "av_offset_too_large")),
+    _of(_SYNC, "av_offset_applied", "offset corrected", "frames", _NONE),
     Measure(
         stage=Stage.SYNC,
         score="av_offset_remaining",
@@ -109,10 +122,8 @@ MEASURES: tuple[Measure, ...] = (
         fixed=0.0,
         reason=RejectReason.AV_OFFSET_UNSTABLE,
     ),
-)  # fmt: skip
+)
 """Every score that is a number, in the order in which it is judged."""
-
-MEASURE_OF: dict[str, Measure] = {measure.score: measure for measure in MEASURES}
 
 
 def direction_of(

@@ -45,7 +45,7 @@ class PieceChange:
 
     @property
     def kind(self) -> str:
-        """``appeared``, ``vanished``, ``gained`` a clip, ``lost`` it, ``decision`` for another reason, or ``remade``."""
+        """``appeared``, ``vanished``, ``gained`` or ``lost`` a clip, ``decision`` (another reason), or ``remade``."""
         if self.before is None:
             return "appeared"
         if self.after is None:
