@@ -123,7 +123,8 @@ def test_the_page_is_bounded_whatever_the_corpus(tmp_path: Path) -> None:
     reasons = ["no_face", "face_lost", "quality_low", "sync_confidence_low", "several_faces"]
     outcomes = [outcome(piece(f"{k:05d}{name}.mp4", k % 200), k % 200) for k in range(1500)]
     outcomes += [
-        outcome(piece(f"r{k:05d}{name}.mp4", 1, reason=reasons[k % 5], message="<" * 5000), 1) for k in range(1500)
+        outcome(piece(f"r{k:05d}{name}.mp4", 1, reason=reasons[k % 5], message="<" * 5000), 1)
+        for k in range(1500)
     ]
     page = page_of(
         tmp_path,
@@ -146,7 +147,10 @@ def test_nothing_is_run_or_fetched_and_names_are_escaped(tmp_path: Path) -> None
     assert "<script" not in page
     assert "<img src=x" not in page
     assert "http" not in page
-    assert set(re.findall(r'src="([^"]*)"', page)) == {f"clips/{kept.clip_id}.mp4", f"clips/{kept.clip_id}.wav"}
+    assert set(re.findall(r'src="([^"]*)"', page)) == {
+        f"clips/{kept.clip_id}.mp4",
+        f"clips/{kept.clip_id}.wav",
+    }
     assert page.count('<video controls preload="none"') == 1
     assert 'id="kind-no_face"' in page
     assert '<section class="of-accepted">' in page

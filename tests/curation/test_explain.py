@@ -74,14 +74,19 @@ def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
     sha256 = hashlib.sha256(b"moved").hexdigest()
     decision = piece("a.mp4", 1)
     run = write_run(
-        tmp_path / "run", [decision.model_copy(update={"source_id": sha256[:16]})], settings=SETTINGS, rows=False
+        tmp_path / "run",
+        [decision.model_copy(update={"source_id": sha256[:16]})],
+        settings=SETTINGS,
+        rows=False,
     )
     (tmp_path / "renamed.mp4").write_bytes(b"moved")
     assert look_up(run, str(tmp_path / "renamed.mp4")).source == "a.mp4"
 
 
 def test_scores_are_judged_in_their_direction(run: StoredRun) -> None:
-    found = {line.measure.score: line for line in judged_scores(run.decisions_of_source["b.mp4"][0], SETTINGS)}
+    found = {
+        line.measure.score: line for line in judged_scores(run.decisions_of_source["b.mp4"][0], SETTINGS)
+    }
     quality = found["quality"]
     assert (quality.direction, quality.passed, quality.limit) == (Direction.LOWER, False, 85.0)
     assert quality.asked == "at most 85 (quality_threshold)"
@@ -115,7 +120,9 @@ def test_scores_are_judged_in_their_direction(run: StoredRun) -> None:
         (1, 2, Direction.UNKNOWN, None),
     ],
 )
-def test_the_limit_itself_is_good(value: float, limit: float, direction: Direction, good: bool | None) -> None:
+def test_the_limit_itself_is_good(
+    value: float, limit: float, direction: Direction, good: bool | None
+) -> None:
     assert passes(value, limit, direction) is good
 
 
@@ -123,7 +130,9 @@ def test_a_rejection_tells_the_direction_of_an_unknown_scorer() -> None:
     from lipforcing_core.curation.limits import MEASURES
 
     (quality,) = (measure for measure in MEASURES if measure.score == "quality")
-    low = piece("a.mp4", 1, quality_backend="mine-1", quality=2.0, reason="quality_low", measured=2.0, threshold=5.0)
+    low = piece(
+        "a.mp4", 1, quality_backend="mine-1", quality=2.0, reason="quality_low", measured=2.0, threshold=5.0
+    )
     assert judged(quality, low, {"quality_threshold": 5.0}).direction is Direction.HIGHER
     kept = piece("a.mp4", 1, quality_backend="mine-1", quality=2.0)
     assert judged(quality, kept, {"quality_threshold": 5.0}).direction is Direction.UNKNOWN
@@ -139,11 +148,16 @@ def test_the_text_says_everything_in_a_hundred_columns(run: StoredRun, tmp_path:
     assert "  facts       identity anna" in lines
     assert "  run         curate-0123, started 2026-01-02 10:00:00, ended 2026-01-02 10:00:00" in lines
     assert "piece 2, 5.00 to 10.00 s: accepted  <- the clip asked for" in lines
-    assert "    ok     Sync-C                       5            higher at least 3 (sync_confidence_min)" in lines
+    assert (
+        "    ok     Sync-C                       5            higher at least 3 (sync_confidence_min)"
+        in lines
+    )
     story = story_text(tell(run, StepStore(tmp_path / "steps"), "other/b.mp4"))
     assert "piece 1, 0.00 to 5.00 s: rejected as face_lost" in story
     assert "measured 4, limit 0 (stage face)" in story
-    assert "    MISSED frames without the face      4 frames     lower  at most 0 (max_absent_frames)" in story
+    assert (
+        "    MISSED frames without the face      4 frames     lower  at most 0 (max_absent_frames)" in story
+    )
 
 
 def test_an_older_run_says_what_is_not_recorded(tmp_path: Path) -> None:
@@ -176,7 +190,14 @@ def test_the_page_escapes_names_and_marks_what_was_missed(tmp_path: Path) -> Non
 def test_runs_by_name(run: StoredRun, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     (runs / "latest").symlink_to("curate-0123")
-    for name in ("curate-0123", "curate-01", "01", "latest", str(run.folder), str(run.folder / "manifest.parquet")):
+    for name in (
+        "curate-0123",
+        "curate-01",
+        "01",
+        "latest",
+        str(run.folder),
+        str(run.folder / "manifest.parquet"),
+    ):
         assert find_run(runs, name).resolve() == run.folder.resolve(), name
     with pytest.raises(BadInputError, match="did you mean 'curate-0123'"):
         find_run(runs, "curate-0213")

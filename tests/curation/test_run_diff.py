@@ -32,7 +32,10 @@ def both(tmp_path: Path) -> RunDiff:
         piece("better.mp4", 7, av_offset_measured=0, quality=80.0),
     ]
     newer = write_run(
-        tmp_path / "a-newer", after, settings=SETTINGS | {"max_abs_offset_frames": 2}, ended="2026-01-03 10:00:00"
+        tmp_path / "a-newer",
+        after,
+        settings=SETTINGS | {"max_abs_offset_frames": 2},
+        ended="2026-01-03 10:00:00",
     )
     older = write_run(tmp_path / "b-older", before, settings=SETTINGS, ended="2026-01-02 10:00:00")
     return compare_runs(newer, older)
