@@ -204,6 +204,7 @@ def curate_corpus(
             warnings=beside.warnings if beside else (),
             problems=beside.problems if beside else (),
             facts=corpus.facts,
+            folders={source_name(s.path, s.root): s.root for s in corpus.sources},
         )
     pairs = zip(outcomes, corpus.hashes, strict=True)
     settled = all(o.sha256 == sha256 and not o.failed_this_time for o, sha256 in pairs)

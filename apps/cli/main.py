@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from apps.cli import curate as cli_curate
 from apps.cli import flow_commands, puppets, services
 from apps.cli import presets as cli_presets
 from apps.cli import settings as cli_settings
@@ -36,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(cli_curate.app, name="curate")
 app.add_typer(cli_train.app, name="train")
 app.add_typer(cli_presets.app, name="presets")
 app.add_typer(cli_settings.app, name="settings")
@@ -46,7 +48,6 @@ app.add_typer(puppets.app, name="puppets")
 EXAMPLES: dict[Callable[..., None], str] = {
     flow_commands.demo: "lipforcing demo --videos ~/my_clips",
     flow_commands.train_eval: "lipforcing train-eval experiment.toml",
-    flow_commands.curate: "lipforcing curate ~/talks --detector scrfd --detector-model scrfd.onnx",
     flow_commands.generate: "lipforcing generate talk.mp4 speech.wav -o synced.mp4[/bold]  [bold]"
     "lipforcing generate talk.mp4 speech.wav -o synced.mp4 --model lipforcing-14b --device cuda",
     flow_commands.evaluate: "lipforcing evaluate predictions.csv --items items.csv --name my_run",

@@ -29,7 +29,9 @@ from lipforcing_core.curation.records import (
     StoredClip,
 )
 from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.curation.source_rows import SOURCES, source_rows, write_source_rows
 from lipforcing_core.curation.sources import IgnoredFiles
+from lipforcing_core.curation.stored_clips import StoredClips
 from lipforcing_core.media.clock import seconds
 from lipforcing_core.media.window_plan import reference_kind
 
@@ -65,16 +67,18 @@ def assemble_manifest(
     warnings: tuple[str, ...] = (),
     problems: tuple[str, ...] = (),
     facts: Mapping[str, SourceFacts] | None = None,
+    folders: Mapping[str, Path] | None = None,
 ) -> CurationReport:
     """Write the data set into ``out_dir``, complete in itself.
 
     ``manifest.parquet`` and ``clips/`` (linked from the store, or copied where linking is impossible),
-    ``decisions.parquet`` (one row for each piece of each source), ``funnel.json``, ``contract.json`` and
-    ``data_docs.html``. Clips of an earlier run that are no longer accepted are removed. Sources with the same bytes
-    count once: the one with the shortest name stays. The result does not depend on the order of the outcomes.
-    ``ignored`` files of the folder, ``warnings`` about its side information and ``problems`` of annotation rows are
-    told in the report and the page. ``facts`` are those of each source by its name; identity, rights and split of the
-    clips follow them, whatever a worker knew. None leaves the clips as the workers made them.
+    ``decisions.parquet`` (one row for each piece of each source), ``sources.parquet`` (one row for each source),
+    ``funnel.json``, ``contract.json`` and ``data_docs.html``. Clips of an earlier run that are no longer accepted are
+    removed. Sources with the same bytes count once: the one with the shortest name stays. The result does not depend on
+    the order of the outcomes. ``ignored`` files of the folder, ``warnings`` about its side information and ``problems``
+    of annotation rows are told in the report and the page. ``facts`` are those of each source by its name; identity,
+    rights and split of the clips follow them, whatever a worker knew. None leaves the clips as the workers made them.
+    ``folders`` are those that the names of the sources are relative to.
     """
     out_dir = Path(out_dir)
     unique = mark_duplicates(outcomes)
@@ -87,6 +91,8 @@ def assemble_manifest(
     decisions = [decision for outcome in unique for decision in outcome.decisions]
     write_manifest(out_dir / "manifest.parquet", clips)
     write_decisions(out_dir / "decisions.parquet", decisions)
+    known = source_rows(unique, settings, store=store, facts=facts, folders=folders)
+    write_source_rows(out_dir / SOURCES, known)
 
     counts = balance(unique, num_ignored=sum(entry.num_files for entry in ignored))
     rows, reasons = funnel_rows(unique), reason_counts(unique)
@@ -112,6 +118,8 @@ def assemble_manifest(
         ignored=ignored,
         warnings=warnings,
         problems=problems,
+        settings=settings.model_dump(mode="json"),
+        clip_of=StoredClips(out_dir, store, known),
     )
     write_data_docs(out_dir / "data_docs.html", page)
     return CurationReport(

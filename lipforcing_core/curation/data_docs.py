@@ -1,23 +1,41 @@
-"""The data docs: one self-contained HTML page about a curation run."""
+"""The data docs: one self-contained HTML page about a curation run, of bounded size whatever the corpus."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 from lipforcing_core.base.products import atomic_path
-from lipforcing_core.curation.contract import ContractResult
+from lipforcing_core.curation.contract import Check, ContractResult
 from lipforcing_core.curation.funnel import Balance, FunnelRow, ReasonCount
-from lipforcing_core.curation.records import ClipRecord, SourceOutcome
+from lipforcing_core.curation.gallery import ClipOf, Kind, gallery
+from lipforcing_core.curation.histogram import histogram, histogram_svg
+from lipforcing_core.curation.limits import MEASURES, Direction, judged, limit_of, passes
+from lipforcing_core.curation.reasons import RejectReason
+from lipforcing_core.curation.records import ClipRecord, Decision, SourceOutcome, Status
 from lipforcing_core.curation.sources import IgnoredFiles, ignored_line
+from lipforcing_core.curation.thumbnails import thumbnails
 
 TEMPLATE = Path(__file__).with_name("data_docs.html")
+
+MAX_ROWS = 400
+MAX_LINES = 100
+MAX_PLAYERS = 12
+MAX_TEXT = 240
+"""What the page shows at most of a table, a list, the players and a text; the Parquet files hold all of it."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataDocs:
-    """Everything that the page shows."""
+    """Everything that the page shows.
+
+    settings: those of the run, as stored. clip_of: where the aligned clip of a piece lies, of rejected ones too.
+    """
 
     clips: Sequence[ClipRecord]
     outcomes: Sequence[SourceOutcome]
@@ -28,31 +46,157 @@ class DataDocs:
     ignored: tuple[IgnoredFiles, ...] = ()
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    clip_of: ClipOf = lambda decision: None
+    pictures: Callable[[Path], Sequence[str]] = lambda clip: thumbnails(clip, [0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Some(Generic[T]):
+    """The first entries of something, and how many more there are."""
+
+    rows: list[T]
+    more: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreChart:
+    """One score over all measured pieces: its histogram, its limit and which way is better, in words."""
+
+    label: str
+    unit: str
+    direction: Direction
+    asked: str
+    low: float
+    high: float
+    num_missed: int
+    svg: str
 
 
 def write_data_docs(path: Path | str, docs: DataDocs) -> None:
-    """Write the page: no scripts, no outside files; equal input gives equal bytes."""
+    """Write the page: no scripts, no outside files but the clips beside it; equal input gives equal bytes."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters |= {"short": short, "address": address}
+    clips = sorted(docs.clips, key=lambda c: (c.source, c.start_frame))
+    decisions = [decision for outcome in docs.outcomes for decision in outcome.decisions]
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        clips=sorted(docs.clips, key=lambda c: (c.source, c.start_frame)),
-        outcomes=sorted(docs.outcomes, key=lambda o: o.source),
+        clips=some(clips, MAX_ROWS),
+        players=_players(clips, decisions, docs),
+        outcomes=some(sorted(docs.outcomes, key=lambda o: o.source), MAX_ROWS),
+        some=some,
         counts=docs.counts,
         funnel=docs.funnel,
         longest=max(max((row.seconds for row in docs.funnel), default=0.0), 1e-9),
         reasons=docs.reasons,
         contract=docs.contract,
+        checks=sorted(docs.contract.checks, key=_broken_first),
         ignored=docs.ignored,
         ignored_line=ignored_line(docs.ignored),
-        warnings=docs.warnings,
-        problems=docs.problems,
+        warnings=some(docs.warnings, MAX_LINES),
+        problems=some(docs.problems, MAX_LINES),
+        num_problems=len(docs.problems),
         backends=_backends(docs.clips),
+        charts=score_charts(decisions, docs.settings),
+        kinds=gallery(decisions, docs.clip_of, docs.pictures),
+        meaning_of=meaning_of,
+        facts_of=lambda decision: facts_of(decision, docs.settings),
     )
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def score_charts(decisions: Sequence[Decision], settings: Mapping[str, Any]) -> list[ScoreChart]:
+    """A chart for every score that any piece has."""
+    charts = []
+    for measure in MEASURES:
+        scored = [d for d in decisions if getattr(d.scores, measure.score) is not None]
+        if not scored:
+            continue
+        limit = limit_of(measure, settings)
+        groups: dict[bool, list[float]] = {True: [], False: []}
+        for decision in scored:
+            groups[decision.status is Status.ACCEPTED].append(float(getattr(decision.scores, measure.score)))
+        limits = [] if limit is None else [limit]
+        if limit and measure.direction is Direction.ZERO:
+            limits = [-limit, limit]
+        shape = histogram(groups[True], groups[False], limits)
+        first = judged(measure, scored[0], settings)
+        if shape is None:
+            continue
+        missed = 0
+        if limit is not None and first.passed is not None:
+            values = groups[True] + groups[False]
+            missed = sum(passes(value, limit, first.direction) is False for value in values)
+        charts.append(
+            ScoreChart(
+                label=measure.label,
+                unit=measure.unit,
+                direction=first.direction,
+                asked=first.asked,
+                low=shape.low,
+                high=shape.high,
+                num_missed=missed,
+                svg=histogram_svg(shape),
+            )
+        )
+    return charts
+
+
+def _players(
+    clips: Sequence[ClipRecord], decisions: Sequence[Decision], docs: DataDocs
+) -> list[tuple[ClipRecord, str]]:
+    """A few clips from all over the corpus, each with its first frame as a data URI (empty where there is none)."""
+    chosen = clips[:: max(1, -(-len(clips) // MAX_PLAYERS))]
+    ids = {clip.clip_id for clip in chosen}
+    paths = {d.clip_id: docs.clip_of(d) for d in decisions if d.clip_id in ids}
+    found = []
+    for clip in chosen:
+        path = paths.get(clip.clip_id)
+        pictures = [] if path is None else docs.pictures(path)
+        found.append((clip, next(iter(pictures), "")))
+    return found
+
+
+def facts_of(decision: Decision, settings: Mapping[str, Any]) -> str:
+    """What decided about a piece, in one line."""
+    if decision.measured is not None:
+        words = f"measured {decision.measured:.4g}"
+        return words if decision.threshold is None else f"{words}, limit {decision.threshold:.4g}"
+    names = ("sync_confidence", "quality")
+    lines = [judged(m, decision, settings) for m in MEASURES if m.score in names]
+    return ", ".join(f"{line.measure.label} {line.value:.4g}" for line in lines if line.value is not None)
+
+
+def meaning_of(kind: Kind) -> str:
+    """What it is for a piece to be of a kind, in a clause."""
+    known = {reason.value: reason.explanation for reason in RejectReason}
+    return known.get(kind.name, "these pieces became clips")
+
+
+def some(entries: Iterable[T], most: int) -> Some[T]:
+    """The first ``most`` entries."""
+    rows = list(entries)
+    return Some(rows=rows[:most], more=max(0, len(rows) - most))
+
+
+def short(text: object, most: int = MAX_TEXT) -> str:
+    """A text with its middle left out if it is very long; names of files may have kilobytes."""
+    words = str(text)
+    half = (most - 3) // 2
+    return words if len(words) <= most else f"{words[:half]}...{words[-half:]}"
+
+
+def address(relative: str) -> str:
+    """A path below the page's folder as a link."""
+    return quote(relative)
+
+
+def _broken_first(check: Check) -> bool:
+    return check.success
 
 
 def _backends(clips: Sequence[ClipRecord]) -> list[tuple[str, list[str]]]:

@@ -22,6 +22,8 @@ COMMANDS = [
     ["serve"],
     ["doctor"],
     ["curate"],
+    ["curate", "explain"],
+    ["curate", "diff"],
     ["generate"],
     ["evaluate"],
     ["export"],

@@ -1,0 +1,72 @@
+"""Where the aligned clip of a piece lies: beside the manifest if it was accepted, or else still in the step store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lipforcing_core.base.products import StepStore
+from lipforcing_core.curation.records import Decision, Scores
+from lipforcing_core.curation.results import Piece, Reading, TrackFacts, Undecodable, reading_from_json
+from lipforcing_core.curation.source_rows import SourceRow
+from lipforcing_core.curation.steps import READ
+
+KEPT_READINGS = 64
+
+
+class StoredClips:
+    """Finds the clips of the pieces of one run. folder: that of the run; rows: its sources."""
+
+    def __init__(self, folder: Path, store: StepStore, rows: Iterable[SourceRow]) -> None:
+        self._folder = folder
+        self._store = store
+        self._keys = {row.source: row.reading for row in rows}
+        self._read = lru_cache(maxsize=KEPT_READINGS)(self._stored)
+
+    def __call__(self, decision: Decision) -> Path | None:
+        """The aligned clip of a piece; None where there is none, or no longer."""
+        if decision.clip_id is not None:
+            placed = self._folder / "clips" / f"{decision.clip_id}.mp4"
+            return placed if placed.is_file() else None
+        reading, key = self.reading(decision.source), self._keys.get(decision.source)
+        if not isinstance(reading, Reading) or key is None or decision.level != "segment":
+            return None
+        piece = piece_at(reading, decision.start_frame, decision.stop_frame)
+        track = None if piece is None else track_of(piece, decision.scores)
+        if piece is None or track is None:
+            return None
+        clip = self._store.folder(READ, key) / piece.folder / f"{track.number}.mp4"
+        return clip if clip.is_file() else None
+
+    def reading(self, source: str) -> Reading | Undecodable | None:
+        """What the step ``read`` found out about a source; None where that is not recorded, or was removed."""
+        key = self._keys.get(source)
+        return None if key is None else self._read(key)
+
+    def _stored(self, key: str) -> Reading | Undecodable | None:
+        found = self._store.find(READ, key)
+        try:
+            return None if found is None else reading_from_json(found.result)
+        except ValidationError:  # of another version
+            return None
+
+
+def piece_at(reading: Reading, start_frame: int, stop_frame: int) -> Piece | None:
+    """The piece of a reading with these borders."""
+    return next((p for p in reading.pieces if (p.start, p.stop) == (start_frame, stop_frame)), None)
+
+
+def track_of(piece: Piece, scores: Scores) -> TrackFacts | None:
+    """The face whose scores these are; of several that fit, and where none does, the one that is seen most."""
+    if not piece.tracks:
+        return None
+    fitting = [
+        track
+        for track in piece.tracks
+        if (track.detected_fraction, track.face_height_px)
+        == (scores.detected_fraction, scores.face_height_px)
+    ]
+    return max(fitting or piece.tracks, key=lambda t: (t.detected_fraction, t.face_height_px, -t.number))

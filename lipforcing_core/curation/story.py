@@ -1,0 +1,121 @@
+"""The whole story of one source in one run: its file, how it was read, and every value, limit and decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import StepStore
+from lipforcing_core.curation.limits import Judged, judged_scores
+from lipforcing_core.curation.lookup import Asked, look_up
+from lipforcing_core.curation.records import ClipRecord, Decision, Status
+from lipforcing_core.curation.results import Piece, Reading, Undecodable
+from lipforcing_core.curation.stored_clips import StoredClips, piece_at, track_of
+from lipforcing_core.curation.stored_run import StoredRun
+
+_FACTS = ("identity", "licence", "commercial_ok", "language", "consent", "dataset", "split")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PieceStory:
+    """One row of the decisions. face: the number of the face that was scored, among those of ``piece``.
+
+    scores is empty for a piece that was never measured. ``piece`` and ``clip`` are None where they are gone.
+    """
+
+    decision: Decision
+    scores: tuple[Judged, ...]
+    record: ClipRecord | None
+    piece: Piece | None
+    face: int | None
+    clip: Path | None
+    is_asked: bool
+
+    @property
+    def missed(self) -> list[Judged]:
+        """The scores that are on the wrong side of their limits."""
+        return [line for line in self.scores if line.passed is False]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """What a run knows of a source; None where that is not recorded. ``facts`` is what its corpus says of it."""
+
+    run: StoredRun
+    source: str
+    path: str | None
+    sha256: str | None
+    source_id: str
+    status: Status
+    frames_in: int | None
+    frames_trimmed: int | None
+    decoder_message: str | None
+    facts: Mapping[str, Any] | None
+    reading: Reading | Undecodable | None
+    pieces: tuple[PieceStory, ...]
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Those of the run, as they were stored."""
+        return self.run.settings
+
+
+def tell(run: StoredRun, store: StepStore, asked: str) -> Story:
+    """The story of the source that ``asked`` means, see ``look_up``, which says what it raises."""
+    return story_of(run, store, look_up(run, asked))
+
+
+def story_of(run: StoredRun, store: StepStore, asked: Asked) -> Story:
+    """The story of a source of a run."""
+    decisions = run.decisions_of_source.get(asked.source, [])
+    if not decisions:
+        raise BadInputError(f"{asked.source}: the run {run.run_id} holds no decision about it")
+    row = run.row_of_source.get(asked.source)
+    clips = StoredClips(run.folder, store, run.rows)
+    reading = clips.reading(asked.source)
+    pieces = [_piece_story(d, run, reading, clips(d), asked) for d in decisions]
+    records = [piece.record for piece in pieces if piece.record is not None]
+    facts = None if row is None else row.known_facts
+    if facts is None and records:
+        told = {name: getattr(records[0], name) for name in _FACTS}
+        facts = {name: value for name, value in told.items() if value is not None}
+    return Story(
+        run=run,
+        source=asked.source,
+        path=None if row is None or row.folder is None else f"{row.folder}/{row.source}",
+        sha256=run.sha256_of(asked.source) or (records[0].source_sha256 if records else None),
+        source_id=decisions[0].source_id,
+        status=_status(decisions),
+        frames_in=None if row is None else row.frames_in,
+        frames_trimmed=None if row is None else row.frames_trimmed,
+        decoder_message=None if row is None else row.decoder_message,
+        facts=facts,
+        reading=reading,
+        pieces=tuple(pieces),
+    )
+
+
+def _piece_story(
+    decision: Decision, run: StoredRun, reading: Reading | Undecodable | None, clip: Path | None, asked: Asked
+) -> PieceStory:
+    is_read = isinstance(reading, Reading) and decision.level == "segment"
+    piece = piece_at(reading, decision.start_frame, decision.stop_frame) if is_read else None  # type: ignore[arg-type]
+    track = None if piece is None else track_of(piece, decision.scores)
+    return PieceStory(
+        decision=decision,
+        scores=tuple(judged_scores(decision, run.settings)),
+        record=run.clip_of_id.get(decision.clip_id or ""),
+        piece=piece,
+        face=None if track is None else track.number,
+        clip=clip,
+        is_asked=asked.clip_id is not None and decision.clip_id == asked.clip_id,
+    )
+
+
+def _status(decisions: list[Decision]) -> Status:
+    """As ``SourceOutcome.status`` says it of the same decisions."""
+    found = {decision.status for decision in decisions}
+    return next(s for s in (Status.ACCEPTED, Status.QUARANTINED, Status.REJECTED) if s in found)

@@ -1,0 +1,67 @@
+"""The story of a source as one self-contained HTML page, with thumbnails and a strip for every score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lipforcing_core.base.products import atomic_path
+from lipforcing_core.curation.histogram import strip_svg
+from lipforcing_core.curation.limits import Direction, Judged
+from lipforcing_core.curation.story import PieceStory, Story
+from lipforcing_core.curation.story_text import facts_line, piece_lines, piece_title, reading_lines, verdict
+from lipforcing_core.curation.thumbnails import three_frames, thumbnails
+
+TEMPLATE = Path(__file__).with_name("story.html")
+MAX_PICTURED = 60
+"""Pieces with thumbnails on one page; an hour has some 400, and three pictures of each would be megabytes."""
+
+Pictures = Callable[[Path, Sequence[int]], Sequence[str]]
+
+
+def write_story_page(path: Path | str, story: Story, pictures: Pictures = thumbnails) -> None:
+    """Write the page: no scripts and no outside files; the same story gives the same bytes."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    pieces = [
+        {
+            "story": piece,
+            "title": piece_title(number, piece),
+            "lines": piece_lines(piece),
+            "pictures": _pictures(piece, pictures) if number <= MAX_PICTURED else [],
+            "scores": [(score, _strip(score, story)) for score in piece.scores],
+        }
+        for number, piece in enumerate(story.pieces, 1)
+    ]
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        story=story,
+        verdict=verdict(story),
+        facts=facts_line(story),
+        reading=reading_lines(story),
+        pieces=pieces,
+        settings=sorted(story.settings.items()),
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _pictures(piece: PieceStory, pictures: Pictures) -> list[str]:
+    if piece.clip is None:
+        return []
+    return list(pictures(piece.clip, three_frames(piece.decision.num_frames)))
+
+
+def _strip(score: Judged, story: Story) -> str:
+    """The place of a value among those of the whole run; empty where there is no value."""
+    if score.value is None:
+        return ""
+    limits: list[float] = []
+    if score.limit is not None:
+        limits = [-score.limit, score.limit] if score.direction is Direction.ZERO else [score.limit]
+    found = (getattr(decision.scores, score.measure.score) for decision in story.run.decisions)
+    values = [float(value) for value in found if value is not None]
+    ends = [*values, *limits, float(score.value)]
+    return strip_svg(float(score.value), limits, min(ends), max(ends))
