@@ -131,14 +131,14 @@ class CurationSettings(BaseModel):
         ge=0,
         le=90,
         description="Largest turn of the head to the side (median; needs a detector with points).",
-        json_schema_extra=_decides(None, RejectReason.TURNED_AWAY),
+        json_schema_extra=_decides(None, RejectReason.TURNED_AWAY, unit="degrees"),
     )
     max_lips_outside: float = Field(
         0.1,
         ge=0,
         le=1,
         description="Largest share of the lips' area beyond the border of the picture.",
-        json_schema_extra=_decides(None, RejectReason.LIPS_CUT_OFF),
+        json_schema_extra=_decides(None, RejectReason.LIPS_CUT_OFF, unit="share"),
     )
     max_repeat_frames: int = Field(
         12,
