@@ -138,7 +138,7 @@ class CurationSettings(BaseModel):
         ge=0,
         le=1,
         description="Largest share of the lips' area beyond the border of the picture.",
-        json_schema_extra=_decides(None, RejectReason.LIPS_CUT_OFF, unit="share"),
+        json_schema_extra=_decides(None, RejectReason.LIPS_CUT_OFF, unit="share, 0 to 1"),
     )
     max_repeat_frames: int = Field(
         12,
