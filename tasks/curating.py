@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from lipforcing_core.base.errors import LipForcingError
 from lipforcing_core.base.names import shown_name
+from lipforcing_core.base.products import content_key
 from lipforcing_core.corpora.catalogue import CORPORA, read_corpus
 from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
 from lipforcing_core.curation.facts import read_facts
 from lipforcing_core.curation.records import SourceFacts, SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import IgnoredFiles, source_name
-from tasks.curation import Source, curate_shard, shards
+from tasks.curation import Source, curate_shard, redecided, shards
 from tasks.digests import source_digests
-from tasks.outcomes import code_digest, find_outcome, keep_outcome, outcome_key, settings_digest
+from tasks.outcomes import (
+    code_digest,
+    find_outcome,
+    keep_outcome,
+    outcome_key,
+    settings_digest,
+    was_measured,
+)
 from tasks.progress import Step, step
 from tasks.workspace import Workspace
 
@@ -60,9 +69,15 @@ class Found:
     ignored: tuple[IgnoredFiles, ...]
     warnings: tuple[str, ...]
     problems: tuple[str, ...] = ()
+    corpus: str = CORPORA.default
 
-    def identity(self) -> dict[str, dict[str, SourceFacts]]:
-        """The part of a run's configuration that side information is; empty where there is none."""
+    def identity(self) -> dict[str, Any]:
+        """The part of a run's configuration that the corpus and its facts are; empty for a folder without any.
+
+        The annotations of a published corpus are as large as the corpus, so a key stands for them.
+        """
+        if self.corpus != CORPORA.default:
+            return {"corpus": self.corpus, "facts": content_key(self.facts)}
         return {"facts": self.facts} if self.facts else {}
 
 
@@ -78,6 +93,7 @@ def discover(given: Path, corpus: str = CORPORA.default, test_list: Path | None 
         ignored=listing.ignored,
         warnings=listing.lines(),
         problems=tuple(map(str, listing.problems)),
+        corpus=corpus,
     )
 
 
@@ -155,8 +171,20 @@ def curate_corpus(
     found = [find_outcome(store, key) for key in corpus.keys]
     new = [index for index, outcome in enumerate(found) if outcome is None]
     num_reused = len(found) - len(new)
+    known = [index for index in new if was_measured(store, corpus.hashes[index])]
+    if known:
+        with step(f"decide about {len(known)} sources anew"):
+            told = [corpus.told(index) for index in known]
+            decided = redecided(told, [corpus.hashes[index] for index in known], settings, store)
+        for index, outcome in zip(known, decided, strict=True):
+            if outcome is not None:
+                keep_outcome(store, corpus.keys[index], outcome)
+                found[index] = outcome
+        new = [index for index in new if found[index] is None]
+    num_decided = len(found) - num_reused - len(new)
     if new:
-        title = f"curate {len(new)} new sources ({num_reused} reused)"
+        title = f"curate {len(new)} new sources ({num_reused} reused"
+        title += f", {num_decided} decided anew)" if num_decided else ")"
         with step(title, "s of video") as shown:
             tally = _Tally([corpus.told(index) for index in new], shown)
             made: list[SourceOutcome] = []
@@ -177,8 +205,8 @@ def curate_corpus(
             problems=beside.problems if beside else (),
             facts=corpus.facts,
         )
-    known = zip(outcomes, corpus.hashes, strict=True)
-    settled = all(o.sha256 == sha256 and not o.failed_this_time for o, sha256 in known)
+    pairs = zip(outcomes, corpus.hashes, strict=True)
+    settled = all(o.sha256 == sha256 and not o.failed_this_time for o, sha256 in pairs)
     return Curated(report=report, num_reused=num_reused, is_settled=settled)
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation.backends import CurationBackends, load_backends
-from lipforcing_core.curation.pipeline import curate_source, failed_source
+from lipforcing_core.curation.pipeline import curate_source, failed_source, redecide_source
 from lipforcing_core.curation.records import SourceFacts, SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.curation.sources import SourceFile, source_name
 from tasks.dispatch import fan_out
 from tasks.recording import of_the_outside, step_task
 
@@ -54,6 +55,26 @@ def curate_shard(
     if any(outcome.failed_this_time for outcome in outcomes):
         store.sweep()  # what a worker that died was writing would keep a full disk full
     return outcomes
+
+
+def redecided(
+    sources: Sequence[Source], hashes: Sequence[str], settings: CurationSettings, store: StepStore
+) -> list[SourceOutcome | None]:
+    """The outcomes that follow from stored measurements alone; None where something is to be measured.
+
+    So other thresholds are applied in seconds: no worker is started and no video is opened.
+    """
+    return [
+        redecide_source(
+            SourceFile(path=source.path, name=source_name(source.path, source.root), sha256=sha256),
+            settings=settings,
+            backends=_backends(settings),
+            store=store,
+            root=source.root,
+            facts=source.facts,
+        )
+        for source, sha256 in zip(sources, hashes, strict=True)
+    ]
 
 
 def _lost(source: Source, problem: str) -> SourceOutcome:

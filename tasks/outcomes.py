@@ -18,7 +18,7 @@ from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.weights.chosen import files_beside
 from lipforcing_core.weights.digest import remembered_sha256
 
-STEP = "outcome"
+STEP, MEASURED = "outcome", "measured"
 ROOMS = ("base", "curation", "faces", "media", "quality", "sound", "sync")
 
 
@@ -55,8 +55,14 @@ def find_outcome(store: StepStore, key: str) -> SourceOutcome | None:
     return outcome if all((store.root / part).is_file() for part in parts) else None
 
 
+def was_measured(store: StepStore, sha256: str) -> bool:
+    """Whether a source of this content came to an outcome before, under whatever settings."""
+    return store.find(MEASURED, content_key(MEASURED, sha256)) is not None
+
+
 def keep_outcome(store: StepStore, key: str, outcome: SourceOutcome) -> None:
     """Store an outcome that is a property of the file; one of the circumstances is forgotten."""
     if outcome.is_final:
+        store.run(MEASURED, content_key(MEASURED, outcome.sha256), lambda _folder: {})
         store.forget(STEP, key)  # one whose clips were deleted
         store.run(STEP, key, lambda _folder: outcome.model_dump(mode="json"))

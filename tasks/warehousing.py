@@ -14,7 +14,7 @@ from lipforcing_core.base.licences import commercial_ok, commercial_ok_of_all
 from lipforcing_core.base.products import as_json, content_key
 from lipforcing_core.curation.manifest import read_decisions, read_manifest
 from lipforcing_core.curation.reasons import Stage
-from lipforcing_core.curation.records import ClipRecord, Decision
+from lipforcing_core.curation.records import SCORE_NAMES, ClipRecord, Decision
 from lipforcing_core.media.clock import FPS
 from tasks.cost import Usage, cost_since, machine, read_meters
 from tasks.recording import of_the_outside, step_task
@@ -81,6 +81,7 @@ class RunRows:
         version = content_key(sorted(clip.clip_id for clip in clips))
         dataset_id = f"{name}@{version}"
         self.put("curation_decisions", (_decision_row(d, dataset_id) for d in decisions))
+        self.put("curation_scores", (row for d in decisions for row in _score_rows(d, dataset_id)))
         self.put("funnel", _funnel_rows(report, dataset_id))
         self.put("clips", (_clip_row(clip, dataset_id) for clip in clips))
         licences = sorted({clip.licence for clip in clips if clip.licence})
@@ -176,7 +177,28 @@ def _decision_row(decision: Decision, dataset_id: str) -> dict[str, Any]:
         "backend": _measured_by(decision),
         "seconds": decision.seconds,
         "message": decision.message or None,
+        "clip_id": decision.clip_id,
     }
+
+
+def _score_rows(decision: Decision, dataset_id: str) -> Iterable[dict[str, Any]]:
+    """A row for every number that was measured on a piece."""
+    scores = decision.scores
+    for name in SCORE_NAMES:
+        value = getattr(scores, name)
+        if decision.level == "source" or value is None or isinstance(value, str):
+            continue
+        yield {
+            "dataset_id": dataset_id,
+            "source_id": decision.source_id,
+            "source_name": decision.source,
+            "segment_start_s": float(decision.start_frame / FPS),
+            "segment_stop_s": float(decision.stop_frame / FPS),
+            "score": name,
+            "value": float(value),
+            "backend": scores.backend_of(name),
+            "clip_id": decision.clip_id,
+        }
 
 
 def _measured_by(decision: Decision) -> str | None:
@@ -222,4 +244,9 @@ def _clip_row(clip: ClipRecord, dataset_id: str) -> dict[str, Any]:
         "licence": clip.licence,
         "commercial_ok": commercial_ok(clip.licence, clip.commercial_ok),
         "sha256": clip.clip_sha256,
+        "consent": clip.consent,
+        "language": clip.language,
+        "corpus": clip.dataset,
+        "face_track": clip.face_track,
+        "face_box": clip.face_box,
     }

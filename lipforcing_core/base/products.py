@@ -22,6 +22,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from lipforcing_core.base.errors import LipForcingError
+
 KEY_LENGTH = 16
 
 
@@ -298,6 +300,28 @@ class StepStore:
         """Remove a finished step. The result goes first, so that a kill leaves nothing that looks finished."""
         (self.folder(step, key) / self.RESULT).unlink(missing_ok=True)
         shutil.rmtree(self.folder(step, key), ignore_errors=True)
+
+
+class NotStoredError(LipForcingError):
+    """A step has not been done before."""
+
+
+class FinishedSteps(StepStore):
+    """A store that does no work: ``run`` gives what is finished, and raises ``NotStoredError`` for what is not."""
+
+    def run(
+        self,
+        step: str,
+        key: str,
+        work: Callable[[Path], Any],
+        *,
+        resumable: bool = False,
+        also: Sequence[str] = (),
+    ) -> StepResult:
+        """The finished step."""
+        if found := self.find(step, key, also=also):
+            return found
+        raise NotStoredError(f"the step {step} has not been done for {key}")
 
 
 def _remove_all(paths: Iterable[Path]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lipforcing_core.base.catalogue import Catalogue, Entry, either
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.licences import commercial_use
+from lipforcing_core.curation.sources import TABLE_NAME
 
 if TYPE_CHECKING:
     from lipforcing_core.corpora.protocol import Corpus, CorpusListing, TestList
@@ -160,6 +161,10 @@ def read_corpus(name: str, given: Path, test_list: Path | None = None) -> Corpus
     warnings = [*listing.warnings, *_about_the_test(entry, test)]
     if not entry.licence:
         return replace(listing, warnings=tuple(warnings))
+    if (listing.root / TABLE_NAME).is_file():
+        warnings.append(
+            f"{listing.root / TABLE_NAME}: has no effect, since the facts of {name} are its annotations"
+        )
     rights = {"dataset": name, "licence": entry.licence, "commercial_ok": commercial_use(entry.licence)}
     sources = (replace(s, facts=s.facts.model_copy(update=rights)) for s in listing.sources)
     listing = replace(listing, sources=tuple(sources), warnings=tuple(warnings))

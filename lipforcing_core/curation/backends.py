@@ -1,4 +1,4 @@
-"""The three scorers that curation uses, behind their protocols."""
+"""The scorers that curation uses, behind their protocols."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.faces.detectors.catalogue import DETECTORS, load_detector
 from lipforcing_core.quality.catalogue import QUALITY_SCORERS, load_quality
+from lipforcing_core.sound.activity.catalogue import load_activity
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS, load_sync_expert
 from lipforcing_core.weights.chosen import missing_files
 from lipforcing_core.weights.missing import require_none
@@ -16,6 +17,7 @@ from lipforcing_core.weights.missing import require_none
 if TYPE_CHECKING:
     from lipforcing_core.faces.detectors.protocol import FaceDetector
     from lipforcing_core.quality.protocol import QualityScorer
+    from lipforcing_core.sound.activity.protocol import VoiceActivityDetector
     from lipforcing_core.sync.experts.protocol import SyncExpert
 
 
@@ -26,6 +28,7 @@ class CurationBackends:
     detector: FaceDetector
     sync_expert: SyncExpert
     quality: QualityScorer
+    activity: VoiceActivityDetector
 
 
 def load_backends(settings: CurationSettings) -> CurationBackends:
@@ -34,6 +37,7 @@ def load_backends(settings: CurationSettings) -> CurationBackends:
         detector=load_detector(settings.detector, settings.detector_model),
         sync_expert=load_sync_expert(settings.sync_expert, settings.sync_weights),
         quality=load_quality(settings.quality, settings.quality_weights),
+        activity=load_activity(settings.activity),
     )
 
 

@@ -28,6 +28,9 @@ LIPS_XYXY = (160, 300, 352, 430)
 SAME_PICTURE = 0.25
 """Crops whose 64-pixel luma differs by less than this many levels on average are the same picture shown twice."""
 SMALL = 64
+X264_PRESET = "superfast"
+"""Against ``veryfast`` it halves the CPU time of the encode, which is the largest after decoding, at the same quality
+(38.7 and 38.8 dB on a real face) for files of 1.7 times the size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +115,7 @@ def write_track(row: CropRow, segment: Segment, folder: Path, *, crf: int) -> Tr
             boxes_F4=np.stack([place.box_4 for place in places]),
             start_frame=segment.start,
         )
-        with VideoWriter(clip, width=CLIP_SIZE, height=CLIP_SIZE, crf=crf) as writer:
+        with VideoWriter(clip, width=CLIP_SIZE, height=CLIP_SIZE, crf=crf, preset=X264_PRESET) as writer:
             for crop in crops:
                 writer.write_yuv(_grey() if crop is None else crop.yuv)
     turns = [crop.placement.yaw_deg for crop in known if crop.placement.yaw_deg is not None]
@@ -138,7 +141,7 @@ def repeated(crops: list[Crop | None]) -> list[int]:
         if not same and length:
             runs.append(length)
         length = length + 1 if same else 0
-    return runs + [length] if length else runs
+    return [*runs, length] if length else runs
 
 
 def _same(a: Crop, b: Crop) -> bool:

@@ -20,10 +20,12 @@ class Verdict:
 
 
 def judge_sound(scores: Scores, settings: CurationSettings) -> Verdict | None:
-    """Reject silence."""
+    """Reject silence, and sound without speech."""
     assert scores.loudness_dbfs is not None, "loudness is measured first"
     if scores.loudness_dbfs < settings.silence_dbfs:
         return _verdict(RejectReason.SILENT_AUDIO, scores.loudness_dbfs, settings.silence_dbfs)
+    if scores.speech_share is not None and scores.speech_share < settings.min_speech_share:
+        return _verdict(RejectReason.NO_SPEECH, scores.speech_share, settings.min_speech_share)
     return None
 
 

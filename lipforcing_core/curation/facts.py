@@ -59,12 +59,15 @@ def facts_by_name(sources: Iterable[Path], root: Path | str) -> dict[str, Source
 def side_warnings(found: Discovery) -> tuple[str, ...]:
     """One line, with file and line, for everything in the side information of a corpus that has no effect.
 
-    Rows that name no video, columns and keys that nobody knows, rows that repeat another, sidecars without a video.
+    Rows that name no video, columns and keys that nobody knows, rows that repeat another, sidecars without a video,
+    sound files that are not there.
     Raises BadInputError for a malformed file, before hours of work.
     """
     warnings = list(_table_warnings(found.root))
     for path in found.sources:
-        read_facts(path, found.root)
+        sound = read_facts(path, found.root).audio
+        if sound and not path_in(found.root, sound).is_file():
+            warnings.append(f"{shown_name(path)}: its separate sound {shown_name(sound)} is not there")
         if os.path.lexists(sidecar_of(path)):
             warnings += _sidecar_warnings(sidecar_of(path))
     for path in found.stray_sidecars:

@@ -17,7 +17,6 @@ from lipforcing_core.curation.decide import (
     no_face,
     several_faces,
 )
-from lipforcing_core.curation.hearing import delayed, loudness_dbfs
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import (
     ClipRecord,
@@ -152,8 +151,18 @@ def judge_piece(
     All scores are measured whatever the thresholds say, so that other thresholds can decide later without another look.
     Of several faces the one whose lips go best with the sound is chosen; where nobody may judge that, none is.
     """
-    sound_S = delayed(steps.piece_sound(source, piece), piece.num_frames)
-    common = Scores(loudness_dbfs=loudness_dbfs(sound_S), invented_frames=piece.num_invented)
+    speech = steps.heard(source, piece, backends.activity)
+    common = Scores(
+        loudness_dbfs=speech.loudness_dbfs,
+        speech_share=speech.speech_share,
+        longest_silence_s=speech.longest_silence_s,
+        snr_db=speech.snr_db,
+        clipping_share=speech.clipping_share,
+        bandwidth_hz=speech.bandwidth_hz,
+        modulation_4hz=speech.modulation_4hz,
+        activity_backend=speech.backend,
+        invented_frames=piece.num_invented,
+    )
     faces = [steps.CutFace(source=source, piece=piece, track=t) for t in _speakers(piece, settings)]
     common = replace(common, num_faces=len(faces), detector_backend=backends.detector.backend_id)
     if not faces:

@@ -8,12 +8,13 @@ from pathlib import Path
 from lipforcing_core.base.errors import MediaError, SurroundingsError
 from lipforcing_core.base.failures import surroundings_problem
 from lipforcing_core.base.names import printable
-from lipforcing_core.base.products import StepStore
+from lipforcing_core.base.products import FinishedSteps, NotStoredError, StepStore
 from lipforcing_core.curation import steps
 from lipforcing_core.curation.backends import CurationBackends
 from lipforcing_core.curation.decide import Verdict
 from lipforcing_core.curation.facts import read_facts
 from lipforcing_core.curation.pieces import curate_pieces
+from lipforcing_core.curation.reading import OverLimitsError
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import Decision, SourceFacts, SourceOutcome, Status
 from lipforcing_core.curation.results import Reading, Undecodable
@@ -76,6 +77,26 @@ def curate_source(
     return outcome
 
 
+def redecide_source(
+    file: SourceFile,
+    *,
+    settings: CurationSettings,
+    backends: CurationBackends,
+    store: StepStore,
+    root: Path | str,
+    facts: SourceFacts | None = None,
+) -> SourceOutcome | None:
+    """The outcome of a source that follows from what is stored of it, without opening it; None where that is not all.
+
+    The arguments are those of ``curate_source``.
+    """
+    known = read_facts(file.path, root) if facts is None else facts
+    try:
+        return _curated(file, Wanted.of(known, root), settings, backends, FinishedSteps(store.root))
+    except (NotStoredError, OSError):  # not all of it is stored, or a separate sound cannot be read
+        return None
+
+
 def _not_of_the_source(error: Exception, store: StepStore) -> str | None:
     """What failed around the source, in a clause; None for what may be a mistake of this program.
 
@@ -95,7 +116,11 @@ def _curated(
     backends: CurationBackends,
     store: StepStore,
 ) -> SourceOutcome:
-    source = steps.read_source(file, wanted, settings, backends.detector, store)
+    try:
+        source = steps.read_source(file, wanted, settings, backends.detector, store)
+    except OverLimitsError as error:
+        verdict = Verdict(reason=RejectReason.OVER_LIMITS, measured=error.measured, threshold=error.limit)
+        return _whole(file, 0, Status.REJECTED, verdict, str(error))
     result = source.result
     if isinstance(result, Undecodable):
         return _refused(file, result)

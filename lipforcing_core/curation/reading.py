@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lipforcing_core.base.errors import MediaError
+from lipforcing_core.base.errors import LipForcingError, MediaError
 from lipforcing_core.curation.crops import CropRow, cut_out, write_track
 from lipforcing_core.curation.hearing import hear, wide_sound
 from lipforcing_core.curation.results import Piece, Reading, Shot
@@ -23,6 +23,7 @@ from lipforcing_core.curation.wanted import Wanted
 from lipforcing_core.faces.detectors.protocol import Face, FaceDetector
 from lipforcing_core.faces.follow import FaceFollower, Placement
 from lipforcing_core.faces.second_look import faces_in, moved
+from lipforcing_core.media.clock import FPS
 from lipforcing_core.media.encode import write_wav
 from lipforcing_core.media.picture import region, to_picture
 from lipforcing_core.media.segments import Segment, SegmentPlanner
@@ -30,6 +31,14 @@ from lipforcing_core.media.shots import CutDetector, ShotPicture, divide
 from lipforcing_core.media.source_stream import Picture, SourceStream
 
 SOUND = "sound.wav"
+
+
+class OverLimitsError(LipForcingError):
+    """A source is longer or larger than the settings allow."""
+
+    def __init__(self, measured: float, limit: float, unit: str) -> None:
+        self.measured, self.limit = measured, limit
+        super().__init__(f"{measured:.3g} {unit}, and the limit is {limit:g}")
 
 
 @dataclass
@@ -58,9 +67,10 @@ def read(
 ) -> Reading:
     """Read a source from end to end; write every face of every segment and its sound into ``folder``.
 
-    Raises MediaError where colours cannot be converted, or where there is no picture at all.
+    Of a source without sound only the pictures are counted. Raises MediaError where colours cannot be converted, or
+    where there is no picture at all, and ``OverLimitsError`` where a limit of the settings is passed.
     """
-    seen = _see(source, folder, wanted, settings, detector)
+    seen = _see(source, folder, wanted, settings, detector) if source.tracks else _count(source, settings)
     heard = hear(source.tracks)
     for piece in seen.pieces:
         wide_S = wide_sound(heard.waveform_S, Segment(piece.start, piece.stop))
@@ -90,13 +100,24 @@ def _see(
     seen = _Seen()
     cuts = CutDetector(threshold=settings.shot_threshold, min_content_change=settings.shot_min_content_change)
     shot: _Shot | None = None
-    for shown in _within(divide(_checked(source, seen), cuts), wanted, seen):
+    for shown in _within(divide(_checked(source, settings, seen), cuts), wanted, seen):
         if shown.starts:
             shot = _Shot(shown.picture.index, len(seen.shots), folder, wanted, settings, detector)
         assert shot is not None, "the first picture starts a shot"
         shot.add(shown)
         if shown.ends:
             shot.finish(seen, source.sounding_frames)
+    return _not_empty(seen, source)
+
+
+def _count(source: SourceStream, settings: CurationSettings) -> _Seen:
+    seen = _Seen()
+    for shown in _checked(source, settings, seen):
+        seen.num_frames = shown.index + 1
+    return _not_empty(seen, source)
+
+
+def _not_empty(seen: _Seen, source: SourceStream) -> _Seen:
     if not seen.num_frames:
         raise MediaError(source.path, "has no frame that can be decoded", source.complaint)
     return seen
@@ -118,11 +139,20 @@ def _within(pictures: Iterable[ShotPicture], wanted: Wanted, seen: _Seen) -> Ite
         before = here
 
 
-def _checked(source: SourceStream, seen: _Seen) -> Iterator[Picture]:
+def _checked(source: SourceStream, settings: CurationSettings, seen: _Seen) -> Iterator[Picture]:
+    """The pictures, as long as they keep within the limits and their colours can be converted."""
+    longest = settings.max_source_hours * 3600 * int(FPS)
+    if source.declared_s * FPS > longest:
+        raise OverLimitsError(float(source.declared_s) / 3600, settings.max_source_hours, "hours")
     for shown in source.pictures():
         form = shown.shown.form
         if form.problem:
             raise MediaError(source.path, form.problem)
+        megapixels = form.size[0] * form.size[1] / 1e6
+        if megapixels > settings.max_megapixels:
+            raise OverLimitsError(megapixels, settings.max_megapixels, "megapixels")
+        if shown.index >= longest:
+            raise OverLimitsError(shown.index / 3600 / int(FPS), settings.max_source_hours, "hours")
         seen.size = seen.size if seen.num_frames else form.size
         seen.tone_mapped = seen.tone_mapped or form.tone_mapped
         yield shown

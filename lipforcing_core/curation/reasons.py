@@ -21,6 +21,7 @@ class Step(StrEnum):
     """What is done to a source, in order: measuring steps, and the cuts between them."""
 
     READ = "read"
+    SPEECH = "speech"
     QUALITY = "quality"
     SYNC = "sync"
     SPLIT = "split"
@@ -38,10 +39,12 @@ class RejectReason(StrEnum):
     UNREADABLE = "unreadable"
     TRUNCATED = "truncated"
     NO_VIDEO = "no_video"
+    OVER_LIMITS = "over_limits"
     DUPLICATE = "duplicate"
     NO_AUDIO = "no_audio"
     AUDIO_MISSING = "audio_missing"
     SILENT_AUDIO = "silent_audio"
+    NO_SPEECH = "no_speech"
     OUTSIDE_RANGES = "outside_ranges"
     TOO_SHORT = "too_short"
     NO_FACE = "no_face"
@@ -74,10 +77,12 @@ _STAGES = {
     RejectReason.UNREADABLE: Stage.DECODE,
     RejectReason.TRUNCATED: Stage.DECODE,
     RejectReason.NO_VIDEO: Stage.DECODE,
+    RejectReason.OVER_LIMITS: Stage.DECODE,
     RejectReason.DUPLICATE: Stage.UNIQUE,
     RejectReason.NO_AUDIO: Stage.SOUND,
     RejectReason.AUDIO_MISSING: Stage.SOUND,
     RejectReason.SILENT_AUDIO: Stage.SOUND,
+    RejectReason.NO_SPEECH: Stage.SOUND,
     RejectReason.OUTSIDE_RANGES: Stage.LENGTH,
     RejectReason.TOO_SHORT: Stage.LENGTH,
     RejectReason.NO_FACE: Stage.FACE,
@@ -100,10 +105,12 @@ _EXPLANATIONS = {
     RejectReason.UNREADABLE: "the file cannot be decoded",
     RejectReason.TRUNCATED: "the file ends before its declared end",
     RejectReason.NO_VIDEO: "the file has no video, only sound perhaps",
+    RejectReason.OVER_LIMITS: "the file is longer, or its pictures are larger, than the settings allow",
     RejectReason.DUPLICATE: "the same bytes are in the corpus under another name",
     RejectReason.NO_AUDIO: "the file has no sound",
     RejectReason.AUDIO_MISSING: "the picture goes on after the sound has ended",
     RejectReason.SILENT_AUDIO: "the sound is silent (loudness in dBFS)",
+    RejectReason.NO_SPEECH: "too little of the sound is speech (share of the time)",
     RejectReason.OUTSIDE_RANGES: "the corpus names other times of this file",
     RejectReason.TOO_SHORT: "the shot is shorter than a clip may be (seconds)",
     RejectReason.NO_FACE: "no face was found, or in too few frames (share)",

@@ -28,6 +28,13 @@ class Scores:
     positive where the matching sound lies earlier than the picture. Sync scores are those after correction."""
 
     loudness_dbfs: float | None = None
+    speech_share: float | None = None
+    longest_silence_s: float | None = None
+    snr_db: float | None = None
+    clipping_share: float | None = None
+    bandwidth_hz: float | None = None
+    modulation_4hz: float | None = None
+    activity_backend: str | None = None
     detected_fraction: float | None = None
     absent_frames: int | None = None
     face_height_px: float | None = None
@@ -47,10 +54,45 @@ class Scores:
     quality: float | None = None
     quality_backend: str | None = None
 
+    def backend_of(self, name: str) -> str | None:
+        """What measured a score; None where no model did."""
+        models = {
+            self.detector_backend: (
+                "detected_fraction",
+                "absent_frames",
+                "face_height_px",
+                "num_faces",
+                "yaw_deg",
+            ),
+            self.sync_backend: (
+                "sync_confidence",
+                "sync_distance",
+                "av_offset_measured",
+                "av_offset_remaining",
+            ),
+            self.quality_backend: ("quality",),
+            self.activity_backend: ("speech_share", "longest_silence_s", "snr_db"),
+        }
+        return next((backend for backend, names in models.items() if name in names), None)
+
 
 SCORE_NAMES = tuple(field.name for field in fields(Scores))
 MAY_LACK = frozenset(
-    "num_faces yaw_deg lips_outside longest_repeat_frames repeated_fraction invented_frames".split()
+    {
+        "speech_share",
+        "longest_silence_s",
+        "snr_db",
+        "clipping_share",
+        "bandwidth_hz",
+        "modulation_4hz",
+        "activity_backend",
+        "num_faces",
+        "yaw_deg",
+        "lips_outside",
+        "longest_repeat_frames",
+        "repeated_fraction",
+        "invented_frames",
+    }
 )
 """Scores that an accepted clip may lack: younger than old manifests, or nothing that every detector can tell."""
 

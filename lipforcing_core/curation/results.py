@@ -128,6 +128,21 @@ def reading_from_json(stored: Any) -> Reading | Undecodable:
     return _READ.validate_python(stored)
 
 
+class SpeechResult(Result):
+    """What the sound of a piece is like (``sound.facts``), and its stretches without speech as (start, stop) in
+    samples."""
+
+    loudness_dbfs: float
+    speech_share: float
+    longest_silence_s: float
+    snr_db: float | None
+    clipping_share: float
+    bandwidth_hz: float | None
+    modulation_4hz: float | None
+    silences: tuple[tuple[int, int], ...]
+    backend: str
+
+
 class SyncResult(Result):
     """Sync scores after correction; offsets in frames, ``confidence_before`` that of the first measurement."""
 

@@ -16,6 +16,7 @@ from lipforcing_core.curation.reasons import RejectReason, Step
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.media.clock import FPS
 from lipforcing_core.quality.catalogue import QUALITY_SCORERS
+from lipforcing_core.sound.activity.catalogue import ACTIVITY_DETECTORS
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 
 
@@ -58,7 +59,24 @@ class CurationSettings(BaseModel):
     quality_weights: Path | None = Field(
         None, description=file_help(QUALITY_SCORERS), json_schema_extra=_QUALITY
     )
+    activity: Annotated[str, ACTIVITY_DETECTORS.choice] = Field(
+        ACTIVITY_DETECTORS.default,
+        description=ACTIVITY_DETECTORS.help,
+        json_schema_extra=_decides(Step.SPEECH, RejectReason.NO_SPEECH),
+    )
 
+    max_source_hours: float = Field(
+        12.0,
+        gt=0,
+        description="Longest source in hours; a longer one is not read.",
+        json_schema_extra=_decides(Step.READ, RejectReason.OVER_LIMITS, unit="hours"),
+    )
+    max_megapixels: float = Field(
+        40.0,
+        gt=0,
+        description="Largest picture; 4K has 8.3 and 8K 33.",
+        json_schema_extra=_decides(Step.READ, RejectReason.OVER_LIMITS, unit="megapixels"),
+    )
     shot_threshold: float = Field(
         2.0,
         gt=0,
@@ -106,6 +124,13 @@ class CurationSettings(BaseModel):
         le=0,
         description="Quieter sound (RMS) is silent.",
         json_schema_extra=_decides(None, RejectReason.SILENT_AUDIO),
+    )
+    min_speech_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Least share of the time in which somebody speaks.",
+        json_schema_extra=_decides(None, RejectReason.NO_SPEECH, unit="share, 0 to 1"),
     )
     max_absent_frames: int = Field(
         0,

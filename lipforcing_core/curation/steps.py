@@ -14,19 +14,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from lipforcing_core.base.errors import MediaError
 from lipforcing_core.base.products import KEY_LENGTH, StepStore, content_key, file_sha256, one_process
 from lipforcing_core.curation.crops import CLIP_SIZE
-from lipforcing_core.curation.hearing import MAX_SHIFT_FRAMES, delayed
+from lipforcing_core.curation.hearing import MAX_SHIFT_FRAMES, delayed, loudness_dbfs
 from lipforcing_core.curation.reading import SOUND, read
 from lipforcing_core.curation.results import (
     Finished,
     Piece,
     QualityResult,
     Reading,
+    SpeechResult,
     SyncResult,
     TrackFacts,
     Undecodable,
@@ -35,19 +35,24 @@ from lipforcing_core.curation.results import (
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import SourceFile, SourceLostError, check_unchanged
 from lipforcing_core.curation.wanted import CropOutsideError, Wanted
-from lipforcing_core.media.decode import FrameReader, read_wav
+from lipforcing_core.media.decode import decoder_errors, opened_video, read_wav
 from lipforcing_core.media.encode import write_wav
+from lipforcing_core.media.picture import reduced
+from lipforcing_core.media.picture_form import Forms
 from lipforcing_core.media.source_stream import SourceStream
 from lipforcing_core.quality.protocol import sampled_indices
+from lipforcing_core.sound.facts import sound_facts
 
 if TYPE_CHECKING:
     from lipforcing_core.faces.detectors.protocol import FaceDetector
     from lipforcing_core.quality.protocol import QualityScorer
+    from lipforcing_core.sound.activity.protocol import VoiceActivityDetector
     from lipforcing_core.sync.experts.protocol import SyncExpert
 
 READ_VERSION = 1
 SYNC_VERSION = 2
 QUALITY_VERSION = 2
+SPEECH_VERSION = 1
 
 SYNC_FRAME_SIZE = 256
 # At 512 pixels most faces are enlarged and all look smooth; LatentSync too rates clips of 256 pixels.
@@ -180,6 +185,29 @@ def forget_damaged(store: StepStore, product: Path) -> bool:
     return True
 
 
+def heard(source: ReadSource, piece: Piece, activity: VoiceActivityDetector) -> SpeechResult:
+    """Step ``speech``: who speaks in a piece, and what else its sound is like."""
+    key = content_key("speech", SPEECH_VERSION, source.key, piece.start, piece.stop, activity.backend_id)
+
+    def work(folder: Path) -> dict[str, Any]:
+        sound_S = delayed(piece_sound(source, piece), piece.num_frames)
+        found = activity.activity(sound_S)
+        facts = sound_facts(sound_S, found)
+        return SpeechResult(
+            loudness_dbfs=loudness_dbfs(sound_S),
+            speech_share=found.speech_share,
+            longest_silence_s=facts.longest_silence_s or 0.0,
+            snr_db=facts.snr_db,
+            clipping_share=facts.clipping_share or 0.0,
+            bandwidth_hz=facts.bandwidth_hz,
+            modulation_4hz=facts.modulation_4hz,
+            silences=tuple(found.silences),
+            backend=activity.backend_id,
+        ).to_json()
+
+    return SpeechResult.model_validate(source.store.run("speech", key, work).result)
+
+
 def synchronised(
     face: CutFace, expert: SyncExpert, store: StepStore, *, correct: bool
 ) -> Finished[SyncResult]:
@@ -237,10 +265,8 @@ def piece_sound(source: ReadSource, piece: Piece) -> np.ndarray:
 
 
 def small_frames(path: Path, size: int) -> np.ndarray:
-    """All frames of a clip reduced by area averaging: uint8 [F, size, size, 3], one full frame in memory."""
-    with FrameReader(path) as reader:
-        return np.stack([_reduced(frame, size) for frame in reader.frames(0, reader.num_frames)])
-
-
-def _reduced(frame: np.ndarray, size: int) -> np.ndarray:
-    return cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA)
+    """All frames of an aligned clip reduced by area averaging: uint8 [F, size, size, 3], one full frame in memory."""
+    with opened_video(path) as (container, stream), decoder_errors(path):
+        forms = Forms(stream)
+        small = [reduced(frame, forms.of(frame), size).rgb_HW3 for frame in container.decode(stream)]
+    return np.stack(small)

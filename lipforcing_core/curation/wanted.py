@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ class CropOutsideError(BadInputError):
 class Wanted:
     """What is to be cut out of a source. sound: the file that its sound is in, where that is another one."""
 
-    facts: SourceFacts = SourceFacts()
+    facts: SourceFacts = field(default_factory=SourceFacts)
     sound: Path | None = None
 
     @classmethod

@@ -45,10 +45,9 @@ class CuratedSet:
 
     @property
     def key(self) -> str:
-        """A key of all that an export is made of; the hashes in the manifest stand for the bytes of the clips."""
+        """A key of the manifest and the books; the hashes in it stand for picture and sound of the clips."""
         files = [self.manifest, *([self.decisions] if self.decisions else [])]
-        alignments = [self.size(clip.alignment_path) for clip in self.clips]
-        return content_key([file_sha256(file) for file in files], self.funnel, self.contract, alignments)
+        return content_key([file_sha256(file) for file in files], self.funnel, self.contract)
 
     def size(self, name: str) -> int:
         """Bytes of a file that a clip names; 0 where it is not there."""

@@ -153,7 +153,7 @@ The folder is in the form of the `datasets` library. `export.json` lists every f
 ```python
 from datasets import Audio, Video, load_dataset
 
-clips = load_dataset(".")  # this folder
+clips = load_dataset("FOLDER")  # the path of this folder
 encoded = clips.cast_column("video", Video(decode=False)).cast_column("audio", Audio(decode=False))
 for clip in encoded["train"]:
     clip["video"]["bytes"], clip["audio"]["bytes"]  # MP4 (512 x 512, 25 frames per second) and WAV (16 kHz, mono)

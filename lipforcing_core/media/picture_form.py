@@ -123,6 +123,36 @@ class PictureForm:
         return 1 / self.pixel_aspect if self.quarter_turns % 2 else self.pixel_aspect
 
 
+class Forms:
+    """The forms of the frames of one stream, in order.
+
+    A frame whose side data was looked at stays in memory until Python next collects cycles, hundreds of frames later.
+    So only a frame that shows another size, colour or turn than the one before is looked at closely.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._facts: tuple[Any, ...] = ()
+        self._form: PictureForm | None = None
+
+    def of(self, frame: Any) -> PictureForm:
+        """The form of the next frame."""
+        facts = (
+            frame.width,
+            frame.height,
+            frame.format.name,
+            frame.color_range,
+            frame.colorspace,
+            frame.color_primaries,
+            frame.color_trc,
+            frame.rotation,
+            frame.interlaced_frame,
+        )
+        if self._form is None or facts != self._facts:
+            self._form, self._facts = PictureForm.of(frame, self._stream), facts
+        return self._form
+
+
 def is_hdr(form: PictureForm) -> bool:
     """Whether pictures of this form are tone-mapped."""
     return form.tone_mapped is not None

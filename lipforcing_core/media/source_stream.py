@@ -19,7 +19,7 @@ from lipforcing_core.base.errors import MediaError
 from lipforcing_core.media.clock import SAMPLES_PER_FRAME
 from lipforcing_core.media.decode import NO_VIDEO, decoder_words, open_container, refuse_surroundings
 from lipforcing_core.media.deinterlace import Deinterlacer
-from lipforcing_core.media.picture import PictureForm
+from lipforcing_core.media.picture_form import Forms, PictureForm
 from lipforcing_core.media.soundtrack import SoundTrack
 from lipforcing_core.media.streams import best_video_stream, start_s
 from lipforcing_core.media.timeline import Jumps, Placed, StreamClock, Timeline
@@ -127,6 +127,7 @@ class SourceStream:
         asked for, and as long as it is kept.
         """
         timeline: Timeline[Shown] = Timeline()
+        forms = Forms(self._video)
         form: PictureForm | None = None
         end_s = Fraction(0)
         for frame in self._frames():
@@ -137,7 +138,7 @@ class SourceStream:
             else:
                 placed_s, jumped = self._clock.place(stamp_s, length_s)
             end_s = placed_s + length_s
-            found = PictureForm.of(frame, self._video)
+            found = forms.of(frame)
             changed = form is not None and found != form
             form = found
             yield from timeline.add(Shown(frame, found), placed_s, breaks=jumped or changed)

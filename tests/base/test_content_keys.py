@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -87,6 +88,10 @@ def _read(file: SourceFile, wanted: Wanted, settings: CurationSettings, store: S
     return steps.read_source(file, wanted, settings, _named_backend("lbp"), store)
 
 
+def _heard(store: StepStore, face: steps.CutFace) -> object:
+    return steps.heard(replace(face.source, store=store), face.piece, _named_backend("silero"))
+
+
 def _second_track() -> TrackFacts:
     return TrackFacts(
         number=1,
@@ -124,6 +129,7 @@ def _keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
             f"sync, correct={correct}",
             _key_of(lambda store, c=correct: steps.synchronised(face, expert, store, correct=c))[1],
         )
+    yield "speech", _key_of(lambda store: _heard(store, face))[1]
     yield "quality", _key_of(lambda store: steps.rated(face, _named_backend("piqe"), store))[1]
 
     yield (

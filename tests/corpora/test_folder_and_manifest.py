@@ -101,6 +101,14 @@ def test_a_malformed_row_is_quarantined_alone(row: str, problem: str, tree: Tree
     assert list(facts(listing)) == ["a.mp4", "c.mp4"]
 
 
+def test_lines_are_counted_through_quotes_and_blank_ones(tree: Tree) -> None:
+    tree.touch("a.mp4")
+    path = tree.put("m.csv", 'path,split,consent\nx.mp4,dev,\na.mp4,,"signed\nby hand"\n\ny.mp4,none,\n')
+    listing = read_corpus("manifest", path)
+    assert [problem.line for problem in listing.problems] == [2, 6]
+    assert facts(listing)["a.mp4"].consent == "signed\nby hand"
+
+
 def test_lines_of_json_that_are_broken_are_quarantined_alone(tree: Tree) -> None:
     tree.touch("a.mp4", "c.mp4")
     path = tree.put(

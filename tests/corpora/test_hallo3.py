@@ -29,6 +29,16 @@ def test_videos_are_english_and_not_for_commercial_use(tree: Tree) -> None:
     assert "(10, 30 or 40) are not published" in listing.warnings[0]
 
 
+def test_a_table_of_the_user_has_no_effect_and_that_is_said(tree: Tree) -> None:
+    tree.touch("videos/0001.mp4", "caption/0001.txt")
+    tree.put("sources.csv", "path,consent\nvideos/0001.mp4,yes\n")
+    listing = read_corpus("hallo3", tree.root)
+    assert listing.warnings[1].endswith(
+        "sources.csv: has no effect, since the facts of hallo3 are its annotations"
+    )
+    assert facts(listing)["videos/0001.mp4"].consent is None
+
+
 @pytest.mark.parametrize(("size", "fits"), [(9, False), (10, True), (30, True), (40, True), (41, False)])
 def test_the_official_lists_have_ten_and_thirty_clips(
     size: int, fits: bool, tree: Tree, tmp_path: Path

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.corpora import rows
 from lipforcing_core.corpora.catalogue import read_corpus
 
 from .conftest import Tree
@@ -109,6 +110,14 @@ def test_clips_by_their_id_and_whole_videos(tree: Tree) -> None:
     }
 
 
+def test_clips_that_only_touch_are_both_kept(tree: Tree) -> None:
+    annotate(tree, entry("b", "CCCCCCCCCCC", 3, 6), entry("a", "CCCCCCCCCCC", 0, 3))
+    tree.touch("CCCCCCCCCCC.mp4")
+    listing = read_corpus("talkvid", tree.root)
+    assert times(facts(listing)["CCCCCCCCCCC.mp4"]) == [("0", "3", None), ("3", "6", None)]
+    assert left_out(listing) == {}
+
+
 def broken(**changes: Any) -> dict[str, Any]:
     return {k: v for k, v in (SECOND | changes).items() if v is not ...}
 
@@ -167,6 +176,35 @@ def test_a_file_that_is_broken_off_is_refused(text: str, message: str, tree: Tre
     tree.put("filtered_video_clips.json", text)
     tree.touch("a.mp4")
     with pytest.raises(BadInputError, match=rf"filtered_video_clips\.json.*{message}"):
+        read_corpus("talkvid", tree.root)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 4096])
+def test_a_file_is_read_in_parts_that_may_end_anywhere(
+    chunk: int, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "CHUNK", chunk)
+    file = tree.put("x.json", ' [\n{"a": "}{[,\\" ü"},\n\n 123 , {"b": 1.2.3},\n{"b": [{"c": 12345}]}\n]\n')
+    problems = rows.Problems(tree.root)
+    assert list(rows.json_rows(file, problems)) == [(2, {"a": '}{[," ü'}), (5, {"b": [{"c": 12345}]})]
+    assert list(map(str, problems.found)) == [
+        "x.json, line 4, row: must be an object {...}, and is 123",
+        "x.json, line 4, row: is no JSON (expecting ',' delimiter)",
+    ]
+    file.write_text('{"a": 1}\n{"a": 2}\n')
+    assert list(rows.json_rows(file, problems)) == [(1, {"a": 1}), (2, {"a": 2})]
+
+
+def test_text_that_no_table_takes_is_quarantined(tree: Tree) -> None:
+    annotate(tree, FIRST, entry("half", "BBBBBBBBBBB", 1, 2, description="\ud800"))
+    tree.touch(f"videos/{FIRST['id']}.mp4", "BBBBBBBBBBB.mp4")
+    listing = read_corpus("talkvid", tree.root)
+    assert [problem.message for problem in listing.problems] == [
+        "holds half a character (a surrogate without its partner)"
+    ]
+    file = tree.root / "filtered_video_clips.json"
+    file.write_bytes(b'[{"id": "\xff"}]')
+    with pytest.raises(BadInputError, match=r"filtered_video_clips\.json is not UTF-8 text"):
         read_corpus("talkvid", tree.root)
 
 

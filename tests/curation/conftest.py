@@ -18,6 +18,7 @@ from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.faces.detectors.protocol import Face
 from lipforcing_core.media.encode import VideoWriter, mux
 from lipforcing_core.quality.protocol import QualityScore
+from lipforcing_core.sound.activity.protocol import SpeechActivity
 from lipforcing_core.sync.offset import SyncScore
 
 WIDTH, HEIGHT = 320, 240
@@ -84,6 +85,16 @@ class DetailQuality:
         return QualityScore(value=value, backend=self.backend_id, higher_is_better=True)
 
 
+class EverySoundSpeaks:
+    """Takes all sound for speech."""
+
+    backend_id = "speaks-v1"
+
+    def activity(self, waveform_S: np.ndarray) -> SpeechActivity:
+        hops = np.ones(-(-len(waveform_S) // 512), dtype=np.float32)
+        return SpeechActivity(probability_N=hops, hop=512, num_samples=len(waveform_S))
+
+
 def speech(num_frames: int, seed: int = 0) -> np.ndarray:
     """Noise whose loudness changes with every frame: float32 [640 * num_frames]."""
     rng = np.random.default_rng(seed)
@@ -143,7 +154,12 @@ def _encodings(encodings_are_named: Callable[[str], None]) -> None:
 def backends() -> CurationBackends:
     for kind in (SquareDetector, BlueExpert, DetailQuality):
         kind.calls = 0
-    return CurationBackends(detector=SquareDetector(), sync_expert=BlueExpert(), quality=DetailQuality())  # type: ignore[arg-type]
+    return CurationBackends(
+        detector=SquareDetector(),
+        sync_expert=BlueExpert(),  # type: ignore[arg-type]
+        quality=DetailQuality(),  # type: ignore[arg-type]
+        activity=EverySoundSpeaks(),
+    )
 
 
 @pytest.fixture

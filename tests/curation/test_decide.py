@@ -25,6 +25,7 @@ from lipforcing_core.curation.results import (
     Reading,
     Shot,
     SoundTaken,
+    SpeechResult,
     SyncResult,
     TrackFacts,
     Undecodable,
@@ -34,6 +35,7 @@ from lipforcing_core.curation.settings import CurationSettings
 
 SETTINGS = CurationSettings(
     silence_dbfs=-50,
+    min_speech_share=0.4,
     max_absent_frames=2,
     min_detected_fraction=0.3,
     min_face_height_px=64,
@@ -47,6 +49,7 @@ SETTINGS = CurationSettings(
 )
 AT_THE_LIMIT = Scores(
     loudness_dbfs=-50.0,
+    speech_share=0.4,
     detected_fraction=0.3,
     absent_frames=2,
     face_height_px=64.0,
@@ -74,11 +77,13 @@ def judged(verdict: Any) -> tuple[str, float, float] | None:
 
 def test_silence_begins_below_its_threshold() -> None:
     assert judge_sound(AT_THE_LIMIT, SETTINGS) is None
-    assert judged(judge_sound(replace(AT_THE_LIMIT, loudness_dbfs=-50.5), SETTINGS)) == (
-        "silent_audio",
-        -50.5,
-        -50,
-    )
+    quiet = replace(AT_THE_LIMIT, loudness_dbfs=-50.5, speech_share=0.0)
+    assert judged(judge_sound(quiet, SETTINGS)) == ("silent_audio", -50.5, -50)
+
+
+def test_sound_without_speech_is_no_speech() -> None:
+    assert judged(judge_sound(replace(AT_THE_LIMIT, speech_share=0.39), SETTINGS)) == ("no_speech", 0.39, 0.4)
+    assert judge_sound(replace(AT_THE_LIMIT, speech_share=None), SETTINGS) is None, "of older measurements"
 
 
 @pytest.mark.parametrize(
@@ -177,6 +182,10 @@ STORED = {
         "offset_measured": 3, "offset_applied": 3, "offset_remaining": 0, "confidence": 4.5, "distance": 6.5,
         "confidence_before": 4.0, "backend": "blue-v1", "audio_sha256": "cd",
     },
+    "speech": {
+        "loudness_dbfs": -20.5, "speech_share": 0.75, "longest_silence_s": 1.5, "snr_db": None, "clipping_share": 0.0,
+        "bandwidth_hz": 7000.0, "modulation_4hz": None, "silences": [[0, 640], [1280, 1920]], "backend": "silero",
+    },
     "quality": {"value": 31.5, "backend": "piqe", "higher_is_better": False},
 }  # fmt: skip
 """Results as they are stored; a field that comes later needs a default, so that these are still read."""
@@ -247,9 +256,24 @@ TYPED = {
         backend="blue-v1",
         audio_sha256="cd",
     ),
+    "speech": SpeechResult(
+        loudness_dbfs=-20.5,
+        speech_share=0.75,
+        longest_silence_s=1.5,
+        snr_db=None,
+        clipping_share=0.0,
+        bandwidth_hz=7000.0,
+        modulation_4hz=None,
+        silences=((0, 640), (1280, 1920)),
+        backend="silero",
+    ),
     "quality": QualityResult(value=31.5, backend="piqe", higher_is_better=False),
 }
-READERS = {"sync": SyncResult.model_validate, "quality": QualityResult.model_validate}
+READERS = {
+    "sync": SyncResult.model_validate,
+    "quality": QualityResult.model_validate,
+    "speech": SpeechResult.model_validate,
+}
 
 
 @pytest.mark.parametrize("name", sorted(STORED))

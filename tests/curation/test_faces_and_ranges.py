@@ -25,6 +25,7 @@ from lipforcing_core.faces.detectors.protocol import Face
 from lipforcing_core.quality.protocol import QualityScore
 from lipforcing_core.sync.offset import SyncScore
 
+from .conftest import EverySoundSpeaks
 from .played import NoEncoder, Played, Sees, everywhere, ramp, sound_track
 
 SETTINGS = CurationSettings(min_segment_s=0.8, max_segment_s=1.6, min_face_height_px=10, quality_threshold=100)
@@ -88,7 +89,7 @@ def curate(tmp_path: Path, store: StepStore, monkeypatch: pytest.MonkeyPatch) ->
 
         monkeypatch.setattr(steps, "SourceStream", opened)
         expert: Any = Expert(confidences or {})
-        backends = CurationBackends(detector=Sees(faces), sync_expert=expert, quality=Quality())  # type: ignore[arg-type]
+        backends = CurationBackends(detector=Sees(faces), sync_expert=expert, quality=Quality(), activity=EverySoundSpeaks())  # type: ignore[arg-type]
         outcome = curate_source(
             video,
             settings=SETTINGS.model_copy(update=changes),

@@ -78,6 +78,12 @@ def test_keys_without_effect_are_told_with_their_line(corpus: Path) -> None:
     ]
 
 
+def test_a_sound_file_that_is_not_there_is_told(corpus: Path) -> None:
+    (corpus / "a.mp4.meta.json").write_text('{"audio": "a.m4a"}')
+    (corpus / "b.mp4.meta.json").write_text('{"audio": "notes.txt"}')
+    assert warnings(corpus) == ["a.mp4: its separate sound a.m4a is not there"]
+
+
 def test_a_sidecar_without_its_video_is_told(corpus: Path) -> None:
     (corpus / "sub" / "d.mp4.meta.json").write_text("{}")
     assert warnings(corpus) == ["sub/d.mp4.meta.json: there is no video of this name beside it"]

@@ -56,7 +56,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, reel: Callable[..., Path]) 
 @pytest.fixture(scope="module")
 def report(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> CurationReport:
     folder = tmp_path_factory.mktemp("out")
-    backends = CurationBackends(detector=SquareDetector(), sync_expert=None, quality=None)  # type: ignore[arg-type]
+    backends = CurationBackends(detector=SquareDetector(), sync_expert=None, quality=None, activity=None)  # type: ignore[arg-type]
     store = StepStore(os.fsdecode(os.fsencode(folder) + b"/store \xe9\n"))
     outcomes = [
         curate_source(path, settings=SETTINGS, backends=backends, store=store, root=corpus)

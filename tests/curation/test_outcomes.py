@@ -228,18 +228,19 @@ def test_rows_survive_json_and_parquet(tmp_path: Path) -> None:
 
 
 YOUNGER = (
-    "num_faces yaw_deg lips_outside longest_repeat_frames repeated_fraction invented_frames face_track face_box"
+    "speech_share longest_silence_s snr_db clipping_share bandwidth_hz modulation_4hz activity_backend num_faces"
+    "  yaw_deg lips_outside longest_repeat_frames repeated_fraction invented_frames face_track face_box"
 ).split()
 
 
 def test_manifests_from_before_several_faces_are_still_read(tmp_path: Path) -> None:
     """Columns that came later are added, and stay empty, where an older version has written the file."""
     write_manifest(tmp_path / "m.parquet", [clip(face_track=1, face_box="1,2,3,4")])
-    write_decisions(tmp_path / "d.parquet", [decision(scores=replace(SCORES, num_faces=2, yaw_deg=1.0))])
+    write_decisions(tmp_path / "d.parquet", [decision(scores=replace(SCORES, num_faces=2, speech_share=0.5))])
     for name in ("m.parquet", "d.parquet"):
         table = pq.read_table(tmp_path / name)
         there = [column for column in YOUNGER if column in table.column_names]
-        assert len(there) == {"m.parquet": 8, "d.parquet": 6}[name]
+        assert len(there) == {"m.parquet": 15, "d.parquet": 13}[name]
         pq.write_table(table.drop_columns(there), tmp_path / name)
     assert read_manifest(tmp_path / "m.parquet") == [clip()]
     assert read_decisions(tmp_path / "d.parquet") == [decision(scores=SCORES)]
@@ -248,6 +249,9 @@ def test_manifests_from_before_several_faces_are_still_read(tmp_path: Path) -> N
 def test_what_later_versions_measure_survives(tmp_path: Path) -> None:
     later = replace(
         SCORES,
+        speech_share=0.75,
+        snr_db=30.0,
+        activity_backend="speaks-v1",
         num_faces=2,
         yaw_deg=12.5,
         lips_outside=0.25,
@@ -279,10 +283,12 @@ def test_every_reason_belongs_to_the_stage_that_gives_it() -> None:
         ("unreadable", Stage.DECODE),
         ("truncated", Stage.DECODE),
         ("no_video", Stage.DECODE),
+        ("over_limits", Stage.DECODE),
         ("duplicate", Stage.UNIQUE),
         ("no_audio", Stage.SOUND),
         ("audio_missing", Stage.SOUND),
         ("silent_audio", Stage.SOUND),
+        ("no_speech", Stage.SOUND),
         ("outside_ranges", Stage.LENGTH),
         ("too_short", Stage.LENGTH),
         ("no_face", Stage.FACE),

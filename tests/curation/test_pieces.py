@@ -8,7 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from lipforcing_core.base.products import StepStore, content_key
@@ -22,6 +21,7 @@ from lipforcing_core.curation.results import (
     QualityResult,
     Reading,
     Shot,
+    SpeechResult,
     SyncResult,
     TrackFacts,
 )
@@ -38,7 +38,7 @@ class Detector:
     backend_id = "detector-v1"
 
 
-BACKENDS = CurationBackends(detector=Detector(), sync_expert="expert", quality="scorer")  # type: ignore[arg-type]
+BACKENDS = CurationBackends(detector=Detector(), sync_expert="expert", quality="scorer", activity="activity")  # type: ignore[arg-type]
 
 
 def track(number: int = 0, **changes: Any) -> TrackFacts:
@@ -91,7 +91,17 @@ class Steps:
     def __init__(self, store: StepStore) -> None:
         self.store = store
         self.asked: list[Any] = []
-        self.amplitude = 0.1
+        self.speech = SpeechResult(
+            loudness_dbfs=-20.0,
+            speech_share=0.8,
+            longest_silence_s=0.5,
+            snr_db=30.0,
+            clipping_share=0.01,
+            bandwidth_hz=7000.0,
+            modulation_4hz=0.25,
+            silences=((0, 640),),
+            backend="activity-v1",
+        )
         self.quality = QualityResult(value=30.0, backend="quality-v1", higher_is_better=False)
         self.sync = SyncResult(
             offset_measured=-3,
@@ -105,11 +115,9 @@ class Steps:
         )
         self.confidences: dict[int, float] = {}
 
-    def piece_sound(self, source: steps.ReadSource, asked: Piece) -> np.ndarray:
-        """As loud as the tests want, and silent around the piece."""
-        self.asked.append(("sound", asked.start))
-        inner = np.full(asked.num_frames * 640, self.amplitude, dtype=np.float32)
-        return np.pad(inner, 15 * 640)
+    def heard(self, source: steps.ReadSource, asked: Piece, activity: Any) -> SpeechResult:
+        self.asked.append(("speech", asked.start, activity))
+        return self.speech
 
     def rated(self, face: steps.CutFace, scorer: Any, store: StepStore) -> QualityResult:
         self.asked.append(("quality", face.track.number, scorer, store))
@@ -127,7 +135,7 @@ class Steps:
 @pytest.fixture
 def said(store: StepStore, monkeypatch: pytest.MonkeyPatch) -> Steps:
     scripted = Steps(store)
-    for name in ("piece_sound", "rated", "synchronised"):
+    for name in ("heard", "rated", "synchronised"):
         monkeypatch.setattr(steps, name, getattr(scripted, name))
     return scripted
 
@@ -144,8 +152,20 @@ def curate(store: StepStore, said: Steps) -> Callable[..., Curated]:
 
 Curate = Callable[..., Curated]
 
-ALL = Scores(
+HEARD = Scores(
     loudness_dbfs=-20.0,
+    speech_share=0.8,
+    longest_silence_s=0.5,
+    snr_db=30.0,
+    clipping_share=0.01,
+    bandwidth_hz=7000.0,
+    modulation_4hz=0.25,
+    activity_backend="activity-v1",
+    invented_frames=3,
+    detector_backend="detector-v1",
+)
+ALL = replace(
+    HEARD,
     detected_fraction=0.9,
     absent_frames=0,
     face_height_px=100.0,
@@ -154,8 +174,6 @@ ALL = Scores(
     lips_outside=0.05,
     longest_repeat_frames=4,
     repeated_fraction=0.1,
-    invented_frames=3,
-    detector_backend="detector-v1",
     sync_confidence=5.0,
     sync_distance=7.0,
     av_offset_measured=-3,
@@ -165,12 +183,6 @@ ALL = Scores(
     quality=30.0,
     quality_backend="quality-v1",
 )
-
-
-def scores_of(row: Any) -> Scores:
-    """The scores of a row, with its loudness to a hundredth of a dB."""
-    assert row.scores.loudness_dbfs is not None
-    return replace(row.scores, loudness_dbfs=round(row.scores.loudness_dbfs, 2))
 
 
 def test_an_accepted_segment_is_a_clip_with_everything_that_was_measured(
@@ -184,7 +196,7 @@ def test_an_accepted_segment_is_a_clip_with_everything_that_was_measured(
     record = clip.record.model_dump()
     for name in asdict(ALL):
         record.pop(name)
-    assert scores_of(clip.record) == ALL
+    assert clip.record.scores == ALL
     assert record == {
         "clip_id": clip_id,
         "source_id": "ab" * 8,
@@ -220,7 +232,7 @@ def test_an_accepted_segment_is_a_clip_with_everything_that_was_measured(
     row = decision.model_dump()
     for name in asdict(ALL):
         row.pop(name)
-    assert scores_of(decision) == ALL
+    assert decision.scores == ALL
     assert row == {
         "source": "sub/a.mp4",
         "source_id": "ab" * 8,
@@ -235,7 +247,7 @@ def test_an_accepted_segment_is_a_clip_with_everything_that_was_measured(
         "message": "",
         "clip_id": clip_id,
     }
-    assert said.asked == [("sound", 0), ("quality", 0, "scorer", store), ("sync", 0, "expert", store, True)]
+    assert said.asked == [("speech", 0, "activity"), ("quality", 0, "scorer", store), ("sync", 0, "expert", store, True)]
 
 
 CLIP_ID = "2884172a2d9ce30a"
@@ -245,6 +257,7 @@ CLIP_ID = "2884172a2d9ce30a"
     ("changes", "reason", "measured", "threshold"),
     [
         ({"silence_dbfs": -10.0}, "silent_audio", -20.0, -10.0),
+        ({"min_speech_share": 0.81}, "no_speech", 0.8, 0.81),
         ({"min_face_height_px": 101.0}, "face_too_small", 100.0, 101.0),
         ({"max_yaw_deg": 11.0}, "turned_away", 12.0, 11.0),
         ({"max_lips_outside": 0.04}, "lips_cut_off", 0.05, 0.04),
@@ -262,7 +275,7 @@ def test_a_segment_that_misses_a_threshold_has_all_scores_and_its_value(
     found = curate(**changes)
     assert found.clips == []
     (decision,) = found.decisions
-    assert scores_of(decision) == ALL
+    assert decision.scores == ALL
     assert (decision.status, decision.reason, decision.threshold) == ("rejected", reason, threshold)
     assert decision.measured == pytest.approx(measured, abs=1e-4)
     assert (decision.level, decision.start_frame, decision.stop_frame) == ("segment", 0, 60)
@@ -272,7 +285,8 @@ def test_a_segment_that_misses_a_threshold_has_all_scores_and_its_value(
 @pytest.mark.parametrize(
     ("first", "then"),
     [
-        ({"silence_dbfs": -10.0}, {"min_face_height_px": 101.0}),
+        ({"silence_dbfs": -10.0}, {"min_speech_share": 0.9}),
+        ({"min_speech_share": 0.9}, {"min_face_height_px": 101.0}),
         ({"min_face_height_px": 101.0}, {"quality_threshold": 29.0}),
         ({"quality_threshold": 29.0}, {"sync_confidence_min": 6.0}),
     ],
@@ -294,14 +308,8 @@ def test_a_segment_without_a_face_is_measured_no_further(
     found = curate(reading(piece(tracks=tracks)))
     (decision,) = found.decisions
     assert (decision.reason, decision.measured, decision.threshold) == ("no_face", share, 0.3)
-    assert scores_of(decision) == Scores(
-        loudness_dbfs=-20.0,
-        detected_fraction=share,
-        num_faces=0,
-        invented_frames=3,
-        detector_backend="detector-v1",
-    )
-    assert said.asked == [("sound", 0)]
+    assert decision.scores == replace(HEARD, detected_fraction=share, num_faces=0)
+    assert said.asked == [("speech", 0, "activity")]
     (silent,) = curate(reading(piece(tracks=tracks)), silence_dbfs=-10.0).decisions
     assert silent.reason == "silent_audio"
 

@@ -24,7 +24,7 @@ from lipforcing_core.curation.wanted import Wanted
 from lipforcing_core.media.decode import NO_VIDEO
 
 SETTINGS = CurationSettings()
-BACKENDS = CurationBackends(detector="detector", sync_expert=None, quality=None)  # type: ignore[arg-type]
+BACKENDS = CurationBackends(detector="detector", sync_expert=None, quality=None, activity=None)  # type: ignore[arg-type]
 FACTS = SourceFacts(identity="anna")
 
 

@@ -27,6 +27,7 @@ from lipforcing_core.curation.settings import CurationSettings
 SETTINGS = {setting.name: setting for setting in describe(CurationSettings)}
 GOOD = Scores(
     loudness_dbfs=-20.0,
+    speech_share=0.8,
     detected_fraction=0.9,
     absent_frames=0,
     face_height_px=90.0,
@@ -81,6 +82,7 @@ def test_every_number_has_a_unit() -> None:
     ("name", "value", "reason"),
     [
         ("silence_dbfs", -10.0, "silent_audio"),
+        ("min_speech_share", 0.9, "no_speech"),
         ("min_face_height_px", 100.0, "face_too_small"),
         ("max_yaw_deg", 19.0, "turned_away"),
         ("max_lips_outside", 0.04, "lips_cut_off"),

@@ -44,6 +44,17 @@ SYNC = {
     "backend": "b",
     "audio_sha256": "cd",
 }
+SPEECH = {
+    "loudness_dbfs": -20.0,
+    "speech_share": 0.9,
+    "longest_silence_s": 0.0,
+    "snr_db": None,
+    "clipping_share": 0.0,
+    "bandwidth_hz": None,
+    "modulation_4hz": None,
+    "silences": [],
+    "backend": "b",
+}
 QUALITY = {"value": 1.0, "backend": "b", "higher_is_better": True}
 
 
@@ -70,12 +81,17 @@ def test_keys_of_finished_work_are_what_they_always_were() -> None:
     keys = Keys(QUALITY)
     steps.rated(face, scorer, keys)  # type: ignore[arg-type]
     assert keys.asked == [("quality", QUALITY_KEY)]
+    heard: Any = Keys(SPEECH)
+    face = cut_face(heard)
+    assert steps.heard(face.source, face.piece, scorer).speech_share == 0.9  # type: ignore[arg-type]
+    assert heard.asked == [("speech", SPEECH_KEY)]
 
 
 READ_KEY = "01be01307e28e398"
 FACE_KEY = "9e8bb19c31080eb0"
 SYNC_KEY = "a8f0763f1311da24"
 SYNC_KEY_UNCORRECTED = "d245d0b67885316f"
+SPEECH_KEY = "7cffe3c729436ea7"
 QUALITY_KEY = "14514c038ebedc8d"
 
 
@@ -108,6 +124,9 @@ def test_the_content_and_the_detector_decide_about_the_reading() -> None:
     "settings",
     [
         {"silence_dbfs": -3.0},
+        {"min_speech_share": 0.9},
+        {"max_source_hours": 1.0},
+        {"max_megapixels": 9.0},
         {"max_absent_frames": 3},
         {"min_detected_fraction": 0.9},
         {"min_face_height_px": 3.0},

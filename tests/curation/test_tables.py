@@ -23,6 +23,13 @@ from .test_outcomes import clip, decision, outcome
 
 SCORE_COLUMNS = [
     "loudness_dbfs double",
+    "speech_share double or null",
+    "longest_silence_s double or null",
+    "snr_db double or null",
+    "clipping_share double or null",
+    "bandwidth_hz double or null",
+    "modulation_4hz double or null",
+    "activity_backend string or null",
     "detected_fraction double",
     "absent_frames int64",
     "face_height_px double",

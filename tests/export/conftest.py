@@ -65,18 +65,18 @@ def make_outcome(folder: Path, index: int) -> SourceOutcome:
         stream.writeframes(rng.integers(-9000, 9000, FRAMES * 640).astype("<i2").tobytes())
     np.savez(alignment, matrices_F23=rng.random((FRAMES, 2, 3)))
     scores = Scores(
-        loudness_dbfs=-20.0,
+        loudness_dbfs=-20.5,
         detected_fraction=1.0,
         absent_frames=0,
         face_height_px=100.0 + index,
         detector_backend="lbp@1",
         sync_confidence=4.0 + index,
-        sync_distance=7.0,
+        sync_distance=7.25,
         av_offset_measured=1,
         av_offset_applied=1,
         av_offset_remaining=0,
         sync_backend="puppet@1",
-        quality=30.0,
+        quality=30.5,
         quality_backend="piqe@1",
     )
     record = ClipRecord(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from lipforcing_core.curation.manifest import read_manifest, write_manifest
 from lipforcing_core.export import run
 from lipforcing_core.export.catalogue import EXPORTS
 from lipforcing_core.export.curated import CuratedSet
-from lipforcing_core.export.protocol import ExportSettings, in_shards
+from lipforcing_core.export.protocol import ExportSettings, by_split, in_shards
 from lipforcing_core.export.run import write_export
 
 from .conftest import NAME, clip_id_of
@@ -214,6 +215,28 @@ def test_two_at_once_make_one_export(curated_once: Path, tmp_path: Path, setting
     assert ".lock" not in files_below(tmp_path / "out")
 
 
+def test_what_another_process_finished_meanwhile_is_taken(
+    curated_once: Path, tmp_path: Path, settings: ExportSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_export(curated_once, tmp_path / "out", form="webdataset", settings=settings)
+    answers: list[Any] = [None]
+    original = run._finished
+    monkeypatch.setattr(run, "_finished", lambda *a: answers.pop() if answers else original(*a))
+    assert write_export(curated_once, tmp_path / "out", form="webdataset", settings=settings).reused
+    assert left_beside(tmp_path / "out") == []
+
+
+def test_another_alignment_makes_another_export(
+    manifest: Path, tmp_path: Path, settings: ExportSettings
+) -> None:
+    """The manifest has no hash of it, so its size tells."""
+    write_export(manifest, tmp_path / "out", form="webdataset", settings=settings)
+    with open(manifest.parent / read_manifest(manifest)[0].alignment_path, "ab") as stream:
+        stream.write(bytes(1000))
+    with pytest.raises(BadInputError, match="holds another export"):
+        write_export(manifest, tmp_path / "out", form="webdataset", settings=settings)
+
+
 def test_a_disk_without_room_is_told_before_work(
     curated_once: Path, tmp_path: Path, settings: ExportSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +304,16 @@ def test_an_unknown_form_is_told(curated_once: Path, tmp_path: Path, settings: E
 def test_settings_that_cannot_be(values: dict[str, Any], words: str) -> None:
     with pytest.raises(BadInputError, match=words):
         ExportSettings(**values)
+
+
+def test_the_split_for_training_comes_first() -> None:
+    clips: Any = [SimpleNamespace(split=split) for split in ("val", "test", "train", "val")]
+    assert {split: len(group) for split, group in by_split(clips).items()} == {
+        "train": 1,
+        "test": 1,
+        "val": 2,
+    }
+    assert list(by_split(clips)) == ["train", "test", "val"]
 
 
 @pytest.mark.parametrize(

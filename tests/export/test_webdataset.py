@@ -79,6 +79,19 @@ def test_no_shard_is_larger_than_it_may_be(
     assert index["splits"]["train"]["urls"] == "train-{000000..000001}.tar"
 
 
+def test_the_end_of_a_tar_file_counts(
+    folder: Path, curated_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One byte less than the four clips take in one shard makes two shards of them."""
+    monkeypatch.setattr(protocol, "SMALLEST_SHARD_BYTES", 1)
+    whole = (folder / "train-000000.tar").stat().st_size
+    small = ExportSettings(name=NAME, max_shard_bytes=whole - 1)
+    report = write_export(curated_once, tmp_path / "small", form="webdataset", settings=small)
+    sizes = [file.num_bytes for file in report.files if file.split == "train"]
+    assert len(sizes) == 2
+    assert max(sizes) < whole
+
+
 def test_equal_clips_make_equal_bytes_wherever_they_lie(
     folder: Path, manifest: Path, tmp_path: Path, settings: ExportSettings
 ) -> None:

@@ -64,6 +64,13 @@ def test_a_corpus_is_found_with_its_facts_and_problems(voxceleb2: Path) -> None:
     assert [known.split for known in found.facts.values()] == [None, "test"]
     assert found.problems == ("vox2_meta.csv, line 2, Set: must be dev or test, and is 'x'",)
     assert {source.root for source in found.sources} == {voxceleb2}
+    before = found.identity()
+    assert before == {"corpus": "voxceleb2", "facts": content_key(found.facts)}, (
+        "a key, however large the corpus"
+    )
+    (voxceleb2 / "test").rename(voxceleb2 / "dev2")
+    (voxceleb2 / "vox2_meta.csv").write_text("VoxCeleb2 ID ,Set \nid00902 ,dev \n")
+    assert discover(voxceleb2, "voxceleb2").identity() != before
     with pytest.raises(BadInputError, match="takes no list of test clips"):
         discover(voxceleb2, "voxceleb2", voxceleb2 / "vox2_meta.csv")
 

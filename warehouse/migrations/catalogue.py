@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from warehouse.migrations import v002_cost_rights_ratings
+from warehouse.migrations import v002_cost_rights_ratings, v003_pieces
 from warehouse.migrations.steps import Migration
 
-MIGRATIONS: tuple[Migration, ...] = (v002_cost_rights_ratings.MIGRATION,)
+MIGRATIONS: tuple[Migration, ...] = (v002_cost_rights_ratings.MIGRATION, v003_pieces.MIGRATION)
 
 CURRENT_VERSION = MIGRATIONS[-1].version

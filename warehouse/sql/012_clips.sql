@@ -17,6 +17,10 @@ create table clips (
     consent varchar,
     commercial_ok boolean,
     sha256 varchar,
+    language varchar,
+    corpus varchar,
+    face_track integer,
+    face_box varchar,
     primary key (dataset_id, clip_id)
 );
 
@@ -28,7 +32,7 @@ comment on column clips.clip_id is 'Content key of the clip.';
 comment on column clips.source_id is 'Content key of the file the clip was cut from.';
 comment on column clips.source_name is 'File name of the source, for people.';
 comment on column clips.identity is 'Who is seen; splits are disjoint in it.';
-comment on column clips.split is 'train, or val for validation.';
+comment on column clips.split is 'train, val for validation, or test.';
 comment on column clips.start_s is 'First instant of the clip in its source, seconds.';
 comment on column clips.stop_s is 'End of the clip in its source, seconds.';
 comment on column clips.num_frames is 'Frames at 25 fps.';
@@ -38,6 +42,10 @@ comment on column clips.sync_backend is 'Backend of sync_confidence.';
 comment on column clips.quality is 'Image quality score.';
 comment on column clips.quality_backend is 'Backend of quality.';
 comment on column clips.licence is 'Licence of the footage.';
-comment on column clips.consent is 'Consent of the person seen; null, since curation does not record it yet.';
+comment on column clips.consent is 'Consent of the person seen, in the words of the corpus; null where it says nothing.';
 comment on column clips.commercial_ok is 'Whether the clip may be used commercially: false where the licence or a person excludes it, true where the licence allows it, null when unknown.';
 comment on column clips.sha256 is 'SHA-256 of the clip''s video file.';
+comment on column clips.language is 'Language that is spoken, as the corpus says.';
+comment on column clips.corpus is 'Published corpus that the clip is from; null for a folder of videos.';
+comment on column clips.face_track is 'Number of the face among those of its shot.';
+comment on column clips.face_box is 'Median box of the face in the source, pixels: left,top,right,bottom.';

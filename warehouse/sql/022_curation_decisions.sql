@@ -13,6 +13,7 @@ create table curation_decisions (
     backend varchar,
     seconds double,
     message varchar,
+    clip_id varchar,
     unique (run_id, dataset_id, source_id, source_name, segment_start_s, segment_stop_s)
 );
 
@@ -26,10 +27,11 @@ comment on column curation_decisions.source_name is 'File name of the source; tw
 comment on column curation_decisions.segment_start_s is 'First instant of the segment in the source, seconds; null for the whole source.';
 comment on column curation_decisions.segment_stop_s is 'End of the segment in the source, seconds; null for the whole source.';
 comment on column curation_decisions.decision is 'accepted, rejected or quarantined.';
-comment on column curation_decisions.reason is 'Reason code: failed_this_time, inaccessible, unreadable, truncated, no_video, duplicate, no_audio, audio_missing, silent_audio, too_short, no_face, face_lost, face_too_small, quality_low, sync_confidence_low, av_offset_too_large or av_offset_unstable; null for accepted.';
+comment on column curation_decisions.reason is 'Reason code; `lipforcing settings curation` says which setting decides it. Null for accepted.';
 comment on column curation_decisions.stage is 'The stage that decided.';
 comment on column curation_decisions.measured_value is 'What was measured; null where nothing could be.';
 comment on column curation_decisions.threshold is 'The limit it was held against; null where there is none.';
 comment on column curation_decisions.backend is 'What measured it.';
 comment on column curation_decisions.seconds is 'Seconds of footage the row accounts for; null where the length is unknown.';
 comment on column curation_decisions.message is 'For people; the decoder''s or the system''s own words for a file that cannot be read.';
+comment on column curation_decisions.clip_id is 'The clip that an accepted segment became; joins clips. Null for all others, and in rows of schema 2 and before.';
