@@ -129,7 +129,9 @@ def make_video(
                 for left, moves in ((40, other), (170, level)):
                     frame[60:190, left : left + 110] = (220, 30, int(400 * moves[k]))
                     frame[60:190, left : left + 110, 1] += grain[60:190, left : left + 110]
-            present = kind in ("face", "flat", "still") or (kind == "half" and k % shot_frames < shot_frames // 2)
+            present = kind in ("face", "flat", "still") or (
+                kind == "half" and k % shot_frames < shot_frames // 2
+            )
             if present:
                 square = (slice(60, 190), slice(80 + 50 * (shot % 3), 200 + 50 * (shot % 3)))
                 frame[square] = (220, 30, int(400 * level[0 if kind == "still" else k]))

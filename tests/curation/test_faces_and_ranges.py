@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import pytest
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation import crops, steps
 from lipforcing_core.curation.backends import CurationBackends
-from lipforcing_core.curation.pipeline import curate_source
+from lipforcing_core.curation.pipeline import curate_source, redecide_source
 from lipforcing_core.curation.records import SourceFacts, SourceOutcome, Status
 from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.curation.sources import identify_source
 from lipforcing_core.faces.detectors.protocol import Face
 from lipforcing_core.quality.protocol import QualityScore
 from lipforcing_core.sync.offset import SyncScore
@@ -28,7 +30,9 @@ from lipforcing_core.sync.offset import SyncScore
 from .conftest import EverySoundSpeaks
 from .played import NoEncoder, Played, Sees, everywhere, ramp, sound_track
 
-SETTINGS = CurationSettings(min_segment_s=0.8, max_segment_s=1.6, min_face_height_px=10, quality_threshold=100)
+SETTINGS = CurationSettings(
+    min_segment_s=0.8, max_segment_s=1.6, min_face_height_px=10, quality_threshold=100
+)
 """Pieces of 20 to 40 frames."""
 
 LEFT, RIGHT = (4.0, 16.0, 40.0, 58.0), (52.0, 16.0, 88.0, 58.0)
@@ -89,7 +93,9 @@ def curate(tmp_path: Path, store: StepStore, monkeypatch: pytest.MonkeyPatch) ->
 
         monkeypatch.setattr(steps, "SourceStream", opened)
         expert: Any = Expert(confidences or {})
-        backends = CurationBackends(detector=Sees(faces), sync_expert=expert, quality=Quality(), activity=EverySoundSpeaks())  # type: ignore[arg-type]
+        backends = CurationBackends(
+            detector=Sees(faces), sync_expert=expert, quality=Quality(), activity=EverySoundSpeaks()
+        )  # type: ignore[arg-type]
         outcome = curate_source(
             video,
             settings=SETTINGS.model_copy(update=changes),
@@ -135,9 +141,7 @@ def test_the_speaker_may_be_the_second(curate: Curate) -> None:
 
 
 def test_a_small_face_in_the_background_is_nobody(curate: Curate) -> None:
-    outcome = curate(
-        Played(30), lambda _: [LEFT, SMALL], confidences={0: 4.0, 1: 9.0}, sync_filter=False
-    )
+    outcome = curate(Played(30), lambda _: [LEFT, SMALL], confidences={0: 4.0, 1: 9.0}, sync_filter=False)
     assert box_of(outcome) == pytest.approx(LEFT, abs=0.5)
     assert outcome.clips[0].record.scores.num_faces == 1
 
@@ -303,6 +307,30 @@ def test_separate_sound_that_is_gone_is_told(curate: Curate) -> None:
     assert not outcome.is_final
 
 
+@pytest.mark.parametrize(
+    ("changes", "measured", "limit"),
+    [
+        ({"max_source_hours": 1.2 / 3600}, 1.24 / 3600, 1.2 / 3600),
+        ({"max_megapixels": 0.009}, 0.009216, 0.009),
+    ],
+)
+def test_a_source_over_the_limits_is_not_read(
+    changes: dict[str, float], measured: float, limit: float, curate: Curate, store: StepStore
+) -> None:
+    """It lasts 31 frames and has 96 x 96 pixels; another limit decides anew, since nothing is stored."""
+    outcome = curate(Played(31), **changes)
+    (decision,) = outcome.decisions
+    assert rows(outcome) == [(0, 0, "over_limits")]
+    assert (decision.measured, decision.threshold) == (pytest.approx(measured), limit)
+    assert not list(store.root.rglob("result.json"))
+    assert rows(curate(Played(31))) == [(0, 31, "accepted")]
+
+
+def test_a_length_that_a_header_hides_is_limited_all_the_same(curate: Curate) -> None:
+    outcome = curate(Played(31, declared_s=Fraction(0)), max_source_hours=1.2 / 3600)
+    assert rows(outcome) == [(0, 0, "over_limits")]
+
+
 def test_thresholds_decide_anew_without_a_look_at_the_source(curate: Curate) -> None:
     first = curate(Played(30), lambda _: [LEFT, RIGHT], confidences={0: 4.0, 1: 6.0})
     nothing: Any = None
@@ -310,3 +338,32 @@ def test_thresholds_decide_anew_without_a_look_at_the_source(curate: Curate) -> 
     assert rows(first) == [(0, 30, "accepted")]
     assert rows(again) == [(0, 30, "sync_confidence_low")]
     assert again.decisions[0].scores == first.decisions[0].scores
+
+
+def test_what_is_stored_decides_without_the_file(curate: Curate, store: StepStore, tmp_path: Path) -> None:
+    first = curate(Played(30))
+    file = identify_source(tmp_path / "a.mp4", tmp_path)
+    (tmp_path / "a.mp4").unlink()
+
+    def decided(facts: SourceFacts | None = None, **changes: Any) -> SourceOutcome | None:
+        backends: Any = CurationBackends(
+            detector=Sees(everywhere),
+            sync_expert=Expert({}),  # type: ignore[arg-type]
+            quality=Quality(),
+            activity=EverySoundSpeaks(),
+        )
+        settings = SETTINGS.model_copy(update=changes)
+        known = SourceFacts() if facts is None else facts
+        return redecide_source(
+            file, settings=settings, backends=backends, store=store, root=tmp_path, facts=known
+        )
+
+    assert decided() == first
+    strict = decided(sync_confidence_min=5.5)
+    assert strict is not None
+    assert rows(strict) == [(0, 30, "sync_confidence_low")]
+    assert decided(detect_stride=3) is None, "something is to be measured"
+    assert decided(SourceFacts(audio="gone.m4a")) is None, "the worker will tell what is wrong"
+    spoken = decided(SourceFacts(identity="anna"))
+    assert spoken is not None
+    assert spoken.clips[0].record.identity == "anna"

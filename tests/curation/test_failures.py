@@ -98,7 +98,7 @@ def test_a_machine_that_fails_is_tried_again_and_told_and_nothing_is_stored(
     assert only(outcome) == (Status.QUARANTINED, RejectReason.FAILED_THIS_TIME, words)
     assert (outcome.failed_this_time, outcome.is_final, failing.calls) == (True, False, 2)
     finished = {result.parent.parent.name for result in store.root.rglob("result.json")}
-    assert finished == ({"quality", "read"} if place == "score" else set())
+    assert finished == ({"quality", "read", "speech"} if place == "score" else set())
     assert not list(store.root.rglob("*.tmp*"))
     monkeypatch.undo()
     if place == "score":
@@ -253,7 +253,9 @@ def test_a_file_that_vanishes_at_work_is_quarantined(
     monkeypatch.setattr(Stream, "then", staticmethod(Path.unlink), raising=False)
     monkeypatch.setattr(steps, "SourceStream", Stream)
     assert only(curate(mute))[1:] == (RejectReason.INACCESSIBLE, "it is no longer there")
-    assert not [path for path in (store.root / "read").rglob("*") if path.is_file() and path.suffix != ".lock"]
+    assert not [
+        path for path in (store.root / "read").rglob("*") if path.is_file() and path.suffix != ".lock"
+    ]
 
 
 @pytest.mark.parametrize("times", [1, 99])

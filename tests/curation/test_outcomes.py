@@ -227,10 +227,23 @@ def test_rows_survive_json_and_parquet(tmp_path: Path) -> None:
         decision(colour="red")
 
 
-YOUNGER = (
-    "speech_share longest_silence_s snr_db clipping_share bandwidth_hz modulation_4hz activity_backend num_faces"
-    "  yaw_deg lips_outside longest_repeat_frames repeated_fraction invented_frames face_track face_box"
-).split()
+YOUNGER = [
+    "speech_share",
+    "longest_silence_s",
+    "snr_db",
+    "clipping_share",
+    "bandwidth_hz",
+    "modulation_4hz",
+    "activity_backend",
+    "num_faces",
+    "yaw_deg",
+    "lips_outside",
+    "longest_repeat_frames",
+    "repeated_fraction",
+    "invented_frames",
+    "face_track",
+    "face_box",
+]
 
 
 def test_manifests_from_before_several_faces_are_still_read(tmp_path: Path) -> None:

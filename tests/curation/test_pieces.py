@@ -247,7 +247,11 @@ def test_an_accepted_segment_is_a_clip_with_everything_that_was_measured(
         "message": "",
         "clip_id": clip_id,
     }
-    assert said.asked == [("speech", 0, "activity"), ("quality", 0, "scorer", store), ("sync", 0, "expert", store, True)]
+    assert said.asked == [
+        ("speech", 0, "activity"),
+        ("quality", 0, "scorer", store),
+        ("sync", 0, "expert", store, True),
+    ]
 
 
 CLIP_ID = "2884172a2d9ce30a"
@@ -448,7 +452,9 @@ def test_a_picture_that_outlasts_its_sound_by_little_is_trimmed_and_counted(
     assert sum(d.num_frames for d in found.decisions) == 60 - trimmed
 
 
-@pytest.mark.parametrize(("sounding", "reason"), [(60, None), (55, None), (54, "audio_missing"), (1, "audio_missing")])
+@pytest.mark.parametrize(
+    ("sounding", "reason"), [(60, None), (55, None), (54, "audio_missing"), (1, "audio_missing")]
+)
 def test_a_piece_that_was_cut_before_the_sound_was_known_to_end(
     sounding: int, reason: str | None, curate: Curate, said: Steps
 ) -> None:

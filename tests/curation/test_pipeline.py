@@ -16,7 +16,7 @@ from lipforcing_core.curation.backends import CurationBackends
 from lipforcing_core.curation.pieces import split_of
 from lipforcing_core.curation.pipeline import curate_source
 from lipforcing_core.curation.reasons import RejectReason
-from lipforcing_core.curation.records import SourceFacts, SourceOutcome, Status
+from lipforcing_core.curation.records import SourceOutcome, Status
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.media.decode import read_audio, read_frames
 from lipforcing_core.media.probe import probe

@@ -77,9 +77,7 @@ def curate(video: Path, store: StepStore, monkeypatch: pytest.MonkeyPatch) -> Cu
             return steps.ReadSource(file=file, store=store, key="re" * 8, result=result)
 
         monkeypatch.setattr(steps, "read_source", read_source)
-        return curate_source(
-            video, settings=settings, backends=BACKENDS, store=store, root=root, facts=facts
-        )
+        return curate_source(video, settings=settings, backends=BACKENDS, store=store, root=root, facts=facts)
 
     return run
 

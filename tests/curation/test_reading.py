@@ -41,7 +41,12 @@ SHORT = {"min_segment_s": 0.8, "max_segment_s": 1.6}
 
 
 def reading_of(
-    source: Played, folder: Path, detector: Sees | None = None, *, facts: dict[str, Any] | None = None, **changes: Any
+    source: Played,
+    folder: Path,
+    detector: Sees | None = None,
+    *,
+    facts: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> Reading:
     settings = CurationSettings(**(SHORT | changes))
     wanted = Wanted(facts=SourceFacts.model_validate(facts or {}))
@@ -91,9 +96,7 @@ def test_a_face_is_followed_at_the_stride_and_cut_out(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("unencoded")
 def test_what_the_source_says_is_noted(tmp_path: Path) -> None:
-    source = Played(
-        30, declared_s=Fraction(9), complaint="x", num_damaged=2, num_dropped=3, invented=[4, 5]
-    )
+    source = Played(30, declared_s=Fraction(9), complaint="x", num_damaged=2, num_dropped=3, invented=[4, 5])
     result = reading_of(source, tmp_path)
     assert (result.num_frames, result.num_samples) == (30, 30 * 640)
     assert (result.width, result.height, result.tone_mapped) == (SIZE, SIZE, None)
@@ -136,7 +139,9 @@ def test_two_faces_are_two_clips(tmp_path: Path) -> None:
     assert first.box_xyxy == pytest.approx(LEFT, abs=0.5)
     assert second.box_xyxy == pytest.approx(RIGHT, abs=0.5)
     assert first.clip_sha256 != second.clip_sha256
-    means = [read_frames(tmp_path / "000000-000030" / f"{n}.mp4")[:, 200:300, 200:300, 0].mean() for n in (0, 1)]
+    means = [
+        read_frames(tmp_path / "000000-000030" / f"{n}.mp4")[:, 200:300, 200:300, 0].mean() for n in (0, 1)
+    ]
     assert means[1] - means[0] == pytest.approx(48 / 4, abs=1.5), "48 pixels further right, a level for four"
 
 
@@ -214,7 +219,9 @@ def test_a_cut_begins_a_shot(tmp_path: Path) -> None:
     assert parts(result, "shots") == [(0, 30), (30, 60)]
     whole = tmp_path / "whole"
     whole.mkdir()
-    assert parts(reading_of(Played(60, make=make), whole, shot_min_content_change=250.0), "shots") == [(0, 60)]
+    assert parts(reading_of(Played(60, make=make), whole, shot_min_content_change=250.0), "shots") == [
+        (0, 60)
+    ]
 
 
 @pytest.mark.usefixtures("unencoded")
@@ -257,7 +264,10 @@ def test_only_the_named_part_of_the_picture_is_looked_at(tmp_path: Path) -> None
             points = np.array([[10, 10], [20, 10], [15, 15], [10, 20], [20, 20]], dtype=float)
             return [Face(box_xyxy=(4.0, 6.0, 30.0, 40.0), score=1.0, points=points)]
 
-    facts = {"ranges": [{"start_s": "0", "stop_s": "0.8", "crop": "10 20 40 60"}, "0.8-1.6"], "crop": "30 2 66 90"}
+    facts = {
+        "ranges": [{"start_s": "0", "stop_s": "0.8", "crop": "10 20 40 60"}, "0.8-1.6"],
+        "crop": "30 2 66 90",
+    }
     result = reading_of(Played(40), tmp_path, Views(everywhere), facts=facts)
     assert set(given) == {(60, 40, 3), (90, 66, 3)}
     first, second = (piece.tracks[0] for piece in result.pieces)
@@ -365,7 +375,9 @@ def test_the_worst_frame_decides_about_the_lips(tmp_path: Path) -> None:
         (lambda k: 10 if 10 <= k < 14 else k, (3,)),
     ],
 )
-def test_pictures_that_stand_still_are_counted(stands: Any, repeated: tuple[int, ...], tmp_path: Path) -> None:
+def test_pictures_that_stand_still_are_counted(
+    stands: Any, repeated: tuple[int, ...], tmp_path: Path
+) -> None:
     """Frame k shows what the function says, with noise as a camera has it."""
 
     def make(index: int) -> np.ndarray:

@@ -105,7 +105,9 @@ def ramp(num_frames: int) -> np.ndarray:
     return (np.arange(-15 * 640, (num_frames + 15) * 640) / 32768).astype(np.float32)
 
 
-def test_a_face_knows_its_files_and_reads_each_once(store: StepStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_face_knows_its_files_and_reads_each_once(
+    store: StepStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     face = put_face(store)
     folder = store.root / "read" / ("re" * 8) / "000020-000040"
     assert (face.source.folder, face.clip) == (folder.parent, folder / "1.mp4")
@@ -233,7 +235,9 @@ def test_what_a_killed_reading_has_finished_is_there_for_the_next(
     monkeypatch.setattr(steps, "check_unchanged", lambda *_, **__: None)
     with pytest.raises(KeyboardInterrupt):
         read_with(writing("first", then=KeyboardInterrupt()), store, monkeypatch)
-    assert not (store.root / "read" / steps.read_key(SHA256, Wanted(), CurationSettings(), "detector-v1")).exists()
+    assert not (
+        store.root / "read" / steps.read_key(SHA256, Wanted(), CurationSettings(), "detector-v1")
+    ).exists()
     found = read_with(writing("second"), store, monkeypatch)
     assert sorted(path.name for path in found.folder.iterdir()) == ["first", "result.json", "second"]
 
