@@ -46,9 +46,9 @@ MIN_RELATIVE_HEIGHT = 0.5
 """A face of less than half the height of the largest stands in the background, or is a picture on the wall."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Curated:
-    """What became of the pieces: decisions for all but ``frames_trimmed`` frames at the end."""
+    """What became of the pieces: decisions for all but ``frames_trimmed`` frames after the end of the sound."""
 
     decisions: list[Decision] = field(default_factory=list)
     clips: list[StoredClip] = field(default_factory=list)
@@ -93,13 +93,13 @@ def curate_pieces(
 ) -> Curated:
     """Decide about every piece of a source that has been read."""
     sounding_frames = min(-(-reading.num_samples // SAMPLES_PER_FRAME), reading.num_frames)
-    covered = (*reading.short, *reading.outside)
-    divided = max([0, *(p.stop for p in reading.pieces), *(part.stop for part in covered)])
-    tail = Segment(max(sounding_frames, divided), reading.num_frames)
-    frames_trimmed = tail.num_frames if tail.num_frames < TRIMMED_FRAMES else 0
-    curated = Curated(frames_trimmed=frames_trimmed)
-    if tail.num_frames > frames_trimmed:
-        curated.decisions.append(rejection(source.file, tail, _without_sound(sounding_frames, tail.stop)))
+    curated = Curated()
+    for rest in _left_over(reading):
+        if rest.num_frames < TRIMMED_FRAMES:
+            curated.frames_trimmed += rest.num_frames
+        else:
+            verdict = _without_sound(sounding_frames, rest.stop)
+            curated.decisions.append(rejection(source.file, rest, verdict))
     for outside in reading.outside:
         verdict = Verdict(reason=RejectReason.OUTSIDE_RANGES, measured=None, threshold=None)
         curated.decisions.append(rejection(source.file, Segment(outside.start, outside.stop), verdict))
@@ -126,6 +126,13 @@ def curate_pieces(
         curated.decisions.append(_acceptance(source.file, segment, clip.record))
     curated.decisions.sort(key=lambda decision: decision.start_frame)
     return curated
+
+
+def _left_over(reading: Reading) -> list[Segment]:
+    """The frames that no piece has, since the sound had ended before them."""
+    parts = sorted((part.start, part.stop) for part in (*reading.pieces, *reading.short, *reading.outside))
+    edges = [0, *(edge for part in parts for edge in part), reading.num_frames]
+    return [Segment(*edges[i : i + 2]) for i in range(0, len(edges), 2) if edges[i] < edges[i + 1]]
 
 
 def _without_sound(sounding_frames: int, stop: int) -> Verdict:

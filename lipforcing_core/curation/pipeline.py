@@ -93,7 +93,7 @@ def redecide_source(
     known = read_facts(file.path, root) if facts is None else facts
     try:
         return _curated(file, Wanted.of(known, root), settings, backends, FinishedSteps(store.root))
-    except NotStoredError:
+    except (NotStoredError, OSError):  # not all of it is stored, or a separate sound cannot be read
         return None
 
 

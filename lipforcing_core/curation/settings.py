@@ -130,7 +130,7 @@ class CurationSettings(BaseModel):
         ge=0,
         le=1,
         description="Least share of the time in which somebody speaks.",
-        json_schema_extra=_decides(None, RejectReason.NO_SPEECH),
+        json_schema_extra=_decides(None, RejectReason.NO_SPEECH, unit="share, 0 to 1"),
     )
     max_absent_frames: int = Field(
         0,
@@ -156,14 +156,14 @@ class CurationSettings(BaseModel):
         ge=0,
         le=90,
         description="Largest turn of the head to the side (median; needs a detector with points).",
-        json_schema_extra=_decides(None, RejectReason.TURNED_AWAY),
+        json_schema_extra=_decides(None, RejectReason.TURNED_AWAY, unit="degrees"),
     )
     max_lips_outside: float = Field(
         0.1,
         ge=0,
         le=1,
         description="Largest share of the lips' area beyond the border of the picture.",
-        json_schema_extra=_decides(None, RejectReason.LIPS_CUT_OFF),
+        json_schema_extra=_decides(None, RejectReason.LIPS_CUT_OFF, unit="share, 0 to 1"),
     )
     max_repeat_frames: int = Field(
         12,

@@ -6,6 +6,7 @@ others look at what it has cut out.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,8 +33,8 @@ from lipforcing_core.curation.results import (
     reading_from_json,
 )
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.curation.sources import SourceFile, check_unchanged
-from lipforcing_core.curation.wanted import Wanted
+from lipforcing_core.curation.sources import SourceFile, SourceLostError, check_unchanged
+from lipforcing_core.curation.wanted import CropOutsideError, Wanted
 from lipforcing_core.media.decode import decoder_errors, opened_video, read_wav
 from lipforcing_core.media.encode import write_wav
 from lipforcing_core.media.picture import reduced
@@ -140,11 +141,23 @@ def read_source(
 
     def work(folder: Path) -> dict[str, Any]:
         result = _read_into(folder, file.path, wanted, settings, detector)
-        check_unchanged(file, reread=isinstance(result, Undecodable) or bool(result.complaint))
+        complained = isinstance(result, Undecodable) or bool(result.complaint)
+        try:
+            check_unchanged(file, reread=complained)
+        except SourceLostError:
+            _empty(folder)  # pieces of other bytes than the key says
+            raise
+        if isinstance(result, Undecodable):
+            _empty(folder)
         return result.to_json()
 
     found = store.run(READ, key, work, resumable=True)
     return ReadSource(file=file, store=store, key=key, result=reading_from_json(found.result))
+
+
+def _empty(folder: Path) -> None:
+    for piece in folder.iterdir():
+        shutil.rmtree(piece) if piece.is_dir() else piece.unlink()
 
 
 def _read_into(
@@ -159,6 +172,8 @@ def _read_into(
         return Undecodable(
             problem=error.problem, decoder_message=error.decoder_message, declared_s=declared_s
         )
+    except CropOutsideError as error:
+        return Undecodable(problem=str(error), decoder_message="", declared_s=declared_s)
 
 
 def forget_damaged(store: StepStore, product: Path) -> bool:

@@ -7,10 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import sha256_once
 from lipforcing_core.curation.official import CropBox, TimeRange
 from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.media.clock import FPS
+
+
+class CropOutsideError(BadInputError):
+    """The part of the picture that a corpus names is not in the picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +53,13 @@ class Wanted:
     def box(self, frame: int, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
         """The part of the picture that counts in a frame, in pixels (left, top, right, bottom); None for all of it.
 
-        Raises ``ValueError`` where it lies outside a picture of this width and height.
+        Raises ``CropOutsideError`` where it lies outside a picture of this width and height.
         """
         crop = self._crop(frame)
-        return None if crop is None else crop.pixels(*size)
+        try:
+            return None if crop is None else crop.pixels(*size)
+        except ValueError as error:
+            raise CropOutsideError(str(error)) from error
 
     def _crop(self, frame: int) -> CropBox | None:
         ranges, number = self.facts.ranges, self.range_of(frame)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +19,11 @@ import pytest
 
 from lipforcing_core.base.products import StepResult, StepStore, content_key, file_sha256
 from lipforcing_core.curation import steps
-from lipforcing_core.curation.results import decoding_from_json
+from lipforcing_core.curation.records import SourceFacts
+from lipforcing_core.curation.results import Piece, TrackFacts, Undecodable
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import SourceFile
-from lipforcing_core.media.segments import Segment
+from lipforcing_core.curation.wanted import Wanted
 from lipforcing_core.metrics.protocol import gt_box_aligned
 from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.puppets.corpus import defect_plans, reel_plan
@@ -81,46 +84,53 @@ def _named_backend(name: str) -> Any:
     return SimpleNamespace(backend_id=name)
 
 
+def _read(file: SourceFile, wanted: Wanted, settings: CurationSettings, store: StepStore) -> object:
+    return steps.read_source(file, wanted, settings, _named_backend("lbp"), store)
+
+
+def _heard(store: StepStore, face: steps.CutFace) -> object:
+    return steps.heard(replace(face.source, store=store), face.piece, _named_backend("silero"))
+
+
+def _second_track() -> TrackFacts:
+    return TrackFacts(
+        number=1,
+        detected_fraction=1.0,
+        absent_frames=0,
+        face_height_px=90.0,
+        box_xyxy=(0.0, 0.0, 9.0, 9.0),
+        yaw_deg=None,
+        lips_outside=0.0,
+        repeated=(),
+        clip_sha256="",
+    )
+
+
 def _keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
     """Every kind of key, by name."""
-    settings, segment = CurationSettings(), Segment(25, 200)
+    settings = CurationSettings()
     changed = CurationSettings(detect_stride=1, clip_crf=20, shot_threshold=3.0)
+    ranges = SourceFacts.model_validate({"ranges": "1-7/2; 4-9", "crop": "0 0 9 9 @100"})
     file = SourceFile(path=Path("a.mp4"), name="a.mp4", sha256=SHA256)
-    decoded = decoding_from_json(
-        {
-            "num_frames": 200,
-            "num_samples": 1,
-            "width": 2,
-            "height": 2,
-            "decoder_message": "",
-            "declared_s": "8",
-        }
-        | {"has_audio": True}
-    )
-    source = steps.NormalisedSource(file=file, store=_Recorder(), result=decoded)
-    yield "normalise", steps.normalise_key(SHA256)
-    for name, chosen in {"": settings, ", other settings": changed}.items():
-        yield "shots" + name, _key_of(lambda store, s=chosen: steps.found_shots(source, s, store))[1]
-        yield (
-            "align" + name,
-            _key_of(lambda store, s=chosen: steps.aligned(source, segment, s, _named_backend("lbp"), store))[
-                1
-            ],
-        )
-    expert, clip = _named_backend("nano@sha256:1"), Path("clip.mp4")
+    for name, chosen, facts in (
+        ("read", settings, SourceFacts()),
+        ("read, other settings", changed, SourceFacts()),
+        ("read, ranges and crop", settings, ranges),
+    ):
+        yield name, _key_of(partial(_read, file, Wanted(facts=facts), chosen))[1]
+    refused = Undecodable(problem="", decoder_message="", declared_s=None)
+    source = steps.ReadSource(file=file, store=_Recorder(), key="read-key", result=refused)
+    piece = Piece(start=25, stop=200, shot=0, num_invented=0, tracks=())
+    face = steps.CutFace(source=source, piece=piece, track=_second_track())
+    yield "face", face.key
+    expert = _named_backend("nano@sha256:1")
     for correct in (True, False):
         yield (
             f"sync, correct={correct}",
-            _key_of(
-                lambda store, c=correct: steps.synchronised(
-                    source, segment, "align-key", clip, expert, store, correct=c
-                )
-            )[1],
+            _key_of(lambda store, c=correct: steps.synchronised(face, expert, store, correct=c))[1],
         )
-    yield (
-        "quality",
-        _key_of(lambda store: steps.rated("align-key", clip, 50, _named_backend("piqe"), store))[1],
-    )
+    yield "speech", _key_of(lambda store: _heard(store, face))[1]
+    yield "quality", _key_of(lambda store: steps.rated(face, _named_backend("piqe"), store))[1]
 
     yield (
         "puppets",

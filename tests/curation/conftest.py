@@ -18,24 +18,30 @@ from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.faces.detectors.protocol import Face
 from lipforcing_core.media.encode import VideoWriter, mux
 from lipforcing_core.quality.protocol import QualityScore
+from lipforcing_core.sound.activity.protocol import SpeechActivity
 from lipforcing_core.sync.offset import SyncScore
 
 WIDTH, HEIGHT = 320, 240
 
 
 class SquareDetector:
-    """Finds the red square."""
+    """Finds the red squares."""
 
     backend_id = "square-v1"
     calls = 0
 
     def detect(self, frame: np.ndarray) -> list[Face]:
         type(self).calls += 1
-        rows, columns = np.nonzero((frame[..., 0] > 150) & (frame[..., 1] < 80))
-        if len(rows) < 500:
-            return []
-        box = (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
-        return [Face(box_xyxy=box, score=1.0)]
+        red = (frame[..., 0] > 150) & (frame[..., 1] < 80)
+        columns = np.flatnonzero(red.any(axis=0))
+        squares = np.split(columns, np.flatnonzero(np.diff(columns) > 1) + 1)
+        return [_face(red, square) for square in squares if red[:, square].sum() >= 500]
+
+
+def _face(red: np.ndarray, columns: np.ndarray) -> Face:
+    rows = np.flatnonzero(red[:, columns].any(axis=1))
+    edges = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    return Face(box_xyxy=tuple(map(float, edges)), score=1.0)  # type: ignore[arg-type]
 
 
 class BlueExpert:
@@ -54,7 +60,8 @@ class BlueExpert:
         distances = []
         for offset in range(15, -16, -1):
             shifted = np.roll(heard, offset)
-            distances.append(1 - float(np.corrcoef(seen[inner], shifted[inner])[0, 1]))
+            alike = np.corrcoef(seen[inner], shifted[inner])[0, 1] if heard.any() else 0.0
+            distances.append(1 - float(alike))
         best = int(np.argmin(distances))
         return SyncScore(
             confidence=10 * (float(np.median(distances)) - distances[best]),
@@ -78,6 +85,16 @@ class DetailQuality:
         return QualityScore(value=value, backend=self.backend_id, higher_is_better=True)
 
 
+class EverySoundSpeaks:
+    """Takes all sound for speech."""
+
+    backend_id = "speaks-v1"
+
+    def activity(self, waveform_S: np.ndarray) -> SpeechActivity:
+        hops = np.ones(-(-len(waveform_S) // 512), dtype=np.float32)
+        return SpeechActivity(probability_N=hops, hop=512, num_samples=len(waveform_S))
+
+
 def speech(num_frames: int, seed: int = 0) -> np.ndarray:
     """Noise whose loudness changes with every frame: float32 [640 * num_frames]."""
     rng = np.random.default_rng(seed)
@@ -94,10 +111,12 @@ def make_video(
     seed: int = 0,
     shot_frames: int = 60,
 ) -> Path:
-    """Render shots: ``face``, ``grey`` (no face), ``flat`` (a face without detail), ``half`` (the face leaves)."""
+    """Render shots: ``face``, ``grey`` (no face), ``flat`` (a face without detail), ``half`` (the face leaves),
+    ``still`` (nothing moves), ``right speaks`` (two faces)."""
     num_frames = shot_frames * len(shots)
     waveform = speech(num_frames, seed)
     level = np.sqrt((waveform.reshape(-1, 640) ** 2).mean(axis=1))
+    other = np.random.default_rng(seed + 1).uniform(0.02, 0.3, num_frames)
     rng = np.random.default_rng(seed)
     grain = rng.integers(-40, 40, (HEIGHT, WIDTH))
     picture = path.with_name(f"{path.stem}-silent.mp4")
@@ -106,10 +125,16 @@ def make_video(
             shot, kind = k // shot_frames, shots[k // shot_frames]
             frame = np.full((HEIGHT, WIDTH, 3), 40 + 150 * (shot % 2), dtype=np.int64)
             frame[::2] += 10 * shot
-            present = kind in ("face", "flat") or (kind == "half" and k % shot_frames < shot_frames // 2)
+            if kind == "right speaks":
+                for left, moves in ((40, other), (170, level)):
+                    frame[60:190, left : left + 110] = (220, 30, int(400 * moves[k]))
+                    frame[60:190, left : left + 110, 1] += grain[60:190, left : left + 110]
+            present = kind in ("face", "flat", "still") or (
+                kind == "half" and k % shot_frames < shot_frames // 2
+            )
             if present:
                 square = (slice(60, 190), slice(80 + 50 * (shot % 3), 200 + 50 * (shot % 3)))
-                frame[square] = (220, 30, int(400 * level[k]))
+                frame[square] = (220, 30, int(400 * level[0 if kind == "still" else k]))
                 if kind != "flat":
                     frame[square[0], square[1], 1] += grain[square]
             writer.write(frame.clip(0, 255).astype(np.uint8))
@@ -131,7 +156,12 @@ def _encodings(encodings_are_named: Callable[[str], None]) -> None:
 def backends() -> CurationBackends:
     for kind in (SquareDetector, BlueExpert, DetailQuality):
         kind.calls = 0
-    return CurationBackends(detector=SquareDetector(), sync_expert=BlueExpert(), quality=DetailQuality())  # type: ignore[arg-type]
+    return CurationBackends(
+        detector=SquareDetector(),
+        sync_expert=BlueExpert(),  # type: ignore[arg-type]
+        quality=DetailQuality(),  # type: ignore[arg-type]
+        activity=EverySoundSpeaks(),
+    )
 
 
 @pytest.fixture

@@ -5,23 +5,22 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-import imageio_ffmpeg
 import pytest
 
 from lipforcing_core.base import products
 from lipforcing_core.base.products import StepStore
-from lipforcing_core.curation import sources, steps
+from lipforcing_core.curation import reading, sources, steps
 from lipforcing_core.curation.backends import CurationBackends
 from lipforcing_core.curation.pipeline import curate_source, failed_source
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import SourceOutcome, Status
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.curation.sources import identify_source, source_sha256
+from lipforcing_core.curation.sources import source_sha256
+from lipforcing_core.media import source_stream
 
 Reel = Callable[..., Path]
 Curate = Callable[..., SourceOutcome]
@@ -42,140 +41,75 @@ def mute(reel: Reel, tmp_path: Path) -> Path:
     return Path(shutil.copy(reel("mute short", ["grey"], sound="none", shot_frames=12), tmp_path / "a.mp4"))
 
 
-@pytest.fixture
-def broken_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Put a shell script in the place of ffmpeg; returns the file in which it counts its calls."""
-
-    def replace(script: str) -> Path:
-        program, calls = tmp_path / "ffmpeg", tmp_path / "calls"
-        output = 'for word; do case "$word" in */*) output="$word" ;; esac; done'
-        program.write_text(f'#!/bin/sh\necho called >> "{calls}"\n{output}\n{script}\n')
-        program.chmod(program.stat().st_mode | stat.S_IXUSR)
-        monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(program))
-        return calls
-
-    return replace
-
-
 def only(outcome: SourceOutcome) -> tuple[Status, RejectReason | None, str]:
     (decision,) = outcome.decisions
     return decision.status, decision.reason, decision.message
-
-
-@pytest.mark.parametrize(
-    ("script", "words"),
-    [
-        ("kill -9 $$", "ended from outside by signal 9"),
-        ("kill -15 $$", "ended from outside by signal 15"),
-        ("echo 'Exiting normally, received signal 15.' >&2; exit 255", "told from outside to end"),
-        ('echo half > "$output"; echo "av_write: No space left on device" >&2; exit 228', "the disk is full"),
-        ('echo half > "$output"; echo "a.mp4: Cannot allocate memory" >&2; exit 244', "not enough memory"),
-    ],
-)
-def test_a_killed_or_starved_ffmpeg_is_tried_again_and_leaves_nothing(
-    script: str,
-    words: str,
-    mute: Path,
-    curate: Curate,
-    store: StepStore,
-    broken_ffmpeg: Callable[[str], Path],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    calls = broken_ffmpeg(script)
-    outcome = curate(mute)
-    status, reason, message = only(outcome)
-    assert (status, reason) == (Status.QUARANTINED, RejectReason.FAILED_THIS_TIME)
-    assert words in message
-    assert outcome.failed_this_time
-    assert not outcome.is_final
-    assert calls.read_text().split() == ["called"] * 2
-    assert not list((store.root / "normalise").rglob("*"))
-    monkeypatch.undo()
-    assert only(curate(mute))[1] is RejectReason.NO_AUDIO
-
-
-def test_an_ffmpeg_that_crashes_tells_of_the_file(
-    mute: Path, curate: Curate, broken_ffmpeg: Callable[[str], Path]
-) -> None:
-    calls = broken_ffmpeg("kill -11 $$")
-    status, reason, message = only(curate(mute))
-    assert (status, reason) == (Status.QUARANTINED, RejectReason.UNREADABLE)
-    assert "SIGSEGV" in message
-    curate(mute)
-    assert calls.read_text().split() == ["called"]
-
-
-def test_an_ffmpeg_that_is_not_there_is_a_failure_of_the_machine(
-    mute: Path, curate: Curate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: "/nowhere/ffmpeg")
-    assert only(curate(mute))[1:] == (
-        RejectReason.FAILED_THIS_TIME,
-        "ffmpeg cannot be started: No such file or directory",
-    )
-
-
-@pytest.mark.parametrize(
-    "words", ["no message", "Exiting normally, received signal 15.", "x: No space left on device"]
-)
-def test_a_verdict_that_an_earlier_version_stored_for_a_killed_child_is_not_believed(
-    words: str, mute: Path, curate: Curate, store: StepStore
-) -> None:
-    key = steps.normalise_key(source_sha256(mute, mute.parent))
-    error = {"problem": "cannot be processed", "decoder_message": words}
-    store.run("normalise", key, lambda folder: {"error": error, "declared_s": "12/25"})
-    assert only(curate(mute))[1] is RejectReason.NO_AUDIO
-    found = store.find("normalise", key)
-    assert found is not None
-    assert found.result["num_frames"] == 12, "the new verdict stands in the place of the old one"
 
 
 class OutOfMemoryError(RuntimeError):
     """As torch calls it."""
 
 
+MACHINE: list[tuple[BaseException, str]] = [
+    (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "the disk is full"),
+    (MemoryError(), "there is not enough memory"),
+    (OutOfMemoryError("CUDA out of memory"), "there is not enough memory"),
+    (OSError(errno.ESTALE, "Stale file handle"), "[Errno 116] Stale file handle"),
+]
+
+
+class Failing:
+    """Raises an error so many times, and then does what is to be done."""
+
+    def __init__(self, error: BaseException, work: Callable[..., Any], times: int = 99) -> None:
+        self.calls = 0
+        self._error, self._work, self._times = error, work, times
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        self.calls += 1
+        if self.calls <= self._times:
+            raise self._error
+        return self._work(*arguments, **options)
+
+
 @pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "the disk is full"),
-        (MemoryError(), "there is not enough memory"),
-        (OutOfMemoryError("CUDA out of memory"), "there is not enough memory"),
-        (OSError(errno.ESTALE, "Stale file handle"), "[Errno 116] Stale file handle"),
-    ],
+    ("place", "error", "words"),
+    [(place, *MACHINE[0]) for place in ("detect", "write_track", "write_wav", "score")]
+    + [("read", *machine) for machine in MACHINE],
 )
-def test_a_machine_that_fails_late_leaves_no_large_file(
-    error: Exception,
+def test_a_machine_that_fails_is_tried_again_and_told_and_nothing_is_stored(
+    place: str,
+    error: BaseException,
     words: str,
     reel: Reel,
     curate: Curate,
+    backends: CurationBackends,
     store: StepStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    calls = []
-
-    def fails(*_: object, **__: object) -> None:
-        calls.append(1)
-        raise error
-
-    monkeypatch.setattr(steps, "detect_shots", fails)
+    owner = {
+        "read": steps, "detect": backends.detector, "write_track": reading, "write_wav": reading,
+        "score": backends.sync_expert,
+    }[place]  # fmt: skip
+    failing = Failing(error, getattr(owner, place))
+    monkeypatch.setattr(owner, place, failing)
     path = reel("one", ["face"])
     outcome = curate(path)
     assert only(outcome) == (Status.QUARANTINED, RejectReason.FAILED_THIS_TIME, words)
-    assert outcome.frames_in == 60
-    assert len(calls) == 2
-    assert sorted(p.name for p in (store.root / "normalise").rglob("*.*")) == ["audio.wav", "result.json"]
-    curate(path, keep_normalised=True)
-    assert list(store.root.glob("normalise/*/video.mp4"))
+    assert (outcome.failed_this_time, outcome.is_final, failing.calls) == (True, False, 2)
+    finished = {result.parent.parent.name for result in store.root.rglob("result.json")}
+    assert finished == ({"quality", "read", "speech"} if place == "score" else set())
+    assert not list(store.root.rglob("*.tmp*"))
+    monkeypatch.undo()
+    if place == "score":
+        assert curate(path).status is Status.ACCEPTED
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), RuntimeError("a bug"), KeyError("a bug")])
 def test_a_mistake_of_the_program_is_not_hidden(
     error: Exception, reel: Reel, curate: Curate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(steps, "detect_shots", fails)
+    monkeypatch.setattr(reading, "write_track", Failing(error, reading.write_track))
     with pytest.raises(type(error), match="a bug"):
         curate(reel("one", ["face"]))
 
@@ -183,27 +117,53 @@ def test_a_mistake_of_the_program_is_not_hidden(
 def test_a_failure_that_passes_costs_only_a_second_attempt(
     reel: Reel, curate: Curate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    detect, failures = steps.detect_shots, [MemoryError()]
-
-    def fails_once(*args: Any, **options: Any) -> list[tuple[int, int]]:
-        if failures:
-            raise failures.pop()
-        return detect(*args, **options)
-
-    monkeypatch.setattr(steps, "detect_shots", fails_once)
+    monkeypatch.setattr(reading, "hear", Failing(MemoryError(), reading.hear, times=1))
     assert only(curate(reel("grey one", ["grey"])))[1] is RejectReason.NO_FACE
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), [("ENOSPC", "the disk is full"), ("ENOMEM", "there is not enough memory")]
+)
+def test_a_starved_decoder_tells_of_the_machine(
+    name: str, words: str, mute: Path, curate: Curate, store: StepStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = OSError(getattr(errno, name), os.strerror(getattr(errno, name)))
+
+    def starved(*_: Any) -> Any:
+        raise error
+        yield
+
+    opened = source_stream.open_container
+
+    class Container:
+        def __init__(self, container: Any) -> None:
+            self._container = container
+
+        def __getattr__(self, attribute: str) -> Any:
+            return starved if attribute == "demux" else getattr(self._container, attribute)
+
+    monkeypatch.setattr(source_stream, "open_container", lambda path: Container(opened(path)))
+    status, reason, message = only(curate(mute))
+    assert (status, reason) == (Status.QUARANTINED, RejectReason.FAILED_THIS_TIME)
+    assert words in message
+    assert not list(store.root.rglob("result.json"))
+    monkeypatch.undo()
+    assert only(curate(mute))[1] is RejectReason.NO_AUDIO
+
+
+@pytest.mark.parametrize("product", ["0.mp4", "sound.wav"])
 def test_a_finished_product_that_was_damaged_is_made_again(
-    reel: Reel, curate: Curate, store: StepStore
+    product: str, reel: Reel, curate: Curate, store: StepStore
 ) -> None:
     path = reel("one", ["face"])
-    curate(path, keep_normalised=True)
-    (video,) = store.root.glob("normalise/*/video.mp4")
-    video.write_bytes(b"half")
-    outcome = curate(path, shot_threshold=9.0)
-    assert outcome.status is Status.ACCEPTED
-    assert not outcome.failed_this_time
+    first = curate(path)
+    (damaged,) = store.root.glob(f"read/*/*/{product}")
+    whole = damaged.read_bytes()
+    damaged.write_bytes(b"half")
+    shutil.rmtree(store.root / "sync")
+    outcome = curate(path)
+    assert outcome == first
+    assert damaged.read_bytes() == whole
 
 
 def test_a_file_that_opens_and_cannot_be_read_is_quarantined(curate: Curate, tmp_path: Path) -> None:
@@ -253,7 +213,7 @@ def test_a_bad_sector_or_a_stale_mount_is_quarantined(
     outcome = curate(mute)
     assert only(outcome) == (Status.QUARANTINED, RejectReason.INACCESSIBLE, words)
     assert not outcome.is_final
-    assert not (store.root / "normalise").exists()
+    assert not (store.root / "read").exists()
 
 
 def test_a_decoders_complaint_about_a_failing_disk_is_no_verdict(
@@ -277,52 +237,51 @@ def test_a_decoders_complaint_about_a_failing_disk_is_no_verdict(
     assert only(curate(path))[1] is RejectReason.UNREADABLE
 
 
+class Stream(source_stream.SourceStream):
+    """A stream that does something to its file when it has been read."""
+
+    then: Callable[[Path], None]
+
+    def pictures(self) -> Any:
+        yield from super().pictures()
+        type(self).then(self.path)
+
+
 def test_a_file_that_vanishes_at_work_is_quarantined(
     mute: Path, curate: Curate, store: StepStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    probe = steps.probe
-
-    def vanishing(path: Path) -> Any:
-        path.unlink()
-        return probe(path)
-
-    monkeypatch.setattr(steps, "probe", vanishing)
+    monkeypatch.setattr(Stream, "then", staticmethod(Path.unlink), raising=False)
+    monkeypatch.setattr(steps, "SourceStream", Stream)
     assert only(curate(mute))[1:] == (RejectReason.INACCESSIBLE, "it is no longer there")
-    assert list((store.root / "normalise").rglob("*")) == []
+    assert not [
+        path for path in (store.root / "read").rglob("*") if path.is_file() and path.suffix != ".lock"
+    ]
 
 
 @pytest.mark.parametrize("times", [1, 99])
 def test_a_file_that_changes_at_work_is_read_again(
-    times: int, mute: Path, curate: Curate, monkeypatch: pytest.MonkeyPatch
+    times: int, reel: Reel, tmp_path: Path, curate: Curate, store: StepStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    normalise, changes = steps.normalise, []
+    path = Path(shutil.copy(reel("one", ["face"]), tmp_path / "a.mp4"))
+    changes = []
 
-    def changing(path: Path, *args: Any) -> Any:
-        info = normalise(path, *args)
+    def changing(path: Path) -> None:
         if len(changes) < times:
             changes.append(1)
             with open(path, "ab") as stream:
                 stream.write(b"\0\0\0\x08free")
-        return info
 
-    monkeypatch.setattr(steps, "normalise", changing)
-    outcome = curate(mute)
+    monkeypatch.setattr(Stream, "then", staticmethod(changing), raising=False)
+    monkeypatch.setattr(steps, "SourceStream", Stream)
+    outcome = curate(path)
     if times == 1:
-        assert only(outcome)[1] is RejectReason.NO_AUDIO
-        assert outcome.sha256 == products.file_sha256(mute)
+        assert outcome.status is Status.ACCEPTED
+        assert outcome.sha256 == products.file_sha256(path)
     else:
         assert only(outcome)[1:] == (RejectReason.INACCESSIBLE, "it changed while it was being read")
         assert len(changes) == 2
-
-
-def test_the_picture_is_never_made_again_from_other_bytes(mute: Path, store: StepStore) -> None:
-    source = steps.normalised(identify_source(mute, mute.parent), store)
-    steps.clear_video(store, source.file.sha256)
-    with open(mute, "ab") as stream:
-        stream.write(b"\0\0\0\x08free")
-    with pytest.raises(sources.SourceChangedError):
-        source.video()
-    assert store.find("normalise", source.key) is None
+    clips = list(store.root.rglob("0.mp4"))
+    assert len(clips) == (1 if times == 1 else 0), "pieces of bytes that are gone are not kept"
 
 
 def test_a_source_whose_worker_died_has_a_row(tmp_path: Path) -> None:

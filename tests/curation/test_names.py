@@ -21,6 +21,8 @@ from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import find_sources, source_name, source_sha256
 from lipforcing_core.media.ffmpeg import run_ffmpeg
 
+from .conftest import SquareDetector
+
 SETTINGS = CurationSettings(min_segment_s=2.0, max_segment_s=4.0)
 NAMES = {
     b"caf\xe9.mp4": r"caf\xe9.mp4",
@@ -54,7 +56,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, reel: Callable[..., Path]) 
 @pytest.fixture(scope="module")
 def report(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> CurationReport:
     folder = tmp_path_factory.mktemp("out")
-    backends = CurationBackends(detector=None, sync_expert=None, quality=None)  # type: ignore[arg-type]
+    backends = CurationBackends(detector=SquareDetector(), sync_expert=None, quality=None, activity=None)  # type: ignore[arg-type]
     store = StepStore(os.fsdecode(os.fsencode(folder) + b"/store \xe9\n"))
     outcomes = [
         curate_source(path, settings=SETTINGS, backends=backends, store=store, root=corpus)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,9 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.base.products import read_json, write_json
 from lipforcing_core.curation.assemble import mark_duplicates
-from lipforcing_core.curation.decide import judge_face, judge_quality, judge_sound, judge_sync
 from lipforcing_core.curation.funnel import balance, funnel_rows, reason_counts
 from lipforcing_core.curation.manifest import (
     arrow_schema,
@@ -26,6 +23,7 @@ from lipforcing_core.curation.manifest import (
 )
 from lipforcing_core.curation.reasons import RejectReason, Stage
 from lipforcing_core.curation.records import (
+    MAY_LACK,
     SCORE_NAMES,
     ClipRecord,
     Decision,
@@ -34,16 +32,6 @@ from lipforcing_core.curation.records import (
     Status,
     StoredClip,
 )
-from lipforcing_core.curation.results import (
-    Crop,
-    Decoded,
-    FaceResult,
-    QualityResult,
-    SyncResult,
-    Undecodable,
-    decoding_from_json,
-)
-from lipforcing_core.curation.settings import CurationSettings
 
 SCORES = Scores(
     loudness_dbfs=-20.0,
@@ -239,6 +227,57 @@ def test_rows_survive_json_and_parquet(tmp_path: Path) -> None:
         decision(colour="red")
 
 
+YOUNGER = [
+    "speech_share",
+    "longest_silence_s",
+    "snr_db",
+    "clipping_share",
+    "bandwidth_hz",
+    "modulation_4hz",
+    "activity_backend",
+    "num_faces",
+    "yaw_deg",
+    "lips_outside",
+    "longest_repeat_frames",
+    "repeated_fraction",
+    "invented_frames",
+    "face_track",
+    "face_box",
+]
+
+
+def test_manifests_from_before_several_faces_are_still_read(tmp_path: Path) -> None:
+    """Columns that came later are added, and stay empty, where an older version has written the file."""
+    write_manifest(tmp_path / "m.parquet", [clip(face_track=1, face_box="1,2,3,4")])
+    write_decisions(tmp_path / "d.parquet", [decision(scores=replace(SCORES, num_faces=2, speech_share=0.5))])
+    for name in ("m.parquet", "d.parquet"):
+        table = pq.read_table(tmp_path / name)
+        there = [column for column in YOUNGER if column in table.column_names]
+        assert len(there) == {"m.parquet": 15, "d.parquet": 13}[name]
+        pq.write_table(table.drop_columns(there), tmp_path / name)
+    assert read_manifest(tmp_path / "m.parquet") == [clip()]
+    assert read_decisions(tmp_path / "d.parquet") == [decision(scores=SCORES)]
+
+
+def test_what_later_versions_measure_survives(tmp_path: Path) -> None:
+    later = replace(
+        SCORES,
+        speech_share=0.75,
+        snr_db=30.0,
+        activity_backend="speaks-v1",
+        num_faces=2,
+        yaw_deg=12.5,
+        lips_outside=0.25,
+        longest_repeat_frames=3,
+        repeated_fraction=0.5,
+        invented_frames=4,
+    )
+    rows = [clip(scores=later, face_track=1, face_box="1.5,2,3,4")]
+    write_manifest(tmp_path / "m.parquet", rows)
+    assert read_manifest(tmp_path / "m.parquet") == rows
+    assert set(MAY_LACK) == set(YOUNGER) - {"face_track", "face_box"}
+
+
 def test_an_accepted_clip_has_every_score(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="sync_distance, quality missing"):
         clip(scores=replace(SCORES, sync_distance=None, quality=None))
@@ -250,143 +289,6 @@ def test_an_accepted_clip_has_every_score(tmp_path: Path) -> None:
         read_manifest(tmp_path / "m.parquet")
 
 
-STORED = {
-    "normalise": {
-        "num_frames": 60, "num_samples": 38400, "width": 320, "height": 240, "decoder_message": "",
-        "declared_s": "12/5", "has_audio": True,
-    },
-    "refused": {"error": {"problem": "is empty", "decoder_message": "x"}, "declared_s": None},
-    "refused late": {"error": {"problem": "is empty", "decoder_message": ""}, "declared_s": "3/2"},
-    "face": {
-        "num_frames": 60, "detected_fraction": 0.2, "absent_frames": 0, "has_clip": True, "face_height_px": 130.5,
-        "clip_sha256": "ab",
-    },
-    "no face": {"num_frames": 60, "detected_fraction": 0.0, "absent_frames": 60, "has_clip": False},
-    "sync": {
-        "offset_measured": 3, "offset_applied": 3, "offset_remaining": 0, "confidence": 4.5, "distance": 6.5,
-        "confidence_before": 4.0, "backend": "blue-v1", "audio_sha256": "cd",
-    },
-    "quality": {"value": 31.5, "backend": "piqe", "higher_is_better": False},
-}  # fmt: skip
-"""Results as every version so far has stored them."""
-
-TYPED = {
-    "normalise": Decoded(
-        num_frames=60,
-        num_samples=38400,
-        width=320,
-        height=240,
-        decoder_message="",
-        declared_s=Fraction(12, 5),
-        has_audio=True,
-    ),
-    "refused": Undecodable(problem="is empty", decoder_message="x", declared_s=None),
-    "refused late": Undecodable(problem="is empty", decoder_message="", declared_s=Fraction(3, 2)),
-    "face": FaceResult(
-        num_frames=60,
-        detected_fraction=0.2,
-        absent_frames=0,
-        crop=Crop(face_height_px=130.5, clip_sha256="ab"),
-    ),
-    "no face": FaceResult(num_frames=60, detected_fraction=0.0, absent_frames=60, crop=None),
-    "sync": SyncResult(
-        offset_measured=3,
-        offset_applied=3,
-        offset_remaining=0,
-        confidence=4.5,
-        distance=6.5,
-        confidence_before=4.0,
-        backend="blue-v1",
-        audio_sha256="cd",
-    ),
-    "quality": QualityResult(value=31.5, backend="piqe", higher_is_better=False),
-}
-READERS = {
-    "normalise": decoding_from_json,
-    "refused": decoding_from_json,
-    "refused late": decoding_from_json,
-    "face": FaceResult.from_json,
-    "no face": FaceResult.from_json,
-    "sync": SyncResult.from_json,
-    "quality": QualityResult.from_json,
-}
-
-
-@pytest.mark.parametrize("name", sorted(STORED))
-def test_the_stored_form_of_results_is_what_it_always_was(name: str, tmp_path: Path) -> None:
-    assert READERS[name](STORED[name]) == TYPED[name]
-    write_json(tmp_path / "result.json", TYPED[name].to_json())
-    assert read_json(tmp_path / "result.json") == STORED[name]
-
-
-@pytest.mark.parametrize(
-    ("words", "doubtful"),
-    [
-        ("no message", True),
-        ("x received signal 15", True),
-        ("Disk quota exceeded", True),
-        ("moov", False),
-        ("", False),
-    ],
-)
-def test_old_verdicts_about_the_machine_are_doubtful(words: str, doubtful: bool) -> None:
-    assert Undecodable(problem="p", decoder_message=words, declared_s=None).is_doubtful is doubtful
-
-
-SETTINGS = CurationSettings(
-    silence_dbfs=-50,
-    max_absent_frames=2,
-    min_detected_fraction=0.3,
-    min_face_height_px=64,
-    sync_confidence_min=3,
-    max_abs_offset_frames=6,
-    quality_threshold=50,
-)
-FACE = FaceResult(
-    num_frames=60, detected_fraction=0.3, absent_frames=2, crop=Crop(face_height_px=64, clip_sha256="ab")
-)
-SYNC = SyncResult(
-    offset_measured=-6,
-    offset_applied=-6,
-    offset_remaining=0,
-    confidence=3.0,
-    distance=7.0,
-    confidence_before=0.0,
-    backend="b",
-    audio_sha256="c",
-)
-
-
-def judged(verdict: object) -> tuple[str, float, float] | None:
-    return (verdict.reason.value, verdict.measured, verdict.threshold) if verdict else None  # type: ignore[attr-defined]
-
-
-def test_thresholds_themselves_pass_and_the_next_value_does_not() -> None:
-    assert judge_sound(-50.0, SETTINGS) is None
-    assert judged(judge_sound(-50.5, SETTINGS)) == ("silent_audio", -50.5, -50)
-    assert judge_face(FACE, SETTINGS) is None
-    assert judged(judge_face(replace(FACE, detected_fraction=0.29), SETTINGS)) == ("no_face", 0.29, 0.3)
-    assert judged(judge_face(replace(FACE, crop=None), SETTINGS)) == ("no_face", 0.3, 0.3)
-    assert judged(judge_face(replace(FACE, absent_frames=3), SETTINGS)) == ("face_lost", 3, 2)
-    small = replace(FACE, crop=Crop(face_height_px=63, clip_sha256="ab"))
-    assert judged(judge_face(small, SETTINGS)) == ("face_too_small", 63, 64)
-    assert judge_sync(SYNC, SETTINGS) is None
-    assert judge_sync(replace(SYNC, offset_measured=6), SETTINGS) is None
-    assert judged(judge_sync(replace(SYNC, confidence=2.9), SETTINGS)) == ("sync_confidence_low", 2.9, 3)
-    assert judged(judge_sync(replace(SYNC, offset_measured=-7), SETTINGS)) == ("av_offset_too_large", -7, 6)
-    assert judged(judge_sync(replace(SYNC, offset_remaining=-1), SETTINGS)) == ("av_offset_unstable", -1, 0)
-    off = SETTINGS.model_copy(update={"sync_filter": False})
-    assert judge_sync(replace(SYNC, confidence=0.0, offset_measured=9, offset_remaining=1), off) is None
-
-
-@pytest.mark.parametrize(("higher", "value", "passes"), [
-    (True, 50, True), (True, 49, False), (True, 51, True), (False, 50, True), (False, 49, True), (False, 51, False),
-])  # fmt: skip
-def test_quality_is_judged_in_the_direction_of_its_scale(higher: bool, value: float, passes: bool) -> None:
-    verdict = judge_quality(QualityResult(value=value, backend="b", higher_is_better=higher), SETTINGS)
-    assert judged(verdict) == (None if passes else ("quality_low", value, 50))
-
-
 def test_every_reason_belongs_to_the_stage_that_gives_it() -> None:
     assert [(reason.value, reason.stage) for reason in RejectReason] == [
         ("failed_this_time", Stage.DECODE),
@@ -394,14 +296,22 @@ def test_every_reason_belongs_to_the_stage_that_gives_it() -> None:
         ("unreadable", Stage.DECODE),
         ("truncated", Stage.DECODE),
         ("no_video", Stage.DECODE),
+        ("over_limits", Stage.DECODE),
         ("duplicate", Stage.UNIQUE),
         ("no_audio", Stage.SOUND),
         ("audio_missing", Stage.SOUND),
         ("silent_audio", Stage.SOUND),
+        ("no_speech", Stage.SOUND),
+        ("outside_ranges", Stage.LENGTH),
         ("too_short", Stage.LENGTH),
         ("no_face", Stage.FACE),
         ("face_lost", Stage.FACE),
         ("face_too_small", Stage.FACE),
+        ("several_faces", Stage.FACE),
+        ("turned_away", Stage.FACE),
+        ("lips_cut_off", Stage.FACE),
+        ("frozen_picture", Stage.FACE),
+        ("repeated_frames", Stage.FACE),
         ("sync_confidence_low", Stage.SYNC),
         ("av_offset_too_large", Stage.SYNC),
         ("av_offset_unstable", Stage.SYNC),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,22 +17,37 @@ from lipforcing_core.curation.backends import CurationBackends
 from lipforcing_core.curation.pieces import Curated
 from lipforcing_core.curation.pipeline import curate_source, failed_source
 from lipforcing_core.curation.records import Decision, SourceFacts, SourceOutcome
-from lipforcing_core.curation.results import Decoded, Undecodable
+from lipforcing_core.curation.results import Reading, Undecodable
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import SourceChangedError, identify_source, lost_sha256
+from lipforcing_core.curation.wanted import Wanted
 from lipforcing_core.media.decode import NO_VIDEO
 
 SETTINGS = CurationSettings()
-BACKENDS = CurationBackends(detector=None, sync_expert=None, quality=None)  # type: ignore[arg-type]
-WHOLE = Decoded(
-    num_frames=250,
-    num_samples=160_000,
-    width=64,
-    height=64,
-    decoder_message="",
-    declared_s=Fraction(10),
-    has_audio=True,
-)
+BACKENDS = CurationBackends(detector="detector", sync_expert=None, quality=None, activity=None)  # type: ignore[arg-type]
+FACTS = SourceFacts(identity="anna")
+
+
+def whole(**changes: Any) -> Reading:
+    """A source of ten seconds with sound and nothing in it."""
+    values: dict[str, Any] = {
+        "num_frames": 250,
+        "num_samples": 160_000,
+        "width": 64,
+        "height": 64,
+        "declared_s": Fraction(10),
+        "complaint": "",
+        "num_damaged": 0,
+        "num_invented": 0,
+        "num_dropped": 0,
+        "tone_mapped": None,
+        "sound": None,
+        "shots": (),
+        "pieces": (),
+        "short": (),
+    }
+    return Reading(**(values | changes))
+
 
 Curate = Callable[..., SourceOutcome]
 
@@ -49,21 +63,21 @@ def video(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def curate(video: Path, store: StepStore, monkeypatch: pytest.MonkeyPatch) -> Curate:
-    """Curate the source where ``normalised`` gives the result, or raises the errors one after the other."""
+    """Curate the source where the step ``read`` gives the result, or raises the errors one after the other."""
 
-    def run(result: Decoded | Undecodable, *errors: Exception, **changes: object) -> SourceOutcome:
-        left = list(errors)
+    def run(
+        result: Reading | Undecodable, *errors: Exception, facts: SourceFacts | None = None, **changes: object
+    ) -> SourceOutcome:
+        left, settings, root = list(errors), SETTINGS.model_copy(update=changes), video.parent.parent
 
-        def normalised(file: Any, given: StepStore) -> steps.NormalisedSource:
+        def read_source(file: Any, *given: Any) -> steps.ReadSource:
+            assert given == (Wanted.of(facts or FACTS, root), settings, "detector", store)
             if left:
                 raise left.pop(0)
-            return steps.NormalisedSource(file=file, store=given, result=result)
+            return steps.ReadSource(file=file, store=store, key="re" * 8, result=result)
 
-        monkeypatch.setattr(steps, "normalised", normalised)
-        settings = SETTINGS.model_copy(update=changes)
-        return curate_source(
-            video, settings=settings, backends=BACKENDS, store=store, root=video.parent.parent
-        )
+        monkeypatch.setattr(steps, "read_source", read_source)
+        return curate_source(video, settings=settings, backends=BACKENDS, store=store, root=root, facts=facts)
 
     return run
 
@@ -110,9 +124,7 @@ def test_a_source_is_truncated_where_half_a_second_and_a_twentieth_are_missing(
     declared_s: Fraction, num_frames: int, message: str, truncated: bool, curate: Curate, video: Path
 ) -> None:
     """8 s: half a second is more. 20 s: a twentieth, one second, is more."""
-    result = replace(
-        WHOLE, declared_s=declared_s, num_frames=num_frames, decoder_message=message, num_samples=0
-    )
+    result = whole(declared_s=declared_s, num_frames=num_frames, complaint=message, num_samples=0)
     outcome = curate(result)
     if truncated:
         measured = {"measured": num_frames / 25, "threshold": float(declared_s), "message": message}
@@ -141,12 +153,13 @@ def test_a_source_with_a_single_sample_has_sound(
         return Curated(decisions=[decision], frames_trimmed=3)
 
     monkeypatch.setattr(pipeline, "curate_pieces", pieces)
-    outcome = curate(replace(WHOLE, num_samples=num_samples, decoder_message="an\x1bo"))
+    result = whole(num_samples=num_samples, complaint="an\x1bo")
+    outcome = curate(result)
     if num_samples == 0:
         assert given == []
         assert row(outcome)["reason"] == "no_audio"
     else:
-        assert given == [(250, 1, SourceFacts(identity="anna"), SETTINGS, BACKENDS)]
+        assert given == [(result, FACTS, SETTINGS, BACKENDS)]
         assert (outcome.frames_in, outcome.frames_trimmed, outcome.clips) == (250, 3, ())
         assert outcome.decisions[0].level == "segment"
         assert (outcome.source, len(outcome.source_id), len(outcome.sha256)) == ("sub/a.mp4", 16, 64)
@@ -244,7 +257,7 @@ def test_a_file_is_cut_off_where_it_ends_inside_a_box(content: bytes, cut_off: b
 def test_what_fails_around_a_source_is_tried_twice(
     error: Exception, reason: str, message: str, errors: int, curate: Curate, video: Path, store: StepStore
 ) -> None:
-    outcome = curate(replace(WHOLE, num_samples=0), *[error] * errors)
+    outcome = curate(whole(num_samples=0), *[error] * errors)
     if errors == 1:
         assert row(outcome)["reason"] == "no_audio"
         return
@@ -257,44 +270,27 @@ def test_what_fails_around_a_source_is_tried_twice(
     assert row(outcome) == expected
 
 
-@pytest.mark.parametrize(("stored", "num_frames"), [({"num_frames": 70}, 70), ({"error": {}}, 0), (None, 0)])
-def test_frames_of_a_failed_source_count_where_they_are_known(
-    stored: dict[str, Any] | None, num_frames: int, curate: Curate, video: Path, store: StepStore
-) -> None:
-    file = identify_source(video, video.parent.parent)
-    if stored is not None:
-        store.run("normalise", steps.normalise_key(file.sha256), lambda folder: stored)
-    outcome = curate(WHOLE, MemoryError(), MemoryError())
-    assert (outcome.frames_in, outcome.decisions[0].reason) == (num_frames, "failed_this_time")
-
-
 def test_a_product_that_was_damaged_is_forgotten_and_the_source_tried_again(
     curate: Curate, store: StepStore
 ) -> None:
-    product = store.run("normalise", "key", lambda folder: {}).folder / "video.mp4"
-    outcome = curate(replace(WHOLE, num_samples=0), MediaError(product, "stops"))
+    product = store.run("read", "key", lambda folder: {}).folder / "000000-000060" / "0.mp4"
+    outcome = curate(whole(num_samples=0), MediaError(product, "stops"))
     assert row(outcome)["reason"] == "no_audio"
-    assert store.find("normalise", "key") is None
+    assert store.find("read", "key") is None
     with pytest.raises(MediaError, match="elsewhere"):
-        curate(WHOLE, MediaError(Path("/elsewhere.mp4"), "stops"))
+        curate(whole(), MediaError(Path("/elsewhere.mp4"), "stops"))
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), MediaError(Path("/elsewhere.mp4"), "stops")])
 def test_a_mistake_of_the_program_ends_the_run(error: Exception, curate: Curate) -> None:
     with pytest.raises(type(error)):
-        curate(WHOLE, error)
+        curate(whole(), error)
 
 
-@pytest.mark.parametrize("keep", [False, True])
-@pytest.mark.parametrize("errors", [0, 1, 2])
-def test_the_lossless_picture_goes_when_the_source_is_done(
-    keep: bool, errors: int, curate: Curate, store: StepStore, video: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cleared: list[Any] = []
-    monkeypatch.setattr(steps, "clear_video", lambda *arguments: cleared.append(arguments))
-    curate(replace(WHOLE, num_samples=0), *[MemoryError()] * errors, keep_normalised=keep)
-    sha256 = identify_source(video, video.parent.parent).sha256
-    assert cleared == ([] if keep else [(store, sha256)])
+def test_what_a_corpus_says_wins_over_what_lies_beside_the_file(curate: Curate) -> None:
+    """The fixture sees to it that the step is asked for what is wanted of the source."""
+    facts = SourceFacts(identity="ben", ranges="1-2", crop="0 0 9 9", audio="a.m4a")  # type: ignore[arg-type]
+    assert row(curate(whole(num_samples=0), facts=facts))["reason"] == "no_audio"
 
 
 def test_the_lock_of_the_content_is_held_at_work(
@@ -308,7 +304,7 @@ def test_the_lock_of_the_content_is_held_at_work(
         return hold(given, sha256)
 
     monkeypatch.setattr(steps, "one_at_a_time", holding)
-    curate(replace(WHOLE, num_samples=0))
+    curate(whole(num_samples=0))
     assert locked == [(store, identify_source(video, video.parent.parent).sha256)]
 
 
@@ -318,7 +314,7 @@ def test_a_source_that_nobody_can_read_or_whose_worker_died(
     video.unlink()
     lost = lost_sha256("sub/a.mp4")
     for outcome, reason, message in (
-        (curate(WHOLE), "inaccessible", "it is no longer there"),
+        (curate(whole()), "inaccessible", "it is no longer there"),
         (failed_source(video, video.parent.parent, "died \x1b"), "failed_this_time", r"died \x1b"),
     ):
         video.touch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,17 +17,25 @@ from lipforcing_core.curation.decide import (
     judge_quality,
     judge_sound,
     judge_sync,
+    no_face,
 )
 from lipforcing_core.curation.reasons import RejectReason, Step
-from lipforcing_core.curation.results import Crop, FaceResult, QualityResult, SyncResult
+from lipforcing_core.curation.records import Scores
+from lipforcing_core.curation.results import QualityResult, SyncResult
 from lipforcing_core.curation.settings import CurationSettings
 
 SETTINGS = {setting.name: setting for setting in describe(CurationSettings)}
-FACE = FaceResult(
-    num_frames=100,
+GOOD = Scores(
+    loudness_dbfs=-20.0,
+    speech_share=0.8,
     detected_fraction=0.9,
     absent_frames=0,
-    crop=Crop(face_height_px=90.0, clip_sha256=""),
+    face_height_px=90.0,
+    num_faces=1,
+    yaw_deg=20.0,
+    lips_outside=0.05,
+    longest_repeat_frames=5,
+    repeated_fraction=0.2,
 )
 SYNC = SyncResult(
     offset_measured=3,
@@ -45,8 +54,8 @@ def verdicts(**changes: Any) -> list[str]:
     """What the decisions say of a good piece under settings that differ from the defaults."""
     settings = CurationSettings(**changes)
     judged: list[Verdict | None] = [
-        judge_sound(-20.0, settings),
-        judge_face(FACE, settings),
+        judge_sound(GOOD, settings),
+        judge_face(GOOD, settings),
         judge_sync(SYNC, settings),
         judge_quality(QUALITY, settings),
     ]
@@ -73,8 +82,12 @@ def test_every_number_has_a_unit() -> None:
     ("name", "value", "reason"),
     [
         ("silence_dbfs", -10.0, "silent_audio"),
-        ("min_detected_fraction", 0.95, "no_face"),
+        ("min_speech_share", 0.9, "no_speech"),
         ("min_face_height_px", 100.0, "face_too_small"),
+        ("max_yaw_deg", 19.0, "turned_away"),
+        ("max_lips_outside", 0.04, "lips_cut_off"),
+        ("max_repeat_frames", 4, "frozen_picture"),
+        ("max_repeated_fraction", 0.1, "repeated_frames"),
         ("sync_confidence_min", 8.0, "sync_confidence_low"),
         ("max_abs_offset_frames", 2, "av_offset_too_large"),
         ("quality_threshold", 40.0, "quality_low"),
@@ -87,11 +100,12 @@ def test_a_threshold_gives_the_reason_that_it_names(name: str, value: float, rea
 
 
 def test_absent_frames_and_the_sync_filter_decide_what_they_say() -> None:
-    lost = FaceResult(num_frames=100, detected_fraction=0.9, absent_frames=3, crop=FACE.crop)
+    lost = replace(GOOD, absent_frames=3)
     verdict = judge_face(lost, CurationSettings())
     assert verdict is not None
     assert verdict.reason.value in SETTINGS["max_absent_frames"].decides
     assert judge_face(lost, CurationSettings(max_absent_frames=3)) is None
+    assert no_face(GOOD, CurationSettings()).reason.value in SETTINGS["min_detected_fraction"].decides
     assert verdicts(sync_confidence_min=8.0, sync_filter=False) == []
     assert "sync_confidence_low" in SETTINGS["sync_filter"].decides
 
@@ -104,4 +118,4 @@ def test_the_command_prints_name_default_unit_meaning_and_what_is_decided() -> N
         assert block[1].strip().startswith(setting.meaning)
         assert block[2].strip() == f"decides {setting.decides}"
     commented = CliRunner().invoke(app, ["settings", "curation", "--toml"]).output.replace("\n## ", " ")
-    assert "Unit: seconds. Decides step pieces; reject reason too_short. Values: number" in commented
+    assert "Unit: seconds. Decides step read; reject reason too_short. Values: number" in commented

@@ -23,9 +23,22 @@ from .test_outcomes import clip, decision, outcome
 
 SCORE_COLUMNS = [
     "loudness_dbfs double",
+    "speech_share double or null",
+    "longest_silence_s double or null",
+    "snr_db double or null",
+    "clipping_share double or null",
+    "bandwidth_hz double or null",
+    "modulation_4hz double or null",
+    "activity_backend string or null",
     "detected_fraction double",
     "absent_frames int64",
     "face_height_px double",
+    "num_faces int64 or null",
+    "yaw_deg double or null",
+    "lips_outside double or null",
+    "longest_repeat_frames int64 or null",
+    "repeated_fraction double or null",
+    "invented_frames int64 or null",
     "detector_backend string",
     "sync_confidence double",
     "sync_distance double",
@@ -67,12 +80,14 @@ def test_the_columns_of_a_manifest() -> None:
         "audio_sha256 string",
         *SCORE_COLUMNS,
         "num_lossy_encodes int64",
+        "face_track int64 or null",
+        "face_box string or null",
     ]
 
 
 def test_the_columns_of_the_decisions() -> None:
     assert columns(Decision) == [
-        *(f"{column} or null" for column in SCORE_COLUMNS),
+        *(f"{column.removesuffix(' or null')} or null" for column in SCORE_COLUMNS),
         "source string",
         "source_id string",
         "level string",

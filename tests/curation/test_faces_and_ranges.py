@@ -1,0 +1,369 @@
+"""A whole source, made by hand, through ``curate_source``: which face is taken, what a corpus wants, where sound ends.
+
+Nothing is decoded or encoded here: the pictures are handed over as frames, and the experts know every face by its
+number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lipforcing_core.base.products import StepStore
+from lipforcing_core.curation import crops, steps
+from lipforcing_core.curation.backends import CurationBackends
+from lipforcing_core.curation.pipeline import curate_source, redecide_source
+from lipforcing_core.curation.records import SourceFacts, SourceOutcome, Status
+from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.curation.sources import identify_source
+from lipforcing_core.faces.detectors.protocol import Face
+from lipforcing_core.quality.protocol import QualityScore
+from lipforcing_core.sync.offset import SyncScore
+
+from .conftest import EverySoundSpeaks
+from .played import NoEncoder, Played, Sees, everywhere, ramp, sound_track
+
+SETTINGS = CurationSettings(
+    min_segment_s=0.8, max_segment_s=1.6, min_face_height_px=10, quality_threshold=100
+)
+"""Pieces of 20 to 40 frames."""
+
+LEFT, RIGHT = (4.0, 16.0, 40.0, 58.0), (52.0, 16.0, 88.0, 58.0)
+SMALL = (70.0, 70.0, 86.0, 90.0)
+
+Curate = Callable[..., SourceOutcome]
+
+
+class Expert:
+    """Knows how well the lips of each face, told apart by its number, go with the sound."""
+
+    backend_id = "expert-v1"
+
+    def __init__(self, confidences: dict[int, float]) -> None:
+        self._confidences = confidences
+        self.asked: list[int] = []
+
+    def score(self, frames: np.ndarray, waveform: np.ndarray) -> SyncScore:
+        number = int(frames[0])
+        self.asked.append(number)
+        return SyncScore(
+            confidence=self._confidences.get(number, 5.0),
+            distance=7.0,
+            offset_frames=0,
+            num_windows=1,
+            backend=self.backend_id,
+            distances=(),
+        )
+
+
+class Quality:
+    backend_id = "quality-v1"
+
+    def score(self, frames: np.ndarray) -> QualityScore:
+        return QualityScore(value=30.0, backend=self.backend_id, higher_is_better=False)
+
+
+@pytest.fixture
+def curate(tmp_path: Path, store: StepStore, monkeypatch: pytest.MonkeyPatch) -> Curate:
+    monkeypatch.setattr(crops, "VideoWriter", NoEncoder)
+    monkeypatch.setattr(steps, "small_frames", lambda path, size: np.full(1000, int(path.stem)))
+    video = tmp_path / "a.mp4"
+    video.touch()
+
+    def run(
+        source: Played,
+        faces: Any = everywhere,
+        *,
+        confidences: dict[int, float] | None = None,
+        facts: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> SourceOutcome:
+        given = []
+
+        def opened(path: Path, *, sound_path: Path | None) -> Any:
+            given.append((path, sound_path))
+            return contextlib.nullcontext(source)
+
+        monkeypatch.setattr(steps, "SourceStream", opened)
+        expert: Any = Expert(confidences or {})
+        backends = CurationBackends(
+            detector=Sees(faces), sync_expert=expert, quality=Quality(), activity=EverySoundSpeaks()
+        )  # type: ignore[arg-type]
+        outcome = curate_source(
+            video,
+            settings=SETTINGS.model_copy(update=changes),
+            backends=backends,
+            store=store,
+            root=tmp_path,
+            facts=SourceFacts.model_validate(facts or {}),
+        )
+        audio = (facts or {}).get("audio")
+        assert given in ([], [(video, tmp_path / audio if audio else None)])
+        return outcome
+
+    return run
+
+
+def rows(outcome: SourceOutcome) -> list[tuple[int, int, str]]:
+    return [(d.start_frame, d.stop_frame, (d.reason or d.status).value) for d in outcome.decisions]
+
+
+def box_of(outcome: SourceOutcome) -> list[float]:
+    (clip,) = outcome.clips
+    assert clip.record.face_box is not None
+    return [float(edge) for edge in clip.record.face_box.split(",")]
+
+
+def test_of_two_faces_the_one_that_speaks_is_taken_and_named(curate: Curate) -> None:
+    def two(_: int) -> list[Any]:
+        return [LEFT, RIGHT]
+
+    first = curate(Played(30), two, confidences={0: 6.0, 1: 4.0})
+    (clip,) = first.clips
+    assert (clip.record.face_track, clip.record.scores.num_faces) == (0, 2)
+    assert box_of(first) == pytest.approx(LEFT, abs=0.5)
+    off = curate(Played(30), two, sync_filter=False)
+    assert rows(off) == [(0, 30, "several_faces")]
+    assert (off.decisions[0].measured, off.decisions[0].threshold) == (2, 1)
+
+
+def test_the_speaker_may_be_the_second(curate: Curate) -> None:
+    outcome = curate(Played(30), lambda _: [LEFT, RIGHT], confidences={0: 4.0, 1: 6.0})
+    assert box_of(outcome) == pytest.approx(RIGHT, abs=0.5)
+    assert outcome.clips[0].record.scores.sync_confidence == 6.0
+
+
+def test_a_small_face_in_the_background_is_nobody(curate: Curate) -> None:
+    outcome = curate(Played(30), lambda _: [LEFT, SMALL], confidences={0: 4.0, 1: 9.0}, sync_filter=False)
+    assert box_of(outcome) == pytest.approx(LEFT, abs=0.5)
+    assert outcome.clips[0].record.scores.num_faces == 1
+
+
+def test_every_piece_chooses_for_itself(curate: Curate) -> None:
+    """The second face comes when the first has gone: a shot of two pieces with a speaker each."""
+
+    def turns(index: int) -> list[Any]:
+        return [LEFT] if index < 40 else [RIGHT]
+
+    outcome = curate(Played(80), turns, max_gap_frames=5)
+    assert rows(outcome) == [(0, 40, "accepted"), (40, 80, "accepted")]
+    boxes = [[float(e) for e in (clip.record.face_box or "").split(",")] for clip in outcome.clips]
+    assert boxes[0] == pytest.approx(LEFT, abs=0.5)
+    assert boxes[1] == pytest.approx(RIGHT, abs=0.5)
+
+
+def profile(_: int) -> list[Face]:
+    """A head turned by 60 degrees, with eyes 20 pixels apart where it is frontal."""
+    half, aside = 10 * math.cos(math.radians(60)), 12 * math.sin(math.radians(60))
+    points = [[48 - half, 40], [48 + half, 40], [48 + aside, 50], [48 - half, 60], [48 + half, 60]]
+    return [Face(box_xyxy=(20.0, 16.0, 76.0, 80.0), score=1.0, points=np.array(points))]
+
+
+def test_a_head_that_is_turned_away(curate: Curate) -> None:
+    outcome = curate(Played(30), profile)
+    (decision,) = outcome.decisions
+    assert rows(outcome) == [(0, 30, "turned_away")]
+    assert (decision.measured, decision.threshold) == (pytest.approx(60.0), 50.0)
+    assert rows(curate(Played(30), profile, max_yaw_deg=61.0)) == [(0, 30, "accepted")]
+
+
+def test_lips_beyond_the_border(curate: Curate) -> None:
+    low = (20.0, 40.0, 76.0, 104.0)
+    outcome = curate(Played(30), lambda _: [low])
+    (decision,) = outcome.decisions
+    assert rows(outcome) == [(0, 30, "lips_cut_off")]
+    assert decision.measured == decision.scores.lips_outside
+    assert decision.threshold == 0.1
+    assert decision.measured is not None
+    assert 0.1 < decision.measured < 1
+    assert rows(curate(Played(30), lambda _: [low], max_lips_outside=1.0)) == [(0, 30, "accepted")]
+
+
+@pytest.mark.parametrize(
+    ("invented", "reason", "measured", "threshold"),
+    [
+        (range(10, 23), "frozen_picture", 13, 12),
+        (range(10, 22), "repeated_frames", 12 / 39, 0.3),
+        (range(1, 39, 3), "repeated_frames", 13 / 39, 0.3),
+        (range(2, 39, 4), "accepted", None, None),
+        (range(10, 21), "accepted", None, None),
+    ],
+)
+def test_pictures_that_repeat(
+    invented: range, reason: str, measured: float | None, threshold: float | None, curate: Curate
+) -> None:
+    """Of 39 frames those repeat the one before."""
+    outcome = curate(Played(39, invented=invented))
+    (decision,) = outcome.decisions
+    assert rows(outcome) == [(0, 39, reason)]
+    assert decision.measured == (None if measured is None else pytest.approx(measured))
+    assert decision.threshold == threshold
+    assert decision.scores.invented_frames == len(invented)
+
+
+def test_what_a_corpus_does_not_want_has_rows_of_its_own(curate: Curate) -> None:
+    outcome = curate(Played(100), facts={"ranges": "0.4-1.6; 2-2.4; 2.4-3.6", "identity": "anna"})
+    assert rows(outcome) == [
+        (0, 10, "outside_ranges"),
+        (10, 40, "accepted"),
+        (40, 50, "outside_ranges"),
+        (50, 60, "too_short"),
+        (60, 90, "accepted"),
+        (90, 100, "outside_ranges"),
+    ]
+    assert (outcome.frames_in, outcome.frames_trimmed) == (100, 0)
+    outside = outcome.decisions[0]
+    assert (outside.measured, outside.threshold, outside.status) == (None, None, Status.REJECTED)
+    assert [clip.record.identity for clip in outcome.clips] == ["anna", "anna"]
+    assert [clip.record.shot for clip in outcome.clips] == [0, 2]
+
+
+def test_ranges_beyond_the_end_leave_nothing_in(curate: Curate) -> None:
+    outcome = curate(Played(30), facts={"ranges": "5-9"})
+    assert rows(outcome) == [(0, 30, "outside_ranges")]
+    assert outcome.status is Status.REJECTED
+
+
+def test_other_ranges_are_other_work(curate: Curate) -> None:
+    first = curate(Played(60), facts={"ranges": "0-1"})
+    other = curate(Played(60), facts={"ranges": "1-2.4"})
+    assert (rows(first)[0], rows(other)[-1]) == ((0, 25, "accepted"), (25, 60, "accepted"))
+    assert first.clips[0].record.clip_id != other.clips[0].record.clip_id
+
+
+def test_a_crop_that_is_not_in_the_picture_costs_this_source_and_no_other(curate: Curate) -> None:
+    outcome = curate(Played(30), facts={"crop": "200 0 10 10"})
+    (decision,) = outcome.quarantine
+    assert decision.reason is not None
+    assert decision.reason.value == "unreadable"
+    assert decision.message == "the crop lies outside the picture of 96 x 96 pixels"
+    assert curate(Played(30), facts={"crop": "200 0 10 10"}) == outcome
+    assert rows(curate(Played(30), facts={"crop": "0 0 90 90"})) == [(0, 30, "accepted")]
+
+
+@pytest.mark.parametrize(
+    ("sounding", "trimmed", "expected"),
+    [
+        (39, 0, [(0, 39, "accepted")]),
+        (50, 0, [(0, 39, "accepted")]),
+        (34, 5, [(0, 34, "accepted")]),
+        (33, 0, [(0, 33, "accepted"), (33, 39, "audio_missing")]),
+        (10, 0, [(0, 10, "too_short"), (10, 39, "audio_missing")]),
+    ],
+)
+def test_the_picture_goes_on_after_the_sound(
+    sounding: int, trimmed: int, expected: list[tuple[int, int, str]], curate: Curate
+) -> None:
+    outcome = curate(Played(39, sounding=sounding))
+    assert rows(outcome) == expected
+    assert (outcome.frames_in, outcome.frames_trimmed) == (39, trimmed)
+
+
+@pytest.mark.parametrize(
+    ("sounding", "trimmed", "missing"), [(37, 0, []), (35, 1, []), (30, 0, [(30, 36, "audio_missing")])]
+)
+def test_sound_that_ends_within_a_range_at_the_end(
+    sounding: int, trimmed: int, missing: list[tuple[int, int, str]], curate: Curate
+) -> None:
+    """The corpus wants 36 of 38 frames, and the end of the sound is known when that range ends."""
+    outcome = curate(Played(38, sounding=sounding), facts={"ranges": "0-36/25"})
+    accepted = (0, min(sounding, 36), "accepted")
+    assert rows(outcome) == [accepted, *missing, (36, 38, "outside_ranges")]
+    assert outcome.frames_trimmed == trimmed
+
+
+def test_a_shot_in_the_middle_whose_sound_ends_is_missing_it_as_a_whole(curate: Curate) -> None:
+    outcome = curate(Played(60, sounding=20, breaks=[30]))
+    assert rows(outcome) == [(0, 30, "audio_missing"), (30, 60, "audio_missing")]
+    assert outcome.decisions[0].measured == 0.8
+
+
+def test_a_source_without_sound_has_one_row(curate: Curate) -> None:
+    assert rows(curate(Played(30, tracks=[]))) == [(0, 30, "no_audio")]
+
+
+def test_silence_is_said_before_anything_about_faces(curate: Curate) -> None:
+    silence = [sound_track(ramp(0, 30) * 0)]
+    assert rows(curate(Played(30, tracks=silence), lambda _: [])) == [(0, 30, "silent_audio")]
+
+
+def test_sound_may_lie_in_a_file_of_its_own(curate: Curate, tmp_path: Path) -> None:
+    (tmp_path / "a.m4a").write_text("sound")
+    assert rows(curate(Played(30), facts={"audio": "a.m4a"})) == [(0, 30, "accepted")]
+
+
+def test_separate_sound_that_is_gone_is_told(curate: Curate) -> None:
+    outcome = curate(Played(30), facts={"audio": "gone.m4a"})
+    (decision,) = outcome.decisions
+    assert decision.status is Status.QUARANTINED
+    assert "gone.m4a" in decision.message
+    assert not outcome.is_final
+
+
+@pytest.mark.parametrize(
+    ("changes", "measured", "limit"),
+    [
+        ({"max_source_hours": 1.2 / 3600}, 1.24 / 3600, 1.2 / 3600),
+        ({"max_megapixels": 0.009}, 0.009216, 0.009),
+    ],
+)
+def test_a_source_over_the_limits_is_not_read(
+    changes: dict[str, float], measured: float, limit: float, curate: Curate, store: StepStore
+) -> None:
+    """It lasts 31 frames and has 96 x 96 pixels; another limit decides anew, since nothing is stored."""
+    outcome = curate(Played(31), **changes)
+    (decision,) = outcome.decisions
+    assert rows(outcome) == [(0, 0, "over_limits")]
+    assert (decision.measured, decision.threshold) == (pytest.approx(measured), limit)
+    assert not list(store.root.rglob("result.json"))
+    assert rows(curate(Played(31))) == [(0, 31, "accepted")]
+
+
+def test_a_length_that_a_header_hides_is_limited_all_the_same(curate: Curate) -> None:
+    outcome = curate(Played(31, declared_s=Fraction(0)), max_source_hours=1.2 / 3600)
+    assert rows(outcome) == [(0, 0, "over_limits")]
+
+
+def test_thresholds_decide_anew_without_a_look_at_the_source(curate: Curate) -> None:
+    first = curate(Played(30), lambda _: [LEFT, RIGHT], confidences={0: 4.0, 1: 6.0})
+    nothing: Any = None
+    again = curate(nothing, nothing, sync_confidence_min=6.5)
+    assert rows(first) == [(0, 30, "accepted")]
+    assert rows(again) == [(0, 30, "sync_confidence_low")]
+    assert again.decisions[0].scores == first.decisions[0].scores
+
+
+def test_what_is_stored_decides_without_the_file(curate: Curate, store: StepStore, tmp_path: Path) -> None:
+    first = curate(Played(30))
+    file = identify_source(tmp_path / "a.mp4", tmp_path)
+    (tmp_path / "a.mp4").unlink()
+
+    def decided(facts: SourceFacts | None = None, **changes: Any) -> SourceOutcome | None:
+        backends: Any = CurationBackends(
+            detector=Sees(everywhere),
+            sync_expert=Expert({}),  # type: ignore[arg-type]
+            quality=Quality(),
+            activity=EverySoundSpeaks(),
+        )
+        settings = SETTINGS.model_copy(update=changes)
+        known = SourceFacts() if facts is None else facts
+        return redecide_source(
+            file, settings=settings, backends=backends, store=store, root=tmp_path, facts=known
+        )
+
+    assert decided() == first
+    strict = decided(sync_confidence_min=5.5)
+    assert strict is not None
+    assert rows(strict) == [(0, 30, "sync_confidence_low")]
+    assert decided(detect_stride=3) is None, "something is to be measured"
+    assert decided(SourceFacts(audio="gone.m4a")) is None, "the worker will tell what is wrong"
+    spoken = decided(SourceFacts(identity="anna"))
+    assert spoken is not None
+    assert spoken.clips[0].record.identity == "anna"
