@@ -1,4 +1,4 @@
-"""The three scorers that curation uses, behind their protocols."""
+"""The models that curation uses, behind their protocols."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lipforcing_core.weights.missing import require_none
 
 if TYPE_CHECKING:
     from lipforcing_core.faces.detectors.protocol import FaceDetector
+    from lipforcing_core.metrics.networks.protocol import FeatureExtractor
     from lipforcing_core.quality.protocol import QualityScorer
     from lipforcing_core.sync.experts.protocol import SyncExpert
 
@@ -26,6 +27,7 @@ class CurationBackends:
     detector: FaceDetector
     sync_expert: SyncExpert
     quality: QualityScorer
+    identity: FeatureExtractor | None = None
 
 
 def load_backends(settings: CurationSettings) -> CurationBackends:
@@ -34,7 +36,14 @@ def load_backends(settings: CurationSettings) -> CurationBackends:
         detector=load_detector(settings.detector, settings.detector_model),
         sync_expert=load_sync_expert(settings.sync_expert, settings.sync_weights),
         quality=load_quality(settings.quality, settings.quality_weights),
+        identity=None if settings.identity_model is None else _load_identity(settings.identity_model),
     )
+
+
+def _load_identity(path: Path) -> FeatureExtractor:
+    from lipforcing_core.metrics.networks.catalogue import load_extractor
+
+    return load_extractor("arcface-r100", path)
 
 
 def require_backends(settings: CurationSettings, *, weights_dir: Path | None = None) -> None:
@@ -55,6 +64,8 @@ def require_backends(settings: CurationSettings, *, weights_dir: Path | None = N
             ),
         ]
     )
+    if settings.identity_model is not None:
+        _load_identity(settings.identity_model)
     if settings.detector_model is not None:
         load_detector(settings.detector, settings.detector_model)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from lipforcing_core.base.products import content_key
+from lipforcing_core.base.products import StepStore, content_key
 from lipforcing_core.curation import steps
 from lipforcing_core.curation.backends import CurationBackends
 from lipforcing_core.curation.decide import (
@@ -28,6 +29,8 @@ from lipforcing_core.curation.records import (
     StoredClip,
 )
 from lipforcing_core.curation.results import (
+    EmbeddingResult,
+    FingerprintResult,
     Finished,
     Piece,
     QualityResult,
@@ -64,6 +67,8 @@ class Measured:
     quality: QualityResult
     sync: Finished[SyncResult]
     scores: Scores
+    fingerprint: Finished[FingerprintResult]
+    embedding: Finished[EmbeddingResult] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +198,14 @@ def _measured(
         av_offset_remaining=sync.result.offset_remaining,
         sync_backend=sync.result.backend,
     )
-    return Measured(face=face, quality=quality, sync=sync, scores=scores)
+    return Measured(
+        face=face,
+        quality=quality,
+        sync=sync,
+        scores=scores,
+        fingerprint=steps.fingerprinted(face, store),
+        embedding=None if backends.identity is None else steps.embedded(face, backends.identity, store),
+    )
 
 
 def split_of(identity: str | None, source_id: str, val_fraction: float, official: str | None = None) -> str:
@@ -269,9 +281,18 @@ def _stored_clip(accepted: Accepted, facts: SourceFacts, settings: CurationSetti
         scores=accepted.scores,
         num_lossy_encodes=1,
         face_track=track.number,
+        identity_from="official" if facts.identity else "source",
         face_box=",".join(f"{edge:g}" for edge in track.box_xyxy),
     )
-    below = [
-        path.relative_to(root).as_posix() for path in (face.clip, sync.folder / steps.AUDIO, face.alignment)
-    ]
-    return StoredClip(record=record, clip=below[0], audio=below[1], alignment=below[2])
+
+    def below(path: Path) -> str:
+        return path.relative_to(root).as_posix()
+
+    return StoredClip(
+        record=record,
+        clip=below(face.clip),
+        audio=below(sync.folder / steps.AUDIO),
+        alignment=below(face.alignment),
+        fingerprint=below(chosen.fingerprint.folder / StepStore.RESULT),
+        embedding=below(chosen.embedding.folder / StepStore.RESULT) if chosen.embedding else None,
+    )

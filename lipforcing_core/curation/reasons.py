@@ -21,6 +21,8 @@ class Step(StrEnum):
     """What is done to a source, in order: measuring steps, and the cuts between them."""
 
     READ = "read"
+    FINGERPRINT = "fingerprint"
+    IDENTITY = "identity"
     QUALITY = "quality"
     SYNC = "sync"
     SPLIT = "split"
@@ -39,6 +41,8 @@ class RejectReason(StrEnum):
     TRUNCATED = "truncated"
     NO_VIDEO = "no_video"
     DUPLICATE = "duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
+    HELD_OUT_PERSON = "held_out_person"
     NO_AUDIO = "no_audio"
     AUDIO_MISSING = "audio_missing"
     SILENT_AUDIO = "silent_audio"
@@ -75,6 +79,8 @@ _STAGES = {
     RejectReason.TRUNCATED: Stage.DECODE,
     RejectReason.NO_VIDEO: Stage.DECODE,
     RejectReason.DUPLICATE: Stage.UNIQUE,
+    RejectReason.NEAR_DUPLICATE: Stage.UNIQUE,
+    RejectReason.HELD_OUT_PERSON: Stage.UNIQUE,
     RejectReason.NO_AUDIO: Stage.SOUND,
     RejectReason.AUDIO_MISSING: Stage.SOUND,
     RejectReason.SILENT_AUDIO: Stage.SOUND,
@@ -101,6 +107,8 @@ _EXPLANATIONS = {
     RejectReason.TRUNCATED: "the file ends before its declared end",
     RejectReason.NO_VIDEO: "the file has no video, only sound perhaps",
     RejectReason.DUPLICATE: "the same bytes are in the corpus under another name",
+    RejectReason.NEAR_DUPLICATE: "the same footage or sound is in another clip (distance of the fingerprints)",
+    RejectReason.HELD_OUT_PERSON: "the face is of somebody of another, official split",
     RejectReason.NO_AUDIO: "the file has no sound",
     RejectReason.AUDIO_MISSING: "the picture goes on after the sound has ended",
     RejectReason.SILENT_AUDIO: "the sound is silent (loudness in dBFS)",

@@ -131,6 +131,9 @@ class ClipRecord(ScoredRow):
     """One accepted clip: a row of the manifest. Paths are relative to the manifest's folder.
 
     ``commercial_ok`` is what the licence and the side information together allow: a licence wins over a claim.
+    ``duplicate_of`` names the clip of which this one is a near-duplicate. ``identity_from`` says whether the corpus
+    names the identity (``official``), its face was told apart from others (``cluster``), or nobody knows it and the
+    split follows the source (``source``).
     """
 
     complete: ClassVar[bool] = True
@@ -160,6 +163,8 @@ class ClipRecord(ScoredRow):
     num_lossy_encodes: int
     face_track: int | None = None
     face_box: str | None = None
+    duplicate_of: str | None = None
+    identity_from: str | None = None
 
     @field_validator("commercial_ok")
     @classmethod
@@ -174,7 +179,10 @@ class ClipRecord(ScoredRow):
 
 
 class Decision(ScoredRow):
-    """What happened to a piece of video, or to a whole source; the pieces of a source add up to it."""
+    """What happened to a piece of video, or to a whole source; the pieces of a source add up to it.
+
+    ``duplicate_of``: the id of the clip that a near-duplicate repeats; for a copy of a whole file its name.
+    """
 
     scores: Scores = Scores()
     source: str
@@ -189,6 +197,7 @@ class Decision(ScoredRow):
     threshold: float | None = None
     message: str = ""
     clip_id: str | None = None
+    duplicate_of: str | None = None
 
     @property
     def num_frames(self) -> int:
@@ -196,7 +205,7 @@ class Decision(ScoredRow):
 
 
 class StoredClip(BaseModel):
-    """Where the products of an accepted clip lie in the step store, relative to its root."""
+    """Where the products of an accepted clip and its measurements lie in the step store, relative to its root."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -204,6 +213,8 @@ class StoredClip(BaseModel):
     clip: str
     audio: str
     alignment: str
+    fingerprint: str | None = None
+    embedding: str | None = None
 
 
 class SourceOutcome(BaseModel):
