@@ -83,8 +83,10 @@ def assemble_manifest(
     ``decisions.parquet`` (one row for each piece of each source), ``fingerprints.parquet``, ``funnel.json``,
     ``contract.json`` and ``data_docs.html``. Clips of an earlier run that are no longer accepted are removed.
 
-    Sources with the same bytes count once (``mark_duplicates``), and near-duplicates are marked or rejected as ``duplicates`` says, also those of
-    clips of other data sets: ``against`` are their manifests. The result does not depend on the order of the outcomes.
+    Sources with the same bytes count once (``mark_duplicates``), and near-duplicates are marked or rejected as
+    ``duplicates`` says, also those of clips of other data sets: ``against`` are their manifests. The result does not
+    depend on the order of the outcomes.
+
     ``ignored`` files of the folder, ``warnings`` about its side information and ``problems`` of annotation rows are
     told in the report and the page. ``facts`` are those of each source by its name; identity, rights and split of the
     clips follow them, whatever a worker knew. None leaves the clips as the workers made them. Clips whose faces were

@@ -116,7 +116,7 @@ def _with_twins(outcome: SourceOutcome, twins: Mapping[str, Twin]) -> SourceOutc
             record = clip.record.model_copy(update={"duplicate_of": twin.of.clip_id})
             clips.append(clip.model_copy(update={"record": record}))
     decisions = tuple(
-        decision if decision.clip_id not in twins else _decision(decision, twins[decision.clip_id])
+        _decision(decision, twin) if (twin := twins.get(decision.clip_id or "")) else decision
         for decision in outcome.decisions
     )
     return outcome.model_copy(update={"clips": tuple(clips), "decisions": decisions}).check_balance()

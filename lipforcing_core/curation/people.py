@@ -92,7 +92,7 @@ def _with_people(
         if clip.record.clip_id not in held_out
     )
     decisions = tuple(
-        _decision(decision, *held_out[decision.clip_id]) if decision.clip_id in held_out else decision
+        _decision(decision, *found) if (found := held_out.get(decision.clip_id or "")) else decision
         for decision in outcome.decisions
     )
     return outcome.model_copy(update={"clips": clips, "decisions": decisions}).check_balance()

@@ -35,7 +35,7 @@ def sound_codes(waveform_S: np.ndarray) -> np.ndarray:
     codes_N = (rise_NM * weights_M).sum(axis=1, dtype=np.uint32)
     quiet_N = np.square(frames_NW).mean(axis=1) < QUIET_RMS**2
     codes_N[quiet_N[1:] | quiet_N[:-1]] = 0
-    return codes_N
+    return np.asarray(codes_N)
 
 
 def code_signs(codes_N: np.ndarray) -> np.ndarray:
