@@ -1,7 +1,8 @@
 """Which pairs of many clips are worth a comparison, found without comparing all pairs.
 
-Sound: clips that share codes are candidates (the hash table of Haitsma and Kalker), where one code in four counts: the
-same codes on both sides, since the code itself makes the choice (Schleimer et al., "Winnowing", 2003). Picture: random
+Sound: clips that share codes are candidates (the hash table of Haitsma and Kalker). The 24 middle bits of a code count,
+and of these keys one in two: the same on both sides, since the key itself makes the choice (Schleimer et al.,
+"Winnowing", 2003). Picture: random
 hyperplanes (Charikar 2002) turn the motion over a window into a sketch of 192 signs, whose Hamming distance tells the
 angle between two windows. Windows that share one of nine parts of their sketches are compared by all of it. A key that
 many clips share, as music or a trembling picture can give it, pairs every clip only with its next neighbours in order.
@@ -32,6 +33,7 @@ SHARED_CODES = 2
 """How many pairs of equal codes make two clips candidates."""
 _BATCH_CLIPS = 256
 _SEED = 20021
+_FIRST_BIT, _MIDDLE_BITS = np.uint32(4), np.uint32(2**24 - 1)
 _MULTIPLIER = np.uint32(2654435761)
 
 
@@ -58,8 +60,9 @@ def _same_picture(a: ClipFingerprint, b: ClipFingerprint) -> bool:
 def _by_sound(prints: Sequence[ClipFingerprint]) -> np.ndarray:
     keys, owners = [], []
     for number, print_ in enumerate(prints):
-        codes_N = np.unique(print_.codes_N)
-        chosen_N = codes_N[(codes_N != 0) & ((codes_N * _MULTIPLIER) >> np.uint32(30) == 0)]
+        codes_N = print_.codes_N[print_.codes_N != 0]
+        keys_N = np.unique((codes_N >> _FIRST_BIT) & _MIDDLE_BITS)
+        chosen_N = keys_N[(keys_N * _MULTIPLIER) >> np.uint32(31) == 0]
         keys.append(chosen_N)
         owners.append(np.full(len(chosen_N), number, dtype=np.int32))
     keys_N, owners_N = _joined(keys, np.uint32), _joined(owners, np.int32)
