@@ -111,7 +111,10 @@ def test_a_marked_clip_still_bars_its_other_twins_from_other_splits() -> None:
 
 def test_a_twin_says_what_is_the_same_and_how_far_apart_it_is() -> None:
     own = footage(1)
-    clips = [printed("a", "a.mp4", "test", own), printed("b", "b.mp4", "train", dubbed(own, 9), start_frame=50)]
+    clips = [
+        printed("a", "a.mp4", "test", own),
+        printed("b", "b.mp4", "train", dubbed(own, 9), start_frame=50),
+    ]
     twin = find_twins(clips, reject=False)["b"]
     assert twin.words == "same picture as a.mp4 from frame 0 (test)"
     assert (twin.distance, twin.threshold) == (pytest.approx(0, abs=1e-6), 0.4)
@@ -174,7 +177,12 @@ def stored(store: StepStore, name: str, print_: ClipFingerprint | None, **change
     names = {"clip": f"{clip_id}.mp4", "audio": f"{clip_id}.wav", "alignment": f"{clip_id}.npz"}
     clip = StoredClip(record=record, fingerprint=fingerprint, **names)
     return SourceOutcome(
-        source=name, source_id=clip_id, sha256=clip_id * 4, frames_in=125, clips=(clip,), decisions=(decision,)
+        source=name,
+        source_id=clip_id,
+        sha256=clip_id * 4,
+        frames_in=125,
+        clips=(clip,),
+        decisions=(decision,),
     ).check_balance()
 
 
@@ -225,7 +233,9 @@ def test_the_settings_say_what_becomes_of_a_repeat_within_a_split(
 
 
 def test_another_data_set_is_held_against_its_manifest(tmp_path: Path, store: StepStore) -> None:
-    published = assembled([stored(store, "old.mp4", footage(1))], tmp_path / "old", store, {"old.mp4": "test"})
+    published = assembled(
+        [stored(store, "old.mp4", footage(1))], tmp_path / "old", store, {"old.mp4": "test"}
+    )
     outcomes = [stored(store, "b.mp4", footage(1)), stored(store, "c.mp4", footage(2))]
     report = assembled(outcomes, tmp_path / "new", store, against=[published.manifest])
     assert [c.source for c in read_manifest(report.manifest)] == ["c.mp4"]

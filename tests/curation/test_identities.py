@@ -148,7 +148,13 @@ def test_without_faces_the_corpus_and_the_source_decide(tmp_path: Path, store: S
 
 
 def test_somebody_who_is_officially_held_out_is_not_trained_on(tmp_path: Path, store: StepStore) -> None:
-    faces = {"exam.mp4": 0.0, "more of him.mp4": 10.0, "other.mp4": 90.0, "trained.mp4": 180.0, "t2.mp4": 181.0}
+    faces = {
+        "exam.mp4": 0.0,
+        "more of him.mp4": 10.0,
+        "other.mp4": 90.0,
+        "trained.mp4": 180.0,
+        "t2.mp4": 181.0,
+    }
     facts = {"exam.mp4": SourceFacts(split="test"), "trained.mp4": SourceFacts(split="train")}
     report = assembled(faces, facts, tmp_path, store)
     assert report.contract.success, report.contract.failures
