@@ -92,7 +92,7 @@ def picture_distance(a: PictureFingerprint, b: PictureFingerprint) -> float | No
         return None
     a_TB, b_TB = a.motion_TB.astype(np.float32), b.motion_TB.astype(np.float32)
     steps = best_fit(a_TB, b_TB, min_rows=MIN_STEPS - 1, floor=STILL_UNITS)
-    a_TB, b_TB = (a_TB[1:] + a_TB[:-1]) / 2, (b_TB[1:] + b_TB[:-1]) / 2
-    means = best_fit(a_TB, b_TB, min_rows=MIN_STEPS - 2, floor=STILL_UNITS / 2)
+    smooth_a, smooth_b = ((motion[1:] + motion[:-1]) * np.float32(0.5) for motion in (a_TB, b_TB))
+    means = best_fit(smooth_a, smooth_b, min_rows=MIN_STEPS - 2, floor=STILL_UNITS / 2)
     found = [fit.correlation for fit in (steps, means) if fit is not None]
     return 1 - max(found) if found else None

@@ -55,7 +55,7 @@ def test_another_encoding_of_a_test_video_is_rejected(
     re_encoded(own, folder / "copy.mp4", *small)
     other = reel("other words", ["face"], shot_frames=80, seed=5)
     (folder / "other.mp4").write_bytes(other.read_bytes())
-    known = replace(backends, identity=MeanColour())  # type: ignore[arg-type]
+    known = replace(backends, identity=MeanColour())
     names = ("exam.mp4", "copy.mp4", "other.mp4")
     outcomes = [
         curate_source(folder / name, settings=settings, backends=known, store=store, root=folder)
