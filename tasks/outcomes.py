@@ -19,7 +19,7 @@ from lipforcing_core.weights.chosen import files_beside
 from lipforcing_core.weights.digest import remembered_sha256
 
 STEP, MEASURED = "outcome", "measured"
-ROOMS = ("base", "curation", "faces", "media", "quality", "sound", "sync")
+ROOMS = ("base", "curation", "faces", "fingerprints", "media", "metrics/networks", "quality", "sound", "sync")
 
 
 @lru_cache(maxsize=1)
@@ -34,7 +34,7 @@ def code_digest() -> str:
 
 def settings_digest(settings: CurationSettings) -> str:
     """A hash of the settings and of the files that they name."""
-    named = [settings.sync_weights, settings.quality_weights]
+    named = [settings.sync_weights, settings.quality_weights, settings.identity_model]
     used = [*files_beside(DETECTORS[settings.detector], settings.detector_model), *filter(None, named)]
     hashes = [remembered_sha256(path) for path in used]
     return content_key(settings, hashes)
@@ -51,8 +51,12 @@ def find_outcome(store: StepStore, key: str) -> SourceOutcome | None:
     if found is None:
         return None
     outcome = SourceOutcome.model_validate(found.result)
-    parts = (part for clip in outcome.clips for part in (clip.clip, clip.audio, clip.alignment))
-    return outcome if all((store.root / part).is_file() for part in parts) else None
+    parts = (
+        part
+        for clip in outcome.clips
+        for part in (clip.clip, clip.audio, clip.alignment, clip.fingerprint, clip.embedding)
+    )
+    return outcome if all((store.root / part).is_file() for part in parts if part is not None) else None
 
 
 def was_measured(store: StepStore, sha256: str) -> bool:

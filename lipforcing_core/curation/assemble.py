@@ -9,6 +9,7 @@ from pathlib import Path
 from lipforcing_core.base.products import StepStore, link_or_copy, write_json
 from lipforcing_core.curation.contract import ContractResult, check_contract
 from lipforcing_core.curation.data_docs import DataDocs, write_data_docs
+from lipforcing_core.curation.duplicates import find_twins, with_twins
 from lipforcing_core.curation.funnel import (
     Balance,
     FunnelRow,
@@ -18,9 +19,18 @@ from lipforcing_core.curation.funnel import (
     reason_counts,
 )
 from lipforcing_core.curation.manifest import write_decisions, write_manifest
+from lipforcing_core.curation.people import with_people
 from lipforcing_core.curation.pieces import split_of
+from lipforcing_core.curation.prints import (
+    FINGERPRINTS,
+    PrintedClip,
+    read_printed,
+    stored_fingerprint,
+    write_fingerprints,
+)
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import (
+    SPLITS,
     ClipRecord,
     Decision,
     SourceFacts,
@@ -32,6 +42,7 @@ from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.source_rows import SOURCES, source_rows, write_source_rows
 from lipforcing_core.curation.sources import IgnoredFiles
 from lipforcing_core.curation.stored_clips import StoredClips
+from lipforcing_core.fingerprints.clips import ClipFingerprint
 from lipforcing_core.media.clock import seconds
 from lipforcing_core.media.window_plan import reference_kind
 
@@ -68,26 +79,58 @@ def assemble_manifest(
     problems: tuple[str, ...] = (),
     facts: Mapping[str, SourceFacts] | None = None,
     folders: Mapping[str, Path] | None = None,
+    against: Sequence[Path | str] = (),
 ) -> CurationReport:
     """Write the data set into ``out_dir``, complete in itself.
 
     ``manifest.parquet`` and ``clips/`` (linked from the store, or copied where linking is impossible),
     ``decisions.parquet`` (one row for each piece of each source), ``sources.parquet`` (one row for each source),
-    ``funnel.json``, ``contract.json`` and ``data_docs.html``. Clips of an earlier run that are no longer accepted are
-    removed. Sources with the same bytes count once: the one with the shortest name stays. The result does not depend on
-    the order of the outcomes. ``ignored`` files of the folder, ``warnings`` about its side information and ``problems``
-    of annotation rows are told in the report and the page. ``facts`` are those of each source by its name; identity,
-    rights and split of the clips follow them, whatever a worker knew. None leaves the clips as the workers made them.
-    ``folders`` are those that the names of the sources are relative to.
+    ``fingerprints.parquet``, ``funnel.json``, ``contract.json`` and ``data_docs.html``. Clips of an earlier run that
+    are no longer accepted are removed.
+
+    Sources with the same bytes count once (``mark_duplicates``), and near-duplicates are marked or rejected as
+    ``duplicates`` says, also those of clips of other data sets: ``against`` are their manifests. The result does not
+    depend on the order of the outcomes.
+
+    ``ignored`` files of the folder, ``warnings`` about its side information and ``problems`` of annotation rows are
+    told in the report and the page. ``facts`` are those of each source by its name; identity, rights and split of the
+    clips follow them, whatever a worker knew. None leaves the clips as the workers made them. Clips whose faces were
+    embedded get identities as ``people`` says. ``folders`` are those that the
+    names of the sources are relative to. Raises ``BadInputError`` where ``against`` cannot be read.
     """
     out_dir = Path(out_dir)
-    unique = mark_duplicates(outcomes)
+    others = read_printed(against)
+    unique = mark_duplicates(outcomes, facts)
+    if facts is not None:
+        unique = [
+            _with_facts(outcome, facts.get(outcome.source, SourceFacts()), settings) for outcome in unique
+        ]
+    unique, look_alikes = with_people(unique, facts or {}, settings, store)
+    warnings = (*warnings, *look_alikes)
+    prints = _fingerprints(unique, store)
+    if settings.near_duplicates != "off":
+        own = [
+            PrintedClip(
+                clip_id=clip.record.clip_id,
+                source=clip.record.source,
+                start_frame=clip.record.start_frame,
+                split=clip.record.split,
+                fingerprint=prints[clip.record.clip_id],
+            )
+            for outcome in unique
+            for clip in outcome.clips
+            if clip.record.clip_id in prints
+        ]
+        twins = find_twins([*own, *others], reject=settings.near_duplicates == "reject")
+        unique = with_twins(unique, twins)
     stored = [clip for outcome in unique for clip in outcome.clips]
     _place_clips(stored, out_dir, store)
     clips = [clip.record for clip in stored]
-    if facts is not None:
-        clips = [_with_facts(clip, facts.get(clip.source, SourceFacts()), settings) for clip in clips]
     clips = [clip.model_copy(update={"reference_81": reference_kind(clip.num_frames)}) for clip in clips]
+    write_fingerprints(
+        out_dir / FINGERPRINTS,
+        {clip.clip_id: prints[clip.clip_id] for clip in clips if clip.clip_id in prints},
+    )
     decisions = [decision for outcome in unique for decision in outcome.decisions]
     write_manifest(out_dir / "manifest.parquet", clips)
     write_decisions(out_dir / "decisions.parquet", decisions)
@@ -106,7 +149,9 @@ def assemble_manifest(
         "problems": list(problems),
     }
     write_json(out_dir / "funnel.json", funnel)
-    contract = check_contract(clips, decisions, counts, settings, facts or {})
+    contract = check_contract(
+        clips, decisions, counts, settings, facts or {}, {clip.clip_id: clip.split for clip in others}
+    )
     write_json(out_dir / "contract.json", asdict(contract))
     page = DataDocs(
         clips=clips,
@@ -139,23 +184,46 @@ def assemble_manifest(
     )
 
 
-def _with_facts(clip: ClipRecord, facts: SourceFacts, settings: CurationSettings) -> ClipRecord:
-    """A clip with the identity, the rights and the split that the facts of its source say."""
+def _fingerprints(outcomes: Iterable[SourceOutcome], store: StepStore) -> dict[str, ClipFingerprint]:
+    found = ((clip.record.clip_id, stored_fingerprint(clip, store)) for o in outcomes for clip in o.clips)
+    return {clip_id: print_ for clip_id, print_ in found if print_ is not None}
+
+
+def _with_facts(outcome: SourceOutcome, facts: SourceFacts, settings: CurationSettings) -> SourceOutcome:
+    """An outcome whose clips have the identity, the rights and the split that the facts of its source say."""
+    clips = [
+        clip.model_copy(update={"record": _clip_with_facts(clip.record, facts, settings)})
+        for clip in outcome.clips
+    ]
+    return outcome.model_copy(update={"clips": tuple(clips)})
+
+
+def _clip_with_facts(clip: ClipRecord, facts: SourceFacts, settings: CurationSettings) -> ClipRecord:
     names = ("identity", "licence", "commercial_ok", "language", "consent", "dataset")
     split = split_of(facts.identity, clip.source_id, settings.val_fraction, facts.split)
     known = {name: getattr(facts, name) for name in names}
-    return ClipRecord.model_validate(clip.model_dump() | known | {"split": split})
+    known |= {"split": split, "identity_from": "official" if facts.identity else "source"}
+    return ClipRecord.model_validate(clip.model_dump() | known)
 
 
-def mark_duplicates(outcomes: Iterable[SourceOutcome]) -> list[SourceOutcome]:
+def mark_duplicates(
+    outcomes: Iterable[SourceOutcome], facts: Mapping[str, SourceFacts] | None = None
+) -> list[SourceOutcome]:
     """Outcomes sorted by source name, with every repeat of the same bytes turned into a ``duplicate`` rejection.
 
-    The copy with the shortest name is kept, as that of the original mostly is (``a.mp4`` before ``backup/copy of
-    a.mp4``); one on which the machine failed gives way to its twin.
+    The copy whose ``facts`` name the official split test, else val, else train is kept; then the one with the shortest
+    name, as that of the original mostly is (``a.mp4`` before ``backup/copy of a.mp4``). One on which the machine failed
+    gives way to its twin.
     """
+
+    def rank(outcome: SourceOutcome) -> tuple[bool, int, int]:
+        official = (facts or {}).get(outcome.source, SourceFacts()).split
+        place = len(SPLITS) if official is None else len(SPLITS) - 1 - SPLITS.index(official)
+        return outcome.failed_this_time, place, len(outcome.source)
+
     by_name = sorted(outcomes, key=lambda o: o.source)
     kept: dict[str, SourceOutcome] = {}
-    for outcome in sorted(by_name, key=lambda o: (o.failed_this_time, len(o.source))):
+    for outcome in sorted(by_name, key=rank):
         kept.setdefault(outcome.sha256, outcome)
     return [o if kept[o.sha256] is o else _duplicate(o, kept[o.sha256].source) for o in by_name]
 
@@ -171,6 +239,7 @@ def _duplicate(outcome: SourceOutcome, original: str) -> SourceOutcome:
         status=Status.REJECTED,
         reason=RejectReason.DUPLICATE,
         message=f"same bytes as {original}",
+        duplicate_of=original,
     )
     return outcome.model_copy(update={"clips": (), "decisions": (decision,), "frames_trimmed": 0})
 

@@ -1,4 +1,4 @@
-"""The scorers that curation uses, behind their protocols."""
+"""The models that curation uses, behind their protocols."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from lipforcing_core.weights.missing import require_none
 
 if TYPE_CHECKING:
     from lipforcing_core.faces.detectors.protocol import FaceDetector
+    from lipforcing_core.metrics.networks.protocol import FeatureExtractor
     from lipforcing_core.quality.protocol import QualityScorer
     from lipforcing_core.sound.activity.protocol import VoiceActivityDetector
     from lipforcing_core.sync.experts.protocol import SyncExpert
@@ -29,6 +30,7 @@ class CurationBackends:
     sync_expert: SyncExpert
     quality: QualityScorer
     activity: VoiceActivityDetector
+    identity: FeatureExtractor | None = None
 
 
 def load_backends(settings: CurationSettings) -> CurationBackends:
@@ -38,7 +40,14 @@ def load_backends(settings: CurationSettings) -> CurationBackends:
         sync_expert=load_sync_expert(settings.sync_expert, settings.sync_weights),
         quality=load_quality(settings.quality, settings.quality_weights),
         activity=load_activity(settings.activity),
+        identity=None if settings.identity_model is None else _load_identity(settings.identity_model),
     )
+
+
+def _load_identity(path: Path) -> FeatureExtractor:
+    from lipforcing_core.metrics.networks.catalogue import load_extractor
+
+    return load_extractor("arcface-r100", path)
 
 
 def require_backends(settings: CurationSettings, *, weights_dir: Path | None = None) -> None:
@@ -59,6 +68,8 @@ def require_backends(settings: CurationSettings, *, weights_dir: Path | None = N
             ),
         ]
     )
+    if settings.identity_model is not None:
+        _load_identity(settings.identity_model)
     if settings.detector_model is not None:
         load_detector(settings.detector, settings.detector_model)
 

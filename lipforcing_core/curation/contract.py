@@ -52,11 +52,12 @@ def check_contract(
     counts: Balance,
     settings: CurationSettings,
     facts: Mapping[str, SourceFacts] | None = None,
+    others: Mapping[str, str] | None = None,
 ) -> ContractResult:
     """Validate the manifest's rows against the settings, and the books: everything that came in has gone out.
 
-    Nobody may be in two splits, and no fact of a source (``facts``, by name) may claim a right that its licence
-    excludes.
+    Nobody and no near-duplicate may be in two splits, and no fact of a source (``facts``, by name) may claim a right
+    that its licence excludes. ``others``: the splits of clips of other data sets that near-duplicates may repeat.
     """
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
@@ -72,12 +73,14 @@ def check_contract(
         "manifest": pd.DataFrame([c.model_dump() for c in clips], columns=arrow_schema(ClipRecord).names),
         "balance": pd.DataFrame([_books(counts, decisions)]),
         "people": pd.DataFrame(_people(clips), columns=["identity", "leak"], dtype=object),
+        "twins": pd.DataFrame(_twins(clips, others or {}), columns=["clip_id", "leak"], dtype=object),
         "rights": pd.DataFrame(_rights(facts or {}), columns=["source", "contradiction"], dtype=object),
     }
     suites = {
         "manifest": _manifest_expectations(settings),
         "balance": _balance_expectations(),
         "people": _empty_column("leak"),
+        "twins": _empty_column("leak"),
         "rights": _empty_column("contradiction"),
     }
     checks: list[Check] = []
@@ -162,6 +165,27 @@ def _people(clips: Sequence[ClipRecord]) -> list[dict[str, str | None]]:
         }
         for person, found in sorted(splits.items())
     ]
+
+
+def _twins(clips: Sequence[ClipRecord], others: Mapping[str, str]) -> list[dict[str, str | None]]:
+    """A row for every clip and what it repeats, or itself; ``leak`` says so if the two are in different splits.
+
+    A clip with the same bytes of picture repeats another one, whether it is marked or not.
+    """
+    own = {clip.clip_id: clip.split for clip in clips}
+    first: dict[str, str] = {}
+    rows: list[dict[str, str | None]] = []
+    for clip in clips:
+        same_bytes = first.setdefault(clip.clip_sha256, clip.clip_id)
+        for twin in sorted({clip.duplicate_of or same_bytes, same_bytes}):
+            found = {table[twin] for table in (own, others) if twin in table} - {clip.split}
+            leak = (
+                f"{clip.clip_id} ({clip.split}) repeats {twin} ({', '.join(sorted(found))})"
+                if found
+                else None
+            )
+            rows.append({"clip_id": clip.clip_id, "leak": leak})
+    return rows
 
 
 def _rights(facts: Mapping[str, SourceFacts]) -> list[dict[str, str | None]]:

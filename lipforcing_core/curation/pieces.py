@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from lipforcing_core.base.products import content_key
+from lipforcing_core.base.products import StepStore, content_key
 from lipforcing_core.curation import steps
 from lipforcing_core.curation.backends import CurationBackends
 from lipforcing_core.curation.decide import (
@@ -27,6 +28,8 @@ from lipforcing_core.curation.records import (
     StoredClip,
 )
 from lipforcing_core.curation.results import (
+    EmbeddingResult,
+    FingerprintResult,
     Finished,
     Piece,
     QualityResult,
@@ -63,6 +66,8 @@ class Measured:
     quality: QualityResult
     sync: Finished[SyncResult]
     scores: Scores
+    fingerprint: Finished[FingerprintResult]
+    embedding: Finished[EmbeddingResult] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +135,8 @@ def curate_pieces(
 
 def _left_over(reading: Reading) -> list[Segment]:
     """The frames that no piece has, since the sound had ended before them."""
-    parts = sorted((part.start, part.stop) for part in (*reading.pieces, *reading.short, *reading.outside))
+    cut = [(piece.start, piece.stop) for piece in reading.pieces]
+    parts = sorted(cut + [(part.start, part.stop) for part in (*reading.short, *reading.outside)])
     edges = [0, *(edge for part in parts for edge in part), reading.num_frames]
     return [Segment(*edges[i : i + 2]) for i in range(0, len(edges), 2) if edges[i] < edges[i + 1]]
 
@@ -209,7 +215,14 @@ def _measured(
         av_offset_remaining=sync.result.offset_remaining,
         sync_backend=sync.result.backend,
     )
-    return Measured(face=face, quality=quality, sync=sync, scores=scores)
+    return Measured(
+        face=face,
+        quality=quality,
+        sync=sync,
+        scores=scores,
+        fingerprint=steps.fingerprinted(face, store),
+        embedding=None if backends.identity is None else steps.embedded(face, backends.identity, store),
+    )
 
 
 def split_of(identity: str | None, source_id: str, val_fraction: float, official: str | None = None) -> str:
@@ -285,9 +298,18 @@ def _stored_clip(accepted: Accepted, facts: SourceFacts, settings: CurationSetti
         scores=accepted.scores,
         num_lossy_encodes=1,
         face_track=track.number,
+        identity_from="official" if facts.identity else "source",
         face_box=",".join(f"{edge:g}" for edge in track.box_xyxy),
     )
-    below = [
-        path.relative_to(root).as_posix() for path in (face.clip, sync.folder / steps.AUDIO, face.alignment)
-    ]
-    return StoredClip(record=record, clip=below[0], audio=below[1], alignment=below[2])
+
+    def below(path: Path) -> str:
+        return path.relative_to(root).as_posix()
+
+    return StoredClip(
+        record=record,
+        clip=below(face.clip),
+        audio=below(sync.folder / steps.AUDIO),
+        alignment=below(face.alignment),
+        fingerprint=below(chosen.fingerprint.folder / StepStore.RESULT),
+        embedding=below(chosen.embedding.folder / StepStore.RESULT) if chosen.embedding else None,
+    )

@@ -22,6 +22,8 @@ class Step(StrEnum):
 
     READ = "read"
     SPEECH = "speech"
+    FINGERPRINT = "fingerprint"
+    IDENTITY = "identity"
     QUALITY = "quality"
     SYNC = "sync"
     SPLIT = "split"
@@ -41,6 +43,8 @@ class RejectReason(StrEnum):
     NO_VIDEO = "no_video"
     OVER_LIMITS = "over_limits"
     DUPLICATE = "duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
+    HELD_OUT_PERSON = "held_out_person"
     NO_AUDIO = "no_audio"
     AUDIO_MISSING = "audio_missing"
     SILENT_AUDIO = "silent_audio"
@@ -79,6 +83,8 @@ _STAGES = {
     RejectReason.NO_VIDEO: Stage.DECODE,
     RejectReason.OVER_LIMITS: Stage.DECODE,
     RejectReason.DUPLICATE: Stage.UNIQUE,
+    RejectReason.NEAR_DUPLICATE: Stage.UNIQUE,
+    RejectReason.HELD_OUT_PERSON: Stage.UNIQUE,
     RejectReason.NO_AUDIO: Stage.SOUND,
     RejectReason.AUDIO_MISSING: Stage.SOUND,
     RejectReason.SILENT_AUDIO: Stage.SOUND,
@@ -107,6 +113,8 @@ _EXPLANATIONS = {
     RejectReason.NO_VIDEO: "the file has no video, only sound perhaps",
     RejectReason.OVER_LIMITS: "the file is longer, or its pictures are larger, than the settings allow",
     RejectReason.DUPLICATE: "the same bytes are in the corpus under another name",
+    RejectReason.NEAR_DUPLICATE: "the same footage or sound is in another clip (distance of the fingerprints)",
+    RejectReason.HELD_OUT_PERSON: "the face is of somebody of another, official split",
     RejectReason.NO_AUDIO: "the file has no sound",
     RejectReason.AUDIO_MISSING: "the picture goes on after the sound has ended",
     RejectReason.SILENT_AUDIO: "the sound is silent (loudness in dBFS)",

@@ -176,6 +176,9 @@ class ClipRecord(ScoredRow):
     ``commercial_ok`` is what the licence and the side information together allow: a licence wins over a claim.
     ``reference_81`` is the reference that the clip yields for training windows of 81 frames, those of the published
     models (see ``media.window_plan``); None in manifests that were written before there was the column.
+    ``duplicate_of`` names the clip of which this one is a near-duplicate. ``identity_from`` says whether the corpus
+    names the identity (``official``), its face was told apart from others (``cluster``), or nobody knows it and the
+    split follows the source (``source``).
     """
 
     complete: ClassVar[bool] = True
@@ -206,6 +209,8 @@ class ClipRecord(ScoredRow):
     face_track: int | None = None
     face_box: str | None = None
     reference_81: ReferenceKind | None = None
+    duplicate_of: str | None = None
+    identity_from: str | None = None
 
     @field_validator("commercial_ok")
     @classmethod
@@ -220,7 +225,10 @@ class ClipRecord(ScoredRow):
 
 
 class Decision(ScoredRow):
-    """What happened to a piece of video, or to a whole source; the pieces of a source add up to it."""
+    """What happened to a piece of video, or to a whole source; the pieces of a source add up to it.
+
+    ``duplicate_of``: the id of the clip that a near-duplicate repeats; for a copy of a whole file its name.
+    """
 
     scores: Scores = Scores()
     source: str
@@ -235,6 +243,7 @@ class Decision(ScoredRow):
     threshold: float | None = None
     message: str = ""
     clip_id: str | None = None
+    duplicate_of: str | None = None
 
     @property
     def num_frames(self) -> int:
@@ -242,7 +251,7 @@ class Decision(ScoredRow):
 
 
 class StoredClip(BaseModel):
-    """Where the products of an accepted clip lie in the step store, relative to its root."""
+    """Where the products of an accepted clip and its measurements lie in the step store, relative to its root."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -250,6 +259,8 @@ class StoredClip(BaseModel):
     clip: str
     audio: str
     alignment: str
+    fingerprint: str | None = None
+    embedding: str | None = None
 
 
 class SourceOutcome(BaseModel):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from lipforcing_core.fingerprints.clips import ClipFingerprint
+from lipforcing_core.fingerprints.picture import NUM_BLOCKS, PictureFingerprint
 
 T = TypeVar("T")
 
@@ -154,6 +159,45 @@ class SyncResult(Result):
     confidence_before: float
     backend: str
     audio_sha256: str
+
+
+class FingerprintResult(Result):
+    """The fingerprint of a clip (room ``fingerprints``): ``look`` in hexadecimal, others as base64 of their bytes."""
+
+    look: str
+    motion: str
+    codes: str
+
+    @classmethod
+    def of(cls, fingerprint: ClipFingerprint) -> FingerprintResult:
+        return cls(
+            look=f"{fingerprint.picture.look:016x}",
+            motion=b64encode(fingerprint.picture.motion_TB.astype("<i1").tobytes()).decode(),
+            codes=b64encode(fingerprint.codes_N.astype("<u4").tobytes()).decode(),
+        )
+
+    def fingerprint(self) -> ClipFingerprint:
+        """The fingerprint itself."""
+        motion = np.frombuffer(b64decode(self.motion), dtype="<i1").reshape(-1, NUM_BLOCKS)
+        return ClipFingerprint(
+            picture=PictureFingerprint(look=int(self.look, 16), motion_TB=motion),
+            codes_N=np.frombuffer(b64decode(self.codes), dtype="<u4"),
+        )
+
+
+class EmbeddingResult(Result):
+    """What a face looks like to a network: a vector of length 1 as base64 of its little-endian float32 numbers."""
+
+    vector: str
+    backend: str
+
+    @classmethod
+    def of(cls, vector_D: np.ndarray, backend: str) -> EmbeddingResult:
+        return cls(vector=b64encode(vector_D.astype("<f4").tobytes()).decode(), backend=backend)
+
+    def vector_D(self) -> np.ndarray:
+        """The vector itself: float32."""
+        return np.frombuffer(b64decode(self.vector), dtype="<f4")
 
 
 class QualityResult(Result):

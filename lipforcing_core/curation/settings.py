@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -63,6 +63,12 @@ class CurationSettings(BaseModel):
         ACTIVITY_DETECTORS.default,
         description=ACTIVITY_DETECTORS.help,
         json_schema_extra=_decides(Step.SPEECH, RejectReason.NO_SPEECH),
+    )
+
+    identity_model: Path | None = Field(
+        None,
+        description="File of ArcFace (arcface-r100: glintr100.onnx) that tells people apart where the corpus does not.",
+        json_schema_extra=_decides(Step.IDENTITY, RejectReason.HELD_OUT_PERSON),
     )
 
     max_source_hours: float = Field(
@@ -202,6 +208,19 @@ class CurationSettings(BaseModel):
         json_schema_extra=_decides(None, RejectReason.QUALITY_LOW, unit="points of the scorer"),
     )
 
+    near_duplicates: Literal["mark", "reject", "off"] = Field(
+        "mark",
+        description="Clips with the footage or the sound of another one of their split: mark or reject them; "
+        "those that repeat another split are always rejected. off: look for none.",
+        json_schema_extra=_decides(Step.FINGERPRINT, RejectReason.NEAR_DUPLICATE),
+    )
+    same_person_cosine: float = Field(
+        0.45,
+        gt=0,
+        le=1,
+        description="Faces at least so alike are one person (cosine of ArcFace).",
+        json_schema_extra=_decides(Step.SPLIT, RejectReason.HELD_OUT_PERSON, unit="cosine"),
+    )
     val_fraction: float = Field(
         0.05,
         ge=0,

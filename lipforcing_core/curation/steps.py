@@ -20,8 +20,11 @@ from lipforcing_core.base.errors import MediaError
 from lipforcing_core.base.products import KEY_LENGTH, StepStore, content_key, file_sha256, one_process
 from lipforcing_core.curation.crops import CLIP_SIZE
 from lipforcing_core.curation.hearing import MAX_SHIFT_FRAMES, delayed, loudness_dbfs
+from lipforcing_core.curation.likeness import face_crops, mean_direction
 from lipforcing_core.curation.reading import SOUND, read
 from lipforcing_core.curation.results import (
+    EmbeddingResult,
+    FingerprintResult,
     Finished,
     Piece,
     QualityResult,
@@ -35,6 +38,7 @@ from lipforcing_core.curation.results import (
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import SourceFile, SourceLostError, check_unchanged
 from lipforcing_core.curation.wanted import CropOutsideError, Wanted
+from lipforcing_core.fingerprints.clips import FINGERPRINT_VERSION, ClipFingerprint
 from lipforcing_core.media.decode import decoder_errors, opened_video, read_wav
 from lipforcing_core.media.encode import write_wav
 from lipforcing_core.media.picture import reduced
@@ -45,6 +49,7 @@ from lipforcing_core.sound.facts import sound_facts
 
 if TYPE_CHECKING:
     from lipforcing_core.faces.detectors.protocol import FaceDetector
+    from lipforcing_core.metrics.networks.protocol import FeatureExtractor
     from lipforcing_core.quality.protocol import QualityScorer
     from lipforcing_core.sound.activity.protocol import VoiceActivityDetector
     from lipforcing_core.sync.experts.protocol import SyncExpert
@@ -53,13 +58,14 @@ READ_VERSION = 1
 SYNC_VERSION = 2
 QUALITY_VERSION = 2
 SPEECH_VERSION = 1
+IDENTITY_VERSION = 1
 
 SYNC_FRAME_SIZE = 256
 # At 512 pixels most faces are enlarged and all look smooth; LatentSync too rates clips of 256 pixels.
 QUALITY_FRAME_SIZE = 256
 MAX_CORRECTIONS = 2
 
-READ = "read"
+READ, FINGERPRINT, IDENTITY = "read", "fingerprint", "identity"
 AUDIO = "audio.wav"
 
 
@@ -257,6 +263,33 @@ def rated(face: CutFace, scorer: QualityScorer, store: StepStore) -> QualityResu
         ).to_json()
 
     return QualityResult.model_validate(store.run("quality", key, work).result)
+
+
+def fingerprinted(face: CutFace, store: StepStore) -> Finished[FingerprintResult]:
+    """Step ``fingerprint``: by what picture and sound of a clip are recognised, before any shift of the sound."""
+    key = content_key("fingerprint", FINGERPRINT_VERSION, face.key)
+
+    def work(folder: Path) -> dict[str, Any]:
+        waveform_S = delayed(face.wide_S, face.piece.num_frames)
+        found = ClipFingerprint.of(face.frames_FHW3, waveform_S, face.piece.start)
+        return FingerprintResult.of(found).to_json()
+
+    done = store.run(FINGERPRINT, key, work)
+    return Finished(key=key, folder=done.folder, result=FingerprintResult.model_validate(done.result))
+
+
+def embedded(face: CutFace, network: FeatureExtractor, store: StepStore) -> Finished[EmbeddingResult]:
+    """Step ``identity``: the mean direction of the face in the first, middle and last frame, to a face network."""
+    key = content_key("identity", IDENTITY_VERSION, face.key, network.backend_id)
+
+    def work(folder: Path) -> dict[str, Any]:
+        frames_FHW3 = face.frames_FHW3[list(sampled_indices(face.piece.num_frames))]
+        return EmbeddingResult.of(
+            mean_direction(network.embed(face_crops(frames_FHW3))), network.backend_id
+        ).to_json()
+
+    done = store.run(IDENTITY, key, work)
+    return Finished(key=key, folder=done.folder, result=EmbeddingResult.model_validate(done.result))
 
 
 def piece_sound(source: ReadSource, piece: Piece) -> np.ndarray:

@@ -49,7 +49,7 @@ def test_diff_in_any_order(workspace: Path) -> None:
 
 
 def test_an_unknown_name_has_a_suggestion(workspace: Path) -> None:
-    with pytest.raises(BadInputError, match="did you mean 'a.mp4'"):
+    with pytest.raises(BadInputError, match=r"did you mean 'a\.mp4'"):
         invoke(workspace, "explain", "b.mp4")
     with pytest.raises(BadInputError, match="did you mean 'curate-aa'"):
         invoke(workspace, "diff", "latest", "curate-a1")

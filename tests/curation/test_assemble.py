@@ -29,9 +29,14 @@ SETTINGS = CurationSettings(
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory, reel: Callable[..., Path]) -> Corpus:
-    from .conftest import BlueExpert, DetailQuality, SquareDetector
+    from .conftest import BlueExpert, DetailQuality, EverySoundSpeaks, SquareDetector
 
-    backends = CurationBackends(detector=SquareDetector(), sync_expert=BlueExpert(), quality=DetailQuality())  # type: ignore[arg-type]
+    backends = CurationBackends(
+        detector=SquareDetector(),
+        sync_expert=BlueExpert(),
+        quality=DetailQuality(),
+        activity=EverySoundSpeaks(),
+    )  # type: ignore[arg-type]
     folder = tmp_path_factory.mktemp("corpus")
     shutil.copy(reel("mixed", ["face", "grey", "flat", "face"], offset_frames=3), folder / "b.mp4")
     shutil.copy(folder / "b.mp4", folder / "copy of b.mp4")

@@ -19,6 +19,10 @@ DEFAULTS = {
     "sync_weights": None,
     "quality": "piqe",
     "quality_weights": None,
+    "activity": "silero",
+    "identity_model": None,
+    "max_source_hours": 12.0,
+    "max_megapixels": 40.0,
     "shot_threshold": 2.0,
     "shot_min_content_change": 15.0,
     "min_segment_s": 5.0,
@@ -26,15 +30,21 @@ DEFAULTS = {
     "detect_stride": 5,
     "max_gap_frames": 25,
     "clip_crf": 13,
-    "keep_normalised": False,
     "silence_dbfs": -50.0,
+    "min_speech_share": 0.2,
     "max_absent_frames": 0,
     "min_detected_fraction": 0.3,
     "min_face_height_px": 64.0,
+    "max_yaw_deg": 50.0,
+    "max_lips_outside": 0.1,
+    "max_repeat_frames": 12,
+    "max_repeated_fraction": 0.3,
     "sync_filter": True,
     "sync_confidence_min": 3.0,
     "max_abs_offset_frames": 6,
     "quality_threshold": 85.0,
+    "near_duplicates": "mark",
+    "same_person_cosine": 0.45,
     "val_fraction": 0.05,
 }
 
@@ -67,6 +77,14 @@ def test_every_setting_takes_its_default_and_is_described_in_a_sentence(name: st
         ("min_detected_fraction", [0.0, 1.0], [-0.01, 1.01]),
         ("min_face_height_px", [0.0], [-0.1]),
         ("max_abs_offset_frames", [0, 15], [-1, 16]),
+        ("max_source_hours", [0.01], [0.0]),
+        ("max_megapixels", [0.1], [0.0]),
+        ("min_speech_share", [0.0, 1.0], [-0.01, 1.01]),
+        ("max_yaw_deg", [0.0, 90.0], [-0.1, 90.1]),
+        ("max_lips_outside", [0.0, 1.0], [-0.01, 1.01]),
+        ("max_repeat_frames", [0], [-1]),
+        ("max_repeated_fraction", [0.0, 1.0], [-0.01, 1.01]),
+        ("near_duplicates", ["off", "reject"], ["delete"]),
         ("val_fraction", [0.0, 0.99], [-0.01, 1.0]),
         ("sync_confidence_min", [-5.0], ["high"]),
         ("unknown", [], [1]),
@@ -98,7 +116,7 @@ def test_settings_do_not_change() -> None:
 
 
 def test_every_scorer_gets_its_name_and_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("load_detector", "load_sync_expert", "load_quality"):
+    for name in ("load_detector", "load_sync_expert", "load_quality", "load_activity"):
         monkeypatch.setattr(backends, name, lambda *arguments, kind=name: (kind, *arguments))
     settings = CurationSettings(
         detector="yunet",
@@ -112,4 +130,5 @@ def test_every_scorer_gets_its_name_and_its_file(monkeypatch: pytest.MonkeyPatch
         detector=("load_detector", "yunet", Path("d")),  # type: ignore[arg-type]
         sync_expert=("load_sync_expert", "syncnet-v2", Path("s")),  # type: ignore[arg-type]
         quality=("load_quality", "hyperiqa", Path("q")),  # type: ignore[arg-type]
+        activity=("load_activity", "silero"),  # type: ignore[arg-type]
     )

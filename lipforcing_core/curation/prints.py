@@ -1,0 +1,124 @@
+"""``fingerprints.parquet`` of a data set: by what its clips are recognised, so that another set is held against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import StepStore, atomic_path, read_json
+from lipforcing_core.curation.manifest import read_manifest
+from lipforcing_core.curation.records import StoredClip
+from lipforcing_core.curation.results import EmbeddingResult, FingerprintResult
+from lipforcing_core.fingerprints.clips import FINGERPRINT_VERSION, ClipFingerprint
+from lipforcing_core.fingerprints.picture import NUM_BLOCKS, PictureFingerprint
+
+FINGERPRINTS = "fingerprints.parquet"
+_COLUMNS = ("clip_id", "look", "motion", "codes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrintedClip:
+    """A clip and its fingerprint. ``origin``: the manifest it stands in, where that is another data set's."""
+
+    clip_id: str
+    source: str
+    start_frame: int
+    split: str
+    fingerprint: ClipFingerprint
+    origin: str = ""
+
+
+def stored_fingerprint(clip: StoredClip, store: StepStore) -> ClipFingerprint | None:
+    """The fingerprint that the store has of a clip; None for one that was curated before there were any."""
+    if clip.fingerprint is None:
+        return None
+    return FingerprintResult.model_validate(read_json(store.root / clip.fingerprint)).fingerprint()
+
+
+def stored_embedding(clip: StoredClip, store: StepStore) -> EmbeddingResult | None:
+    """What a face network said of a clip; None where it was curated without one."""
+    if clip.embedding is None:
+        return None
+    return EmbeddingResult.model_validate(read_json(store.root / clip.embedding))
+
+
+def write_fingerprints(path: Path, prints: Mapping[str, ClipFingerprint]) -> None:
+    """Write the fingerprints of clips, by clip id and in that order: same prints, same bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+    for clip_id, print_ in sorted(prints.items()):
+        columns["clip_id"].append(clip_id)
+        columns["look"].append(f"{print_.picture.look:016x}")
+        columns["motion"].append(print_.picture.motion_TB.astype("<i1").tobytes())
+        columns["codes"].append(print_.codes_N.astype("<u4").tobytes())
+    kinds = (pa.string(), pa.string(), pa.binary(), pa.binary())
+    schema = pa.schema(
+        list(zip(_COLUMNS, kinds, strict=True)), metadata={"fingerprint_version": str(FINGERPRINT_VERSION)}
+    )
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        pq.write_table(pa.table(columns, schema=schema), stream, compression="zstd")
+
+
+def read_fingerprints(path: Path) -> dict[str, ClipFingerprint]:
+    """The fingerprints in a file of ``write_fingerprints``, by clip id.
+
+    Raises ``BadInputError`` for a file that is none or is missing, or that another version wrote.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    again = "curate that data set again with this version"
+    try:
+        with open(path, "rb") as stream:
+            table = pq.read_table(stream)
+        version = (table.schema.metadata or {}).get(b"fingerprint_version", b"?").decode()
+        if version != str(FINGERPRINT_VERSION):
+            raise BadInputError(
+                f"{path}: has fingerprints of version {version}, not {FINGERPRINT_VERSION}; {again}"
+            )
+        return {row["clip_id"]: _print_of(row) for row in table.select(list(_COLUMNS)).to_pylist()}
+    except FileNotFoundError as error:
+        raise BadInputError(f"{path}: there is no such file; {again}") from error
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise BadInputError(f"{path}: is no file of fingerprints ({error}); {again}") from error
+
+
+def _print_of(row: Mapping[str, Any]) -> ClipFingerprint:
+    motion_TB = np.frombuffer(row["motion"], dtype="<i1").reshape(-1, NUM_BLOCKS)
+    return ClipFingerprint(
+        picture=PictureFingerprint(look=int(row["look"], 16), motion_TB=motion_TB),
+        codes_N=np.frombuffer(row["codes"], dtype="<u4"),
+    )
+
+
+def read_printed(manifests: Sequence[Path | str]) -> list[PrintedClip]:
+    """The clips of other data sets with their fingerprints, which lie beside their manifests.
+
+    Raises ``BadInputError`` where a manifest or its fingerprints cannot be read, or where one lacks a clip.
+    """
+    found = []
+    for manifest in map(Path, manifests):
+        prints = read_fingerprints(manifest.with_name(FINGERPRINTS))
+        for clip in read_manifest(manifest):
+            if clip.clip_id not in prints:
+                raise BadInputError(
+                    f"{manifest.with_name(FINGERPRINTS)}: lacks clip {clip.clip_id} of the manifest"
+                )
+            found.append(
+                PrintedClip(
+                    clip_id=clip.clip_id,
+                    source=clip.source,
+                    start_frame=clip.start_frame,
+                    split=clip.split,
+                    fingerprint=prints[clip.clip_id],
+                    origin=str(manifest),
+                )
+            )
+    return found

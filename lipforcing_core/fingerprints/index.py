@@ -1,0 +1,134 @@
+"""Which pairs of many clips are worth a comparison, found without comparing all pairs.
+
+Sound: clips that share codes are candidates (the hash table of Haitsma and Kalker). The 24 middle bits of a code count,
+and of these keys one in two: the same on both sides, since the key itself makes the choice (Schleimer et al.,
+"Winnowing", 2003). Picture: random
+hyperplanes (Charikar 2002) turn the motion over a window into a sketch of 192 signs, whose Hamming distance tells the
+angle between two windows. Windows that share one of nine parts of their sketches are compared by all of it. A key that
+many clips share, as music or a trembling picture can give it, pairs every clip only with its next neighbours in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from lipforcing_core.fingerprints.clips import (
+    MAX_LOOK_BITS,
+    MAX_PICTURE_DISTANCE,
+    MIN_STEPS,
+    STILL_UNITS,
+    ClipFingerprint,
+    picture_distance,
+)
+from lipforcing_core.fingerprints.picture import NUM_BLOCKS
+
+SKETCH_WORDS, KEYS_PER_WORD, KEY_BITS = 3, 3, 20
+MAX_SKETCH_BITS = 52
+"""So many of 192 signs differ at an angle of 49 degrees, a correlation of two thirds."""
+NEIGHBOURS = 24
+"""With how many clips of the same key a clip is paired."""
+SHARED_CODES = 2
+"""How many pairs of equal codes make two clips candidates."""
+_BATCH_CLIPS = 256
+_SEED = 20021
+_FIRST_BIT, _MIDDLE_BITS = np.uint32(4), np.uint32(2**24 - 1)
+_MULTIPLIER = np.uint32(2654435761)
+
+
+def candidate_pairs(prints: Sequence[ClipFingerprint]) -> np.ndarray:
+    """Pairs of clips that may be near-duplicates: int64 [P, 2], sorted, the smaller index first.
+
+    Those found by their picture are compared already and have a picture in common. The same prints in the same order
+    give the same pairs.
+    """
+    by_picture = [
+        code
+        for code in _by_picture(prints).tolist()
+        if _same_picture(*(prints[number] for number in divmod(code, len(prints))))
+    ]
+    codes = np.union1d(_by_sound(prints), np.array(by_picture, dtype=np.int64))
+    return np.stack(np.divmod(codes, max(len(prints), 1)), axis=1)
+
+
+def _same_picture(a: ClipFingerprint, b: ClipFingerprint) -> bool:
+    distance = picture_distance(a.picture, b.picture)
+    return distance is not None and distance <= MAX_PICTURE_DISTANCE
+
+
+def _by_sound(prints: Sequence[ClipFingerprint]) -> np.ndarray:
+    keys, owners = [], []
+    for number, print_ in enumerate(prints):
+        codes_N = print_.codes_N[print_.codes_N != 0]
+        keys_N = np.unique((codes_N >> _FIRST_BIT) & _MIDDLE_BITS)
+        chosen_N = keys_N[(keys_N * _MULTIPLIER) >> np.uint32(31) == 0]
+        keys.append(chosen_N)
+        owners.append(np.full(len(chosen_N), number, dtype=np.int32))
+    keys_N, owners_N = _joined(keys, np.uint32), _joined(owners, np.int32)
+    pairs = [a * len(prints) + b for a, b in _neighbours(keys_N, owners_N)]
+    codes, votes = np.unique(_joined(pairs, np.int64), return_counts=True)
+    chosen: np.ndarray = codes[votes >= SHARED_CODES]
+    return chosen
+
+
+def _by_picture(prints: Sequence[ClipFingerprint]) -> np.ndarray:
+    looks_C = np.array([print_.picture.look for print_ in prints], dtype=np.uint64)
+    sketches_NW, owners_N = _sketches(prints)
+    found = []
+    for word in sketches_NW.T:
+        for part in range(KEYS_PER_WORD):
+            keys_N = (word >> np.uint64(part * KEY_BITS)) & np.uint64(2**KEY_BITS - 1)
+            for first, second in _neighbours(keys_N.astype(np.uint32), np.arange(len(keys_N))):
+                a, b = owners_N[first], owners_N[second]
+                alike = (a != b) & (np.bitwise_count(looks_C[a] ^ looks_C[b]) <= MAX_LOOK_BITS)
+                first, second = first[alike], second[alike]
+                bits = np.bitwise_count(sketches_NW[first] ^ sketches_NW[second]).sum(axis=1)
+                close = bits <= MAX_SKETCH_BITS
+                a, b = owners_N[first[close]], owners_N[second[close]]
+                found.append(np.unique(a.astype(np.int64) * len(prints) + b))
+    return np.unique(_joined(found, np.int64))
+
+
+def _sketches(prints: Sequence[ClipFingerprint]) -> tuple[np.ndarray, np.ndarray]:
+    """The sketches of all windows, uint64 [N, 3], and the clips that they belong to, int32 [N]."""
+    rng = np.random.default_rng(_SEED)
+    planes_KB = rng.standard_normal(((MIN_STEPS - 1) * NUM_BLOCKS, 64 * SKETCH_WORDS), dtype=np.float32)
+    sketches, owners = [], []
+    for start in range(0, len(prints), _BATCH_CLIPS):
+        parts = [_windows(print_.picture.motion_TB) for print_ in prints[start : start + _BATCH_CLIPS]]
+        bits_NB = np.concatenate(parts) @ planes_KB > 0
+        sketches.append(np.packbits(bits_NB, axis=1).view(np.uint64))
+        owners.append(
+            np.repeat(np.arange(start, start + len(parts), dtype=np.int32), [len(p) for p in parts])
+        )
+    if not sketches:
+        return np.zeros((0, SKETCH_WORDS), dtype=np.uint64), np.zeros(0, dtype=np.int32)
+    return np.concatenate(sketches), np.concatenate(owners)
+
+
+def _windows(motion_TB: np.ndarray) -> np.ndarray:
+    """All windows of the shortest overlap that are not still: float32 [N, steps * blocks]."""
+    length = MIN_STEPS - 1
+    if len(motion_TB) < length:
+        return np.zeros((0, length * NUM_BLOCKS), dtype=np.float32)
+    view = np.lib.stride_tricks.sliding_window_view(motion_TB, length, axis=0)
+    windows_NK = view.transpose(0, 2, 1).reshape(len(view), -1).astype(np.float32)
+    moving_N = np.square(windows_NK).mean(axis=1) >= STILL_UNITS
+    chosen: np.ndarray = windows_NK[moving_N]
+    return chosen
+
+
+def _neighbours(keys_N: np.ndarray, owners_N: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of owners with equal keys, the smaller first, in parts; each owner with its next ones within a key."""
+    order = np.argsort(keys_N, kind="stable")
+    keys_N, owners_N = keys_N[order], owners_N[order].astype(np.int64)
+    for step in range(1, NEIGHBOURS + 1):
+        first = np.flatnonzero(keys_N[step:] == keys_N[:-step])
+        if not len(first):
+            return
+        yield owners_N[first], owners_N[first + step]
+
+
+def _joined(parts: Sequence[np.ndarray], kind: type[np.generic]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=kind)
