@@ -33,6 +33,7 @@ from benchmarks.stages import CLIP_DECODE, DECODE, REST, Clocks, Stages
 from benchmarks.timing import GIGABYTE, machine, positive, progress, publish
 from lipforcing_core.base.errors import LipForcingError
 from lipforcing_core.base.machine import usable_cpus
+from lipforcing_core.base.process_environment import FAST_PROCESS
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation.backends import CurationBackends, load_backends
 from lipforcing_core.curation.pipeline import curate_source
@@ -41,7 +42,6 @@ from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.media.clock import FPS
 from lipforcing_core.media.encode import VideoWriter, mux
-from tasks.environment import QUIET_AND_OFFLINE
 
 TINY_SOURCES = 10
 TINY_SIZE = 64
@@ -67,7 +67,7 @@ class Plan:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, measure, print, and write the result file."""
     given = _parser().parse_args(arguments)
-    for name, value in QUIET_AND_OFFLINE.items():
+    for name, value in FAST_PROCESS.items():
         os.environ.setdefault(name, value)
     try:
         settings = CurationSettings(detector=given.detector, detector_model=given.detector_model)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from lipforcing_core.curation import crops, pieces, pipeline, reading, steps
+from lipforcing_core.curation import crops, pipeline, reading, steps
 from lipforcing_core.faces.follow import FaceFollower
 from lipforcing_core.media import picture, shots
 from lipforcing_core.media.source_stream import SourceStream
@@ -143,7 +143,7 @@ _FUNCTIONS: tuple[tuple[Any, str, str], ...] = (
     (reading, "write_wav", SOUND),
     (steps, "write_wav", SOUND),
     (steps, "piece_sound", SOUND),
-    (pieces, "loudness_dbfs", SOUND),
+    (steps, "heard", SOUND),
     (steps, "synchronised", "sync"),
     (steps, "rated", "quality"),
 )

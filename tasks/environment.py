@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+from lipforcing_core.base.process_environment import FAST_PROCESS
 from tasks.scratch import claim_scratch, release_scratch
 
 INTERRUPTED = 130
@@ -20,14 +21,7 @@ QUIET_AND_OFFLINE = {
     "DO_NOT_TRACK": "1",
     "GX_ANALYTICS_ENABLED": "false",
     "HF_HUB_OFFLINE": "1",
-    # By default the C library gives every array of a picture's size back to the system, and each new one costs a page
-    # fault every 4 kB: 4 of 11 ms for one frame of 1080p to RGB. Arrays up to one 4K frame are kept and used again.
-    "MALLOC_MMAP_THRESHOLD_": "33554432",
-    "MALLOC_TRIM_THRESHOLD_": "134217728",
-    # Threads that spin for long starve each other on a busy machine, and threads that never spin wake up on one core:
-    # a short spin (some 30 microseconds, known to GNU OpenMP alone) gives a training both cores of a quiet machine.
-    "GOMP_SPINCOUNT": "2000",
-    "OMP_WAIT_POLICY": "PASSIVE",
+    **FAST_PROCESS,
     "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # of an error the command line says one sentence, once
     "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",

@@ -34,7 +34,7 @@ CORE_ROOMS = (  # from the ground up; a room may use those on lower floors, and 
     ("sound",),
     ("weights", "media"),
     ("faces", "puppets", "models"),
-    ("diffusion", "sync", "quality"),
+    ("diffusion", "sync", "quality", "fingerprints"),
     ("presets", "metrics"),
     ("checkpoints", "runtime"),
     ("curation", "training", "streaming"),

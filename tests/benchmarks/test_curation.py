@@ -21,6 +21,7 @@ from lipforcing_core.faces.detectors.protocol import Face
 from lipforcing_core.media.decode import opened_video, presentation_times
 from lipforcing_core.media.encode import VideoWriter, mux
 from lipforcing_core.quality.protocol import QualityScore
+from lipforcing_core.sound.activity.protocol import SpeechActivity
 from lipforcing_core.sync.offset import SyncScore
 
 SECONDS = 3
@@ -68,9 +69,17 @@ class _Quality:
         return QualityScore(value=90.0, backend=self.backend_id, higher_is_better=True)
 
 
+class _Activity:
+    backend_id = "speaks-v1"
+
+    def activity(self, waveform_S: np.ndarray) -> SpeechActivity:
+        hops = np.ones(-(-len(waveform_S) // 512), dtype=np.float32)
+        return SpeechActivity(probability_N=hops, hop=512, num_samples=len(waveform_S))
+
+
 @pytest.fixture
 def backends() -> CurationBackends:
-    return CurationBackends(detector=_Face(), sync_expert=_Expert(), quality=_Quality())
+    return CurationBackends(detector=_Face(), sync_expert=_Expert(), quality=_Quality(), activity=_Activity())
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from lipforcing_core.curation import crops, steps
 from lipforcing_core.curation.backends import CurationBackends
 from lipforcing_core.curation.pipeline import curate_source, redecide_source
 from lipforcing_core.curation.records import SourceFacts, SourceOutcome, Status
+from lipforcing_core.curation.results import Finished
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import identify_source
 from lipforcing_core.faces.detectors.protocol import Face
@@ -70,10 +71,15 @@ class Quality:
         return QualityScore(value=30.0, backend=self.backend_id, higher_is_better=False)
 
 
+def _not_recognised(face: steps.CutFace, store: StepStore) -> Finished[Any]:
+    return Finished(key="f1" * 8, folder=store.root / "fingerprint" / "f1", result=None)
+
+
 @pytest.fixture
 def curate(tmp_path: Path, store: StepStore, monkeypatch: pytest.MonkeyPatch) -> Curate:
     monkeypatch.setattr(crops, "VideoWriter", NoEncoder)
     monkeypatch.setattr(steps, "small_frames", lambda path, size: np.full(1000, int(path.stem)))
+    monkeypatch.setattr(steps, "fingerprinted", _not_recognised)
     video = tmp_path / "a.mp4"
     video.touch()
 
@@ -175,7 +181,7 @@ def test_a_head_that_is_turned_away(curate: Curate) -> None:
 
 
 def test_lips_beyond_the_border(curate: Curate) -> None:
-    low = (20.0, 40.0, 76.0, 104.0)
+    low = (20.0, 50.0, 76.0, 114.0)
     outcome = curate(Played(30), lambda _: [low])
     (decision,) = outcome.decisions
     assert rows(outcome) == [(0, 30, "lips_cut_off")]

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import as_json, content_key
-from lipforcing_core.curation.assemble import _with_facts
+from lipforcing_core.curation.assemble import _clip_with_facts
 from lipforcing_core.curation.facts import read_facts
 from lipforcing_core.curation.manifest import read_manifest, write_manifest
 from lipforcing_core.curation.official import CropBox, TimeRange
@@ -157,9 +157,9 @@ def test_clips_follow_the_facts_of_their_source() -> None:
         consent="yes",
         dataset="mine",
     )
-    made = _with_facts(clip(), facts, settings)
+    made = _clip_with_facts(clip(), facts, settings)
     assert (made.identity, made.licence, made.commercial_ok) == ("eve", "CC BY-NC 4.0", False)
     assert (made.language, made.consent, made.dataset, made.split) == ("de", "yes", "mine", "val")
-    assert _with_facts(clip(), facts.model_copy(update={"split": "test"}), settings).split == "test"
+    assert _clip_with_facts(clip(), facts.model_copy(update={"split": "test"}), settings).split == "test"
     assert made.model_copy(update={}).scores == clip().scores
-    assert _with_facts(clip(), SourceFacts(), settings).licence is None
+    assert _clip_with_facts(clip(), SourceFacts(), settings).licence is None

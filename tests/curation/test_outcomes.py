@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -68,12 +69,14 @@ def clip(**changes: object) -> ClipRecord:
         "clip_path": "clips/a.mp4",
         "audio_path": "clips/a.wav",
         "alignment_path": "clips/a.npz",
-        "clip_sha256": "01" * 32,
         "audio_sha256": "02" * 32,
         "scores": SCORES,
         "num_lossy_encodes": 1,
     }
-    return ClipRecord.model_validate(values | changes)
+    values |= changes
+    if "clip_sha256" not in changes:  # two clips are two pictures
+        values["clip_sha256"] = hashlib.sha256(str(values["clip_id"]).encode()).hexdigest()
+    return ClipRecord.model_validate(values)
 
 
 def decision(source: str = "a.mp4", start: int = 0, stop: int = 125, **changes: object) -> Decision:
@@ -298,6 +301,8 @@ def test_every_reason_belongs_to_the_stage_that_gives_it() -> None:
         ("no_video", Stage.DECODE),
         ("over_limits", Stage.DECODE),
         ("duplicate", Stage.UNIQUE),
+        ("near_duplicate", Stage.UNIQUE),
+        ("held_out_person", Stage.UNIQUE),
         ("no_audio", Stage.SOUND),
         ("audio_missing", Stage.SOUND),
         ("silent_audio", Stage.SOUND),

@@ -131,11 +131,14 @@ class Steps:
         result = self.sync.model_copy(update={"confidence": confidence})
         return Finished(key="5c" * 8, folder=self.store.root / "sync" / "5c", result=result)
 
+    def fingerprinted(self, face: steps.CutFace, store: StepStore) -> Finished[Any]:
+        return Finished(key="f1" * 8, folder=self.store.root / "fingerprint" / "f1", result=None)
+
 
 @pytest.fixture
 def said(store: StepStore, monkeypatch: pytest.MonkeyPatch) -> Steps:
     scripted = Steps(store)
-    for name in ("heard", "rated", "synchronised"):
+    for name in ("heard", "rated", "synchronised", "fingerprinted"):
         monkeypatch.setattr(steps, name, getattr(scripted, name))
     return scripted
 
@@ -222,6 +225,9 @@ def test_an_accepted_segment_is_a_clip_with_everything_that_was_measured(
         "num_lossy_encodes": 1,
         "face_track": 0,
         "face_box": "10,20.5,90,120",
+        "reference_81": None,
+        "duplicate_of": None,
+        "identity_from": "official",
     }
     assert (clip.clip, clip.audio, clip.alignment) == (
         f"read/{READ}/000000-000060/0.mp4",

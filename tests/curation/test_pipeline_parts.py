@@ -105,6 +105,7 @@ def whole_row(video: Path, num_frames: int, status: str, reason: str, **changes:
         "threshold": None,
         "message": "",
         "clip_id": None,
+        "duplicate_of": None,
     } | changes
 
 

@@ -196,6 +196,7 @@ def test_a_duplicate_has_one_row_with_all_its_frames(store: StepStore) -> None:
         "threshold": None,
         "message": "same bytes as a.mp4",
         "clip_id": None,
+        "duplicate_of": "a.mp4",
     }
     assert (repeated.clips, repeated.frames_trimmed, repeated.sha256) == ((), 0, "01" * 32)
 

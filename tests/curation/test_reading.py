@@ -357,7 +357,7 @@ def test_lips_beyond_the_border_are_measured(
 @pytest.mark.usefixtures("unencoded")
 def test_the_worst_frame_decides_about_the_lips(tmp_path: Path) -> None:
     def dives(index: int) -> list[Any]:
-        low = 40.0 if 10 <= index < 20 else 0.0
+        low = 55.0 if 10 <= index < 20 else 0.0
         return [(20.0, 10.0 + low, 76.0, 74.0 + low)]
 
     (face,) = reading_of(Played(30), tmp_path, Sees(dives), detect_stride=1).pieces[0].tracks

@@ -82,6 +82,9 @@ def test_the_columns_of_a_manifest() -> None:
         "num_lossy_encodes int64",
         "face_track int64 or null",
         "face_box string or null",
+        "reference_81 string or null",
+        "duplicate_of string or null",
+        "identity_from string or null",
     ]
 
 
@@ -100,6 +103,7 @@ def test_the_columns_of_the_decisions() -> None:
         "threshold double or null",
         "message string",
         "clip_id string or null",
+        "duplicate_of string or null",
     ]
 
 
