@@ -14,6 +14,7 @@ from flows import request_models
 from flows.summaries import Summary
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.settings_mistakes import mistakes
+from lipforcing_core.base.suggestions import unknown
 from lipforcing_core.base.user_file import read_json_value, read_toml
 
 
@@ -59,7 +60,7 @@ def flow_entry(name: str) -> FlowEntry:
     """The flow of this name, with dashes or underscores; raises ``BadInputError`` listing the known ones."""
     found = FLOWS.get(name.replace("-", "_"))
     if found is None:
-        raise BadInputError(f"unknown flow {name!r}; known: {', '.join(FLOWS)}")
+        raise BadInputError(unknown("flow", name, FLOWS))
     return found
 
 

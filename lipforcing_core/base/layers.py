@@ -8,18 +8,19 @@ the base away. A base may extend another; a circle is refused. An override ``sec
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import shown_name
+from lipforcing_core.base.suggestions import did_you_mean
 from lipforcing_core.base.user_file import parse_toml, read_toml
 
 EXTENDS, WITHOUT = "extends", "without"
 
-Named = Callable[[str], dict[str, Any] | None]
-"""The values that ship under a name; None for a name that is none of them."""
+Named = Mapping[str, Mapping[str, Any]]
+"""The values that ship under each name, which a base may be called by."""
 
 _WORD = re.compile(r"[A-Za-z][\w.+/-]*")  # a value that need not be quoted on a command line
 
@@ -27,8 +28,8 @@ _WORD = re.compile(r"[A-Za-z][\w.+/-]*")  # a value that need not be quoted on a
 def read_layers(path: Path, *, named: Named) -> dict[str, Any]:
     """The values of a TOML file laid over those of all that it extends.
 
-    named: finds a base by name. Raises ``BadInputError`` as ``read_toml`` does, and for a base that does not exist, a
-    circle, or an ``extends`` or ``without`` that cannot be followed; it names the file.
+    named: the bases that have a name. Raises ``BadInputError`` as ``read_toml`` does, and for a base that does not
+    exist, a circle, or an ``extends`` or ``without`` that cannot be followed; it names the file.
     """
     return _read(path, named, ())
 
@@ -92,11 +93,12 @@ def _resolved(
         raise BadInputError(
             f"{where}: {EXTENDS} must be a name or the path of a TOML file (got {base_name!r})"
         )
-    base = named(base_name)
-    if base is None:
+    if base_name in named:
+        base = named[base_name]
+    else:
         file = folder / base_name
         if not base_name.endswith(".toml") or not file.is_file():
-            raise BadInputError(f"{where}: {EXTENDS} = {base_name!r} is neither a known name nor a TOML file")
+            raise BadInputError(f"{where}: {EXTENDS} = {base_name!r} is {_no_base(base_name, named)}")
         base = _read(file, named, trail)
     if not isinstance(dropped, list) or not all(isinstance(name, str) for name in dropped):
         raise BadInputError(f"{where}: {WITHOUT} must be a list of names of tables or keys (got {dropped!r})")
@@ -105,6 +107,13 @@ def _resolved(
             base, name.split("."), f"{where}: {WITHOUT} names {name!r}, which {base_name} does not hold"
         )
     return merged(base, values, where=where)
+
+
+def _no_base(name: str, named: Named) -> str:
+    if not named:
+        return "no TOML file"
+    hint = did_you_mean(name, named)
+    return f"neither a known name nor a TOML file{hint}; known: {', '.join(named)}"
 
 
 def _dropped(values: Mapping[str, Any], keys: list[str], problem: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from lipforcing_core.base.suggestions import did_you_mean
+from lipforcing_core.base.suggestions import unknown as unknown_name
 
 _LONGEST_VALUE = 60
 
@@ -60,6 +61,8 @@ def _line(
     words = problem["msg"].replace("Input should", "should")
     if problem["type"] == "value_error":  # of a validator of ours, whose words may name keys
         words = _renamed(words.removeprefix("Value error, "), names)
+    if problem["type"] in ("literal_error", "enum"):
+        words += did_you_mean(problem["input"], re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
     got = "" if isinstance(problem["input"], Mapping) else f" (got {_short(problem['input'])})"
     return f"{where}{words}{got}"
 
@@ -74,8 +77,7 @@ def _unknown_kind(key: str, about: Mapping[str, Any]) -> str:
     """A section of one of several kinds, whose key for the kind names none of them."""
     given, known = str(about["tag"]), [tag.strip(" '") for tag in str(about["expected_tags"]).split(",")]
     field = str(about["discriminator"]).strip("'")
-    hint = did_you_mean(given, known)
-    return f"{key}.{field}: unknown {field} {given!r}{hint}; known: {', '.join(known)}"
+    return f"{key}.{field}: {unknown_name(field, given, known)}"
 
 
 def _keys(location: Location, model: type[BaseModel]) -> list[str]:

@@ -14,6 +14,7 @@ from lipforcing_core.base.csv_file import read_csv
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_in
 from lipforcing_core.base.products import file_sha256, write_json
+from lipforcing_core.base.suggestions import unknown
 from lipforcing_core.base.user_file import read_json_value
 
 UNRELATED_SUFFIX = "+unrelated_audio"
@@ -157,7 +158,7 @@ def _record(row: dict[str, str], *, root: Path, where: str) -> PredictionRecord:
         raise BadInputError(f"{where}: {row['sha256']!r} is not a SHA-256")
     driven_by = row.get("driven_by") or DrivenBy.DRIVING.value
     if driven_by not in list(DrivenBy):
-        raise BadInputError(f"{where}: driven_by is {driven_by!r}; known: {', '.join(DrivenBy)}")
+        raise BadInputError(f"{where}: {unknown('driven_by', driven_by, DrivenBy)}")
     return PredictionRecord(
         clip_id=row["clip_id"],
         system=row["system"],

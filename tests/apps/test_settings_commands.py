@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from apps.cli.main import app
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.models.codecs.catalogue import CODECS
 from lipforcing_core.presets import load_preset
 
 
@@ -39,7 +40,7 @@ def test_show() -> None:
         in full
     )
     assert "codec.num_channels is not set" in full
-    assert "(block-pca, wan-vae or taehv)" in full
+    assert f"({CODECS.choices})" in full
 
 
 @pytest.mark.parametrize("base", ["nano", "14b"])

@@ -89,7 +89,17 @@ def test_a_missing_and_an_unknown_field_are_named(name: str) -> None:
     ("name", "values", "words"),
     [
         ("evaluate", {"num_frames": 3}, "num_frames: should be greater than or equal to 25"),
-        ("generate", {"device": "tpu"}, "device: should be 'auto', 'cpu' or 'cuda'"),
+        ("generate", {"device": "tpu"}, "device: should be 'auto', 'cpu' or 'cuda' (got 'tpu')"),
+        (
+            "benchmark",
+            {"device": "cdua"},
+            "device: should be 'cpu' or 'cuda' (did you mean 'cuda'?) (got 'cdua')",
+        ),
+        (
+            "train_teacher",
+            {"device": "cdua"},
+            "device: unknown training strategy 'cdua' (did you mean 'cuda'?); known: auto, cpu, cuda",
+        ),
         ("curate", {"resources": {"train": {"cpus": -1}}}, "resources.train.cpus: should be greater than"),
         (
             "train_eval",
@@ -146,7 +156,9 @@ def test_toml_and_json_say_the_same(tmp_path: Path) -> None:
 
 
 def test_unknown_flows_and_missing_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="unknown flow 'curtae'; known: curate, "):
+    with pytest.raises(
+        BadInputError, match=r"unknown flow 'curtae' \(did you mean 'curate'\?\); known: curate, "
+    ):
         flow_entry("curtae")
     assert flow_entry("train-eval") is FLOWS["train_eval"]
     with pytest.raises(BadInputError, match=r"none\.json: there is no such file"):
