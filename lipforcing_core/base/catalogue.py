@@ -121,17 +121,30 @@ class Catalogue(Generic[E]):
     def choice_or(self, *others: str) -> AfterValidator:
         """As ``choice``, with more words that stand for a choice: ``auto``."""
         from pydantic import AfterValidator
-        from pydantic_core import PydanticCustomError
 
-        known = (*others, *self.names)
+        return AfterValidator(Choice(self, others))
 
-        def checked(name: Any) -> Any:
-            if name not in known:
-                message = unknown(self.kind, name, known)
-                raise PydanticCustomError("unknown_choice", "{message}", {"message": message})
-            return name
 
-        return AfterValidator(checked)
+@dataclass(frozen=True)
+class Choice:
+    """Refuses what is none of ``names`` in the settings model that it validates. others: words beside the names."""
+
+    catalogue: Catalogue[Any]
+    others: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What may be chosen."""
+        return (*self.others, *self.catalogue.names)
+
+    def __call__(self, name: Any) -> Any:
+        """The name; raises what pydantic makes a mistake of."""
+        if name not in self.names:
+            from pydantic_core import PydanticCustomError
+
+            message = unknown(self.catalogue.kind, name, self.names)
+            raise PydanticCustomError("unknown_choice", "{message}", {"message": message})
+        return name
 
 
 def file_help(catalogue: Catalogue[F]) -> str:

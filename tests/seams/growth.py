@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from lipforcing_core.models.bases.catalogue import BASES
 
 CORE = "lipforcing_core"
 
@@ -13,12 +16,13 @@ CORE = "lipforcing_core"
 class Addition:
     """One implementation: the files that are new, and the entries of tables, each with a function that loads it.
 
-    seam: the name of the seam, as ``all_seams`` has it. files: text by path. entries: by ``file:TABLE``, the loader
-    and the entry. Paths are relative to the root of the project.
+    seam: the name of the seam, as ``all_seams`` has it. files: text by path. copies: new file by path, the file that it
+    is a copy of. entries: by ``file:TABLE``, the loader and the entry. Paths are relative to the root of the project.
     """
 
     seam: str
-    files: dict[str, str]
+    files: dict[str, str] = field(default_factory=dict)
+    copies: dict[str, str] = field(default_factory=dict)
     entries: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def write(self, root: Path) -> None:
@@ -27,6 +31,8 @@ class Addition:
             path = root / name
             assert not path.exists(), path
             path.write_text(text, encoding="utf-8")
+        for name, source in self.copies.items():
+            shutil.copyfile(root / source, root / name)
         for place, (loader, entry) in self.entries.items():
             name, table = place.split(":")
             append_entry(root / name, table, loader, entry)
@@ -53,9 +59,15 @@ def append_entry(path: Path, table: str, loader: str, entry: str) -> None:
     path.write_text("".join(lines), encoding="utf-8")
 
 
-def _child(module: str, base: str, name: str) -> str:
-    """The text of a file whose class does what another does, under an id of its own."""
-    return f'"""A trial."""\n\nfrom {module} import {base}\n\n\nclass {name}({base}):\n    """A trial."""\n'
+def _child(module: str, base: str) -> str:
+    """The text of a file whose class does what another does."""
+    return f'"""A trial."""\n\nfrom {module} import {base}\n\n\nclass Trial({base}):\n    """A trial."""\n'
+
+
+def _network(module: str, base: str, name: str) -> str:
+    """The text of a file with a network that does what another does, under the id ``name``."""
+    init = f'    def __init__(self) -> None:\n        super().__init__()\n        self.backend_id = "{name}@seed0"\n'
+    return f"{_child(module, base)}\n{init}"
 
 
 def _loader(function: str, arguments: str, module: str, made: str) -> str:
@@ -70,12 +82,14 @@ def _seam(name: str, folder: str, table: str, base: str, arguments: str, made: s
     place = f"{package}/catalogue.py:{table}"
     return Addition(
         seam=name,
-        files={f"{package}/trial.py": _child(f"{dotted}.{module}", cls, "Trial")},
+        files={f"{package}/trial.py": _child(f"{dotted}.{module}", cls)},
         entries={place: (_loader("_trial", arguments, f"{dotted}.trial", made), entry)},
     )
 
 
 NETWORKS = f"{CORE}/metrics/networks/catalogue.py"
+WEIGHTS = f"{CORE}/models/bases/weights"
+NANO_BASE = BASES["nano-base"]
 
 ADDITIONS = (
     Addition(
@@ -87,12 +101,15 @@ ADDITIONS = (
     ),
     Addition(
         seam="base checkpoint",
-        files={},
+        copies={
+            f"{WEIGHTS}/trial-base.safetensors": f"{WEIGHTS}/nano-base.safetensors",
+            f"{WEIGHTS}/trial-base-codec.safetensors": f"{WEIGHTS}/nano-base-codec.safetensors",
+        },
         entries={
             f"{CORE}/models/bases/catalogue.py:BASES": (
-                "def _trial():\n    return {}\n",
-                'BaseEntry(name="trial-base", summary="a trial", fits=_trial(), model_sha256="0" * 64, '
-                'codec_sha256="0" * 64)',
+                "",
+                f'BaseEntry(name="trial-base", summary="a trial", fits={dict(NANO_BASE.fits)!r}, '
+                f"model_sha256={NANO_BASE.model_sha256!r}, codec_sha256={NANO_BASE.codec_sha256!r})",
             )
         },
     ),
@@ -151,20 +168,26 @@ ADDITIONS = (
         "Trial()",
         'QualityEntry(name="trial", summary="A trial", load=_trial, best=1.0, worst=0.0, threshold=0.5)',
     ),
-    _seam(
-        "feature network",
-        "metrics/networks",
-        "FEATURE_NETWORKS",
-        "random_features:RandomImageFeatures",
-        "path",
-        "Trial()",
-        'FeatureNetwork(name="trial", summary="A trial.", load=_trial, num_features=64, vector_of="frames")',
+    Addition(
+        seam="feature network",
+        files={
+            f"{CORE}/metrics/networks/trial.py": _network(
+                f"{CORE}.metrics.networks.random_features", "RandomImageFeatures", "trial"
+            )
+        },
+        entries={
+            f"{NETWORKS}:FEATURE_NETWORKS": (
+                _loader("_trial", "path", f"{CORE}.metrics.networks.trial", "Trial()"),
+                'FeatureNetwork(name="trial", summary="A trial.", load=_trial, num_features=64, '
+                'vector_of="frames")',
+            )
+        },
     ),
     Addition(
         seam="perceptual distance",
         files={
-            f"{CORE}/metrics/networks/trial_distance.py": _child(
-                f"{CORE}.metrics.networks.random_perceptual", "RandomPerceptual", "Trial"
+            f"{CORE}/metrics/networks/trial_distance.py": _network(
+                f"{CORE}.metrics.networks.random_perceptual", "RandomPerceptual", "trial-distance"
             )
         },
         entries={
@@ -177,33 +200,33 @@ ADDITIONS = (
     Addition(
         seam="measure",
         files={
-            f"{CORE}/metrics/measures/redness.py": '''"""How red the picture is."""
+            f"{CORE}/metrics/measures/greenness.py": '''"""How green the picture is."""
 
 from lipforcing_core.metrics.backends import Backend
 from lipforcing_core.metrics.measures.protocol import ClipMeasure, Direction
 
 
-def redness(clip) -> float:
-    """Mean of the red channel."""
-    return float(clip.frames[..., 0].mean())
+def greenness(clip) -> float:
+    """Mean of the green channel."""
+    return float(clip.frames[..., 1].mean())
 
 
-REDNESS = ClipMeasure(
-    name="redness",
-    label="Redness",
+GREENNESS = ClipMeasure(
+    name="greenness",
+    label="Greenness",
     unit="levels",
     direction=Direction.LOWER,
     backend=Backend.PIXELS,
     min_frames=7,
-    summary="Mean of the red channel.",
-    compute=redness,
+    summary="Mean of the green channel.",
+    compute=greenness,
 )
 '''
         },
         entries={
             f"{CORE}/metrics/measures/catalogue.py:MEASURES": (
-                f"from {CORE}.metrics.measures.redness import REDNESS\n",
-                "REDNESS",
+                f"from {CORE}.metrics.measures.greenness import GREENNESS\n",
+                "GREENNESS",
             )
         },
     ),
@@ -211,7 +234,7 @@ REDNESS = ClipMeasure(
         seam="training strategy",
         files={
             f"{CORE}/training/strategies/fsdp.py": _child(
-                f"{CORE}.training.strategies.one_device", "OneDevice", "Trial"
+                f"{CORE}.training.strategies.one_device", "OneDevice"
             )
         },
         entries={
