@@ -125,7 +125,7 @@ class Catalogue(Generic[E]):
         return AfterValidator(Choice(self, others))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Choice:
     """Refuses what is none of ``names`` in the settings model that it validates. others: words beside the names."""
 

@@ -130,9 +130,8 @@ def _extra(field: FieldInfo, name: str) -> str:
 def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     """The values a field takes, in words, with its bounds or choices."""
     for item in metadata:
-        if isinstance(item, AfterValidator):
-            if isinstance(item.func, Choice):
-                return either(item.func.names)
+        if isinstance(item, AfterValidator) and isinstance(item.func, Choice):
+            return either(item.func.names)
     words = [_kind(option) for option in _options(annotation)]
     bounds = ", ".join(_bounds(metadata))
     return " or ".join(words) + (f", {bounds}" if bounds else "")

@@ -89,7 +89,11 @@ def test_a_missing_and_an_unknown_field_are_named(name: str) -> None:
     ("name", "values", "words"),
     [
         ("evaluate", {"num_frames": 3}, "num_frames: should be greater than or equal to 25"),
-        ("generate", {"device": "tpu"}, "device: should be 'auto', 'cpu' or 'cuda' (got 'tpu')"),
+        (
+            "generate",
+            {"device": "tpu"},
+            "device: should be 'auto', 'cpu' or 'cuda' (did you mean 'cpu'?) (got 'tpu')",
+        ),
         (
             "benchmark",
             {"device": "cdua"},

@@ -95,7 +95,7 @@ ADDITIONS = (
     Addition(
         seam="preset",
         files={
-            f"{CORE}/presets/mini.toml": 'extends = "nano"\nsummary = "Nano with fewer steps."\n\n[lora]\nsteps = 3\n',
+            f"{CORE}/presets/quick.toml": 'extends = "nano"\nsummary = "Nano with fewer steps."\n\n[lora]\nsteps = 3\n',
             f"{CORE}/presets/20b.toml": 'extends = "14b"\nsummary = "A larger one."\n\n[model]\nnum_layers = 50\n',
         },
     ),
@@ -230,18 +230,13 @@ GREENNESS = ClipMeasure(
             )
         },
     ),
-    Addition(
-        seam="training strategy",
-        files={
-            f"{CORE}/training/strategies/fsdp.py": _child(
-                f"{CORE}.training.strategies.one_device", "OneDevice"
-            )
-        },
-        entries={
-            f"{CORE}/training/strategies/catalogue.py:STRATEGIES": (
-                _loader("_fsdp", "", f"{CORE}.training.strategies.fsdp", 'Trial("cuda")'),
-                'StrategyEntry(name="fsdp", summary="Shards.", load=_fsdp, needs_cuda=True)',
-            )
-        },
+    _seam(
+        "training strategy",
+        "training/strategies",
+        "STRATEGIES",
+        "one_device:OneDevice",
+        "",
+        'Trial("cuda")',
+        'StrategyEntry(name="trial", summary="A trial.", load=_trial, needs_cuda=True)',
     ),
 )

@@ -89,7 +89,7 @@ def test_one_more_of_everything_costs_its_file_and_its_entry(tmp_path: Path) -> 
         done = run(root, "-m", *command)
         assert done.returncode == 0, done.stderr
     readme = (root / "README.md").read_text(encoding="utf-8")
-    for name in ("mini", "20b", "trial", "trial-distance"):
+    for name in ("quick", "20b", "trial", "trial-distance"):
         assert f"`{name}`" in readme
     assert "| greenness | Greenness |" in (root / "docs" / "data_dictionary.md").read_text(encoding="utf-8")
     done = run(root, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS)

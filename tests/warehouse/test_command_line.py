@@ -90,7 +90,7 @@ def test_describe_gives_every_meaning(workspace: Path) -> None:
     )
     with pytest.raises(BadInputError, match=r"did you mean 'leaderboard'\?"):
         described("leaderbord")
-    with pytest.raises(BadInputError, match="there are schema_version, inbox_files"):
+    with pytest.raises(BadInputError, match="known: schema_version, inbox_files"):
         described("?")
 
 

@@ -262,6 +262,6 @@ def test_names_and_meanings_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         described("leaderbord")
     with pytest.raises(
-        BadInputError, match=r"^there is no table or view 'x'; there are leaderboard, leaderboards, runs$"
+        BadInputError, match=r"^unknown table or view 'x'; known: leaderboard, leaderboards, runs$"
     ):
         described("x")
