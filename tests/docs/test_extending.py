@@ -74,7 +74,7 @@ def test_every_seam_has_a_section(seam: Seam) -> None:
         title
         for title, lines in LISTS.items()
         for kind, name in lines
-        if kind in ("entry", "table") and table_of(name) is seam.catalogue
+        if kind in ("entry", "table") and table_of(name) == seam.catalogue
     ]
     assert len(titles) == 1, f"{seam.name}: one section has its table"
     lines = LISTS[titles[0]]

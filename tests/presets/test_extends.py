@@ -130,7 +130,7 @@ def test_a_user_may_extend_such_a_preset(shipped: Path, tmp_path: Path) -> None:
         (
             "mikro",
             "nano",
-            r"mini.toml: extends = 'mikro' is .* \(did you mean 'micro'\?\); known: .*micro, mini, nano$",
+            r"mini.toml: extends = 'mikro' is .* \(did you mean 'micro'\?\); known: .*micro, mini, nano",
         ),
     ],
 )
