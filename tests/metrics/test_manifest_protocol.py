@@ -56,7 +56,7 @@ def test_csv_manifest_and_its_defaults(tmp_path):
         (f"c1,s,/etc/passwd,{SHA},", "leaves"),
         ("c1,s,x.mp4,12ab,", "not a SHA-256"),
         (f"c1,,x.mp4,{SHA},", "row 1: system missing"),
-        (f"c1,s,x.mp4,{SHA},music", "driven_by is 'music'"),
+        (f"c1,s,x.mp4,{SHA},music", "unknown driven_by 'music'; known: driving"),
         (f"c1,s,x.mp4,{SHA},\nc1,s,y.mp4,{SHA},", "two predictions of s for clip c1"),
     ],
 )
