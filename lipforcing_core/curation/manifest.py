@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path
+from lipforcing_core.base.value_words import complaint, shown_value
 from lipforcing_core.curation.records import SCORE_NAMES, ClipRecord, Decision, ScoredRow, Scores
 
 _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
@@ -103,7 +104,7 @@ def _read(path: Path | str, model: type[Any]) -> list[Any]:
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:
-            raise BadInputError(f"{path}: {first['msg']}") from error
+            raise BadInputError(f"{path}: {complaint(first)}") from error
         raise BadInputError(
-            f"{path}: column {first['loc'][-1]}: {first['msg']} (got {first['input']!r})"
+            f"{path}: column {first['loc'][-1]}: {complaint(first)} (got {shown_value(first['input'])})"
         ) from error

@@ -258,7 +258,7 @@ def test_names_and_meanings_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {name: table(name, "a") for name in ("leaderboard", "leaderboards", "runs")}
     monkeypatch.setattr(dictionary, "relations", lambda: found)
     with pytest.raises(
-        BadInputError, match=r"^there is no table or view 'leaderbord'; did you mean leaderboard\?$"
+        BadInputError, match=r"^there is no table or view 'leaderbord' \(did you mean 'leaderboard'\?\)$"
     ):
         described("leaderbord")
     with pytest.raises(
