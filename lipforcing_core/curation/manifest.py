@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path
+from lipforcing_core.base.user_file import require_regular
 from lipforcing_core.base.value_words import complaint, shown_value
 from lipforcing_core.curation.records import SCORE_NAMES, ClipRecord, Decision, ScoredRow, Scores
 
@@ -93,12 +94,11 @@ def _write(path: Path | str, model: type[ScoredRow], rows: list[Any]) -> None:
 
 
 def _read(path: Path | str, model: type[Any]) -> list[Any]:
+    require_regular(Path(path))
     try:
         with open(path, "rb") as stream:
             rows = pq.read_table(stream).to_pylist()
         return [model.model_validate(row) for row in rows]
-    except FileNotFoundError as error:
-        raise BadInputError(f"{path}: there is no such file") from error
     except (pa.ArrowException, OSError) as error:
         raise BadInputError(f"{path}: is not a readable Parquet file ({error})") from error
     except ValidationError as error:

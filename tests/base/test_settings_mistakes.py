@@ -72,8 +72,8 @@ def test_every_line_has_the_name_that_the_user_knows() -> None:
     assert told({"face": 3}, names) == ["--face: must be a table [--face] (got 3)"]
     (line,) = told({"mins": 3}, names)
     assert line == (
-        "unknown key 'mins' (did you mean '--min'?); known keys: --face, --min, count, either, exact, faces, kind, max_s, "
-        "named, names, pairs, preset, shape, video"
+        "unknown key 'mins' (did you mean '--min'?); known keys: --face, --min, count, either, exact, faces, kind, "
+        "max_s, named, names, pairs, preset, shape, video"
     )
     (line,) = told({"face": {"detectr": "x"}}, names)
     assert (
