@@ -56,8 +56,8 @@ def snapshot_of_v1(folder: Path) -> Path:
 def test_every_schema_has_a_frozen_inbox_with_rows_of_every_table(version: int) -> None:
     assert version in FROZEN, (
         f"schema {version} has no frozen inbox. With the code that writes schema {version}, copy a few rows of every "
-        f"table of a real run to tests/warehouse/fixtures/inbox_v{version}/, run `python -m tests.warehouse.freeze_inbox "
-        f"{version}`, and commit both (git add --force: runs/ is ignored)"
+        f"table of a real run to tests/warehouse/fixtures/inbox_v{version}/, run `python -m "
+        f"tests.warehouse.freeze_inbox {version}`, and commit both (git add --force: runs/ is ignored)"
     )
     assert FROZEN[version]["schema_version"] == version
     for table, rows in FROZEN[version]["num_rows"].items():
