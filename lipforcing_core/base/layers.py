@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ EXTENDS, WITHOUT = "extends", "without"
 Named = Mapping[str, Mapping[str, Any]]
 """The values that ship under each name, which a base may be called by."""
 
-_WORD = re.compile(r"[A-Za-z][\w.+/-]*")  # a value that need not be quoted on a command line
+_OPENING = ("[", "{", '"', "'")  # what begins like this is meant for TOML, and is no text by itself
 
 
 def read_layers(path: Path, *, named: Named) -> dict[str, Any]:
@@ -42,8 +43,8 @@ def resolve_layers(values: Mapping[str, Any], where: str, *, named: Named, folde
 def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """The values with ``section.key=value`` laid over them, in order; values are TOML (0.5, true, [1, 2], "text").
 
-    A single word needs no quotes. Raises ``BadInputError`` for an override that is no such assignment; whether the
-    settings know the key is for their model to say.
+    What is no value of TOML is taken as the text that it is (lbp, /data/talks, 2024-05-01). Raises ``BadInputError``
+    for an override that is no such assignment; whether the settings know the key is for their model to say.
     """
     changed = dict(values)
     for override in overrides:
@@ -133,16 +134,17 @@ def _assignment(override: str) -> tuple[list[str], Any]:
     text = text.strip()
     try:
         parsed = parse_toml(f"value = {text}", f"--set {override!r}")
-    except BadInputError:
-        if not _WORD.fullmatch(text):
+    except BadInputError as error:
+        if not text or text.startswith(_OPENING):
             raise BadInputError(
-                f"--set {override!r}: {text!r} is no value of TOML: numbers and true or false as they are, "
-                "texts in quotes, lists in [...]"
-            ) from None
+                f"--set {override!r}: {text!r} is no value of TOML; lists are [1, 2], texts need no quotes or "
+                'two of them, and the empty text is ""'
+            ) from error
         return keys, text
     if set(parsed) != {"value"}:
         raise BadInputError(f"--set {override!r}: one value is wanted")
-    return keys, parsed["value"]
+    value = parsed["value"]
+    return keys, text if isinstance(value, date | time) else value
 
 
 def _nested(keys: list[str], value: Any) -> dict[str, Any]:

@@ -11,8 +11,19 @@ _CUTOFF = 0.6
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """The closest known word as the end of a clause, `` (did you mean 'nano'?)``; empty where none is close."""
+    close = closest(word, known)
+    return "" if close is None else suggested(close)
+
+
+def closest(word: object, known: Iterable[str]) -> str | None:
+    """The known word that a misspelt one is closest to; None where none is close."""
     close = get_close_matches(str(word), list(known), n=1, cutoff=_CUTOFF)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    return close[0] if close else None
+
+
+def suggested(word: str) -> str:
+    """A known word as the end of a clause, for one that has another name where the user wrote it."""
+    return f" (did you mean {word!r}?)"
 
 
 def unknown(kind: str, word: object, known: Iterable[str]) -> str:

@@ -17,8 +17,10 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_in, shown_name
 from lipforcing_core.base.suggestions import did_you_mean
 from lipforcing_core.base.user_file import read_json_object, read_text
+from lipforcing_core.base.value_words import complaint, shown_value
 from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.curation.sources import (
+    SIDECAR_SUFFIX,
     TABLE_NAME,
     VIDEO_SUFFIXES,
     Discovery,
@@ -65,8 +67,17 @@ def side_warnings(found: Discovery) -> tuple[str, ...]:
         if os.path.lexists(sidecar_of(path)):
             warnings += _sidecar_warnings(sidecar_of(path))
     for path in found.stray_sidecars:
-        warnings.append(f"{shown_name(path)}: there is no video of this name beside it")
+        warnings.append(_stray(path, found.sources))
     return tuple(warnings)
+
+
+def _stray(sidecar: Path, sources: Iterable[Path]) -> str:
+    """A sidecar of no video, with the names that were meant where it is called after a video without its suffix."""
+    words = f"{shown_name(sidecar)}: there is no video of this name beside it"
+    stem = sidecar.name.removesuffix(SIDECAR_SUFFIX)
+    beside = (path for path in sources if path.parent == sidecar.parent and path.stem == stem)
+    meant = [shown_name(sidecar_of(path).name) for path in sorted(beside)]
+    return f"{words}; was {' or '.join(meant)} meant?" if meant else words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,5 +160,5 @@ def _facts(values: Mapping[str, Any], origin: str) -> SourceFacts:
     except ValidationError as error:
         first = error.errors()[0]
         raise BadInputError(
-            f"{origin}: {first['loc'][0]}: {first['msg']} (got {first['input']!r})"
+            f"{origin}: {first['loc'][0]}: {complaint(first)} (got {shown_value(first['input'])})"
         ) from error

@@ -58,6 +58,16 @@ def test_new_writes_a_file_that_changes_nothing_yet(base: str, tmp_path: Path) -
     assert load_preset(again).distill.reward_beta == 7.5
 
 
+def test_new_and_what_it_extends_can_move_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lab" / "ablations").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    run("presets", "new", "lab/house.toml", "--extends", "nano")
+    run("presets", "new", "lab/ablations/mine.toml", "--extends", "lab/house.toml")
+    assert 'extends = "../house.toml"' in (tmp_path / "lab/ablations/mine.toml").read_text()
+    (tmp_path / "lab").rename(tmp_path / "moved")
+    assert load_preset(tmp_path / "moved/ablations/mine.toml").name == "mine"
+
+
 def test_new_replaces_nothing(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("precious")

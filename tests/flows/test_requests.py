@@ -121,6 +121,8 @@ def test_a_missing_and_an_unknown_field_are_named(name: str) -> None:
             "unknown face detector 'scrdf' (did you mean 'scrfd'?); known: lbp,",
         ),
         ("curate", {"timeout_h": "inf"}, "timeout_h: should be less than or equal to 8760"),
+        ("curate", {"source": 5}, "curate: source: should be a path, written as a text (got 5)"),
+        ("curate", {"settings": [1]}, "curate: settings: should be a text or a table (got [1])"),
         ("benchmark", {"repeats": 0}, "repeats: should be greater than or equal to 1"),
     ],
 )
@@ -143,7 +145,8 @@ def test_the_demo_is_an_experiment_on_puppets() -> None:
     [
         ("a.json", "{", "is not readable JSON"),
         ("a.toml", "= 3", "is not valid TOML"),
-        ("a.json", "[1]", "must hold a request as an object, got list"),
+        ("a.json", "[1]", r"must hold an object \{\.\.\.\}, and holds a list"),
+        ("a.json", "null", r"must hold an object \{\.\.\.\}, and holds null"),
         ("a.json", "[" * 100_000, "is not readable JSON"),
     ],
 )

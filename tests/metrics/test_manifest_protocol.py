@@ -73,6 +73,8 @@ def test_files_that_are_no_manifest_are_refused(tmp_path, text: str):
         read_predictions(tmp_path / "p.json")
     with pytest.raises(BadInputError, match="does not exist"):
         read_predictions(tmp_path / "other.json")
+    with pytest.raises(BadInputError, match="is a folder, and a file is wanted"):
+        read_predictions(tmp_path)
 
 
 def test_a_file_that_changed_is_refused_and_an_absent_one_is_known(tmp_path):
