@@ -18,12 +18,14 @@ from lipforcing_core.metrics.backends import NETWORK_SETS
 from lipforcing_core.metrics.measures.catalogue import smallest_window
 from lipforcing_core.runtime.devices import DeviceWish, TorchDevice
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
+from lipforcing_core.training.strategies.catalogue import STRATEGIES
 from tasks.corpora import Corpus, PuppetCorpus
 from tasks.request_path import RequestPath
 from tasks.resources import Resources
-from tasks.training_device import AUTO, CPU, DEVICE_CHOICES, DEVICE_HELP, DeviceChoice
+from tasks.training_device import AUTO, CPU, DEVICE_CHOICES, DEVICE_HELP
 
 Settings = str | dict[str, Any]
+DeviceChoice = Annotated[str, STRATEGIES.choice_or(AUTO)]
 
 
 class Request(BaseModel):

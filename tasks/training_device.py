@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
 
 from lipforcing_core.base.catalogue import either
 from lipforcing_core.base.errors import BadInputError
@@ -11,7 +10,6 @@ from lipforcing_core.training.strategies.catalogue import STRATEGIES
 
 AUTO = "auto"
 CPU, CUDA = "cpu", "cuda"
-DeviceChoice = Annotated[str, STRATEGIES.choice_or(AUTO)]
 DEVICE_CHOICES = (AUTO, *STRATEGIES.names)
 DEVICE_HELP = f"Where to train: {either(DEVICE_CHOICES)}. {AUTO} is the GPU of this machine, if there is one."
 
