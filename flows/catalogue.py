@@ -14,7 +14,8 @@ from flows import request_models
 from flows.summaries import Summary
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.settings_mistakes import mistakes
-from lipforcing_core.base.user_file import read_json_value, read_toml
+from lipforcing_core.base.suggestions import unknown
+from lipforcing_core.base.user_file import read_json_object, read_toml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ def flow_entry(name: str) -> FlowEntry:
     """The flow of this name, with dashes or underscores; raises ``BadInputError`` listing the known ones."""
     found = FLOWS.get(name.replace("-", "_"))
     if found is None:
-        raise BadInputError(f"unknown flow {name!r}; known: {', '.join(FLOWS)}")
+        raise BadInputError(unknown("flow", name, FLOWS))
     return found
 
 
@@ -92,7 +93,4 @@ def run_flow(name: str, request: request_models.Request | Mapping[str, Any]) -> 
 
 def read_request_file(path: Path) -> Mapping[str, Any]:
     """The values of a request in a JSON or TOML file; raises ``BadInputError`` for one that cannot be read."""
-    values = read_toml(path) if path.suffix.lower() == ".toml" else read_json_value(path)
-    if not isinstance(values, dict):
-        raise BadInputError(f"{path}: must hold a request as an object, got {type(values).__name__}")
-    return values
+    return read_toml(path) if path.suffix.lower() == ".toml" else read_json_object(path)

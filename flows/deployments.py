@@ -13,6 +13,7 @@ from typing import Any
 
 from flows.catalogue import flow_entry
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.suggestions import unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +95,8 @@ def chosen(
     unknown name, a schedule that cannot be read, and a choice that leaves nothing to serve.
     """
     known = {deployment.name: deployment for deployment in DEPLOYMENTS}
-    if unknown := [name for name in only if name not in known]:
-        raise BadInputError(f"--only {unknown[0]}: no such deployment; known: {', '.join(known)}")
+    if strange := [name for name in only if name not in known]:
+        raise BadInputError(f"--only: {unknown('deployment', strange[0], known)}")
     if cron is not None:
         if len(only) != 1:
             raise BadInputError("--cron is for one deployment: name it with --only")

@@ -8,7 +8,7 @@ form. Relative paths are those of the process that runs the flow.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,14 +17,16 @@ from lipforcing_core.corpora.catalogue import CORPORA
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.metrics.backends import NETWORK_SETS
 from lipforcing_core.metrics.measures.catalogue import smallest_window
+from lipforcing_core.runtime.devices import DeviceWish, TorchDevice
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
+from lipforcing_core.training.strategies.catalogue import STRATEGIES
 from tasks.corpora import Corpus, PuppetCorpus
 from tasks.request_path import RequestPath
 from tasks.resources import Resources
-from tasks.training_device import CPU, DeviceChoice
+from tasks.training_device import AUTO, CPU, DEVICE_CHOICES, DEVICE_HELP
 
 Settings = str | dict[str, Any]
-DEVICE = "Where the models are trained; auto: the GPU of this machine, if there is one."
+DeviceChoice = Annotated[str, STRATEGIES.choice_or(AUTO)]
 
 
 class Request(BaseModel):
@@ -83,7 +85,9 @@ class TrainTeacherRequest(Request):
         description="A shipped preset, a TOML file, or a table: whole, or what differs from the one it extends.",
         examples=["nano", "mine.toml", {"extends": "nano", "lora": {"steps": 60}}],
     )
-    device: DeviceChoice = Field("auto", description=DEVICE)
+    device: DeviceChoice = Field(
+        AUTO, description=DEVICE_HELP, json_schema_extra={"enum": list(DEVICE_CHOICES)}
+    )
     output: RequestPath = Field(
         description="Folder to write the model bundle to.", examples=["models/teacher"]
     )
@@ -102,7 +106,9 @@ class PretrainStudentRequest(Request):
         description="A preset that differs from the teacher's in this stage; null: that of the teacher's bundle.",
         examples=[None, "ablation.toml"],
     )
-    device: DeviceChoice = Field("auto", description=DEVICE)
+    device: DeviceChoice = Field(
+        AUTO, description=DEVICE_HELP, json_schema_extra={"enum": list(DEVICE_CHOICES)}
+    )
     output: RequestPath = Field(
         description="Folder to write the model bundle to.", examples=["models/student"]
     )
@@ -132,7 +138,7 @@ class GenerateRequest(Request):
         description="A model bundle, or a released student such as lipforcing-14b; null: the student of the last demo.",
         examples=["models/distilled", "lipforcing-14b"],
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
+    device: DeviceWish = Field(
         "auto", description="auto: the GPU, if there is one, for all but the embedded models."
     )
     detector: Annotated[str, DETECTORS.choice] = Field(
@@ -201,7 +207,9 @@ class TrainEvalRequest(ScoringRequest):
     seed: int = Field(
         0, description="Seed of the puppets and the bootstrap; that of training is in the preset."
     )
-    device: DeviceChoice = Field("auto", description=DEVICE)
+    device: DeviceChoice = Field(
+        AUTO, description=DEVICE_HELP, json_schema_extra={"enum": list(DEVICE_CHOICES)}
+    )
     videos: RequestPath | None = Field(
         None, description="A folder of your own videos, curated and re-synced as well; only with puppets."
     )
@@ -211,7 +219,7 @@ class BenchmarkRequest(Request):
     """Measure the seconds of a student's chunk and of a teacher's clip, with random weights."""
 
     preset: Settings = Field("nano", description="A shipped preset, a TOML file, or a table.")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="Where the model runs.")
+    device: TorchDevice = Field("cpu", description="Where the model runs.")
     repeats: int = Field(20, ge=1, description="Samples of each time.")
 
 

@@ -34,6 +34,7 @@ START_ATTEMPTS = 10
 OBJECT_STORE_BYTES = 128 * 2**20
 POLL_S = 0.5
 CONNECT_S = 10.0
+AUTO = "auto"
 ABOUT_AUTHENTICATION = ("AuthenticationError", "InvalidAuthToken", "Unauthenticated")
 """How Ray 2.60 calls a token that is missing or wrong: by the class of its error, or in the text of what caused it."""
 
@@ -63,7 +64,7 @@ def connect() -> None:
 def _connect_to_cluster(address: str) -> None:
     import ray
 
-    _require_listener(address)
+    _require_listener(_found_here() if address == AUTO else address, address)
     try:
         with chdir(OUR_FOLDER), _plain_job_name():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -82,9 +83,19 @@ def _connect_to_cluster(address: str) -> None:
         raise
 
 
-def _require_listener(address: str) -> None:
-    """Say at once that nobody listens at HOST:PORT, which Ray itself tries for minutes."""
-    host, _, port = address.rpartition(":")
+def _found_here() -> str:
+    """The address that Ray takes ``auto`` for: the cluster that was last started on this machine, or any there."""
+    from ray._private.services import get_ray_address_from_environment
+
+    try:
+        return str(get_ray_address_from_environment(AUTO, None))
+    except ConnectionError as error:
+        raise _no_cluster(AUTO) from error
+
+
+def _require_listener(place: str, address: str) -> None:
+    """Say at once that nobody listens at HOST:PORT or ray://HOST:PORT, which Ray itself tries for minutes."""
+    host, _, port = place.removeprefix("ray://").rpartition(":")
     if not host or "/" in host or not port.isdigit():
         return
     try:
@@ -94,6 +105,11 @@ def _require_listener(address: str) -> None:
 
 
 def _no_cluster(address: str) -> BadInputError:
+    if address == AUTO:
+        return BadInputError(
+            "RAY_ADDRESS=auto: no Ray cluster runs on this machine; start one with `ray start --head`, or unset the "
+            "variable for a private one"
+        )
     return BadInputError(
         f"RAY_ADDRESS={address}: no Ray cluster answers there; start it, or unset the variable for a local one"
     )

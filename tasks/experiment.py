@@ -8,6 +8,7 @@ from typing import Any
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import content_key, file_sha256
+from lipforcing_core.base.user_file import no_file
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.metrics.manifest import EvalItem
@@ -257,8 +258,8 @@ def _check_validation(corpus: VideoCorpus, settings: CurationSettings) -> None:
 
 
 def _check_manifest(corpus: CuratedCorpus) -> None:
-    if not corpus.manifest.is_file():
-        raise BadInputError(f"{corpus.manifest}: there is no such manifest")
+    if problem := no_file(corpus.manifest):
+        raise BadInputError(f"the manifest {corpus.manifest} {problem}")
     training_clips(corpus.manifest)
     if corpus.items is None:
         validation_items(corpus.manifest)

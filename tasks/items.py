@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from lipforcing_core.base.csv_file import read_csv
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_in
 from lipforcing_core.base.products import content_key, sha256_once
+from lipforcing_core.base.user_file import no_file
 from lipforcing_core.curation.manifest import read_manifest, require_clip_files
 from lipforcing_core.metrics.manifest import EvalItem
 from tasks.warehousing import HeldOutSet
@@ -18,7 +20,7 @@ OPTIONAL = ("source_video", "unrelated_audio")
 
 def read_items(path: Path) -> list[EvalItem]:
     """Items from a CSV; paths are relative to its folder and stay in it. Raises ``BadInputError`` naming the row."""
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise BadInputError(
             f"items file {path} does not exist; it is a CSV with the columns {', '.join(REQUIRED)}"
         )
@@ -41,8 +43,8 @@ def _item(row: dict[str, str], origin: Path, number: int) -> EvalItem:
             raise BadInputError(
                 f"{origin}, row {number}: {name} {row[name]} leaves {root}; put the file below that folder"
             )
-        if not path.is_file():
-            raise BadInputError(f"{origin}, row {number}: {name} {path} does not exist")
+        if problem := no_file(path):
+            raise BadInputError(f"{origin}, row {number}: {name} {path} {problem}")
     return EvalItem(clip_id=row["clip_id"], identity=row["identity"], **paths)
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from lipforcing_core.base.names import printable
 from tasks.cost import read_meters
 
 Advance = Callable[[int, int], None]
@@ -83,7 +84,7 @@ class OccasionalLines:
         self._write(f"{self._title}: {', '.join(parts)}")
 
     def at_work(self, words: str) -> None:
-        self._at_work = words
+        self._at_work = printable(words)
 
 
 def remaining_s(elapsed_s: float, done: int, total: int) -> float | None:
@@ -109,6 +110,7 @@ def report_to(reporter: Reporter) -> None:
 
 def note(words: str) -> None:
     """Tell one sentence to whoever listens, and write it into the run's log."""
+    words = printable(words)
     _log.info("%s", words)
     _reporter.note(words)
 
@@ -129,13 +131,14 @@ def run_log(path: Path) -> Iterator[None]:
 @contextmanager
 def step(title: str, unit: str = "") -> Iterator[Step]:
     """Show one step of a flow: yields what moves its bar; ``unit`` is what it counts, such as ``clips``."""
+    title = printable(title)  # a file's name in it may be any bytes
     started = time.perf_counter()
     _log.info("started %s", title)
     try:
         with _reporter.step(title, unit) as shown:
             yield shown
     except BaseException as error:
-        _log.info("failed %s: %s: %s", title, type(error).__name__, error)
+        _log.info("failed %s: %s: %s", title, type(error).__name__, printable(str(error)))
         raise
     _log.info("done %s (%.1f s)", title, time.perf_counter() - started)
 

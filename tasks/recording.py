@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, get_type_hints
 
 from prefect import Flow, task
 from prefect.cache_policies import NO_CACHE
@@ -18,8 +18,10 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.exceptions import ParameterTypeError
 from prefect.states import Failed, State
+from pydantic import BaseModel, ValidationError, create_model
 
 from lipforcing_core.base.errors import BadInputError, LipForcingError, WarehouseError
+from lipforcing_core.base.settings_mistakes import mistakes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,8 +68,8 @@ def say_what_to_do(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -
     from prefect.artifacts import create_markdown_artifact
     from prefect.client.orchestration import get_client
 
-    sentence = _sentence(flow.name, state)
     error = state.result(raise_on_failure=False)
+    sentence = sentence_for(flow.name, error, state.message, get_type_hints(flow.fn).get("request"))
     wrong = isinstance(error, BadInputError | ParameterTypeError)
     again = "Correct the request and run it again" if wrong else "Run the same request again to go on"
     with get_client(sync_client=True) as client:
@@ -79,16 +81,27 @@ def say_what_to_do(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -
     )
 
 
-def _sentence(flow: str, state: State[Any]) -> str:
-    """What went wrong, in words for the person who made the request."""
-    error = state.result(raise_on_failure=False)
+def sentence_for(
+    flow: str, error: object, message: str | None, request: type[BaseModel] | None = None
+) -> str:
+    """What went wrong, in words for the person who made the request.
+
+    error: what the flow raised. message: what Prefect says of it. request: what the flow takes, for mistakes in it.
+    """
     if isinstance(error, LipForcingError):
         return str(error)
     if isinstance(error, ParameterTypeError):
-        fields = "; ".join(line.removeprefix(" - ") for line in str(error).splitlines()[1:])
-        return f"{flow}: the request cannot be used ({fields}): correct it and run again"
-    words = state.message or type(error).__name__
+        return f"{flow}: the request cannot be used ({'; '.join(_mistakes(error, request))}): correct it and run again"
+    words = message or type(error).__name__
     return f"{words}: a defect, it seems; the logs of the run have the traceback"
+
+
+def _mistakes(error: ParameterTypeError, request: type[BaseModel] | None) -> list[str]:
+    """One clause for each field that is wrong; in Prefect's words where it does not say what pydantic found."""
+    found = error.__cause__ or error.__context__
+    if request is None or not isinstance(found, ValidationError):
+        return [line.removeprefix(" - ") for line in str(error).splitlines()[1:]]
+    return mistakes(found, create_model("Parameters", request=(request, ...)))
 
 
 def call_flow(flow: Flow[..., Any], request: Any) -> Any:

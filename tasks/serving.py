@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from lipforcing_core.base.errors import BadInputError, LipForcingError
 from lipforcing_core.base.products import atomic_path
+from lipforcing_core.base.value_words import complaint
 from tasks.progress import step
 from tasks.workspace import Workspace
 
@@ -124,7 +125,7 @@ def serve_deployments(deployments: Sequence[Served]) -> None:
     try:
         served = [runner_deployment(deployment) for deployment in deployments]
     except ValidationError as error:
-        raise BadInputError(f"this schedule cannot be used: {error.errors()[0]['msg']}") from error
+        raise BadInputError(f"this schedule cannot be used: {complaint(error.errors()[0])}") from error
     serve(
         *served,
         limit=NUM_RUNS_AT_ONCE,

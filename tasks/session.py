@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from lipforcing_core.base.errors import LipForcingError
 from lipforcing_core.base.products import write_json
@@ -26,8 +28,8 @@ def orchestration(
     """Run the work of a flow inside this: it clears away what killed runs left, and leaves Ray afterwards.
 
     ``output``: where a flow writes that writes nothing into its workspace, which may then be read-only.
-    Raises ``LipForcingError`` where the disk is full, at the start or when anything fails for it: Ray, codecs and
-    databases each have words of their own for that.
+    Raises ``LipForcingError`` where the disk is full or takes no files, at the start or when anything fails for it:
+    Ray, codecs and databases each have words of their own for that.
     """
     from tasks.dispatch import disconnect
 
@@ -59,12 +61,24 @@ def run_folder(workspace: Workspace, run: RunInfo) -> Iterator[Path]:
 
 
 def require_space(place: Path) -> None:
-    """Raise ``LipForcingError`` if next to nothing can be written into a folder any more."""
+    """Raise ``LipForcingError`` if nothing, or next to nothing, can be written into a folder (any more).
+
+    A file system that takes no files at all (read-only media, /proc) has no free space either, and is no full disk.
+    """
     root = place.absolute()
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     free = shutil.disk_usage(there).free
-    if free < MIN_FREE_BYTES:
-        raise LipForcingError(
-            f"the disk of {root} is full ({free / 1e6:.1f} MB free); finished steps are kept, and nothing "
-            "half-written counts: free some space and run the command again to go on"
-        )
+    if free >= MIN_FREE_BYTES:
+        return
+    try:
+        with TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise LipForcingError(
+                f"nothing can be written into {root} ({error.strerror}): choose a folder on another disk"
+            ) from error
+    raise LipForcingError(
+        f"the disk of {root} is full ({free / 1e6:.1f} MB free); finished steps are kept, and nothing "
+        "half-written counts: free some space and run the command again to go on"
+    )

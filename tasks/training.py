@@ -15,12 +15,13 @@ from lipforcing_core.presets import Preset
 from lipforcing_core.runtime.shipped_base import shipped_base
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 from lipforcing_core.training.dataset import ClipSource
+from lipforcing_core.training.strategies.catalogue import STRATEGIES
 from lipforcing_core.weights.chosen import registered_file
 from tasks import training_keys
 from tasks.dispatch import fan_out, run_job
 from tasks.progress import Advance, note
 from tasks.recording import step_task
-from tasks.training_device import CPU, CUDA, require_device
+from tasks.training_device import CPU, require_device
 from tasks.training_windows import any_replanned, count_references, references_line
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ class _Trainer:
             self.expert_file,
             self.device,
             name=name,
-            on_gpu=self.device == CUDA,
+            on_gpu=STRATEGIES[self.device].needs_cuda,
             watch=watch,
         )
         return {"stages": {stage.name: stage.num_steps}}
@@ -298,11 +299,12 @@ def _stage_job(
 
     require_device(device)
     torch.set_num_threads(NUM_THREADS)
+    on = STRATEGIES[device].torch_device
     inputs = StageInputs(
         data=LatentWindows(data.windows, preset.video),
         prompts=encode_prompts(load_text_encoder(preset), preset.schedule.prompt),
         init=init,
-        reward=_reward(preset, data, expert_file, device) if isinstance(stage, Distillation) else None,
+        reward=_reward(preset, data, expert_file, on) if isinstance(stage, Distillation) else None,
     )
     stage.run(inputs, out_dir, strategy=load_strategy(device))
 

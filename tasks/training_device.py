@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
 
+from lipforcing_core.base.catalogue import either
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.training.strategies.catalogue import STRATEGIES
 
-DeviceChoice = Literal["auto", "cpu", "cuda"]
+AUTO = "auto"
 CPU, CUDA = "cpu", "cuda"
+DEVICE_CHOICES = (AUTO, *STRATEGIES.names)
+DEVICE_HELP = f"Where to train: {either(DEVICE_CHOICES)}. {AUTO} is the GPU of this machine, if there is one."
 
 
 def training_device(wanted: str) -> str:
-    """The training strategy of a request: ``cpu`` or ``cuda``; ``auto`` is the GPU of this machine, if there is one.
+    """The training strategy of a request, by name; ``auto`` is the GPU of this machine, if there is one.
 
-    With ``RAY_ADDRESS`` the work goes to machines that this one knows nothing of, so ``cuda`` is checked by the worker.
-    Raises ``BadInputError`` where this machine is to train and has not got the device.
+    With ``RAY_ADDRESS`` the work goes to machines that this one knows nothing of, so the worker checks what the
+    strategy needs. Raises ``BadInputError`` where this machine is to train and has not got the device.
     """
-    if wanted == "auto":
+    if wanted == AUTO:
         return CPU if STRATEGIES[CUDA].lacks else CUDA
     if "RAY_ADDRESS" not in os.environ:
         require_device(wanted)

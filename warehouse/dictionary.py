@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path
+from lipforcing_core.base.suggestions import unknown
 from warehouse.dimensions import metric_rows
 from warehouse.schema import SCHEMA_VERSION, VOLATILE, Relation, inbox_tables, relations
 
@@ -44,9 +44,7 @@ def described(name: str) -> Relation:
     """A table or view with the meaning of its columns. Raises BadInputError for a name that is none."""
     found = relations()
     if name not in found:
-        close = difflib.get_close_matches(name, found, n=1)
-        hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(found)}"
-        raise BadInputError(f"there is no table or view {name!r}{hint}")
+        raise BadInputError(unknown("table or view", name, found))
     return found[name]
 
 

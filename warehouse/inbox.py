@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path
+from lipforcing_core.base.suggestions import did_you_mean
 from warehouse.connection import first_line
 from warehouse.migrations.history import upgrade
 from warehouse.schema import SCHEMA_VERSION, Column, Relation, create_table, inbox_tables
@@ -155,7 +156,9 @@ def _unit_path(inbox_root: Path | str, table: str, run_id: str, unit: str) -> Pa
 def _relation(table: str) -> Relation:
     tables = inbox_tables()
     if table not in tables:
-        raise BadInputError(f"no table {table!r} takes rows; there are: {', '.join(tables)}")
+        raise BadInputError(
+            f"no table {table!r} takes rows{did_you_mean(table, tables)}; there are: {', '.join(tables)}"
+        )
     return tables[table]
 
 
@@ -172,10 +175,9 @@ def _records(rows: Rows | pd.DataFrame) -> list[dict[str, Any]]:
 
 def _to_arrow(relation: Relation, records: list[dict[str, Any]], constants: dict[str, Any]) -> pa.Table:
     known = {column.name for column in relation.columns}
-    if unknown := sorted({*constants, *(name for record in records for name in record)} - known):
-        raise BadInputError(
-            f"table {relation.name} has no column {', '.join(unknown)}; it has {sorted(known)}"
-        )
+    if strange := sorted({*constants, *(name for record in records for name in record)} - known):
+        told = ", ".join(f"{name}{did_you_mean(name, known)}" for name in strange)
+        raise BadInputError(f"table {relation.name} has no column {told}; it has {sorted(known)}")
     arrays = []
     for column in relation.columns:
         default = constants.get(column.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ from lipforcing_core.base.catalogue import file_help
 from lipforcing_core.corpora.catalogue import CORPORA
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.metrics.backends import NETWORK_SETS
+from lipforcing_core.runtime.devices import DeviceWish
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS, advice_for_people
 
 if TYPE_CHECKING:
@@ -30,14 +30,6 @@ Changes = Annotated[
         help="Change a setting, such as distill.reward_beta=0; may be given again.",
     ),
 ]
-
-
-class Device(StrEnum):
-    """Where a model runs."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 def demo(
@@ -184,8 +176,8 @@ def generate(
         ),
     ] = None,
     device: Annotated[
-        Device, typer.Option(help="auto: the GPU, if there is one, for all but the embedded models.")
-    ] = Device.AUTO,
+        DeviceWish, typer.Option(help="auto: the GPU, if there is one, for all but the embedded models.")
+    ] = "auto",
     detector: Annotated[str, typer.Option(help=DETECTORS.help)] = DETECTORS.default,
     detector_model: Annotated[Path | None, typer.Option(help=file_help(DETECTORS))] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 42,
@@ -201,7 +193,7 @@ def generate(
         "audio": audio,
         "output": output,
         "model": model,
-        "device": device.value,
+        "device": device,
         "detector": detector,
         "detector_model": detector_model,
         "seed": seed,

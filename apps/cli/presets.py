@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -78,7 +79,9 @@ def new(
     if file.exists():
         raise BadInputError(f"{file} exists and is not replaced: choose another name")
     base = load_preset(extends)
-    named = extends if not extends.endswith(".toml") else str(Path(extends).resolve())
+    named = extends
+    if extends.endswith(".toml"):  # relative to the new file, so that both can move together
+        named = os.path.relpath(Path(extends).resolve(), file.parent.resolve())
     settings = [s for s in describe(Preset) if s.name not in ("name", "summary")]
     text = (
         f"# What is said here is laid over the preset that it extends: take the `# ` of a line away to change it.\n"

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from apps.cli.flow_commands import Changes, Device, run_command
+from apps.cli.flow_commands import Changes, run_command
 from apps.cli.output import say
+from tasks.training_device import AUTO, DEVICE_HELP
 
 app = typer.Typer(
     help="Train the teacher, the student, the distilled student, a base checkpoint, or the embedded sync expert."
@@ -23,9 +24,7 @@ StagePreset = Annotated[
     ),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write the model bundle to.")]
-Where = Annotated[
-    Device, typer.Option(help="Where the model is trained; auto: the GPU of this machine, if there is one.")
-]
+Where = Annotated[str, typer.Option(help=DEVICE_HELP)]
 Teacher = Annotated[Path, typer.Option(help="Bundle of the trained teacher.")]
 
 
@@ -37,12 +36,12 @@ def teacher(
     manifest: Manifest,
     output: Output,
     preset: PresetName = "nano",
-    device: Where = Device.AUTO,
+    device: Where = AUTO,
     changes: Changes = None,
 ) -> None:
     """Train the bidirectional teacher: base weights where none are public, then LoRA (method D.3)."""
     given = _changed(preset, changes)
-    _run("train_teacher", context, manifest=manifest, preset=given, device=device.value, output=output)
+    _run("train_teacher", context, manifest=manifest, preset=given, device=device, output=output)
 
 
 @app.command(
@@ -55,7 +54,7 @@ def student(
     teacher: Teacher,
     output: Output,
     preset: StagePreset = None,
-    device: Where = Device.AUTO,
+    device: Where = AUTO,
     changes: Changes = None,
 ) -> None:
     """Pre-train the causal student by Diffusion Forcing, from the teacher's weights (method D.4)."""
@@ -66,7 +65,7 @@ def student(
         manifest=manifest,
         teacher=teacher,
         preset=given,
-        device=device.value,
+        device=device,
         output=output,
     )
 
@@ -82,7 +81,7 @@ def distill(
     student: Annotated[Path, typer.Option(help="Bundle of the pre-trained student.")],
     output: Output,
     preset: StagePreset = None,
-    device: Where = Device.AUTO,
+    device: Where = AUTO,
     changes: Changes = None,
 ) -> None:
     """Distil the student: Self-Forcing rollout, Sync-Window DMD, SyncNet reward (method D.5)."""
@@ -94,7 +93,7 @@ def distill(
         teacher=teacher,
         student=student,
         preset=given,
-        device=device.value,
+        device=device,
         output=output,
     )
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.base.suggestions import did_you_mean
+from lipforcing_core.base.suggestions import unknown
 
 if TYPE_CHECKING:
     from pydantic import AfterValidator
@@ -78,7 +78,7 @@ class Catalogue(Generic[E]):
         for entry in self.entries:
             if entry.name == name:
                 return entry
-        raise BadInputError(self._unknown(name))
+        raise BadInputError(unknown(self.kind, name, self.names))
 
     def __contains__(self, name: object) -> bool:
         return name in self.names
@@ -116,20 +116,35 @@ class Catalogue(Generic[E]):
     @property
     def choice(self) -> AfterValidator:
         """For ``Annotated[str, CATALOGUE.choice]`` in a settings model: refuses names that are not in the table."""
+        return self.choice_or()
+
+    def choice_or(self, *others: str) -> AfterValidator:
+        """As ``choice``, with more words that stand for a choice: ``auto``."""
         from pydantic import AfterValidator
 
-        return AfterValidator(self._checked)
+        return AfterValidator(Choice(self, others))
 
-    def _checked(self, name: Any) -> Any:
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Refuses what is none of ``names`` in the settings model that it validates. others: words beside the names."""
+
+    catalogue: Catalogue[Any]
+    others: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What may be chosen."""
+        return (*self.others, *self.catalogue.names)
+
+    def __call__(self, name: Any) -> Any:
+        """The name; raises what pydantic makes a mistake of."""
         if name not in self.names:
             from pydantic_core import PydanticCustomError
 
-            raise PydanticCustomError("unknown_choice", "{message}", {"message": self._unknown(name)})
+            message = unknown(self.catalogue.kind, name, self.names)
+            raise PydanticCustomError("unknown_choice", "{message}", {"message": message})
         return name
-
-    def _unknown(self, name: object) -> str:
-        hint = did_you_mean(str(name), self.names, cutoff=0.7)
-        return f"unknown {self.kind} {name!r}{hint}; known: {', '.join(self.names)}"
 
 
 def file_help(catalogue: Catalogue[F]) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, Field
 from pydantic.fields import FieldInfo
 
-from lipforcing_core.base.catalogue import Catalogue
+from lipforcing_core.base.catalogue import Choice, either
 
 _UNITS_IN_NAMES = {
     "_s": "seconds",
@@ -130,10 +130,8 @@ def _extra(field: FieldInfo, name: str) -> str:
 def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     """The values a field takes, in words, with its bounds or choices."""
     for item in metadata:
-        if isinstance(item, AfterValidator):
-            seam = getattr(item.func, "__self__", None)
-            if isinstance(seam, Catalogue):
-                return seam.choices
+        if isinstance(item, AfterValidator) and isinstance(item.func, Choice):
+            return either(item.func.names)
     words = [_kind(option) for option in _options(annotation)]
     bounds = ", ".join(_bounds(metadata))
     return " or ".join(words) + (f", {bounds}" if bounds else "")

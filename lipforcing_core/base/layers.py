@@ -8,27 +8,29 @@ the base away. A base may extend another; a circle is refused. An override ``sec
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import shown_name
+from lipforcing_core.base.suggestions import did_you_mean
 from lipforcing_core.base.user_file import parse_toml, read_toml
 
 EXTENDS, WITHOUT = "extends", "without"
 
-Named = Callable[[str], dict[str, Any] | None]
-"""The values that ship under a name; None for a name that is none of them."""
+Named = Mapping[str, Mapping[str, Any]]
+"""The values that ship under each name, which a base may be called by."""
 
-_WORD = re.compile(r"[A-Za-z][\w.+/-]*")  # a value that need not be quoted on a command line
+_OPENING = ("[", "{", '"', "'")  # what begins like this is meant for TOML, and is no text by itself
 
 
 def read_layers(path: Path, *, named: Named) -> dict[str, Any]:
     """The values of a TOML file laid over those of all that it extends.
 
-    named: finds a base by name. Raises ``BadInputError`` as ``read_toml`` does, and for a base that does not exist, a
-    circle, or an ``extends`` or ``without`` that cannot be followed; it names the file.
+    named: the bases that have a name. Raises ``BadInputError`` as ``read_toml`` does, and for a base that does not
+    exist, a circle, or an ``extends`` or ``without`` that cannot be followed; it names the file.
     """
     return _read(path, named, ())
 
@@ -41,8 +43,8 @@ def resolve_layers(values: Mapping[str, Any], where: str, *, named: Named, folde
 def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """The values with ``section.key=value`` laid over them, in order; values are TOML (0.5, true, [1, 2], "text").
 
-    A single word needs no quotes. Raises ``BadInputError`` for an override that is no such assignment; whether the
-    settings know the key is for their model to say.
+    What is no value of TOML is taken as the text that it is (lbp, /data/talks, 2024-05-01). Raises ``BadInputError``
+    for an override that is no such assignment; whether the settings know the key is for their model to say.
     """
     changed = dict(values)
     for override in overrides:
@@ -92,11 +94,12 @@ def _resolved(
         raise BadInputError(
             f"{where}: {EXTENDS} must be a name or the path of a TOML file (got {base_name!r})"
         )
-    base = named(base_name)
-    if base is None:
+    if base_name in named:
+        base = named[base_name]
+    else:
         file = folder / base_name
         if not base_name.endswith(".toml") or not file.is_file():
-            raise BadInputError(f"{where}: {EXTENDS} = {base_name!r} is neither a known name nor a TOML file")
+            raise BadInputError(f"{where}: {EXTENDS} = {base_name!r} is {_no_base(base_name, named)}")
         base = _read(file, named, trail)
     if not isinstance(dropped, list) or not all(isinstance(name, str) for name in dropped):
         raise BadInputError(f"{where}: {WITHOUT} must be a list of names of tables or keys (got {dropped!r})")
@@ -105,6 +108,13 @@ def _resolved(
             base, name.split("."), f"{where}: {WITHOUT} names {name!r}, which {base_name} does not hold"
         )
     return merged(base, values, where=where)
+
+
+def _no_base(name: str, named: Named) -> str:
+    if not named:
+        return "no TOML file"
+    hint = did_you_mean(name, named)
+    return f"neither a known name nor a TOML file{hint}; known: {', '.join(named)}"
 
 
 def _dropped(values: Mapping[str, Any], keys: list[str], problem: str) -> dict[str, Any]:
@@ -124,16 +134,17 @@ def _assignment(override: str) -> tuple[list[str], Any]:
     text = text.strip()
     try:
         parsed = parse_toml(f"value = {text}", f"--set {override!r}")
-    except BadInputError:
-        if not _WORD.fullmatch(text):
+    except BadInputError as error:
+        if not text or text.startswith(_OPENING):
             raise BadInputError(
-                f"--set {override!r}: {text!r} is no value of TOML: numbers and true or false as they are, "
-                "texts in quotes, lists in [...]"
-            ) from None
+                f"--set {override!r}: {text!r} is no value of TOML; lists are [1, 2], texts need no quotes or "
+                'two of them, and the empty text is ""'
+            ) from error
         return keys, text
     if set(parsed) != {"value"}:
         raise BadInputError(f"--set {override!r}: one value is wanted")
-    return keys, parsed["value"]
+    value = parsed["value"]
+    return keys, text if isinstance(value, date | time) else value
 
 
 def _nested(keys: list[str], value: Any) -> dict[str, Any]:

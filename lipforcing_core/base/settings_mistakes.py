@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from lipforcing_core.base.suggestions import did_you_mean
-
-_LONGEST_VALUE = 60
+from lipforcing_core.base.suggestions import closest, did_you_mean, suggested
+from lipforcing_core.base.value_words import complaint, should_be, shown_value, wanted_kind
 
 Location = tuple[int | str, ...]
 
@@ -26,13 +24,32 @@ def mistakes(
     Below a list or a table of sections an unknown key is told without the known ones.
     ``names``: what the user calls a key, where that is something else (an option of the command line).
     """
-    problems = error.errors()
+    problems = _told_once(error.errors(), model)
     unknown = {p["loc"]: _closest(p["loc"], model) for p in problems if p["type"] == "extra_forbidden"}
     return [
         _line(problem, model, unknown, names or {})
         for problem in problems
         if problem["type"] != "missing" or problem["loc"] not in unknown.values()
     ]
+
+
+def _told_once(problems: Iterable[Any], model: type[BaseModel]) -> list[Any]:
+    """One problem for a field that takes values of several kinds, where pydantic tells one for each kind.
+
+    Where the value is of one of the kinds and wrong within, only that is told.
+    """
+    told: list[Any] = []
+    by_field: dict[Location, list[Any]] = {}
+    for problem in problems:
+        if _is_kind(problem["loc"], model) and wanted_kind(problem):
+            by_field.setdefault(problem["loc"][:-1], []).append(problem)
+        else:
+            told.append(problem)
+    for field, same in by_field.items():
+        if not any(problem["loc"][: len(field)] == field for problem in told):
+            words = should_be(str(wanted_kind(problem)) for problem in same)
+            told.append({**same[0], "type": "no_kind", "loc": field, "msg": words})
+    return told
 
 
 def _line(
@@ -48,34 +65,50 @@ def _line(
         return f"missing key {key!r}"
     if problem["type"] == "extra_forbidden":
         close = unknown[location]
-        hint = f" (did you mean {_called(_as_written(close, model), names)!r}?)" if close else ""
+        hint = suggested(_called(_as_written(close, model), names)) if close else ""
         section, key = location[:-1], _dotted(written)
         known = sorted(names.get(_dotted((*section, name)), name) for name in _keys(section, model))
         return f"unknown key {key!r}{hint}" + (f"; known keys: {', '.join(known)}" if known else "")
     if problem["type"] == "union_tag_invalid":
-        return _unknown_kind(key, problem["ctx"])
+        return _unknown_kind(key, problem)
+    if problem["type"] == "union_tag_not_found":
+        return f"missing key {key + '.' + _discriminator(problem['ctx'])!r}"
     where = f"{key}: " if key else ""
     if problem["type"] == "model_type":
-        return f"{where}must be a table [{key}] (got {_short(problem['input'])})"
-    words = problem["msg"].replace("Input should", "should")
+        return f"{where}must be a table [{key}] (got {shown_value(problem['input'])})"
+    words = complaint(problem)
     if problem["type"] == "value_error":  # of a validator of ours, whose words may name keys
-        words = _renamed(words.removeprefix("Value error, "), names)
-    got = "" if isinstance(problem["input"], Mapping) else f" (got {_short(problem['input'])})"
+        words = _renamed(words, names)
+    if problem["type"] in ("literal_error", "enum"):
+        words += did_you_mean(problem["input"], re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
+    got = "" if isinstance(problem["input"], Mapping) else f" (got {shown_value(problem['input'])})"
     return f"{where}{words}{got}"
 
 
 def _closest(location: Location, model: type[BaseModel]) -> Location | None:
     """The known key that an unknown one was probably meant to be."""
-    found = get_close_matches(str(location[-1]), _keys(location[:-1], model), n=1)
-    return (*location[:-1], found[0]) if found else None
+    found = closest(str(location[-1]), _keys(location[:-1], model))
+    return (*location[:-1], found) if found else None
 
 
-def _unknown_kind(key: str, about: Mapping[str, Any]) -> str:
+def _unknown_kind(key: str, problem: Any) -> str:
     """A section of one of several kinds, whose key for the kind names none of them."""
-    given, known = str(about["tag"]), [tag.strip(" '") for tag in str(about["expected_tags"]).split(",")]
-    field = str(about["discriminator"]).strip("'")
-    hint = did_you_mean(given, known)
-    return f"{key}.{field}: unknown {field} {given!r}{hint}; known: {', '.join(known)}"
+    about, field = problem["ctx"], _discriminator(problem["ctx"])
+    known = [tag.strip(" '") for tag in str(about["expected_tags"]).split(",")]
+    given = problem["input"].get(field) if isinstance(problem["input"], Mapping) else about["tag"]
+    hint = did_you_mean(str(given), known)
+    return f"{key}.{field}: unknown {field} {shown_value(given)}{hint}; known: {', '.join(known)}"
+
+
+def _discriminator(about: Mapping[str, Any]) -> str:
+    """The key that says of which kind a section is."""
+    return str(about["discriminator"]).strip("'")
+
+
+def _is_kind(location: Location, model: type[BaseModel]) -> bool:
+    """Whether the last part of a location is a kind, and no key of the user's file."""
+    path = _path(location, model)
+    return bool(path) and path[-1][0]
 
 
 def _keys(location: Location, model: type[BaseModel]) -> list[str]:
@@ -96,15 +129,27 @@ def _path(location: Location, model: type[BaseModel]) -> list[tuple[bool, type[B
     """For each part whether it is a kind, as of a section of one of several, and the section that it leads to."""
     path: list[tuple[bool, type[BaseModel] | None]] = []
     here: list[type[BaseModel]] = [model]
+    has_kinds = (
+        False  # of the field that the part before names: of values that are told apart by their kind alone
+    )
     for part in location:
         kinds = [section for section in here if len(here) > 1 and part in _kinds(section)]
-        if kinds:
-            here = kinds
+        is_kind = bool(kinds) or has_kinds
+        if is_kind:
+            here = kinds or [section for section in here if section.__name__ == part]
+            has_kinds = False
         else:
             field = here[0].model_fields.get(str(part)) if here else None
             here = list(_models(field.annotation)) if field else []
-        path.append((bool(kinds), here[0] if here else None))
+            has_kinds = field is not None and field.discriminator is None and _num_kinds(field.annotation) > 1
+        path.append((is_kind, here[0] if here else None))
     return path
+
+
+def _num_kinds(annotation: Any) -> int:
+    """How many kinds of value a field takes besides None."""
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return sum(kind is not type(None) for kind in kinds)
 
 
 def _kinds(section: type[BaseModel]) -> set[object]:
@@ -138,8 +183,3 @@ def _called(location: Location, names: Mapping[str, str]) -> str:
 
 def _dotted(location: Location) -> str:
     return ".".join(str(part) for part in location)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."

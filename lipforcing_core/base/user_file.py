@@ -21,20 +21,33 @@ LARGEST_TEXT = 64_000_000
 """Bytes; a manifest of a hundred thousand clips has a third of this."""
 
 _LONGEST_PROBLEM = 160
+_ABSENT = "there is no such file"
 
 
 def require_regular(path: Path) -> None:
     """Raise ``BadInputError`` where there is no file, or something that is no regular file (a pipe, a device)."""
+    if problem := irregularity(path):
+        raise BadInputError(f"{shown_name(path)}: {problem}")
+
+
+def no_file(path: Path) -> str | None:
+    """Why a path is no regular file, as what follows its name: ``does not exist``, ``is a pipe, ...``.
+
+    None where it is one.
+    """
+    problem = irregularity(path)
+    return "does not exist" if problem == _ABSENT else problem
+
+
+def irregularity(path: Path) -> str | None:
+    """Why a path is no regular file, as what follows its name and a colon; None where it is one."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
-        raise BadInputError(f"{shown_name(path)}: {_reason(error)}") from error
+        return _reason(error)
     if stat.S_ISDIR(mode):
-        raise BadInputError(f"{shown_name(path)}: is a folder, and a file is wanted")
-    if not stat.S_ISREG(mode):
-        raise BadInputError(
-            f"{shown_name(path)}: is a pipe, a socket or a device, and a regular file is wanted"
-        )
+        return "is a folder, and a file is wanted"
+    return None if stat.S_ISREG(mode) else "is a pipe, a socket or a device, and a regular file is wanted"
 
 
 def read_text(path: Path | str, *, largest: int = LARGEST_TEXT) -> str:
@@ -130,7 +143,7 @@ def _problem(error: ValueError | RecursionError) -> str:
 
 def _reason(error: OSError | ValueError) -> str:
     if isinstance(error, FileNotFoundError):
-        return "there is no such file"
+        return _ABSENT
     if isinstance(error, ValueError):  # a NUL in the path
         return "is no path of a file"
     return f"cannot be read ({error.strerror})"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from lipforcing_core.base.catalogue import either
 from lipforcing_core.presets import load_preset, preset_names
 from lipforcing_core.weights.checkpoint import Checkpoint
 from lipforcing_core.weights.keymaps import find_key_map
@@ -63,13 +64,16 @@ def meta_tensors(network: str) -> dict[str, Tensor]:
 
 
 def preset_fit(tensors: Mapping[str, Shaped]) -> str:
-    """In words: the preset whose lip-sync transformer these tensors fill, or why they fill that of none."""
-    problems = []
+    """In words: the presets whose lip-sync transformer these tensors fill, or why they fill that of none."""
+    fitting, problems = [], []
     for preset in preset_names():
         mismatch = first_mismatch(_lipsync(preset), tensors)
         if mismatch is None:
-            return f"fits preset {preset}"
-        problems.append(f"{preset}: {' '.join(mismatch)}")
+            fitting.append(preset)
+        else:
+            problems.append(f"{preset}: {' '.join(mismatch)}")
+    if fitting:
+        return f"fits preset {either(fitting)}"
     return f"fits no shipped preset ({'; '.join(problems)})"
 
 

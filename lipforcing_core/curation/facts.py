@@ -17,8 +17,10 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_in, shown_name
 from lipforcing_core.base.suggestions import did_you_mean
 from lipforcing_core.base.user_file import read_json_object, read_text
+from lipforcing_core.base.value_words import complaint, shown_value
 from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.curation.sources import (
+    SIDECAR_SUFFIX,
     TABLE_NAME,
     VIDEO_SUFFIXES,
     Discovery,
@@ -71,8 +73,17 @@ def side_warnings(found: Discovery) -> tuple[str, ...]:
         if os.path.lexists(sidecar_of(path)):
             warnings += _sidecar_warnings(sidecar_of(path))
     for path in found.stray_sidecars:
-        warnings.append(f"{shown_name(path)}: there is no video of this name beside it")
+        warnings.append(_stray(path, found.sources))
     return tuple(warnings)
+
+
+def _stray(sidecar: Path, sources: Iterable[Path]) -> str:
+    """A sidecar of no video, with the names that were meant where it is called after a video without its suffix."""
+    words = f"{shown_name(sidecar)}: there is no video of this name beside it"
+    stem = sidecar.name.removesuffix(SIDECAR_SUFFIX)
+    beside = (path for path in sources if path.parent == sidecar.parent and path.stem == stem)
+    meant = [shown_name(sidecar_of(path).name) for path in sorted(beside)]
+    return f"{words}; was {' or '.join(meant)} meant?" if meant else words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,8 +166,9 @@ def facts_of(values: Mapping[str, Any], origin: str) -> SourceFacts:
         facts = SourceFacts.model_validate(known)
     except ValidationError as error:
         first = error.errors()[0]
-        message = first["msg"].removeprefix("Value error, ")
-        raise BadInputError(f"{origin}: {first['loc'][0]}: {message} (got {first['input']!r})") from error
+        raise BadInputError(
+            f"{origin}: {first['loc'][0]}: {complaint(first)} (got {shown_value(first['input'])})"
+        ) from error
     if facts.audio and (
         "\0" in facts.audio or facts.audio.startswith("/") or ".." in Path(facts.audio).parts
     ):

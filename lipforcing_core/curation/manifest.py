@@ -13,6 +13,8 @@ from pydantic import ValidationError
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path
+from lipforcing_core.base.user_file import require_regular
+from lipforcing_core.base.value_words import complaint, shown_value
 from lipforcing_core.curation.records import MAY_LACK, SCORE_NAMES, ClipRecord, Decision, ScoredRow, Scores
 
 _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
@@ -95,18 +97,17 @@ def _write(path: Path | str, model: type[ScoredRow], rows: list[Any]) -> None:
 
 
 def _read(path: Path | str, model: type[Any]) -> list[Any]:
+    require_regular(Path(path))
     try:
         with open(path, "rb") as stream:
             rows = pq.read_table(stream).to_pylist()
         return [model.model_validate(row) for row in rows]
-    except FileNotFoundError as error:
-        raise BadInputError(f"{path}: there is no such file") from error
     except (pa.ArrowException, OSError) as error:
         raise BadInputError(f"{path}: is not a readable Parquet file ({error})") from error
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:
-            raise BadInputError(f"{path}: {first['msg']}") from error
+            raise BadInputError(f"{path}: {complaint(first)}") from error
         raise BadInputError(
-            f"{path}: column {first['loc'][-1]}: {first['msg']} (got {first['input']!r})"
+            f"{path}: column {first['loc'][-1]}: {complaint(first)} (got {shown_value(first['input'])})"
         ) from error

@@ -290,7 +290,7 @@ class CurationSettings(BaseModel):
         Raises ``BadInputError`` for a file without the table, or with unknown keys.
         """
         path = Path(path)
-        document = read_layers(path, named=lambda name: None)
+        document = read_layers(path, named={})
         values = document.get(table)
         if not isinstance(values, dict):
             raise BadInputError(f"{path}: has no table [{table}]; the settings belong below that line")

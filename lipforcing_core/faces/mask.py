@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from lipforcing_core.base.errors import BadInputError, MissingWeightsError
+from lipforcing_core.base.user_file import no_file
 
 SOURCE_SIZE = 256
 
@@ -53,9 +54,9 @@ def load_mask_source(path: Path | str) -> np.ndarray:
     Raises ``MissingWeightsError`` where the file is absent and ``BadInputError`` where it is no 256 x 256
     picture of only black and white.
     """
-    if not Path(path).is_file():
+    if problem := no_file(Path(path)):
         raise MissingWeightsError(
-            f"mouth mask {path} does not exist. LatentSync's mask.png (bytedance/LatentSync, "
+            f"mouth mask {path} {problem}. LatentSync's mask.png (bytedance/LatentSync, "
             "latentsync/utils/mask.png; licence: Apache-2.0) goes there; without a path the drawn mask is used."
         )
     picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)

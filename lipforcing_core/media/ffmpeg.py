@@ -14,6 +14,7 @@ import ffmpeg
 from lipforcing_core.base.errors import MediaError, SurroundingsError
 from lipforcing_core.base.failures import surroundings_in_words
 from lipforcing_core.base.names import shown_name
+from lipforcing_core.base.user_file import irregularity
 
 # A media file may name other files or addresses (playlists); only plain local files are followed.
 PROTOCOLS = "file,pipe,fd"
@@ -22,8 +23,8 @@ PROTOCOLS = "file,pipe,fd"
 def input_file(path: Path | str, **options: Any) -> Any:
     """An ffmpeg-python input of a local file; raises MediaError where there is none."""
     path = Path(path)
-    if not path.is_file():
-        raise MediaError(path, "is a folder" if path.is_dir() else "there is no such file")
+    if problem := irregularity(path):
+        raise MediaError(path, problem)
     if path.stat().st_size == 0:
         raise MediaError(path, "is empty (0 bytes)")
     return ffmpeg.input(file_argument(path), protocol_whitelist=PROTOCOLS, **options)

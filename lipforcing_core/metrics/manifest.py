@@ -14,7 +14,8 @@ from lipforcing_core.base.csv_file import read_csv
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_in
 from lipforcing_core.base.products import file_sha256, write_json
-from lipforcing_core.base.user_file import read_json_value
+from lipforcing_core.base.suggestions import unknown
+from lipforcing_core.base.user_file import no_file, read_json_value
 
 UNRELATED_SUFFIX = "+unrelated_audio"
 
@@ -66,8 +67,8 @@ def record_prediction(
 ) -> PredictionRecord:
     """The record of a file as it is now."""
     path = Path(path)
-    if not path.is_file():
-        raise BadInputError(f"prediction {path} of {system} for {clip_id} does not exist")
+    if problem := no_file(path):
+        raise BadInputError(f"prediction {path} of {system} for {clip_id} {problem}")
     return PredictionRecord(
         clip_id=clip_id, system=system, path=path, sha256=file_sha256(path), driven_by=driven_by
     )
@@ -99,8 +100,8 @@ def read_predictions(path: Path | str, *, root: Path | None = None) -> list[Pred
     that is not there yet is listed as missing, not refused. Raises ``BadInputError`` naming the row that is wrong.
     """
     path = Path(path)
-    if not path.is_file():
-        raise BadInputError(f"predictions manifest {path} does not exist")
+    if problem := no_file(path):
+        raise BadInputError(f"predictions manifest {path} {problem}")
     root = (root or path.parent).resolve()
     records = [
         _record(row, root=root, where=f"{path}, row {number}")
@@ -157,7 +158,7 @@ def _record(row: dict[str, str], *, root: Path, where: str) -> PredictionRecord:
         raise BadInputError(f"{where}: {row['sha256']!r} is not a SHA-256")
     driven_by = row.get("driven_by") or DrivenBy.DRIVING.value
     if driven_by not in list(DrivenBy):
-        raise BadInputError(f"{where}: driven_by is {driven_by!r}; known: {', '.join(DrivenBy)}")
+        raise BadInputError(f"{where}: {unknown('driven_by', driven_by, DrivenBy)}")
     return PredictionRecord(
         clip_id=row["clip_id"],
         system=row["system"],

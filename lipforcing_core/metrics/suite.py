@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.suggestions import did_you_mean
 from lipforcing_core.metrics.aggregate import SetResult
 from lipforcing_core.metrics.item_result import ItemResult
 from lipforcing_core.metrics.manifest import EvalItem, PredictionRecord, check_unique
@@ -54,8 +55,9 @@ def check_request(
     if strays := sorted({record.clip_id for record in predictions} - set(clips)):
         raise BadInputError(f"predictions for clips that are not evaluated: {', '.join(strays[:5])}")
     labels = {record.label for record in predictions}
-    if unknown := sorted({label for pair in pairs for label in pair} - labels):
-        raise BadInputError(f"no predictions of {', '.join(unknown)}; systems: {', '.join(sorted(labels))}")
+    if strange := sorted({label for pair in pairs for label in pair} - labels):
+        told = ", ".join(f"{label}{did_you_mean(label, labels)}" for label in strange)
+        raise BadInputError(f"no predictions of {told}; systems: {', '.join(sorted(labels))}")
 
 
 def missing_predictions(

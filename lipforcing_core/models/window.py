@@ -9,6 +9,7 @@ from itertools import repeat
 from typing import Literal, get_args
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.suggestions import unknown
 
 Positions = Literal["window", "absolute", "own_window"]
 RolloutPositions = Literal["window", "absolute"]
@@ -159,7 +160,7 @@ def position_of_latents(window: WindowConfig, num_latents: int, positions: Posit
     the window. Raises ``BadInputError`` for any other word.
     """
     if positions not in get_args(Positions):
-        raise BadInputError(f"positions={positions!r} is none of {', '.join(get_args(Positions))}")
+        raise BadInputError(unknown("positions", positions, get_args(Positions)))
     if positions == "window":
         return None
     if positions == "absolute" or window.window_latents is None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.suggestions import unknown
 from lipforcing_core.models.attention import Mask, attention, flex_serves
 from lipforcing_core.models.frame_mask import block_mask, dense_mask
 from lipforcing_core.models.rope import MAX_POSITIONS, RotaryTables, Rotation, rotate
@@ -46,7 +47,7 @@ def attend_windows(
     On the device of ``rope``; raises ``BadInputError`` for positions beyond its tables, and for unknown words.
     """
     if way not in _WAYS:
-        raise BadInputError(f"way={way!r} is none of {', '.join(_WAYS)}")
+        raise BadInputError(unknown("way", way, _WAYS))
     return _WAYS[way](window, num_latents, positions, rope, grid)
 
 

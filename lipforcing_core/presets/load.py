@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.layers import EXTENDS, apply_overrides, read_layers, resolve_layers
 from lipforcing_core.base.settings_mistakes import mistakes
+from lipforcing_core.base.suggestions import unknown
 from lipforcing_core.base.user_file import read_toml
 from lipforcing_core.presets.schema import Preset
 
@@ -21,10 +22,12 @@ _SUFFIX = ".toml"
 
 def preset_names() -> list[str]:
     """The names of the presets that ship with the package, sorted."""
-    folder = files(__package__)
-    return sorted(
-        entry.name.removesuffix(_SUFFIX) for entry in folder.iterdir() if entry.name.endswith(_SUFFIX)
-    )
+    return sorted(path.stem for path in shipped_folder().glob(f"*{_SUFFIX}"))
+
+
+def shipped_folder() -> Path:
+    """Where the presets that ship with the package are."""
+    return Path(str(files(__package__)))
 
 
 def load_preset(name: str | Path, *, overrides: Sequence[str] = ()) -> Preset:
@@ -35,17 +38,14 @@ def load_preset(name: str | Path, *, overrides: Sequence[str] = ()) -> Preset:
     for bad keys and values it has a line for each, with the full name of the key and what is allowed.
     """
     text = str(name)
-    values = shipped_values(text)
+    shipped = _Shipped()
     where = f"preset {text!r}"
-    if values is None:
-        if not text.endswith(_SUFFIX):
-            known = ", ".join(preset_names())
-            raise BadInputError(f"unknown preset {text!r}; known: {known}, or the path of a {_SUFFIX} file")
-        path, where = Path(text), text
-        own = read_toml(path)
-        values = read_layers(path, named=shipped_values)
-        if EXTENDS in own and "name" not in own:
-            values["name"] = path.stem
+    if text in shipped:
+        values = shipped[text]
+    elif text.endswith(_SUFFIX):
+        values, where = _file_values(Path(text), shipped), text
+    else:
+        raise BadInputError(f"{unknown('preset', text, shipped)}, or the path of a {_SUFFIX} file")
     if overrides:
         values = apply_overrides(values, overrides)
         where += "".join(f" --set {override}" for override in overrides)
@@ -58,14 +58,7 @@ def make_preset(values: Mapping[str, Any], where: str = "preset", *, folder: Pat
     folder: what the path of a base is relative to; default: the working folder. Raises ``BadInputError`` as
     ``load_preset`` does, its lines beginning with ``where``.
     """
-    return check_preset(resolve_layers(values, where, named=shipped_values, folder=folder or Path()), where)
-
-
-def shipped_values(name: str) -> dict[str, Any] | None:
-    """The values of the shipped preset of that name, unchecked; None where there is none."""
-    if name not in preset_names():
-        return None
-    return tomllib.loads(files(__package__).joinpath(name + _SUFFIX).read_text(encoding="utf-8"))
+    return check_preset(resolve_layers(values, where, named=_Shipped(), folder=folder or Path()), where)
 
 
 def check_preset(values: Mapping[str, Any], where: str) -> Preset:
@@ -75,3 +68,38 @@ def check_preset(values: Mapping[str, Any], where: str) -> Preset:
     except ValidationError as error:
         lines = mistakes(error, Preset)
         raise BadInputError("\n".join(f"{where}: {line}" for line in lines)) from error
+
+
+@dataclass(frozen=True)
+class _Shipped(Mapping[str, dict[str, Any]]):
+    """The values of the shipped presets by name, with all that they extend, unchecked.
+
+    trail: the shipped presets that are being read, so that a circle is noticed.
+    """
+
+    trail: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        if name not in preset_names():
+            raise KeyError(name)
+        if name in self.trail:
+            circle = " -> ".join((*self.trail[self.trail.index(name) :], name))
+            raise BadInputError(f"these shipped presets extend each other in a circle: {circle}")
+        return _file_values(shipped_folder() / (name + _SUFFIX), _Shipped((*self.trail, name)))
+
+    def __contains__(self, name: object) -> bool:
+        return name in preset_names()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(preset_names())
+
+    def __len__(self) -> int:
+        return len(preset_names())
+
+
+def _file_values(path: Path, shipped: _Shipped) -> dict[str, Any]:
+    own = read_toml(path)
+    values = read_layers(path, named=shipped)
+    if EXTENDS in own and "name" not in own:
+        values["name"] = path.stem
+    return values

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.suggestions import unknown
 
 Point = tuple[float, float]
 LANDMARK_NAMES = (
@@ -68,7 +69,7 @@ def portrait_names() -> tuple[str, ...]:
 def load_portrait(name: str) -> Portrait:
     """The portrait of that name; raises BadInputError for an unknown one."""
     if name not in _LOADERS:
-        raise BadInputError(f"unknown portrait {name!r}; there are {', '.join(_LOADERS)}")
+        raise BadInputError(unknown("portrait", name, _LOADERS))
     return _LOADERS[name]()
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
 from lipforcing_core.base.products import ByteProgress, atomic_path, file_sha256, write_json
+from lipforcing_core.base.suggestions import did_you_mean, unknown
 from lipforcing_core.base.user_file import field, read_json_object
 from lipforcing_core.faces.mask import load_mask_source
 from lipforcing_core.models.audio_encoders.protocol import AudioEncoder
@@ -133,7 +134,7 @@ def _description(folder: Path) -> BundleDescription:
         )
     texts = {name: field(facts, name, str, about) for name in ("kind", "stage", "sha256")}
     if texts["kind"] not in list(BundleKind):
-        raise BadInputError(f"{about}: unknown kind {texts['kind']!r}; known: {', '.join(BundleKind)}")
+        raise BadInputError(f"{about}: {unknown('kind', texts['kind'], BundleKind)}")
     if not re.fullmatch(r"[0-9a-f]{64}", texts["sha256"]):
         raise BadInputError(f"{about}: 'sha256' is no SHA-256")
     if not re.fullmatch(r"[\w.+-]{1,60}", texts["stage"]):  # part of the id that results carry
@@ -220,7 +221,8 @@ def find_model(text: str) -> ModelSource:
         return Path(text)
     if text not in OFFICIAL:
         raise BadInputError(
-            f"{text} is neither a folder with a model bundle nor a released student (known: {', '.join(OFFICIAL)})"
+            f"{text} is neither a folder with a model bundle nor a released student{did_you_mean(text, OFFICIAL)} "
+            f"(known: {', '.join(OFFICIAL)})"
         )
     return text
 
@@ -230,7 +232,7 @@ def model_preset(model: ModelSource) -> Preset:
     if isinstance(model, Path):
         return describe_bundle(model).preset
     if model not in OFFICIAL:
-        raise BadInputError(f"{model} is no released student (known: {', '.join(OFFICIAL)})")
+        raise BadInputError(unknown("released student", model, OFFICIAL))
     return load_preset(OFFICIAL[model])
 
 

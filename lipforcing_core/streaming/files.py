@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.user_file import no_file
 
 
 def check_files(source: Path, audio: Path, output: Path) -> None:
     """Raise ``BadInputError`` for inputs that are not there, and for an output that cannot or must not be written."""
     for path in (source, audio):
-        if not path.is_file():
-            raise BadInputError(f"{path} does not exist or is not a file")
+        if problem := no_file(path):
+            raise BadInputError(f"{path} {problem}")
         if output.exists() and output.samefile(path):
             raise BadInputError(f"{output}: the output would overwrite an input")
     if output.suffix.lower() != ".mp4":

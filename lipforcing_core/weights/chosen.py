@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from lipforcing_core.base.catalogue import Catalogue, FileEntry
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.user_file import no_file
 from lipforcing_core.weights.missing import Missing, missing_given, missing_in, require_none
 from lipforcing_core.weights.registry import find_weight, require_weight
 
@@ -66,7 +67,7 @@ def missing_files(
         if given is None or given.is_file():
             return []
         otherwise = f"without it the {catalogue.kind} {name!r} uses the file that is shipped"
-        return [Missing(sentence=f"{given} does not exist; {otherwise}", paths=(given,), setting=setting)]
+        return [Missing(sentence=f"{given} {no_file(given)}; {otherwise}", paths=(given,), setting=setting)]
     spec = find_weight(entry.weights[0])
     if given is None and weights_dir is not None:
         return missing_in(weights_dir, spec)
@@ -75,7 +76,7 @@ def missing_files(
     for path in files_beside(entry, given)[1:]:
         if not path.is_file():
             sentence = (
-                f"{spec.name}: {name} reads {path.name} beside {given.name}, and {path} does not exist: "
+                f"{spec.name}: {name} reads {path.name} beside {given.name}, and {path} {no_file(path)}: "
                 f"{spec.how_to_get()}, with {path.name} beside it"
             )
             return [Missing(sentence=sentence, paths=(path,), spec=spec, setting=setting)]

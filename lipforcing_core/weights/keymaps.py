@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.suggestions import unknown
 from lipforcing_core.weights.load import KeyMap
 
 _DIFFUSERS_TOP = {
@@ -56,7 +57,7 @@ _T5_BLOCK_FROM_TRANSFORMERS = {
 def find_key_map(name: str) -> KeyMap:
     """The map called ``name``; raises ``BadInputError`` that lists the known names."""
     if name not in _MAPS:
-        raise BadInputError(f"unknown key map {name!r}; known: {', '.join(key_map_names())}")
+        raise BadInputError(unknown("key map", name, key_map_names()))
     return _MAPS[name]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lipforcing_core.base.errors import MissingWeightsError
+from lipforcing_core.base.user_file import no_file
 from lipforcing_core.weights.spec import WeightSpec
 
 
@@ -35,7 +36,7 @@ def missing_given(
 
     instead: another choice, which needs no file. setting: what takes the path.
     """
-    problem = "no file was given" if given is None else f"{given} does not exist"
+    problem = "no file was given" if given is None else f"{given} {no_file(given) or 'cannot be used'}"
     otherwise = f"; or use {instead!r}, which needs no file" if instead else ""
     return Missing(
         sentence=f"{spec.name}: {problem}: {spec.how_to_get()}{otherwise}",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lipforcing_core.base.errors import BadInputError, MissingWeightsError
+from lipforcing_core.base.suggestions import unknown
 from lipforcing_core.weights.missing import missing_given, missing_in, require_none
 from lipforcing_core.weights.spec import WeightFile, WeightSpec
 
@@ -36,8 +37,7 @@ def find_weight(name: str) -> WeightSpec:
     for spec in all_weights():
         if spec.name == name:
             return spec
-    known = ", ".join(spec.name for spec in all_weights())
-    raise BadInputError(f"unknown weights {name!r}; known: {known}")
+    raise BadInputError(unknown("weights", name, (spec.name for spec in all_weights())))
 
 
 def state_of(spec: WeightSpec, weights_dir: Path) -> WeightState:

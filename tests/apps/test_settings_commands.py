@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from apps.cli.main import app
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.models.codecs.catalogue import CODECS
 from lipforcing_core.presets import load_preset
 
 
@@ -39,7 +40,7 @@ def test_show() -> None:
         in full
     )
     assert "codec.num_channels is not set" in full
-    assert "(block-pca, wan-vae or taehv)" in full
+    assert f"({CODECS.choices})" in full
 
 
 @pytest.mark.parametrize("base", ["nano", "14b"])
@@ -55,6 +56,16 @@ def test_new_writes_a_file_that_changes_nothing_yet(base: str, tmp_path: Path) -
     again = tmp_path / "again.toml"
     run("presets", "new", str(again), "--extends", str(path))
     assert load_preset(again).distill.reward_beta == 7.5
+
+
+def test_new_and_what_it_extends_can_move_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lab" / "ablations").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    run("presets", "new", "lab/house.toml", "--extends", "nano")
+    run("presets", "new", "lab/ablations/mine.toml", "--extends", "lab/house.toml")
+    assert 'extends = "../house.toml"' in (tmp_path / "lab/ablations/mine.toml").read_text()
+    (tmp_path / "lab").rename(tmp_path / "moved")
+    assert load_preset(tmp_path / "moved/ablations/mine.toml").name == "mine"
 
 
 def test_new_replaces_nothing(tmp_path: Path) -> None:

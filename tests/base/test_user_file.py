@@ -16,6 +16,7 @@ from lipforcing_core.base.csv_file import read_csv
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.user_file import (
     field,
+    no_file,
     read_json_object,
     read_json_value,
     read_text,
@@ -45,6 +46,9 @@ def sentence(read: Callable[[Path], Any], path: Path) -> str:
 def test_what_is_no_regular_file_is_not_waited_for(read: Callable[[Path], Any], tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
+    assert no_file(pipe) == "is a pipe, a socket or a device, and a regular file is wanted"
+    assert no_file(tmp_path) == "is a folder, and a file is wanted"
+    assert no_file(tmp_path / "none") == "does not exist"
     assert "is a pipe, a socket or a device" in sentence(read, pipe)
     assert "is a pipe, a socket or a device" in sentence(read, Path("/dev/zero"))
     assert "is a folder" in sentence(read, tmp_path)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks.timing import command_line, machine, publish, timed
+from lipforcing_core.presets import preset_names
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,7 @@ from benchmarks.timing import command_line, machine, publish, timed
         (["--device", "tpu"], "'tpu' is no device"),
         (["--device", "meta"], "neither cpu nor cuda"),
         (["--device", "cuda:99"], "there is no cuda:99 here"),
-        (["--preset", "nope"], "unknown preset 'nope'; known: 1.3b, 14b, nano"),
+        (["--preset", "nope"], f"unknown preset 'nope'; known: {', '.join(preset_names())}"),
         (["--repeats", "0"], "'0' is no whole number from 1"),
         (["--repeats", "-3"], "'-3' is no whole number from 1"),
     ],

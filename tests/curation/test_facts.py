@@ -89,6 +89,19 @@ def test_a_sidecar_without_its_video_is_told(corpus: Path) -> None:
     assert warnings(corpus) == ["sub/d.mp4.meta.json: there is no video of this name beside it"]
 
 
+def test_a_sidecar_that_is_called_without_the_suffix_of_its_video_names_the_one_that_was_meant(
+    corpus: Path,
+) -> None:
+    (corpus / "b.meta.json").write_text("{}")
+    (corpus / "c.meta.json").write_text("{}")
+    assert warnings(corpus) == [
+        "b.meta.json: there is no video of this name beside it; was b.mp4.meta.json meant?",
+        "c.meta.json: there is no video of this name beside it",  # c.mp4 is in another folder
+    ]
+    (corpus / "b.mov").write_bytes((corpus / "b.mp4").read_bytes() + b"2")
+    assert "was b.mov.meta.json or b.mp4.meta.json meant?" in warnings(corpus)[0]
+
+
 @pytest.mark.parametrize("kind", ["dangling", "folder", "deep", "number"])
 def test_a_sidecar_that_cannot_be_read_is_refused(kind: str, corpus: Path) -> None:
     sidecar = corpus / "a.mp4.meta.json"
@@ -158,5 +171,5 @@ def test_keys_are_guessed_in_any_case_and_a_key_that_is_not_found_is_on_the_firs
 
 def test_a_mistake_in_a_sidecar_names_the_key(corpus: Path) -> None:
     (corpus / "a.mp4.meta.json").write_text('{"identity": 3, "commercial_ok": "perhaps"}')
-    with pytest.raises(BadInputError, match=r"a\.mp4\.meta\.json: identity: .* \(got 3\)$"):
+    with pytest.raises(BadInputError, match=r"a\.mp4\.meta\.json: identity: should be a text \(got 3\)$"):
         side_warnings(find_sources(corpus))

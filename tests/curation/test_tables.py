@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -136,6 +137,12 @@ def test_rows_are_sorted_and_packed(tmp_path: Path) -> None:
         assert pq.read_schema(tmp_path / name).equals(
             arrow_schema(ClipRecord if name == "m.parquet" else Decision)
         )
+
+
+def test_a_pipe_in_place_of_a_manifest_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.parquet")
+    with pytest.raises(BadInputError, match=r"m\.parquet: is a pipe, a socket or a device"):
+        read_manifest(tmp_path / "m.parquet")
 
 
 def test_a_manifest_may_be_reached_through_a_link_and_its_clips_may_not_lie_elsewhere(tmp_path: Path) -> None:

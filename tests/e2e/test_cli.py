@@ -114,7 +114,10 @@ def test_core_knows_no_orchestration_and_no_database() -> None:
         (["curate", "docs", "--detector", "mtcnn"], "unknown face detector 'mtcnn'; known: "),
         ([*GENERATE, "--model", "lipforcing-14b", "--detector", "mtcnn"], "unknown face detector 'mtcnn'"),
         (["evaluate", "p.csv", "--items", "i.csv", "--detector", "mtcnn"], "unknown face detector 'mtcnn'"),
-        ([*GENERATE, "--model", "lipforcing-13b"], "nor a released student (known: lipforcing-14b)"),
+        (
+            [*GENERATE, "--model", "lipforcing-13b"],
+            "nor a released student (did you mean 'lipforcing-14b'?) (known: lipforcing-14b)",
+        ),
         ([*GENERATE, "--model", "docs"], "docs is not a model bundle"),
         (["sql", "select 1"], "there is no warehouse at"),
         (["warehouse", "digest"], "there is no warehouse at"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from lipforcing_core.base.errors import BadInputError, LipForcingError
-from tasks.session import orchestration
+from tasks import session
+from tasks.session import orchestration, require_space
 from tasks.workspace import Workspace
 
 Usage = namedtuple("Usage", "total used free")
@@ -26,6 +28,30 @@ def test_a_full_disk_is_said_before_anything_starts(tmp_path: Path, monkeypatch:
         orchestration(Workspace(tmp_path)),
     ):
         pytest.fail("the flow must not start")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system has no /proc")
+@pytest.mark.parametrize("place", ["/proc", "/proc/lipforcing"])
+def test_a_file_system_that_takes_no_files_is_no_full_disk(place: str) -> None:
+    with pytest.raises(
+        LipForcingError, match=rf"^nothing can be written into {place} \(.+\): choose a folder"
+    ):
+        require_space(Path(place))
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.EROFS, "nothing can be written"), (errno.ENOSPC, "is full")]
+)
+def test_a_read_only_disk_without_space_is_no_full_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    def refused(**_options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**9, 10**9, 0))
+    monkeypatch.setattr(session, "TemporaryFile", refused)
+    with pytest.raises(LipForcingError, match=words):
+        require_space(tmp_path)
 
 
 def test_a_disk_that_fills_up_is_blamed_and_not_the_library_that_noticed(

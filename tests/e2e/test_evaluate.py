@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,20 @@ def test_items_separated_by_semicolons_are_recognised(tmp_path: Path) -> None:
     path = tmp_path / "items.csv"
     path.write_text("clip_id;identity;truth_video;driving_audio\nc;i;a.mp4;a.wav\n")
     with pytest.raises(BadInputError, match=r"driving_audio missing .* look separated by ';'"):
+        read_items(path)
+
+
+def test_a_list_of_items_that_is_no_regular_file_says_so(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadInputError, match=r"pipe: is a pipe, a socket or a device"):
+        read_items(tmp_path / "pipe")
+    with pytest.raises(
+        BadInputError, match=r"none\.csv does not exist; it is a CSV with the columns clip_id"
+    ):
+        read_items(tmp_path / "none.csv")
+    path = tmp_path / "items.csv"
+    path.write_text("clip_id,identity,truth_video,driving_audio\nc,i,pipe,a.wav\n")
+    with pytest.raises(BadInputError, match=r"row 1: truth_video \S+/pipe is a pipe, a socket or a device"):
         read_items(path)
 
 

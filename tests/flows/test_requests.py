@@ -89,7 +89,21 @@ def test_a_missing_and_an_unknown_field_are_named(name: str) -> None:
     ("name", "values", "words"),
     [
         ("evaluate", {"num_frames": 3}, "num_frames: should be greater than or equal to 25"),
-        ("generate", {"device": "tpu"}, "device: should be 'auto', 'cpu' or 'cuda'"),
+        (
+            "generate",
+            {"device": "tpu"},
+            "device: should be 'auto', 'cpu' or 'cuda' (did you mean 'cpu'?) (got 'tpu')",
+        ),
+        (
+            "benchmark",
+            {"device": "cdua"},
+            "device: should be 'cpu' or 'cuda' (did you mean 'cuda'?) (got 'cdua')",
+        ),
+        (
+            "train_teacher",
+            {"device": "cdua"},
+            "device: unknown training strategy 'cdua' (did you mean 'cuda'?); known: auto, cpu, cuda",
+        ),
         ("curate", {"resources": {"train": {"cpus": -1}}}, "resources.train.cpus: should be greater than"),
         (
             "train_eval",
@@ -112,6 +126,8 @@ def test_a_missing_and_an_unknown_field_are_named(name: str) -> None:
             "unknown corpus 'hdft' (did you mean 'hdtf'?); known: folder, manifest, hdtf,",
         ),
         ("curate", {"timeout_h": "inf"}, "timeout_h: should be less than or equal to 8760"),
+        ("curate", {"source": 5}, "curate: source: should be a path, written as a text (got 5)"),
+        ("curate", {"settings": [1]}, "curate: settings: should be a text or a table (got [1])"),
         ("benchmark", {"repeats": 0}, "repeats: should be greater than or equal to 1"),
     ],
 )
@@ -134,7 +150,8 @@ def test_the_demo_is_an_experiment_on_puppets() -> None:
     [
         ("a.json", "{", "is not readable JSON"),
         ("a.toml", "= 3", "is not valid TOML"),
-        ("a.json", "[1]", "must hold a request as an object, got list"),
+        ("a.json", "[1]", r"must hold an object \{\.\.\.\}, and holds a list"),
+        ("a.json", "null", r"must hold an object \{\.\.\.\}, and holds null"),
         ("a.json", "[" * 100_000, "is not readable JSON"),
     ],
 )
@@ -151,7 +168,9 @@ def test_toml_and_json_say_the_same(tmp_path: Path) -> None:
 
 
 def test_unknown_flows_and_missing_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="unknown flow 'curtae'; known: curate, "):
+    with pytest.raises(
+        BadInputError, match=r"unknown flow 'curtae' \(did you mean 'curate'\?\); known: curate, "
+    ):
         flow_entry("curtae")
     assert flow_entry("train-eval") is FLOWS["train_eval"]
     with pytest.raises(BadInputError, match=r"none\.json: there is no such file"):

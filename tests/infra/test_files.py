@@ -136,7 +136,7 @@ def test_what_is_served_is_chosen_by_name_and_schedule(tmp_path: Path) -> None:
     assert nightly.cron == "5 4 * * *"
     assert nightly.request == {"workspace": str(tmp_path), "source": str(tmp_path), "timeout_h": 20}
     for options, words in (
-        ({"only": ["nightly"]}, "no such deployment; known: nightly-curation"),
+        ({"only": ["nightly"]}, r"--only: unknown deployment 'nightly'.* known: nightly-curation"),
         ({"only": [NIGHTLY]}, "give it with --source"),
         ({"only": [], "cron": "* * * * *"}, "name it with --only"),
         ({"only": ["generate"], "cron": "every day"}, "is no cron schedule"),

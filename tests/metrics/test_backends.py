@@ -23,7 +23,7 @@ from lipforcing_core.metrics.item_result import ItemResult
 from lipforcing_core.metrics.manifest import EvalItem, PredictionRecord, record_prediction
 from lipforcing_core.metrics.networks.i3d import I3D
 from lipforcing_core.metrics.networks.inception import InceptionPool
-from lipforcing_core.sync.experts.catalogue import load_sync_expert
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS, load_sync_expert
 from lipforcing_core.sync.experts.syncnet_v2 import SyncNetV2
 from lipforcing_core.weights.registry import WeightFile, find_weight, require_all_weights
 from tasks.evaluation import Scorers, find_files, load_scorers
@@ -198,7 +198,7 @@ def test_a_file_of_another_network_is_refused(weights: Path) -> None:
 def test_unknown_names_list_the_known_ones(networks: str) -> None:
     with pytest.raises(BadInputError, match="known: embedded, learned"):
         load_backends(f"{networks}s", {}, detector=None)
-    with pytest.raises(BadInputError, match="known: nano, syncnet-v2"):
+    with pytest.raises(BadInputError, match=f"known: {', '.join(SYNC_EXPERTS.names)}"):
         load_backends(networks, {}, detector=None, sync_expert="wav2lip")
 
 

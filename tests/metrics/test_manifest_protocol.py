@@ -56,7 +56,7 @@ def test_csv_manifest_and_its_defaults(tmp_path):
         (f"c1,s,/etc/passwd,{SHA},", "leaves"),
         ("c1,s,x.mp4,12ab,", "not a SHA-256"),
         (f"c1,,x.mp4,{SHA},", "row 1: system missing"),
-        (f"c1,s,x.mp4,{SHA},music", "driven_by is 'music'"),
+        (f"c1,s,x.mp4,{SHA},music", "unknown driven_by 'music'; known: driving"),
         (f"c1,s,x.mp4,{SHA},\nc1,s,y.mp4,{SHA},", "two predictions of s for clip c1"),
     ],
 )
@@ -73,6 +73,8 @@ def test_files_that_are_no_manifest_are_refused(tmp_path, text: str):
         read_predictions(tmp_path / "p.json")
     with pytest.raises(BadInputError, match="does not exist"):
         read_predictions(tmp_path / "other.json")
+    with pytest.raises(BadInputError, match="is a folder, and a file is wanted"):
+        read_predictions(tmp_path)
 
 
 def test_a_file_that_changed_is_refused_and_an_absent_one_is_known(tmp_path):

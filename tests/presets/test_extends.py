@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from apps.cli.main import app
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import content_key
-from lipforcing_core.presets import load_preset, make_preset, preset_names
+from lipforcing_core.presets import load, load_preset, make_preset, preset_names
 from lipforcing_core.presets.catalogue import shipped_presets
 
 
@@ -80,3 +84,70 @@ def test_the_catalogue_of_shipped_presets() -> None:
     assert presets["nano"].is_embedded
     assert presets["14b"].weights == ("wan2.1-vae", "taew2.1", "wav2vec2-base-960h", "umt5-xxl")
     assert presets["14b"].preset == load_preset("14b")
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the folder of shipped presets, which stands for it."""
+    folder = tmp_path / "presets"
+    shutil.copytree(load.shipped_folder(), folder, ignore=lambda _, names: [n for n in names if "." not in n])
+    monkeypatch.setattr(load, "shipped_folder", lambda: folder)
+    shipped_presets.cache_clear()
+    yield folder
+    shipped_presets.cache_clear()
+
+
+def test_a_shipped_preset_may_extend_another(shipped: Path) -> None:
+    before = preset_names()
+    write(shipped, "mini.toml", 'extends = "nano"\nsummary = "Nano in a hurry."\n\n[lora]\nsteps = 3\n')
+    write(shipped, "micro.toml", 'extends = "mini"\nname = "micro"\nwithout = ["base_checkpoint"]\n')
+    assert preset_names() == sorted([*before, "mini", "micro"])
+    nano, mini, micro = (load_preset(name) for name in ("nano", "mini", "micro"))
+    assert (mini.name, mini.summary, mini.lora.steps) == ("mini", "Nano in a hurry.", 3)
+    same = {"name": "nano", "summary": nano.summary, "lora": nano.lora}
+    assert mini.model_copy(update=same) == nano
+    assert micro == mini.model_copy(update={"name": "micro", "base_checkpoint": None})
+    assert shipped_presets()["mini"].preset == mini
+    assert shipped_presets().names[0] == "nano"
+    listed = CliRunner().invoke(app, ["presets", "list"], catch_exceptions=False).output
+    assert "mini     Nano in a hurry.\n" in listed
+
+
+def test_a_user_may_extend_such_a_preset(shipped: Path, tmp_path: Path) -> None:
+    write(shipped, "mini.toml", 'extends = "nano"\n[lora]\nsteps = 3\n')
+    mine = load_preset(write(tmp_path, "mine.toml", 'extends = "mini"\n[lora]\nrank = 2\n'))
+    assert (mine.name, mine.lora.steps, mine.lora.rank) == ("mine", 3, 2)
+    assert make_preset({"extends": "mini"}) == load_preset("mini")
+
+
+@pytest.mark.parametrize(
+    ("mini", "micro", "circle"),
+    [
+        ("micro", "mini", "extend each other in a circle: mini -> micro -> mini$"),
+        ("mini", "nano", "extend each other in a circle: mini -> mini$"),
+        ("micro.toml", "mini", "extend each other in a circle: mini -> mini$"),
+        ("mini.toml", "nano", r"extend each other in a circle: \S*mini.toml -> \S*mini.toml$"),
+        (
+            "mikro",
+            "nano",
+            r"mini.toml: extends = 'mikro' is .* \(did you mean 'micro'\?\); known: .*micro, mini, nano",
+        ),
+    ],
+)
+def test_shipped_presets_in_a_circle_are_refused(shipped: Path, mini: str, micro: str, circle: str) -> None:
+    write(shipped, "mini.toml", f'extends = "{mini}"\n')
+    write(shipped, "micro.toml", f'extends = "{micro}"\n')
+    with pytest.raises(BadInputError, match=circle):
+        load_preset("mini")
+
+
+def test_a_misspelt_base_comes_with_the_known_names(tmp_path: Path) -> None:
+    known = ", ".join(preset_names())
+    with pytest.raises(BadInputError) as caught:
+        make_preset({"extends": "nanoo"}, "the request")
+    assert str(caught.value) == (
+        "the request: extends = 'nanoo' is neither a known name nor a TOML file (did you mean 'nano'?); "
+        f"known: {known}"
+    )
+    with pytest.raises(BadInputError, match=f"nor a TOML file; known: {known}$"):
+        load_preset(write(tmp_path, "mine.toml", 'extends = "wav2lip"\n'))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.models.audio_encoders.catalogue import AUDIO_ENCODERS
 from lipforcing_core.presets import load_preset, preset_names
+from lipforcing_core.presets.load import shipped_folder
 
 
 def _nano_text() -> str:
@@ -23,10 +26,13 @@ def _written(tmp_path: Path, text: str) -> Path:
 
 
 def test_names() -> None:
-    assert preset_names() == ["1.3b", "14b", "nano"]
+    assert {"1.3b", "14b", "nano"} <= set(preset_names())
+    assert preset_names() == sorted(
+        path.stem for path in shipped_folder().iterdir() if path.suffix == ".toml"
+    )
 
 
-@pytest.mark.parametrize("name", ["nano", "1.3b", "14b"])
+@pytest.mark.parametrize("name", preset_names())
 def test_shipped_presets_agree_with_the_method(name: str) -> None:
     preset = load_preset(name)
     assert preset.name == name
@@ -38,7 +44,12 @@ def test_shipped_presets_agree_with_the_method(name: str) -> None:
     )
     assert preset.distill.critic_per_student == 5
     assert preset.model.in_channels == 4 * preset.model.out_channels + 1
-    assert (preset.base is None) == (preset.base_checkpoint is None) == (name != "nano")
+
+
+@pytest.mark.parametrize(("name", "trains_a_base"), [("nano", True), ("1.3b", False), ("14b", False)])
+def test_which_presets_have_a_base_of_their_own(name: str, trains_a_base: bool) -> None:
+    preset = load_preset(name)
+    assert (preset.base is not None) == (preset.base_checkpoint is not None) == trains_a_base
 
 
 @pytest.mark.parametrize(("name", "sizes"), [("1.3b", (1536, 8960, 12, 30)), ("14b", (5120, 13824, 40, 40))])
@@ -70,8 +81,14 @@ def test_presets_are_frozen() -> None:
 
 
 def test_unknown_name_lists_the_known() -> None:
-    with pytest.raises(BadInputError, match=r"unknown preset 'nanno'; known: 1\.3b, 14b, nano"):
-        load_preset("nanno")
+    with pytest.raises(BadInputError) as caught:
+        load_preset("nanoo")
+    known = ", ".join(preset_names())
+    assert str(caught.value) == (
+        f"unknown preset 'nanoo' (did you mean 'nano'?); known: {known}, or the path of a .toml file"
+    )
+    with pytest.raises(BadInputError, match=rf"^unknown preset 'wav2lip'; known: {re.escape(known)}, or"):
+        load_preset("wav2lip")
 
 
 def test_missing_file(tmp_path: Path) -> None:
@@ -93,7 +110,7 @@ def test_malformed_toml_gives_the_line(tmp_path: Path) -> None:
             r"unknown key 'video.sizes' \(did you mean 'video.size'\?\); known keys: r",
         ),
         ("\nsize = 128", "\n", "missing key 'video.size'$"),
-        ("\nsize = 128", "\nsize = 'big'", r"video.size: should be a valid integer.* \(got 'big'\)$"),
+        ("\nsize = 128", "\nsize = 'big'", r"video.size: should be a whole number \(got 'big'\)$"),
         (
             "[video]",
             "video = 3\n[zzz]",
@@ -128,7 +145,8 @@ def test_malformed_toml_gives_the_line(tmp_path: Path) -> None:
         (
             'audio = "log-mel"',
             'audio = "logmel"',
-            r"backends.audio: unknown audio encoder 'logmel' .*; known: log-mel, wav2vec2 \(got 'logmel'\)$",
+            "backends.audio: unknown audio encoder 'logmel' .*; "
+            rf"known: {', '.join(AUDIO_ENCODERS.names)} \(got 'logmel'\)$",
         ),
     ],
 )

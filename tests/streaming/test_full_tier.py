@@ -223,7 +223,7 @@ def _register(monkeypatch: pytest.MonkeyPatch, name: str, *, sha256: str) -> Non
 def test_unknown_models_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=r"wan2\.1-vae is neither .* \(known: lipforcing-14b\)"):
         find_model("wan2.1-vae")
-    with pytest.raises(BadInputError, match="tests is no released student"):
+    with pytest.raises(BadInputError, match="unknown released student 'tests'; known: lipforcing-14b"):
         load_official("tests", weights_dir=tmp_path)
     with pytest.raises(BadInputError, match="not a model bundle"):
         load_any(find_model(str(tmp_path)), weights_dir=tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -336,13 +337,16 @@ def test_files_that_must_be_and_must_not_be(tmp_path: Path) -> None:
     video, audio = tmp_path / "v.mp4", tmp_path / "a.wav"
     for path in (video, audio):
         path.write_bytes(b"x")
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
     output = tmp_path / "out.MP4"
     check_files(video, audio, output)
     output.write_bytes(b"an earlier run")
     check_files(video, audio, output)
     for source, sound, target, words in (
         (tmp_path / "no.mp4", audio, output, "no.mp4 does not exist"),
-        (tmp_path, audio, output, "does not exist"),
+        (tmp_path, audio, output, "is a folder, and a file is wanted"),
+        (video, pipe, output, "pipe.wav is a pipe, a socket or a device, and a regular file is wanted"),
         (video, tmp_path / "no.wav", output, "no.wav does not exist"),
         (video, audio, video, "v.mp4: the output would overwrite an input"),
         (video, audio, audio, "a.wav: the output would overwrite an input"),

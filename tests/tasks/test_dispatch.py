@@ -149,10 +149,32 @@ def test_a_cluster_that_wants_a_token_is_told_from_one_that_is_not_there(
     assert wants_token(error) is wanted
 
 
+@pytest.mark.parametrize("left", [None, "127.0.0.1:1"])
+def test_auto_without_a_cluster_is_said_at_once(monkeypatch: pytest.MonkeyPatch, left: str | None) -> None:
+    """Also where a cluster that has ended left its address behind, which Ray itself tries for minutes."""
+    import ray
+    from ray._private import services
+
+    def not_reached(*_args: object, **_options: object) -> None:
+        raise AssertionError("Ray was asked to connect")
+
+    monkeypatch.setattr(services, "find_gcs_addresses", set)
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda _folder: left)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", not_reached)
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    with pytest.raises(
+        BadInputError, match=r"^RAY_ADDRESS=auto: no Ray cluster runs on this machine; start one"
+    ) as told:
+        connect()
+    assert "\n" not in str(told.value)
+
+
 @pytest.mark.parametrize(
     ("address", "words"),
     [
         ("127.0.0.1:1", "no Ray cluster answers there"),
+        ("ray://127.0.0.1:1", "no Ray cluster answers there"),
         ("nowhere", r"is no address of a Ray cluster \(HOST:PORT"),
     ],
 )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from tasks import progress
-from tasks.progress import OccasionalLines, Step, in_words, note, remaining_s, report_to, step
+from tasks.progress import OccasionalLines, Step, in_words, note, remaining_s, report_to, run_log, step
 
 
 class Heard:
@@ -61,6 +63,27 @@ def test_a_line_has_what_is_done_left_and_at_work(heard: Heard, monkeypatch: pyt
     assert heard.lines == [
         "curate [s of video]",
         "curate: 40/100 s of video, about 30 s left, 3/9 files; now long.mp4",
+    ]
+
+
+def test_bytes_that_are_no_text_are_escaped_alike_in_all_that_is_heard_and_logged(
+    heard: Heard, tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"o\xe9.mp4")
+    with (
+        run_log(tmp_path / "run.log"),
+        pytest.raises(OSError, match="stale"),
+        step(f"generate {name}", "frames") as shown,
+    ):
+        shown.at_work(name)
+        note(f"slow: {name}")
+        raise OSError(f"stale {name}")
+    assert heard.lines == [r"generate o\xe9.mp4 [frames]", r"slow: o\xe9.mp4"]
+    lines = (tmp_path / "run.log").read_text().splitlines()
+    assert [line.split(" ", 2)[2] for line in lines] == [
+        r"started generate o\xe9.mp4",
+        r"slow: o\xe9.mp4",
+        r"failed generate o\xe9.mp4: OSError: stale o\xe9.mp4",
     ]
 
 

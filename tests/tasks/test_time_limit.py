@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from prefect.states import Failed
 
 from flows.catalogue import FLOWS, run_flow
 from lipforcing_core.base.errors import LipForcingError
@@ -21,7 +20,7 @@ from lipforcing_core.curation.records import SourceOutcome
 from lipforcing_core.media.encode import VideoWriter, mux, write_wav
 from tasks import curating
 from tasks.dispatch import disconnect, fan_out, run_job
-from tasks.recording import _sentence
+from tasks.recording import sentence_for
 from tasks.resources import Need, Resources, using
 from tasks.time_limit import TimeLimitError, time_limit
 
@@ -202,6 +201,6 @@ def test_the_next_run_takes_what_was_finished(tmp_path: Path, monkeypatch: pytes
 def test_the_page_of_a_run_tells_the_sentence() -> None:
     with pytest.raises(LipForcingError) as caught, time_limit("train_eval", SHORT):
         time.sleep(600)
-    state: Any = Failed(data=caught.value, message="Flow run encountered an exception")
-    assert _sentence("train_eval", state).startswith("train_eval took longer than the ")
-    assert "a defect" not in _sentence("train_eval", state)
+    sentence = sentence_for("train_eval", caught.value, "Flow run encountered an exception")
+    assert sentence.startswith("train_eval took longer than the ")
+    assert "a defect" not in sentence

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.models.codecs.block import BlockCodec
 from lipforcing_core.training.strategies import catalogue
+from lipforcing_core.training.strategies.catalogue import STRATEGIES, StrategyEntry
 from lipforcing_core.training.strategies.one_device import OneDevice
 from tasks import training
 from tasks.dispatch import disconnect, run_job
@@ -47,6 +50,52 @@ def test_auto_is_the_gpu_of_this_machine_and_cuda_needs_one(monkeypatch: pytest.
         training_device("cuda")
     monkeypatch.setenv("RAY_ADDRESS", "far:6379")
     assert training_device("cuda") == "cuda", "a machine of the cluster may have one"
+
+
+@pytest.fixture
+def sharded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more training strategy, as its entry would make it."""
+    entry = StrategyEntry(name="made-up", summary="Shards.", load=lambda: OneDevice("cpu"), needs_cuda=True)
+    monkeypatch.setitem(vars(STRATEGIES), "entries", (*STRATEGIES.entries, entry))
+
+
+@pytest.mark.usefixtures("no_cluster", "sharded")
+def test_a_new_strategy_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    has_cuda(monkeypatch, True)
+    assert [training_device(choice) for choice in ("auto", "made-up")] == ["cuda", "made-up"]
+    has_cuda(monkeypatch, False)
+    with pytest.raises(BadInputError, match="device made-up: no CUDA device here"):
+        training_device("made-up")
+
+
+def test_every_strategy_is_a_choice_of_help_and_request() -> None:
+    """A fresh process adds a strategy to the table before anything reads it, as an edit of the table would."""
+    code = """
+from lipforcing_core.training.strategies.catalogue import STRATEGIES, StrategyEntry
+entry = StrategyEntry(name="made-up", summary="Shards.", load=lambda: None, needs_cuda=True)
+object.__setattr__(STRATEGIES, "entries", (*STRATEGIES.entries, entry))
+from typer.testing import CliRunner
+from apps.cli.main import app
+from flows.catalogue import FLOWS
+from lipforcing_core.base.catalogue import either
+choices = ["auto", *STRATEGIES.names]
+assert choices[:3] == ["auto", "cpu", "cuda"] and choices[-1] == "made-up"
+for stage in ("teacher", "student", "distill"):
+    output = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["train", stage, "--help"]).output
+    assert f"Where to train: {either(choices)}." in " ".join(output.split()), output
+for name, entry in FLOWS.items():
+    field = entry.request.model_fields.get("device")
+    if field is not None and name not in ("generate", "benchmark"):
+        values = {key: "x" for key in ("manifest", "teacher", "student", "output") if key in entry.request.model_fields}
+        assert entry.request.model_validate(values | {"device": "made-up"}).device == "made-up"
+        form = entry.request.model_json_schema()["properties"]["device"]
+        assert form["enum"] == choices, form
+        assert "made-up" in form["description"]
+        print(name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["train_teacher", "pretrain_student", "distill_student", "train_eval"]
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +165,20 @@ def test_the_device_reaches_every_strategy_and_job_and_has_results_of_its_own(
     seen.clear()
     assert train("cpu") == train("cuda") == [True, True, True]
     assert seen == []
+
+
+@pytest.mark.usefixtures("sharded")
+def test_a_sharded_strategy_asks_for_a_gpu_and_its_reward_is_on_one(
+    tmp_path: Path, data: TrainingSet, seen: list[Any]
+) -> None:
+    store, preset = StepStore(tmp_path / "steps"), short_preset()
+    teacher = training.train_teacher.fn(store, preset, data, device="made-up")
+    student = training.pretrain_student.fn(store, preset, data, teacher.bundle, device="made-up")
+    bundles = (teacher.bundle, student.bundle)
+    training.distill_student.fn(store, preset, data, *bundles, Path("weights"), device="made-up")
+    assert [(on_gpu, strategy) for _, on_gpu, strategy, _ in seen] == [(True, "made-up")] * 4
+    assert seen[-1][0] == "train-distill"
+    assert seen[-1][3] == "cuda", "the name of a strategy is no device of torch"
 
 
 def test_results_under_older_keys_are_those_of_the_cpu(data: TrainingSet) -> None:

@@ -258,10 +258,10 @@ def test_names_and_meanings_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {name: table(name, "a") for name in ("leaderboard", "leaderboards", "runs")}
     monkeypatch.setattr(dictionary, "relations", lambda: found)
     with pytest.raises(
-        BadInputError, match=r"^there is no table or view 'leaderbord'; did you mean leaderboard\?$"
+        BadInputError, match=r"^unknown table or view 'leaderbord' \(did you mean 'leaderboard'\?\); known: "
     ):
         described("leaderbord")
     with pytest.raises(
-        BadInputError, match=r"^there is no table or view 'x'; there are leaderboard, leaderboards, runs$"
+        BadInputError, match=r"^unknown table or view 'x'; known: leaderboard, leaderboards, runs$"
     ):
         described("x")

@@ -203,26 +203,77 @@ def test_setbacks_are_told(data: ReportData, page: str) -> None:
 
 def test_a_sharper_mouth_that_loses_in_ssim_is_explained() -> None:
     place = {"dataset_id": "d", "protocol_id": "p"}
+    pair = {"system_a": "student", "system_b": "teacher", "label_a": "Student", "label_b": "Teacher"}
     effect = {
-        **place, "system_a": "student", "system_b": "teacher", "label_a": "Student", "label_b": "Teacher",
-        "metric": "mouth_ssim", "metric_label": "SSIM (mouth)", "difference": 0.04, "ci_low": 0.03, "ci_high": 0.05,
-        "verdict": "better",
+        **place, **pair, "metric": "mouth_ssim", "metric_label": "SSIM (mouth)", "difference": 0.04, "ci_low": 0.03,
+        "ci_high": 0.05, "verdict": "better",
     }  # fmt: skip
+    sharper = {
+        **effect,
+        "metric": "mouth_sharpness",
+        "difference": -0.27,
+        "ci_low": -0.3,
+        "ci_high": -0.2,
+        "verdict": None,
+    }
     scores = [
-        {**place, "system": system, "metric": "mouth_sharpness", "value": value}
+        {**place, "system": system, "kind": system, "metric": "mouth_sharpness", "value": value}
         for system, value in (("student", 0.61), ("teacher", 0.88))
     ]
     pairs = [("student", "teacher")]
-    assert blur_notes([effect], scores, pairs) == [
+    assert blur_notes([effect, sharper], scores, pairs) == [
         "Teacher is behind Student in SSIM (mouth), and draws the mouth with 0.88 of the truth's sharpness where the "
         "other has 0.61: SSIM rewards blur."
     ]
-    assert blur_notes([{**effect, "verdict": "worse"}], scores, pairs) == [], (
+    assert blur_notes([{**effect, "verdict": "worse"}, sharper], scores, pairs) == [], (
         "the blurred one is behind: no excuse"
     )
-    assert blur_notes([{**effect, "verdict": "unclear"}], scores, pairs) == []
-    assert blur_notes([{**effect, "metric": "fid"}], scores, pairs) == []
-    assert blur_notes([effect], scores[:1], pairs) == []
+    assert blur_notes([{**effect, "verdict": "unclear"}, sharper], scores, pairs) == []
+    assert blur_notes([{**effect, "metric": "fid"}, sharper], scores, pairs) == []
+    assert blur_notes([effect, sharper], scores[:1], pairs) == []
+    assert blur_notes([effect], scores, pairs) == [], "the difference in sharpness was not measured"
+    for low, high in ((-0.3, 0.01), (0.2, 0.3), (None, None), (-0.3, 0.0)):
+        assert blur_notes([effect, {**sharper, "ci_low": low, "ci_high": high}], scores, pairs) == []
+
+
+@pytest.mark.parametrize("control", [0, 1])
+def test_a_control_is_not_behind_for_its_sharpness(control: int) -> None:
+    """What speaks other words is behind for the wrong mouth, whatever its sharpness."""
+    rows = {"dataset_id": "d", "protocol_id": "p", "system_a": "other_speech", "system_b": "student", "label_a": "A",
+            "label_b": "B", "metric_label": "SSIM (mouth)"}  # fmt: skip
+    effects = [
+        {
+            **rows,
+            "metric": "mouth_ssim",
+            "difference": -0.05,
+            "ci_low": -0.07,
+            "ci_high": -0.04,
+            "verdict": "worse",
+        },
+        {
+            **rows,
+            "metric": "mouth_sharpness",
+            "difference": 0.1,
+            "ci_low": 0.05,
+            "ci_high": 0.2,
+            "verdict": None,
+        },
+    ]
+    kinds = ["student", "student"]
+    scores = [
+        {
+            "dataset_id": "d",
+            "protocol_id": "p",
+            "system": system,
+            "metric": "mouth_sharpness",
+            "value": value,
+            "kind": kind,
+        }
+        for system, value, kind in zip(("other_speech", "student"), (0.35, 0.25), kinds, strict=True)
+    ]
+    assert len(blur_notes(effects, scores, [])) == 1
+    scores[control]["kind"] = "control"
+    assert blur_notes(effects, scores, []) == []
 
 
 def test_published_rows_stand_beside_and_apart(data: ReportData, page: str) -> None:

@@ -158,6 +158,7 @@ def test_curves_stand_in_the_order_of_the_stages() -> None:
         series("base", "loss", 3.0, 2.0),
         series("ant", "loss", 1.0, 2.0),
         series("lora", "big_loss", 1.0, 2.0),
+        series("lora", "learning_rate", 2e-10, 3.092e-05),
         series("diffusion_forcing", "loss", 1.0, 2.0),
     ]
     stages = ["base", "lora", "diffusion_forcing", "distill"]
@@ -174,6 +175,7 @@ def test_curves_stand_in_the_order_of_the_stages() -> None:
     assert places == sorted(places)
     assert "3.00 at the start, 2.00 after 20 steps." in words
     assert "1.00 at the start, 0.250 after 30 steps." in words
+    assert "2.00e-10 at the start, 3.09e-05 after" in words
     assert "This run trained nothing." in page_of().words["training"]
 
 
@@ -229,7 +231,8 @@ def test_setbacks_are_told_in_the_pairs_that_were_named() -> None:
     assert "2 of 3 comparisons" in page_of(effects=effects).words["stages"]
     assert "Nothing got measurably worse in 1 comparisons." in page_of(effects=effects[1:2]).words["stages"]
     assert "No paired differences" in page_of().words["stages"]
-    blurred = [full(effect("a", "b", "worse", "mouth_ssim"))]
+    worse = ("worse", "mouth_ssim"), ("no direction", "mouth_sharpness")
+    blurred = [full(effect("a", "b", verdict, metric)) for verdict, metric in worse]
     sharp = [full(score(name, "mouth_sharpness", value)) for name, value in (("a", 0.9), ("b", 0.5))]
     assert "SSIM rewards blur." in page_of(effects=blurred, scores=sharp).words["stages"]
     assert "SSIM rewards blur." not in page_of(effects=effects, scores=sharp).words["stages"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from warehouse.report.build import duration, interval, number, signed, words
+from warehouse.report.build import duration, interval, number, signed, significant, words
 from warehouse.report.context import Question
 from warehouse.report.data import ReportData
 from warehouse.report.tables import comparable_scores, metric_tables, pareto_points, stage_times
@@ -185,11 +185,14 @@ def test_a_loss_in_ssim_is_explained_by_a_sharper_mouth_alone(
     """What is sharper than the truth itself is noise and no excuse."""
     place = {"dataset_id": "d", "protocol_id": "p"}
     scores = [
-        {**place, "system": system, "metric": "mouth_sharpness", "value": value}
+        {**place, "system": system, "kind": "student", "metric": "mouth_sharpness", "value": value}
         for system, value in (("a", first), ("b", second))
         if value is not None
-    ] + [{**place, "system": "a", "metric": "fid", "value": 0.7}]
-    notes = blur_notes([effect("a", "b", "worse", "mouth_ssim")], scores, [])
+    ] + [{**place, "system": "a", "kind": "student", "metric": "fid", "value": 0.7}]
+    difference = (first or 0.0) - (second or 0.0)
+    bounds = {"difference": difference, "ci_low": difference - 0.01, "ci_high": difference + 0.01}
+    sharper = effect("a", "b", "no direction", "mouth_sharpness", **bounds)
+    notes = blur_notes([effect("a", "b", "worse", "mouth_ssim"), sharper], scores, [])
     assert notes == (
         [
             f"A is behind B in MOUTH_SSIM, and draws the mouth with {first:.2f} of the truth's sharpness where the "
@@ -198,8 +201,8 @@ def test_a_loss_in_ssim_is_explained_by_a_sharper_mouth_alone(
         if told
         else []
     )
-    assert blur_notes([effect("a", "b", "not separated", "mouth_ssim")], scores, []) == []
-    assert blur_notes([effect("a", "b", "worse", "ssim")], scores, []) == []
+    assert blur_notes([effect("a", "b", "not separated", "mouth_ssim"), sharper], scores, []) == []
+    assert blur_notes([effect("a", "b", "worse", "ssim"), sharper], scores, []) == []
 
 
 def test_systems_stand_in_the_order_of_their_kinds() -> None:
@@ -348,3 +351,12 @@ def test_a_duration_is_said_in_two_units_at_most(seconds: float, text: str) -> N
 
 def test_code_names_become_words() -> None:
     assert words("diffusion_forcing_loss") == "diffusion forcing loss"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(2e-10, "2.00e-10"), (3.092e-05, "3.09e-05"), (-0.00041, "-0.000410"), (0.01297, "0.0130"), (0.5, "0.500"),
+     (0.0, "0.000"), (1.2345, "1.23"), (213.72, "213.7"), (None, "-")],
+)  # fmt: skip
+def test_numbers_of_any_size_keep_their_digits(value: float | None, text: str) -> None:
+    assert significant(value) == text

@@ -80,7 +80,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(num=number, signed=signed, span=interval, duration=duration, words=words)
+    environment.filters.update(
+        num=number, significant=significant, signed=signed, span=interval, duration=duration, words=words
+    )
     return environment
 
 
@@ -91,6 +93,11 @@ def number(value: float | None, *, like: float | None = None) -> str:
     size = abs(value if like is None else like)
     decimals = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 else 3
     return f"{value:z.{decimals}f}"
+
+
+def significant(value: float | None) -> str:
+    """A number that may be of any size, such as a learning rate: three significant digits below 1, else a score's."""
+    return f"{value:#.3g}" if value is not None and 0 < abs(value) < 1 else number(value)
 
 
 def signed(value: float | None) -> str:

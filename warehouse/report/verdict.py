@@ -82,21 +82,41 @@ def blur_notes(
 ) -> list[str]:
     """A sentence for each pair in which the system that is measurably behind in the SSIM of the mouth draws it sharper.
 
-    SSIM compares pixels at the same place, so it rewards the average of all that could be there, which is a blur.
+    SSIM compares pixels at the same place, so it rewards the average of all that could be there, which is a blur. Said
+    only where the paired difference in sharpness has an interval that excludes zero, and of no control: a system that
+    was driven by other speech is behind for the wrong mouth, and a copied source for the wrong words.
     """
-    sharpness = {_place(row): row["value"] for row in scores if row["metric"] == "mouth_sharpness"}
+    sharpness = {_place(row): row for row in scores if row["metric"] == "mouth_sharpness"}
     flipped = [_flipped(row) for row in stage_effects(effects, stage_pairs)]
     notes = []
     for row in [*setbacks(effects, stage_pairs), *(row for row in flipped if row["verdict"] == "worse")]:
         first, second = (
             sharpness.get(_place({**row, "system": row[name]})) for name in ("system_a", "system_b")
         )
-        if row["metric"] == "mouth_ssim" and first is not None and second is not None and second < first <= 1:
+        if row["metric"] != "mouth_ssim" or first is None or second is None:
+            continue
+        if (
+            "control" not in (first["kind"], second["kind"])
+            and first["value"] <= 1
+            and _is_sharper(row, effects)
+        ):
             notes.append(
                 f"{row['label_a']} is behind {row['label_b']} in {row['metric_label']}, and draws the mouth with "
-                f"{first:.2f} of the truth's sharpness where the other has {second:.2f}: SSIM rewards blur."
+                f"{first['value']:.2f} of the truth's sharpness where the other has {second['value']:.2f}: "
+                "SSIM rewards blur."
             )
     return notes
+
+
+def _is_sharper(row: Row, effects: Sequence[Row]) -> bool:
+    """Whether the first system of a pair draws a sharper mouth than the second, by an interval above zero."""
+    return any(
+        other["metric"] == "mouth_sharpness"
+        and all(other[name] == row[name] for name in ("dataset_id", "protocol_id", "system_a", "system_b"))
+        and other["ci_low"] is not None
+        and other["ci_low"] > 0
+        for other in [*effects, *map(_flipped, effects)]
+    )
 
 
 def _place(row: Row) -> tuple[str, str, str]:

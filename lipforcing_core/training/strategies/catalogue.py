@@ -29,6 +29,11 @@ class StrategyEntry(Entry):
 
         return "a CUDA device" if self.needs_cuda and not torch.cuda.is_available() else ""
 
+    @property
+    def torch_device(self) -> str:
+        """The kind of device that it trains on, as torch calls it."""
+        return "cuda" if self.needs_cuda else "cpu"
+
 
 def _cpu() -> Strategy:
     from lipforcing_core.training.strategies.one_device import OneDevice

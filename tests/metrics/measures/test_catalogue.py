@@ -96,15 +96,16 @@ def test_a_new_measure_costs_its_function_and_one_entry(tmp_path: Path) -> None:
 
 
 def test_the_table_is_complete_and_consistent() -> None:
-    assert [measure.name for measure in set_measures()] == ["fid", "fvd"]
+    assert [measure.name for measure in set_measures()][:2] == ["fid", "fvd"]
     for measure in MEASURES:
         assert measure.summary.endswith(".")
         assert re.fullmatch(r"[a-z0-9_]+", measure.name)
-        assert (measure.scope is Scope.SET) == (measure.name in ("fid", "fvd"))
+        assert (measure.scope is Scope.SET) == (measure in set_measures())
         assert measure.is_wall_clock == (measure.backend is Backend.CLOCK)
-    assert len(set(MEASURES.names)) == len(MEASURES.names) == 30
+    assert len(set(MEASURES.names)) == len(MEASURES.names) >= 30
     published = [measure.published_name for measure in MEASURES if measure.published_name]
-    assert sorted(published) == sorted(["FPS", "TTFF", "Sync-C", "Sync-D", "CSIM", "FID", "FVD", "SSIM"])
+    assert len(set(published)) == len(published)
+    assert set(published) >= {"FPS", "TTFF", "Sync-C", "Sync-D", "CSIM", "FID", "FVD", "SSIM"}
     assert MEASURES["ssim"].higher_is_better is True
     assert MEASURES["fid"].higher_is_better is False
     assert MEASURES["mouth_sharpness"].higher_is_better is None
@@ -126,8 +127,16 @@ DIRECTIONS = {
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_which_end_is_better(direction: str) -> None:
+    """The order counts too: it is that of tables and reports, in which a new measure comes last."""
+    known = DIRECTIONS[direction].split()
+    assert {MEASURES[name].direction for name in known} == {direction}
     found = [measure.name for measure in MEASURES if measure.direction == direction]
-    assert found == DIRECTIONS[direction].split()
+    assert found[: len(known)] == known
+
+
+def test_every_measure_of_today_has_its_direction_told_here() -> None:
+    told = " ".join(DIRECTIONS.values()).split()
+    assert len(told) == len(set(told)) == 30
 
 
 def test_one_limit_for_the_window_said_at_once() -> None:
@@ -141,10 +150,11 @@ def test_one_limit_for_the_window_said_at_once() -> None:
 
 
 def test_the_smallest_windows_of_measures() -> None:
-    smallest = {measure.name: measure.min_frames for measure in MEASURES if measure.min_frames > 1}
+    smallest = {name: MEASURES[name].min_frames for name in " ".join(DIRECTIONS.values()).split()}
     expected = dict.fromkeys(("sync_c", "sync_d", "av_offset_frames", "sync_c_given"), 6)
     expected |= dict.fromkeys(("aperture_corr", "aperture_corr_lag0", "aperture_lag_frames"), 21)
-    assert smallest == expected | {"silence_opening": 6, "fvd": 16}
+    expected |= {"silence_opening": 6, "fvd": 16}
+    assert smallest == dict.fromkeys(smallest, 1) | expected
 
 
 def test_the_table_is_light() -> None:

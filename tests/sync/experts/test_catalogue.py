@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from lipforcing_core.base.catalogue import either
 from lipforcing_core.base.errors import BadInputError, MissingWeightsError
-from lipforcing_core.sync.experts.catalogue import advice_for_people, load_sync_expert
+from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS, advice_for_people, load_sync_expert
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(BadInputError, match="nano, syncnet-v2"):
+    assert SYNC_EXPERTS.names[:2] == ("nano", "syncnet-v2")
+    with pytest.raises(BadInputError, match=f"known: {', '.join(SYNC_EXPERTS.names)}$"):
         load_sync_expert("wav2lip")
 
 
@@ -22,5 +24,7 @@ def test_missing_syncnet_names_source_and_licence(given: Path | None) -> None:
 
 
 def test_advice_for_people() -> None:
-    assert advice_for_people("nano").endswith("knows only puppets: for real people give syncnet-v2.")
+    others = either([entry.name for entry in SYNC_EXPERTS if entry.knows_people])
+    assert others.startswith("syncnet-v2")
+    assert advice_for_people("nano").endswith(f"knows only puppets: for real people give {others}.")
     assert advice_for_people("syncnet-v2") == ""
