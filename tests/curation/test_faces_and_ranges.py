@@ -181,7 +181,7 @@ def test_a_head_that_is_turned_away(curate: Curate) -> None:
 
 
 def test_lips_beyond_the_border(curate: Curate) -> None:
-    low = (20.0, 50.0, 76.0, 114.0)
+    low = (20.0, 45.0, 76.0, 109.0)
     outcome = curate(Played(30), lambda _: [low])
     (decision,) = outcome.decisions
     assert rows(outcome) == [(0, 30, "lips_cut_off")]

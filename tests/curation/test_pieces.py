@@ -252,6 +252,7 @@ def test_an_accepted_segment_is_a_clip_with_everything_that_was_measured(
         "threshold": None,
         "message": "",
         "clip_id": clip_id,
+        "duplicate_of": None,
     }
     assert said.asked == [
         ("speech", 0, "activity"),
