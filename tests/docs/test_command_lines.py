@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from apps.cli.command_group import CommandGroup
 from apps.cli.main import app
 from lipforcing_core.weights.registry import find_weight
 
@@ -84,6 +85,8 @@ def parse(words: list[str], *, whole: bool) -> None:
     command: Any = typer.main.get_command(app)
     context: Any = None
     while hasattr(command, "commands"):  # a group
+        if isinstance(command, CommandGroup) and (not words or words[0] not in command.commands):
+            break  # a command that has subcommands as well
         if not words:
             assert not whole, "a group of commands does nothing by itself"
             return
