@@ -182,7 +182,7 @@ def test_the_next_run_takes_what_was_finished(tmp_path: Path, monkeypatch: pytes
         os.kill(os.getpid(), signal.SIGALRM)
 
     def done() -> dict[Path, int]:
-        results = (tmp_path / "ws" / "state" / "steps").glob("shots/*/result.json")
+        results = (tmp_path / "ws" / "state" / "steps").glob("read/*/result.json")
         return {path: path.stat().st_mtime_ns for path in results}
 
     threading.Thread(target=ring_when_the_first_is_done, daemon=True).start()
