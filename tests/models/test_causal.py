@@ -286,7 +286,7 @@ def test_misuse_is_explained() -> None:
         WindowConfig(window_latents=3)
     nonsense: Any = "nonsense"
     for option in ("positions", "way"):
-        with pytest.raises(BadInputError, match=f"{option}='nonsense' is none of"):
+        with pytest.raises(BadInputError, match=f"unknown {option} 'nonsense'; known: "):
             student.forward_full(random_latents(6), 0.5, encoded, **{option: nonsense})
     with pytest.raises(BadInputError, match="neither window nor absolute"):
         endless.denoise_chunk(random_latents(3), 0.5, encoded.chunk(0, 3), full, positions=nonsense)

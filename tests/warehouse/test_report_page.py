@@ -14,10 +14,10 @@ import pytest
 from lipforcing_core.base.errors import BadInputError
 from warehouse.report import build, plots
 from warehouse.report.build import render_report
-from warehouse.report.context import Question, ReportContext, SampleRow, SampleVideo
+from warehouse.report.context import ReportContext, SampleRow, SampleVideo
 from warehouse.report.data import Series
 
-from .test_report_words import data, effect, score
+from .test_report_words import QUESTION, data, effect, score
 
 RUN = {
     "flow": "demo", "status": "completed", "preset": "nano", "seed": 0, "started_at": datetime(2026, 1, 2, 3, 4),
@@ -71,16 +71,6 @@ def page_of(context: dict[str, Any] | None = None, **rows: Any) -> Sections:
 def page_text(context: dict[str, Any] | None = None, **rows: Any) -> str:
     about = ReportContext(title="T", run_id="r", summary="S", question=QUESTION)
     return render_report(data(run=RUN, **rows), replace(about, **(context or {})))
-
-
-QUESTION = Question(
-    system="ours",
-    copied="source",
-    unrelated="other",
-    metric="sync_c",
-    independent_metric="lips",
-    quality_metric="ssim",
-)
 
 
 def full(row: dict[str, Any], **changes: Any) -> dict[str, Any]:
