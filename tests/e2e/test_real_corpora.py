@@ -285,7 +285,9 @@ def test_bad_input_is_said_before_any_work(place: Path, of_manifest: Ran, tmp_pa
     refused(
         request(tmp_path, kind="videos", source=str(tmp_path / "none")), "there is no such file or folder"
     )
-    refused(request(tmp_path, kind="manifest", manifest=str(tmp_path / "m.parquet")), "m.parquet does not exist")
+    refused(
+        request(tmp_path, kind="manifest", manifest=str(tmp_path / "m.parquet")), "m.parquet does not exist"
+    )
 
 
 def test_a_corpus_that_curation_turns_away_says_why_before_any_training(place: Path, of_videos: Ran) -> None:
