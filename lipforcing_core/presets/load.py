@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.base.layers import EXTENDS, apply_overrides, read_layers, resolve_layers
+from lipforcing_core.base.layers import EXTENDS, apply_overrides, resolve_layers
+from lipforcing_core.base.names import shown_name
 from lipforcing_core.base.settings_mistakes import mistakes
 from lipforcing_core.base.suggestions import unknown
 from lipforcing_core.base.user_file import read_toml
@@ -99,7 +100,7 @@ class _Shipped(Mapping[str, dict[str, Any]]):
 
 def _file_values(path: Path, shipped: _Shipped) -> dict[str, Any]:
     own = read_toml(path)
-    values = read_layers(path, named=shipped)
+    values = resolve_layers(own, shown_name(path), named=shipped, folder=path.parent)
     if EXTENDS in own and "name" not in own:
         values["name"] = path.stem
     return values

@@ -75,7 +75,7 @@ def test_every_kind_of_table_says_the_same(kind: str, by_folder: bool, tree: Tre
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ("b.mp4,dev,", "line 3, split: Input should be 'train', 'val' or 'test' (got 'dev')"),
+        ("b.mp4,dev,", "line 3, split: should be 'train', 'val' or 'test' (got 'dev')"),
         (
             "b.mp4,val,5-4",
             "line 3, ranges: a range must end after it starts, and this goes from 5 to 4 s",
