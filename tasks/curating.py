@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lipforcing_core.base.errors import LipForcingError
-from lipforcing_core.base.names import shown_name
 from lipforcing_core.base.products import content_key
+from lipforcing_core.base.timed_steps import Costs
 from lipforcing_core.corpora.catalogue import CORPORA, read_corpus
 from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
 from lipforcing_core.curation.facts import read_facts
@@ -26,7 +26,8 @@ from tasks.outcomes import (
     settings_digest,
     was_measured,
 )
-from tasks.progress import Step, step
+from tasks.progress import step
+from tasks.tally import Tally
 from tasks.workspace import Workspace
 
 
@@ -151,6 +152,9 @@ class Curated:
 
     report: CurationReport
     num_reused: int
+    costs: Costs
+    """What the steps of this run took of the workers."""
+
     is_settled: bool
     """Whether the same files will always come to this: no machine failed, and no file changed or could not be read any
     more between the survey and the work."""
@@ -182,17 +186,21 @@ def curate_corpus(
                 found[index] = outcome
         new = [index for index in new if found[index] is None]
     num_decided = len(found) - num_reused - len(new)
+    costs: Costs = {}
     if new:
         title = f"curate {len(new)} new sources ({num_reused} reused"
         title += f", {num_decided} decided anew)" if num_decided else ")"
         with step(title, "s of video") as shown:
-            tally = _Tally([corpus.told(index) for index in new], shown)
-            made: list[SourceOutcome] = []
+            tally = Tally([corpus.told(index) for index in new], shown)
+            made: dict[Source, SourceOutcome] = {}
             for shard in shards(tally.sources):
-                made += curate_shard(shard, settings, store, on_done=tally.done, on_wait=tally.show)
-        for index, outcome in zip(new, made, strict=True):
+                outcomes = curate_shard(shard, settings, store, on_done=tally.done, on_wait=tally.show)
+                made |= zip(shard, outcomes, strict=True)
+        for index in new:
+            outcome = made[corpus.told(index)]
             keep_outcome(store, corpus.keys[index], outcome)
             found[index] = outcome
+        costs = tally.costs
     with step(f"put {len(found)} sources together"):
         outcomes = [outcome for outcome in found if outcome is not None]
         report = assemble_manifest(
@@ -208,42 +216,7 @@ def curate_corpus(
         )
     pairs = zip(outcomes, corpus.hashes, strict=True)
     settled = all(o.sha256 == sha256 and not o.failed_this_time for o, sha256 in pairs)
-    return Curated(report=report, num_reused=num_reused, is_settled=settled)
-
-
-class _Tally:
-    """Progress in seconds of video, since one long file is more work than many short ones."""
-
-    def __init__(self, sources: list[Source], shown: Step) -> None:
-        self.sources = sources
-        self._shown = shown
-        self._seconds = {source.path: _length_s(source.path) for source in sources}
-        self._left = [source.path for source in sources]
-        self.show()
-
-    def done(self, source: Source) -> None:
-        """One source is finished."""
-        self._left.remove(source.path)
-        self.show()
-
-    def show(self) -> None:
-        """Tell how far it is, and the names of the files that are next or at work."""
-        total = sum(self._seconds.values())
-        left = sum(self._seconds[path] for path in self._left)
-        names = ", ".join(shown_name(path.name) for path in self._left[:2])
-        self._shown.at_work(f"{len(self.sources) - len(self._left)}/{len(self.sources)} files; now {names}")
-        self._shown(round(total - left), max(1, round(total)))
-
-
-def _length_s(path: Path) -> float:
-    """How long a video says it is; a second for one that does not, so that it counts as some work."""
-    from lipforcing_core.media.probe import probe
-
-    try:
-        declared = probe(path).duration_s
-        return min(float(declared), 86_400.0) if declared else 1.0
-    except (LipForcingError, OSError, ValueError):
-        return 1.0
+    return Curated(report=report, num_reused=num_reused, is_settled=settled, costs=costs)
 
 
 def require_contract(report: CurationReport) -> None:

@@ -6,15 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lipforcing_core.base.products import StepStore
+from lipforcing_core.base.timed_steps import Costs, TimedSteps, sum_of
 from lipforcing_core.curation.backends import CurationBackends, load_backends
-from lipforcing_core.curation.pipeline import curate_source, failed_source, redecide_source
+from lipforcing_core.curation.pipeline import curate_source, failed_source, read_ahead, redecide_source
 from lipforcing_core.curation.records import SourceFacts, SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import SourceFile, source_name
-from tasks.dispatch import fan_out
+from lipforcing_core.faces.detectors.catalogue import load_detector
+from tasks.dispatch import Station, convey
 from tasks.recording import of_the_outside, step_task
+from tasks.resources import Work
+
+if TYPE_CHECKING:
+    from lipforcing_core.faces.detectors.protocol import FaceDetector
 
 SHARD_SIZE = 256
 
@@ -33,25 +40,60 @@ def shards(sources: Sequence[Source], size: int = SHARD_SIZE) -> list[list[Sourc
     return [list(sources[start : start + size]) for start in range(0, len(sources), size)]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What became of a source, and what its steps cost."""
+
+    outcome: SourceOutcome
+    costs: Costs
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """A source that has been read and has clips to be measured, and what its reading cost."""
+
+    source: Source
+    file: SourceFile
+    costs: Costs
+
+
 @step_task(retries=1, retry_condition_fn=of_the_outside)
 def curate_shard(
     sources: Sequence[Source],
     settings: CurationSettings,
     store: StepStore,
-    on_done: Callable[[Source], None] | None = None,
+    on_done: Callable[[Source, Judged], None] | None = None,
     on_wait: Callable[[], None] | None = None,
 ) -> list[SourceOutcome]:
     """Curate the sources of one shard; finished steps are taken from the store. ``on_done`` hears of every source.
 
-    ``on_wait`` is called now and then while they are at work.
+    A source is read by one worker and measured by another, which may have a GPU. Clips go from one to the other through
+    the store, not through memory. ``on_wait`` is called now and then while they are at work.
     """
-    work = partial(_curate_one, settings=settings, store=store)
-    told = None if on_done is None else lambda index: on_done(sources[index])
+    stations = [
+        Station(
+            function=partial(_read_one, settings=settings, store=store), name="read-source", work=Work.CLIPS
+        ),
+        Station(
+            function=partial(_measure_one, settings=settings, store=store),
+            name="measure-source",
+            work=Work.MEASURE,
+        ),
+    ]
+    told = None if on_done is None else lambda index, judged: on_done(sources[index], judged)
     try:
-        outcomes = fan_out(work, sources, name="curate-source", on_done=told, on_wait=on_wait, lost=_lost)
+        made: list[Judged] = convey(
+            sources,
+            stations,
+            is_final=lambda value: isinstance(value, Judged),
+            on_done=told,
+            on_wait=on_wait,
+            lost=_lost,
+        )
     except BaseException:
         store.sweep()
         raise
+    outcomes = [judged.outcome for judged in made]
     if any(outcome.failed_this_time for outcome in outcomes):
         store.sweep()  # what a worker that died was writing would keep a full disk full
     return outcomes
@@ -77,19 +119,43 @@ def redecided(
     ]
 
 
-def _lost(source: Source, problem: str) -> SourceOutcome:
-    return failed_source(source.path, source.root, problem)
+def _lost(source: Source, problem: str) -> Judged:
+    return Judged(outcome=failed_source(source.path, source.root, problem), costs={})
 
 
-def _curate_one(source: Source, *, settings: CurationSettings, store: StepStore) -> SourceOutcome:
-    return curate_source(
+def _read_one(source: Source, *, settings: CurationSettings, store: StepStore) -> _Read | Judged:
+    timed = TimedSteps(store.root)
+    found = read_ahead(
         source.path,
         settings=settings,
-        backends=_backends(settings),
-        store=store,
+        detector=_detector(settings),
+        store=timed,
         root=source.root,
         facts=source.facts,
     )
+    if isinstance(found, SourceFile):
+        return _Read(source=source, file=found, costs=timed.costs)
+    return Judged(outcome=found, costs=timed.costs)
+
+
+def _measure_one(read: _Read, *, settings: CurationSettings, store: StepStore) -> Judged:
+    timed = TimedSteps(store.root)
+    outcome = curate_source(
+        read.source.path,
+        settings=settings,
+        backends=_backends(settings),
+        store=timed,
+        root=read.source.root,
+        facts=read.source.facts,
+        read=read.file,
+    )
+    return Judged(outcome=outcome, costs=sum_of([read.costs, timed.costs]))
+
+
+@lru_cache(maxsize=1)
+def _detector(settings: CurationSettings) -> FaceDetector:
+    """The detector of a worker process that reads, loaded once."""
+    return load_detector(settings.detector, settings.detector_model)
 
 
 @lru_cache(maxsize=1)

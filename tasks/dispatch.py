@@ -1,205 +1,39 @@
-"""Work sent to Ray: many small items fanned out, or one long job watched while it runs.
+"""Work sent to Ray: many small items on a conveyor, or one long job watched while it runs.
 
-With no ``RAY_ADDRESS`` a local Ray is started on first use; with one, the same code goes to that cluster.
 Models are loaded once per Ray worker, since workers are reused and the loaders are cached. What a piece of work takes
 of a machine is a setting of the request (``tasks.resources``).
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import secrets
-import shutil
-import socket
-import sys
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import chdir, contextmanager
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from lipforcing_core.base.errors import BadInputError, LipForcingError
-from lipforcing_core.base.names import shown_name
-from lipforcing_core.base.products import atomic_path
-from tasks.environment import end_on_signals, ends_on_signals
-from tasks.progress import Advance, note
+from lipforcing_core.base.errors import LipForcingError
+from tasks.cluster import check_room, connect, num_slots
+from tasks.progress import Advance
 from tasks.resources import Need, Work, needed
-from tasks.scratch import socket_folder
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-LEAST_CPUS = 2
-START_ATTEMPTS = 10
-OBJECT_STORE_BYTES = 128 * 2**20
 POLL_S = 0.5
-CONNECT_S = 10.0
-AUTO = "auto"
-ABOUT_AUTHENTICATION = ("AuthenticationError", "InvalidAuthToken", "Unauthenticated")
-"""How Ray 2.60 calls a token that is missing or wrong: by the class of its error, or in the text of what caused it."""
-
-OUR_FOLDER = Path(__file__).parents[1]
-"""Ray puts the folder in which it is started first on the import path of its workers: with any other folder, a user's
-own ``tasks/`` or ``flows/`` there would hide ours."""
+SLOTS_EVERY_S = 5.0
+AHEAD = 2
+"""Pieces of work that are sent for each one that can be at work, so that no worker waits for this process."""
 
 
-def connect() -> None:
-    """Connect to the cluster of ``RAY_ADDRESS``, or start a local Ray; does nothing if already connected.
+@dataclass(frozen=True, kw_only=True)
+class Station:
+    """One kind of work that items pass: what is done, what Ray calls it, and what it takes of a machine."""
 
-    Raises ``BadInputError`` where no cluster answers, or one that wants a token that was not given.
-    """
-    import ray
-
-    if ray.is_initialized():
-        return
-    on_signals = ends_on_signals()
-    if address := os.environ.get("RAY_ADDRESS"):
-        _connect_to_cluster(address)
-    else:
-        _start_local()
-    if on_signals:
-        end_on_signals()
-
-
-def _connect_to_cluster(address: str) -> None:
-    import ray
-
-    _require_listener(_found_here() if address == AUTO else address, address)
-    try:
-        with chdir(OUR_FOLDER), _plain_job_name():
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except ValueError as error:
-        raise BadInputError(
-            f"RAY_ADDRESS={address}: is no address of a Ray cluster (HOST:PORT, ray://HOST:PORT or auto): {error}"
-        ) from error
-    except Exception as error:
-        if wants_token(error):
-            raise BadInputError(
-                f"RAY_ADDRESS={address}: this Ray cluster wants a token. Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN "
-                "or RAY_AUTH_TOKEN_PATH to the token of the cluster (`ray start` writes it to ~/.ray/auth_token)"
-            ) from error
-        if isinstance(error, ConnectionError):
-            raise _no_cluster(address) from error
-        raise
-
-
-def _found_here() -> str:
-    """The address that Ray takes ``auto`` for: the cluster that was last started on this machine, or any there."""
-    from ray._private.services import get_ray_address_from_environment
-
-    try:
-        return str(get_ray_address_from_environment(AUTO, None))
-    except ConnectionError as error:
-        raise _no_cluster(AUTO) from error
-
-
-def _require_listener(place: str, address: str) -> None:
-    """Say at once that nobody listens at HOST:PORT or ray://HOST:PORT, which Ray itself tries for minutes."""
-    host, _, port = place.removeprefix("ray://").rpartition(":")
-    if not host or "/" in host or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
-    except (OSError, OverflowError) as error:
-        raise _no_cluster(address) from error
-
-
-def _no_cluster(address: str) -> BadInputError:
-    if address == AUTO:
-        return BadInputError(
-            "RAY_ADDRESS=auto: no Ray cluster runs on this machine; start one with `ray start --head`, or unset the "
-            "variable for a private one"
-        )
-    return BadInputError(
-        f"RAY_ADDRESS={address}: no Ray cluster answers there; start it, or unset the variable for a local one"
-    )
-
-
-@contextmanager
-def _plain_job_name() -> Iterator[None]:
-    """Ray calls its job after the command line of this process, and cannot hold one that is not UTF-8."""
-    from ray._private import utils
-
-    joined = utils.list2cmdline
-    utils.list2cmdline = lambda seq: shown_name(joined(seq))
-    try:
-        yield
-    finally:
-        utils.list2cmdline = joined
-
-
-def wants_token(error: BaseException) -> bool:
-    """Whether a failure to connect is about authentication; Ray often tells that only in what caused its error."""
-    chain: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in chain:
-        chain.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    return any(word in f"{type(link).__name__} {link}" for link in chain for word in ABOUT_AUTHENTICATION)
-
-
-def _start_local() -> None:
-    """A Ray of this machine alone: it exports no metrics, and listens on loopback only (see ``tasks.environment``).
-
-    Ray gives its own processes 30 seconds to start, too little on a busy machine: it is given several attempts. Raises
-    ``LipForcingError`` where none succeeds.
-    """
-    import ray
-
-    _ensure_token()
-    for attempt in range(1, START_ATTEMPTS + 1):
-        try:
-            with chdir(OUR_FOLDER), _plain_job_name():
-                ray.init(
-                    num_cpus=max(LEAST_CPUS, os.cpu_count() or 1),
-                    include_dashboard=False,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    _temp_dir=str(socket_folder()),
-                    _system_config={"enable_metrics_collection": False},
-                )
-            return
-        except Exception as error:
-            if "timed out during startup" not in str(error):
-                raise
-            ray.shutdown()
-            shutil.rmtree(socket_folder(), ignore_errors=True)
-            if attempt == START_ATTEMPTS:
-                raise LipForcingError(
-                    f"a local Ray did not start in {START_ATTEMPTS} attempts: this machine is too busy. Finished steps "
-                    "are kept: run the command again when it is quieter"
-                ) from error
-
-
-def disconnect() -> None:
-    """Leave the cluster; stops a local Ray, with workers that are stuck, and removes its session folder."""
-    if "ray" not in sys.modules:  # nothing was dispatched
-        return
-    import ray
-
-    if ray.is_initialized():
-        local = "RAY_ADDRESS" not in os.environ
-        ray.shutdown()
-        if local:
-            shutil.rmtree(socket_folder(), ignore_errors=True)
-
-
-def _check_room(need: Need, work: Work) -> None:
-    """Say what would otherwise wait for ever: work that no machine is large enough for."""
-    import ray
-
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if any(m.get("CPU", 0) >= need.cpus and m.get("GPU", 0) >= need.gpus for m in machines):
-        return
-    largest = ", ".join(f"{m.get('CPU', 0):g} CPUs and {m.get('GPU', 0):g} GPUs" for m in machines) or "none"
-    words = (
-        f"resources.{work.value} of the request asks for {need.cpus:g} CPUs and {need.gpus:g} GPUs for one piece of "
-        f"work; machines here: {largest}"
-    )
-    if "RAY_ADDRESS" not in os.environ:
-        raise BadInputError(f"{words}. Ask for less, or set RAY_ADDRESS to a cluster that has them")
-    note(f"{words}. Waiting for the cluster to grow")
+    function: Callable[[Any], Any]
+    name: str
+    work: Work = Work.CLIPS
 
 
 def fan_out(
@@ -209,13 +43,31 @@ def fan_out(
     name: str,
     work: Work = Work.CLIPS,
     advance: Advance | None = None,
-    on_done: Callable[[int], None] | None = None,
-    on_wait: Callable[[], None] | None = None,
-    lost: Callable[[T, str], R] | None = None,
 ) -> list[R]:
     """``[function(item) for item in items]`` on Ray workers; results in the order of the items.
 
-    ``on_done`` is called with the index of every item that is finished, ``on_wait`` now and then meanwhile.
+    Raises the first error of an item, after cancelling the rest, and ``LipForcingError`` where a worker died twice.
+    """
+    return convey(items, [Station(function=function, name=name, work=work)], advance=advance)
+
+
+def convey(
+    items: Sequence[T],
+    stations: Sequence[Station],
+    *,
+    is_final: Callable[[Any], bool] = lambda _value: False,
+    advance: Advance | None = None,
+    on_done: Callable[[int, Any], None] | None = None,
+    on_wait: Callable[[], None] | None = None,
+    lost: Callable[[T, str], Any] | None = None,
+) -> list[Any]:
+    """Pass items through the stations, each on workers of its own kind; results in the order of the items.
+
+    A station takes what the one before it returned; a value that ``is_final`` skips the rest. What is sent to the
+    workers is bounded, and a station waits while the next one has enough to do: neither this process nor the cluster
+    holds more than a few items for each worker.
+
+    ``on_done`` is called with the index and result of every item that is finished, ``on_wait`` now and then meanwhile.
     ``lost`` makes the result of an item whose worker died, twice, from the item and what is known of the death.
     Raises the first error of an item, after cancelling the rest; without ``lost``, ``LipForcingError`` where a worker
     died.
@@ -225,35 +77,94 @@ def fan_out(
     import ray
 
     connect()
-    need = needed(work)
-    _check_room(need, work)
-    remote = ray.remote(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=1)(_here(function))
-    waiting = [remote.options(name=name).remote(item) for item in items]
-    position = {reference: index for index, reference in enumerate(waiting)}
+    lines = [_Line(station) for station in stations]
+    lines[0].queue.extend(enumerate(items))
     results: list[Any] = [None] * len(items)
+    num_done = 0
     try:
-        while waiting:
-            ready, waiting = _wait(waiting)
+        while True:
+            for line, following in reversed([*zip(lines, [*lines[1:], None], strict=True)]):
+                line.send(following)
+            at_work = [reference for line in lines for reference in line.at_work]
+            if not at_work:
+                return results
+            ready = _ready(at_work)
             if on_wait:
                 on_wait()
-            for reference in ready:
-                item = items[position[reference]]
-                try:
-                    results[position[reference]] = ray.get(reference)
-                except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
-                    if lost is None:
-                        raise
-                    results[position[reference]] = lost(item, str(_user_error(error, name)))
-                if on_done:
-                    on_done(position[reference])
+            for number, line in enumerate(lines):
+                for index, reference in line.take(ready):
+                    value, is_last = _result(reference, items[index], line.name, lost)
+                    if not (is_last or number == len(lines) - 1 or is_final(value)):
+                        lines[number + 1].queue.append((index, value))
+                        continue
+                    results[index] = value
+                    num_done += 1
+                    if on_done:
+                        on_done(index, value)
             if advance:
-                advance(len(items) - len(waiting), len(items))
+                advance(num_done, len(items))
+    finally:  # after an error; nothing is left otherwise
+        for line in lines:
+            for reference in line.at_work:
+                ray.cancel(reference, force=True)
+
+
+def _result(reference: Any, item: T, name: str, lost: Callable[[T, str], Any] | None) -> tuple[Any, bool]:
+    """What came of an item at a station, and whether it goes no further, since its worker died."""
+    import ray
+
+    try:
+        return ray.get(reference), False
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+        if lost is None:
+            raise _user_error(error, name) from error
+        return lost(item, str(_user_error(error, name))), True
     except ray.exceptions.RayError as error:
         raise _user_error(error, name) from error
-    finally:  # after an error; nothing is left otherwise
-        for reference in waiting:
-            ray.cancel(reference, force=True)
-    return results
+
+
+@dataclass
+class _Line:
+    """A station with what waits for it and what is at work there, by the index of the item."""
+
+    station: Station
+    queue: deque[tuple[int, Any]] = field(default_factory=deque)
+    at_work: dict[Any, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        import ray
+
+        self._need = needed(self.station.work)
+        check_room(self._need, self.station.work)
+        # Ray ends a worker with a GPU after every call unless told otherwise, and the models would go with it.
+        made = ray.remote(num_cpus=self._need.cpus, num_gpus=self._need.gpus, max_retries=1, max_calls=0)
+        self._remote = made(_here(self.station.function)).options(name=self.name)
+        self._counted_at = -SLOTS_EVERY_S
+        self._slots = 0
+
+    @property
+    def name(self) -> str:
+        return self.station.name
+
+    @property
+    def room(self) -> int:
+        """How many items are sent at most, given the machines that are there now."""
+        if time.monotonic() - self._counted_at >= SLOTS_EVERY_S:
+            self._slots, self._counted_at = num_slots(self._need), time.monotonic()
+        return AHEAD * max(1, self._slots)
+
+    def send(self, following: _Line | None) -> None:
+        """Send what waits, as far as there is room here and the next station has not enough to do."""
+        while self.queue and len(self.at_work) < self.room:
+            if following is not None and len(following.queue) >= following.room:
+                return
+            index, value = self.queue.popleft()
+            self.at_work[self._remote.remote(value)] = index
+
+    def take(self, ready: set[Any]) -> Iterator[tuple[int, Any]]:
+        """The items whose work is ready, with the references of what came of it."""
+        for reference in [reference for reference in self.at_work if reference in ready]:
+            yield self.at_work.pop(reference), reference
 
 
 def run_job(
@@ -278,11 +189,11 @@ def run_job(
         need = Need(cpus=num_cpus)
     if on_gpu and need.gpus == 0:
         need = Need(cpus=need.cpus, gpus=1)
-    _check_room(need, Work.TRAIN)
+    check_room(need, Work.TRAIN)
     remote = ray.remote(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=2)(_here(function))
     reference, finished = remote.options(name=name).remote(*args), False
     try:
-        while not _wait([reference])[0]:
+        while not _ready([reference]):
             if watch:
                 watch()
         finished = True
@@ -297,17 +208,18 @@ def run_job(
             ray.cancel(reference, force=True)
 
 
-def _wait(references: list[Any]) -> tuple[list[Any], list[Any]]:
-    """The references split into those that are ready within a moment and the others.
+def _ready(references: list[Any]) -> set[Any]:
+    """Those of the references that are ready, after waiting for the first of them, or for a moment.
 
-    Waiting for one at a time would take time with the square of their number.
     Ray turns what a signal handler raises meanwhile into a ``SystemError``; here it comes out as itself.
     """
     import ray
 
     try:
-        ready, waiting = ray.wait(references, num_returns=len(references), timeout=POLL_S)
-        return ready, waiting
+        ready, _ = ray.wait(references, num_returns=1, timeout=POLL_S)
+        if ready:
+            ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
+        return set(ready)
     except SystemError as error:
         raise error.__cause__ or error from None
 
@@ -324,15 +236,6 @@ def _here(function: Callable[..., R]) -> Callable[..., R]:
         return function(*args)
 
     return run
-
-
-def _ensure_token() -> None:
-    """Make the secret that guards a local Ray from other users of this machine."""
-    path = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    if path and not Path(path).exists():
-        with atomic_path(path) as temporary:
-            temporary.touch(mode=0o600)
-            temporary.write_text(secrets.token_hex(32))
 
 
 def _user_error(error: Any, name: str) -> BaseException:

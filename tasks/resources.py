@@ -14,6 +14,7 @@ class Work(StrEnum):
     """Kinds of work that are sent to Ray."""
 
     CLIPS = "clips"
+    MEASURE = "measure"
     TRAIN = "train"
     GENERATE = "generate"
     SCORE = "score"
@@ -33,7 +34,10 @@ class Resources(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    clips: Need = Field(Need(), description="Curating a source, rendering or encoding a clip.")
+    clips: Need = Field(Need(), description="Reading a source, rendering or encoding a clip.")
+    measure: Need = Field(
+        Need(), description="Measuring the clips of a source: sync, quality, speech, likeness."
+    )
     train: Need = Field(Need(cpus=2), description="One training stage.")
     generate: Need = Field(Need(), description="Making one video.")
     score: Need = Field(Need(), description="Scoring one held-out item.")

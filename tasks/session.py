@@ -31,7 +31,7 @@ def orchestration(
     Raises ``LipForcingError`` where the disk is full or takes no files, at the start or when anything fails for it:
     Ray, codecs and databases each have words of their own for that.
     """
-    from tasks.dispatch import disconnect
+    from tasks.cluster import disconnect
 
     configure(workspace.root)
     place = workspace.root if output is None else output.parent

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from lipforcing_core.base.errors import MediaError, SurroundingsError
 from lipforcing_core.base.failures import surroundings_problem
@@ -31,6 +33,11 @@ from lipforcing_core.curation.wanted import Wanted
 from lipforcing_core.media.clock import FPS, seconds
 from lipforcing_core.media.decode import NO_VIDEO
 
+if TYPE_CHECKING:
+    from lipforcing_core.faces.detectors.protocol import FaceDetector
+
+T = TypeVar("T")
+
 # A file counts as truncated if the decoder complained and this much of its declared length is missing.
 TRUNCATED_SHARE = Fraction(1, 20)
 TRUNCATED_S = Fraction(1, 2)
@@ -46,25 +53,67 @@ def curate_source(
     store: StepStore,
     root: Path | str,
     facts: SourceFacts | None = None,
+    read: SourceFile | None = None,
 ) -> SourceOutcome:
     """Turn one video into aligned clips, or say of every frame why not.
 
     Finished steps are taken from ``store``; a killed run repeats only the step in flight. ``root`` is the corpus
-    folder that source names are relative to; ``facts`` are what its corpus says, or else what lies beside the file. A
-    file that cannot be read or decoded becomes a quarantine row. So does one on which the machine failed twice
-    (memory, space, a killed child), but nothing of that is stored: the next run tries again. Raises BadInputError
-    only for a path outside ``root`` or malformed side information.
+    folder that source names are relative to; ``facts`` are what its corpus says, or else what lies beside the file.
+    ``read`` is what ``read_ahead`` gave, where that has been done. A file that cannot be read or decoded becomes a
+    quarantine row. So does one on which the machine failed twice (memory, space, a killed child), but nothing of that
+    is stored: the next run tries again. Raises BadInputError only for a path outside ``root`` or malformed side
+    information.
     """
-    path, name = Path(path), source_name(path, root)
-    facts = read_facts(path, root) if facts is None else facts
+    known = read_facts(path, root) if facts is None else facts
+
+    def work(file: SourceFile) -> SourceOutcome:
+        return _curated(file, Wanted.of(known, root), settings, backends, store)
+
+    return _attempted(work, path, root, store, read)
+
+
+def read_ahead(
+    path: Path | str,
+    *,
+    settings: CurationSettings,
+    detector: FaceDetector,
+    store: StepStore,
+    root: Path | str,
+    facts: SourceFacts | None = None,
+) -> SourceFile | SourceOutcome:
+    """Do only the step ``read`` of a source; the outcome where that decides about it, so that nothing else is to do.
+
+    The arguments and errors are those of ``curate_source``, of whose models only the detector is needed.
+    """
+    known = read_facts(path, root) if facts is None else facts
+
+    def work(file: SourceFile) -> SourceFile | SourceOutcome:
+        source = _opened(file, Wanted.of(known, root), settings, detector, store)
+        return source if isinstance(source, SourceOutcome) else file
+
+    return _attempted(work, path, root, store, None)
+
+
+def _attempted(
+    work: Callable[[SourceFile], T],
+    path: Path | str,
+    root: Path | str,
+    store: StepStore,
+    file: SourceFile | None,
+) -> T | SourceOutcome:
+    """``work`` on a source, once more where the machine failed; the outcome of a source that cannot be read.
+
+    file: the source where it has been identified already.
+    """
+    name = source_name(path, root)
     for _ in range(MAX_ATTEMPTS):
         try:
-            file = identify_source(path, root)
+            file = file or identify_source(Path(path), root)
         except SourceLostError as error:
             return _inaccessible(name, error.problem)
         try:
             with steps.one_at_a_time(store, file.sha256):
-                return _curated(file, Wanted.of(facts, root), settings, backends, store)
+                return work(file)
         except SourceChangedError as error:
             outcome = _inaccessible(name, error.problem)
         except SourceLostError as error:
@@ -74,6 +123,7 @@ def curate_source(
             if problem is None:
                 raise
             outcome = _failed(file, problem)
+        file = None
     return outcome
 
 
@@ -116,8 +166,30 @@ def _curated(
     backends: CurationBackends,
     store: StepStore,
 ) -> SourceOutcome:
+    source = _opened(file, wanted, settings, backends.detector, store)
+    if isinstance(source, SourceOutcome):
+        return source
+    result = source.result
+    assert isinstance(result, Reading), "a source that gives no picture has an outcome already"
+    pieces = curate_pieces(source, result, wanted.facts, settings, backends)
+    return SourceOutcome(
+        source=file.name,
+        source_id=file.source_id,
+        sha256=file.sha256,
+        frames_in=result.num_frames,
+        frames_trimmed=pieces.frames_trimmed,
+        clips=tuple(pieces.clips),
+        decisions=tuple(pieces.decisions),
+        decoder_message=printable(result.complaint),
+    ).check_balance()
+
+
+def _opened(
+    file: SourceFile, wanted: Wanted, settings: CurationSettings, detector: FaceDetector, store: StepStore
+) -> steps.ReadSource | SourceOutcome:
+    """A source that has been read; the outcome of one that can have no clips, whatever its pieces are like."""
     try:
-        source = steps.read_source(file, wanted, settings, backends.detector, store)
+        source = steps.read_source(file, wanted, settings, detector, store)
     except OverLimitsError as error:
         verdict = Verdict(reason=RejectReason.OVER_LIMITS, measured=error.measured, threshold=error.limit)
         return _whole(file, 0, Status.REJECTED, verdict, str(error))
@@ -130,17 +202,7 @@ def _curated(
     if result.num_samples == 0:
         verdict = Verdict(reason=RejectReason.NO_AUDIO, measured=None, threshold=None)
         return _whole(file, result.num_frames, Status.REJECTED, verdict, result.complaint)
-    pieces = curate_pieces(source, result, wanted.facts, settings, backends)
-    return SourceOutcome(
-        source=file.name,
-        source_id=file.source_id,
-        sha256=file.sha256,
-        frames_in=result.num_frames,
-        frames_trimmed=pieces.frames_trimmed,
-        clips=tuple(pieces.clips),
-        decisions=tuple(pieces.decisions),
-        decoder_message=printable(result.complaint),
-    ).check_balance()
+    return source
 
 
 def _truncated(file: SourceFile, result: Reading) -> SourceOutcome:
