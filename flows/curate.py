@@ -42,6 +42,7 @@ def curate(request: CurateRequest) -> CurateSummary:
             curated = curate_corpus(workspace, corpus, settings, folder, found)
             rows = RunRows(workspace, run)
             rows.put_curation(curated.report, "curated")
+            rows.put_step_costs("curate", curated.costs)
             rows.put_run()
             problem = load_if_possible(workspace)
             publish_curation(curated.report)

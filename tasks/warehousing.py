@@ -24,6 +24,7 @@ from warehouse.inbox import remove_rows, write_rows
 from warehouse.loader import LoadResult, load
 
 if TYPE_CHECKING:
+    from lipforcing_core.base.timed_steps import Costs
     from lipforcing_core.curation.assemble import CurationReport
     from lipforcing_core.metrics.suite import Evaluation
 
@@ -97,6 +98,21 @@ class RunRows:
         }
         self.put("datasets", [dataset], unit=name)
         return dataset_id
+
+    def put_step_costs(self, stage: str, costs: Costs) -> None:
+        """Write what each kind of step within a stage took of the workers; steps that were only reused too."""
+        rows = (
+            {
+                "stage": stage,
+                "item": step,
+                "position": position,
+                "wall_s": cost.wall_s,
+                "cpu_seconds": cost.cpu_s,
+                "reused": None if cost.done and cost.reused else cost.done == 0,
+            }
+            for position, (step, cost) in enumerate(costs.items())
+        )
+        self.put("stage_timings", rows, unit=f"{stage}-steps")
 
     def put_evaluation(self, evaluation: Evaluation, dataset: HeldOutSet, systems: Iterable[System]) -> None:
         """Write values, paired differences, and what describes them: metrics, protocol, systems, data set."""

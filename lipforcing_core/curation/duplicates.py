@@ -19,7 +19,6 @@ from lipforcing_core.curation.prints import PrintedClip
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import SPLITS, Decision, SourceOutcome, Status, StoredClip
 from lipforcing_core.fingerprints.clips import (
-    MAX_PICTURE_DISTANCE,
     MAX_SOUND_DISTANCE,
     Likeness,
     compare,
@@ -44,7 +43,7 @@ class Twin:
 
     @property
     def threshold(self) -> float:
-        return MAX_PICTURE_DISTANCE if self.likeness.same_picture else MAX_SOUND_DISTANCE
+        return self.likeness.picture_limit if self.likeness.same_picture else MAX_SOUND_DISTANCE
 
     @property
     def words(self) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from lipforcing_core.fingerprints.alignment import best_fit
+from lipforcing_core.fingerprints.chance import independent_share, least_correlation
 from lipforcing_core.fingerprints.picture import (
     STEP_FRAMES,
     PictureFingerprint,
@@ -24,6 +26,7 @@ MIN_STEPS = round(MIN_OVERLAP_S * int(FPS) / STEP_FRAMES)
 MIN_CODES = round(MIN_OVERLAP_S * CODES_PER_S)
 MAX_LOOK_BITS = 12
 MAX_PICTURE_DISTANCE = 0.4
+"""Less where the motions have few independent values, see ``chance``."""
 MAX_SOUND_DISTANCE = 0.35
 """The bit error rate of Haitsma and Kalker."""
 STILL_UNITS = 1.0
@@ -48,17 +51,19 @@ class Likeness:
     """How alike two clips are; a distance is None where there is nothing to compare.
 
     look_bits: 0 to 64. picture_distance: 1 less the correlation of the motions at the best shift, 0 to 2; None for
-    other looks and for still pictures. sound_distance: bit error rate at the best shift, 0 to 1.
+    other looks and for still pictures. picture_limit: the greatest such distance that counts, which is less for
+    motions that may agree by chance. sound_distance: bit error rate at the best shift, 0 to 1.
     """
 
     look_bits: int
     picture_distance: float | None
     sound_distance: float | None
+    picture_limit: float = MAX_PICTURE_DISTANCE
 
     @property
     def same_picture(self) -> bool:
         """Whether both show the same footage, whatever the mouth does."""
-        return self.picture_distance is not None and self.picture_distance <= MAX_PICTURE_DISTANCE
+        return self.picture_distance is not None and self.picture_distance <= self.picture_limit
 
     @property
     def same_sound(self) -> bool:
@@ -75,15 +80,29 @@ def compare(a: ClipFingerprint, b: ClipFingerprint) -> Likeness:
     """Compare two clips at every shift that leaves ``MIN_OVERLAP_S`` of both."""
     look_bits = look_distance(a.picture.look, b.picture.look)
     sound = best_fit(code_signs(a.codes_N), code_signs(b.codes_N), min_rows=MIN_CODES, floor=0.5)
+    picture = compare_pictures(a.picture, b.picture)
     return Likeness(
         look_bits=look_bits,
-        picture_distance=picture_distance(a.picture, b.picture),
+        picture_distance=None if picture is None else picture.distance,
+        picture_limit=MAX_PICTURE_DISTANCE if picture is None else picture.limit,
         sound_distance=None if sound is None else (1 - sound.correlation) / 2,
     )
 
 
-def picture_distance(a: PictureFingerprint, b: PictureFingerprint) -> float | None:
-    """1 less the correlation of the motions at the best shift; None for other looks and for still pictures.
+class PictureDistance(NamedTuple):
+    """1 less the correlation of two motions at the best shift, and the greatest distance at which they are the same."""
+
+    distance: float
+    limit: float
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both show the same footage."""
+        return self.distance <= self.limit
+
+
+def compare_pictures(a: PictureFingerprint, b: PictureFingerprint) -> PictureDistance | None:
+    """How far apart two motions are; None for other looks and for still pictures.
 
     A cut between two steps halves the correlation of quick motions. So means of two steps are compared as well, which
     such a cut changes less, and the better of the two counts.
@@ -94,5 +113,10 @@ def picture_distance(a: PictureFingerprint, b: PictureFingerprint) -> float | No
     steps = best_fit(a_TB, b_TB, min_rows=MIN_STEPS - 1, floor=STILL_UNITS)
     smooth_a, smooth_b = ((motion[1:] + motion[:-1]) * np.float32(0.5) for motion in (a_TB, b_TB))
     means = best_fit(smooth_a, smooth_b, min_rows=MIN_STEPS - 2, floor=STILL_UNITS / 2)
-    found = [fit.correlation for fit in (steps, means) if fit is not None]
-    return 1 - max(found) if found else None
+    found = [fit for fit in (steps, means) if fit is not None]
+    if not found:
+        return None
+    best = max(found, key=lambda fit: fit.correlation)
+    share = np.sqrt(independent_share(a_TB) * independent_share(b_TB))
+    asked = max(1 - MAX_PICTURE_DISTANCE, least_correlation(best.length * share))
+    return PictureDistance(distance=1 - best.correlation, limit=1 - asked)

@@ -16,11 +16,10 @@ import numpy as np
 
 from lipforcing_core.fingerprints.clips import (
     MAX_LOOK_BITS,
-    MAX_PICTURE_DISTANCE,
     MIN_STEPS,
     STILL_UNITS,
     ClipFingerprint,
-    picture_distance,
+    compare_pictures,
 )
 from lipforcing_core.fingerprints.picture import NUM_BLOCKS
 
@@ -53,8 +52,8 @@ def candidate_pairs(prints: Sequence[ClipFingerprint]) -> np.ndarray:
 
 
 def _same_picture(a: ClipFingerprint, b: ClipFingerprint) -> bool:
-    distance = picture_distance(a.picture, b.picture)
-    return distance is not None and distance <= MAX_PICTURE_DISTANCE
+    found = compare_pictures(a.picture, b.picture)
+    return found is not None and found.is_same
 
 
 def _by_sound(prints: Sequence[ClipFingerprint]) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 from flows.catalogue import run_flow
 from lipforcing_core.base import products
 from lipforcing_core.curation.records import Decision, SourceOutcome, Status
-from tasks import curating, digests
+from tasks import curating, curation, digests
+from tasks.curation import Source
 from tasks.digests import source_digests
+from tests.tasks.in_process import convey
 
 JUNK = b"not a video"
 
@@ -47,15 +50,13 @@ def later(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Curates in this process; remembers the names of every shard."""
-    from tasks.curation import _curate_one
-
     seen: list[list[str]] = []
 
-    def shard(sources: Any, settings: Any, store: Any, *rest: Any, **options: Any) -> list[SourceOutcome]:
-        seen.append([source.path.name for source in sources])
-        return [_curate_one(source, settings=settings, store=store) for source in sources]
+    def shard(sources: Sequence[Source], *stations: Any, **options: Any) -> list[Any]:
+        seen.append(sorted(source.path.name for source in sources))
+        return convey(sources, *stations, **options)
 
-    monkeypatch.setattr(curating, "curate_shard", shard)
+    monkeypatch.setattr(curation, "convey", shard)
     return seen
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,13 @@ import pytest
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation.records import SourceFacts, SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.curation.sources import SourceFile
 from tasks import curating, curation
 from tasks.curating import curate_corpus, discover, survey
 from tasks.curation import Source, curate_shard
 from tasks.workspace import Workspace
 from tests.curation.test_outcomes import decision, outcome
+from tests.tasks.in_process import convey
 
 SETTINGS = CurationSettings()
 TOLD = SourceFacts.model_validate(
@@ -28,17 +28,26 @@ Call = tuple[Path, dict[str, Any]]
 
 @pytest.fixture
 def worked(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
-    """What ``curate_source`` was asked for, in workers that are reached by pickle, as those of Ray are."""
+    """What ``curate_source`` was asked for, as ``read_ahead`` before it, by workers that are reached by pickle."""
     calls: list[Call] = []
+    told: dict[SourceFile, dict[str, Any]] = {}
 
-    def fan_out(work: Callable[..., Any], items: Sequence[Source], **_: Any) -> list[Any]:
-        return [work(pickle.loads(pickle.dumps(item))) for item in items]
+    def read_ahead(path: Path, *, store: StepStore, detector: str, **options: Any) -> SourceFile:
+        assert detector == "detector"
+        file = SourceFile(path=path, name=path.name, sha256=f"{len(told) + 1:064x}")
+        told[file] = options
+        return file
 
-    def curate_source(path: Path, **options: Any) -> SourceOutcome:
-        calls.append((path, options))
-        return outcome(path.name, decision(path.name), sha256=f"{len(calls):064x}")
+    def curate_source(
+        path: Path, *, store: StepStore, backends: str, read: SourceFile, **options: Any
+    ) -> SourceOutcome:
+        assert (read.path, told[read], backends) == (path, options, "backends")
+        calls.append((path, options | {"store": store.root}))
+        return outcome(path.name, decision(path.name), sha256=read.sha256)
 
-    monkeypatch.setattr(curation, "fan_out", fan_out)
+    monkeypatch.setattr(curation, "convey", convey)
+    monkeypatch.setattr(curation, "read_ahead", read_ahead)
+    monkeypatch.setattr(curation, "_detector", lambda settings: "detector")
     monkeypatch.setattr(curation, "curate_source", curate_source)
     monkeypatch.setattr(curation, "_backends", lambda settings: "backends")
     return calls
@@ -52,12 +61,11 @@ def test_facts_travel_with_their_source(worked: list[Call], tmp_path: Path) -> N
     ]
     made = curate_shard.fn(sources, SETTINGS, store)
     assert [o.source for o in made] == ["a.mp4", "b.mp4"]
-    plain = {"settings": SETTINGS, "backends": "backends", "store": store, "root": tmp_path}
-    assert [(path, {**options, "store": store}) for path, options in worked] == [
+    plain = {"settings": SETTINGS, "store": store.root, "root": tmp_path}
+    assert worked == [
         (tmp_path / "a.mp4", {**plain, "facts": TOLD}),
         (tmp_path / "b.mp4", {**plain, "facts": None}),
     ]
-    assert all(options["store"].root == store.root for _, options in worked)
 
 
 def test_the_facts_of_a_corpus_are_those_that_its_sources_are_curated_with(

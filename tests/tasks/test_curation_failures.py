@@ -17,7 +17,7 @@ from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import lost_sha256
 from tasks import curating, curation
 from tasks.curating import Corpus, curate_corpus, discover
-from tasks.curation import Source, curate_shard
+from tasks.curation import Judged, Source, curate_shard
 from tasks.outcomes import find_outcome, keep_outcome
 from tasks.workspace import Workspace
 
@@ -92,14 +92,16 @@ def test_what_a_dead_worker_was_writing_is_removed_at_once(
     swept = []
     monkeypatch.setattr(StepStore, "sweep", lambda self: swept.append(self.root))
 
-    def fan_out(
-        work: Callable[..., Any], items: Sequence[Source], *, lost: Callable[[Source, str], Any], **_: Any
-    ) -> list[Any]:
+    def convey(
+        items: Sequence[Source], _stations: Any, *, lost: Callable[[Source, str], Judged], **_: Any
+    ) -> list[Judged]:
         if how == "raised":
             raise KeyboardInterrupt
-        return [lost(items[0], "the worker died") if how == "died" else outcome("a.mp4", "no_audio")]
+        if how == "died":
+            return [lost(items[0], "the worker died")]
+        return [Judged(outcome=outcome("a.mp4", "no_audio"), costs={})]
 
-    monkeypatch.setattr(curation, "fan_out", fan_out)
+    monkeypatch.setattr(curation, "convey", convey)
     source = Source(path=tmp_path / "a.mp4", root=tmp_path)
     if how == "raised":
         with pytest.raises(KeyboardInterrupt):

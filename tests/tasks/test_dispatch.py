@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from lipforcing_core.base.errors import BadInputError, LipForcingError
-from tasks.dispatch import connect, disconnect, fan_out, run_job, wants_token
+from tasks.cluster import connect, disconnect, wants_token
+from tasks.dispatch import Station, convey, fan_out, run_job
 from tasks.scratch import socket_folder
 
 pytestmark = pytest.mark.ray
@@ -77,7 +78,8 @@ def test_a_child_leaves_the_ray_of_its_parent_alone(tmp_path: Path) -> None:
     assert fan_out(str, [1], name="before") == ["1"]
     own = socket_folder()
     script = (
-        "from tasks.dispatch import disconnect, fan_out; print(fan_out(str, [2], name='child')); disconnect()"
+        "from tasks.cluster import disconnect; from tasks.dispatch import fan_out\n"
+        "print(fan_out(str, [2], name='child')); disconnect()"
     )
     child = subprocess.run(
         [sys.executable, "-c", script],
@@ -96,7 +98,7 @@ def test_folders_of_the_user_do_not_hide_ours(tmp_path: Path) -> None:
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "__init__.py").write_text("raise ImportError('the wrong package')")
     script = (
-        "from tasks.curation import shards; from tasks.dispatch import disconnect, fan_out\n"
+        "from tasks.cluster import disconnect; from tasks.curation import shards; from tasks.dispatch import fan_out\n"
         "assert fan_out(shards, [[1, 2]], name='shards') == [[[1, 2]]]; disconnect()"
     )
     # -P: as for an installed console script, the current folder is not on the import path
@@ -113,7 +115,8 @@ def test_an_item_that_kills_every_worker_costs_only_itself() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return item
 
-    results = fan_out(dies_of_two, [1, 2, 3], name="die", lost=lambda item, words: f"{item}: {words}")
+    stations = [Station(function=dies_of_two, name="die")]
+    results = convey([1, 2, 3], stations, lost=lambda item, words: f"{item}: {words}")
     assert (results[0], results[2]) == (1, 3)
     assert str(results[1]).startswith("2: a worker of die died")
 

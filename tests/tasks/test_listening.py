@@ -24,7 +24,8 @@ import sys
 from pathlib import Path
 from tasks.environment import configure
 configure(Path(sys.argv[1]))
-from tasks.dispatch import disconnect, fan_out
+from tasks.cluster import disconnect
+from tasks.dispatch import fan_out
 from tasks.scratch import socket_folder
 assert fan_out(str, [1], name="at-work") == ["1"]
 print("at work", flush=True)

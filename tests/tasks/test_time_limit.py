@@ -16,13 +16,14 @@ import pytest
 
 from flows.catalogue import FLOWS, run_flow
 from lipforcing_core.base.errors import LipForcingError
-from lipforcing_core.curation.records import SourceOutcome
 from lipforcing_core.media.encode import VideoWriter, mux, write_wav
-from tasks import curating
-from tasks.dispatch import disconnect, fan_out, run_job
+from tasks import curation
+from tasks.cluster import disconnect
+from tasks.dispatch import fan_out, run_job
 from tasks.recording import sentence_for
 from tasks.resources import Need, Resources, using
 from tasks.time_limit import TimeLimitError, time_limit
+from tests.tasks.in_process import convey
 
 SHORT = 0.5 / 3600
 SENTENCE = (
@@ -165,15 +166,13 @@ def test_the_next_run_takes_what_was_finished(tmp_path: Path, monkeypatch: pytes
     talk(videos / "b.mp4", 2)
     hangs = [True]
 
-    def shard(sources: Any, settings: Any, store: Any, *_: Any, **__: Any) -> list[SourceOutcome]:
-        from tasks.curation import _curate_one
-
-        made = [_curate_one(sources[0], settings=settings, store=store)]
+    def shard(sources: Any, stations: Any, *, is_final: Any, **_: Any) -> list[Any]:
+        made = convey(sources[:1], stations, is_final=is_final)
         while hangs:
             time.sleep(60)
-        return made + [_curate_one(source, settings=settings, store=store) for source in sources[1:]]
+        return made + convey(sources[1:], stations, is_final=is_final)
 
-    monkeypatch.setattr(curating, "curate_shard", shard)
+    monkeypatch.setattr(curation, "convey", shard)
     request = {"workspace": str(tmp_path / "ws"), "source": str(videos), "timeout_h": 1}
 
     def ring_when_the_first_is_done() -> None:

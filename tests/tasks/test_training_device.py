@@ -22,7 +22,8 @@ from lipforcing_core.training.strategies import catalogue
 from lipforcing_core.training.strategies.catalogue import STRATEGIES, StrategyEntry
 from lipforcing_core.training.strategies.one_device import OneDevice
 from tasks import training
-from tasks.dispatch import disconnect, run_job
+from tasks.cluster import disconnect
+from tasks.dispatch import run_job
 from tasks.training import TrainingSet
 from tasks.training_device import training_device
 from tasks.training_keys import Recipe, pretrained_before, teacher_before
