@@ -13,7 +13,7 @@ from lipforcing_core.base.timed_steps import Costs
 from lipforcing_core.corpora.catalogue import CORPORA, read_corpus
 from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
 from lipforcing_core.curation.facts import read_facts
-from lipforcing_core.curation.records import SourceFacts, SourceOutcome
+from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import IgnoredFiles, source_name
 from tasks.curation import Source, curate_shard, redecided, shards
@@ -192,17 +192,19 @@ def curate_corpus(
         title += f", {num_decided} decided anew)" if num_decided else ")"
         with step(title, "s of video") as shown:
             tally = Tally([corpus.told(index) for index in new], shown)
-            made: dict[Source, SourceOutcome] = {}
+            places = {corpus.told(index): index for index in new}
             for shard in shards(tally.sources):
-                outcomes = curate_shard(shard, settings, store, on_done=tally.done, on_wait=tally.show)
-                made |= zip(shard, outcomes, strict=True)
-        for index in new:
-            outcome = made[corpus.told(index)]
-            keep_outcome(store, corpus.keys[index], outcome)
-            found[index] = outcome
+                made = curate_shard(shard, settings, store, on_done=tally.done, on_wait=tally.show)
+                for source, outcome in zip(shard, made, strict=True):
+                    keep_outcome(store, corpus.keys[places[source]], outcome)
+                    if not outcome.is_final:
+                        found[places[source]] = outcome
         costs = tally.costs
     with step(f"put {len(found)} sources together"):
-        outcomes = [outcome for outcome in found if outcome is not None]
+        # What has been stored is read only now: a run of days would otherwise hold all that it has finished.
+        stored = (found[n] or find_outcome(store, key) for n, key in enumerate(corpus.keys))
+        outcomes = [outcome for outcome in stored if outcome is not None]
+        assert len(outcomes) == len(corpus.keys), "every source has an outcome"
         report = assemble_manifest(
             outcomes,
             folder,

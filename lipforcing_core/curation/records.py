@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_serializer, model_validator
 
+from lipforcing_core.base.lean_rows import LeanRow
 from lipforcing_core.base.licences import commercial_ok, commercial_use
 from lipforcing_core.curation.official import CropBox, Origin, TimeRanges
 from lipforcing_core.curation.reasons import RejectReason
@@ -23,7 +24,7 @@ class Status(StrEnum):
     QUARANTINED = "quarantined"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Scores:
     """Everything measured on a segment; None where it was not reached. Offsets are in frames at 25 fps,
     positive where the matching sound lies earlier than the picture. Sync scores are those after correction."""
@@ -98,7 +99,7 @@ MAY_LACK = frozenset(
 """Scores that an accepted clip may lack: younger than old manifests, or nothing that every detector can tell."""
 
 
-class ScoredRow(BaseModel):
+class ScoredRow(LeanRow):
     """A row with scores: an object of its own in Python, columns among the others in JSON and in tables."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -250,7 +251,7 @@ class Decision(ScoredRow):
         return self.stop_frame - self.start_frame
 
 
-class StoredClip(BaseModel):
+class StoredClip(LeanRow):
     """Where the products of an accepted clip and its measurements lie in the step store, relative to its root."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -263,7 +264,7 @@ class StoredClip(BaseModel):
     embedding: str | None = None
 
 
-class SourceOutcome(BaseModel):
+class SourceOutcome(LeanRow):
     """The whole result for one source. ``frames_in`` counts frames at 25 fps.
 
     An unreadable source counts the frames it declares, or 0 where even that cannot be read. ``frames_trimmed`` are the

@@ -16,7 +16,7 @@ from lipforcing_core.curation import pipeline, steps
 from lipforcing_core.curation.backends import CurationBackends
 from lipforcing_core.curation.pieces import Curated
 from lipforcing_core.curation.pipeline import curate_source, failed_source
-from lipforcing_core.curation.records import Decision, SourceFacts, SourceOutcome
+from lipforcing_core.curation.records import SCORE_NAMES, Decision, SourceFacts, SourceOutcome
 from lipforcing_core.curation.results import Reading, Undecodable
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import SourceChangedError, identify_source, lost_sha256
@@ -86,7 +86,7 @@ def row(outcome: SourceOutcome) -> dict[str, Any]:
     """The one decision, without scores that nobody measured."""
     (decision,) = outcome.decisions
     found = decision.model_dump()
-    assert {found.pop(name) for name in decision.scores.__dict__} == {None}
+    assert {found.pop(name) for name in SCORE_NAMES} == {None}
     return found
 
 
