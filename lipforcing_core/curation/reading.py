@@ -24,13 +24,13 @@ from lipforcing_core.faces.detectors.protocol import Face, FaceDetector
 from lipforcing_core.faces.follow import FaceFollower, Placement
 from lipforcing_core.faces.second_look import faces_in, moved
 from lipforcing_core.media.clock import FPS
-from lipforcing_core.media.encode import write_wav
+from lipforcing_core.media.encode import write_flac
 from lipforcing_core.media.picture import region, to_picture
 from lipforcing_core.media.segments import Segment, SegmentPlanner
 from lipforcing_core.media.shots import CutDetector, ShotPicture, divide
 from lipforcing_core.media.source_stream import Picture, SourceStream
 
-SOUND = "sound.wav"
+SOUND = "sound.flac"
 
 
 class OverLimitsError(LipForcingError):
@@ -74,7 +74,7 @@ def read(
     heard = hear(source.tracks)
     for piece in seen.pieces:
         wide_S = wide_sound(heard.waveform_S, Segment(piece.start, piece.stop))
-        write_wav(folder / piece.folder / SOUND, wide_S)
+        write_flac(folder / piece.folder / SOUND, wide_S)
     return Reading(
         num_frames=seen.num_frames,
         num_samples=len(heard.waveform_S),

@@ -39,7 +39,7 @@ from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import SourceFile, SourceLostError, check_unchanged
 from lipforcing_core.curation.wanted import CropOutsideError, Wanted
 from lipforcing_core.fingerprints.clips import FINGERPRINT_VERSION, ClipFingerprint
-from lipforcing_core.media.decode import decoder_errors, opened_video, read_wav
+from lipforcing_core.media.decode import decoder_errors, opened_video, read_flac
 from lipforcing_core.media.encode import write_wav
 from lipforcing_core.media.picture import reduced
 from lipforcing_core.media.picture_form import Forms
@@ -294,7 +294,7 @@ def embedded(face: CutFace, network: FeatureExtractor, store: StepStore) -> Fini
 
 def piece_sound(source: ReadSource, piece: Piece) -> np.ndarray:
     """The sound of a piece with ``MAX_SHIFT_FRAMES`` before and after it: float32 [S] at 16 kHz."""
-    return read_wav(source.folder / piece.folder / SOUND)
+    return read_flac(source.folder / piece.folder / SOUND)
 
 
 def small_frames(path: Path, size: int) -> np.ndarray:

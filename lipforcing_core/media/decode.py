@@ -97,6 +97,21 @@ def read_wav(path: Path | str, start: int = 0, stop: int | None = None) -> np.nd
     return np.frombuffer(data, dtype="<i2").astype(np.float32) / 32768.0
 
 
+def read_flac(path: Path | str) -> np.ndarray:
+    """All samples of a 16-bit mono FLAC file as float32 [S].
+
+    Raises ``MediaError`` where it cannot be decoded, or has not the number of samples that its header says: the decoder
+    passes over what is damaged or missing.
+    """
+    with open_container(path) as container, decoder_errors(path):
+        declared = container.streams.audio[0].duration if container.streams.audio else None
+        parts = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
+    samples_S = np.concatenate([np.zeros(0, np.int16), *parts])
+    if declared is None or len(samples_S) != declared:
+        raise MediaError(path, f"has {len(samples_S)} samples, and its header says {declared}")
+    return samples_S.astype(np.float32) / 32768.0
+
+
 class FrameReader:
     """Random access to the frames of a video by index, with memory for one read only.
 

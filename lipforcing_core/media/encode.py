@@ -145,14 +145,31 @@ def to_yuv(frame: np.ndarray) -> Any:
 
 def write_wav(path: Path | str, waveform: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
     """Write a mono waveform, float [S] in [-1, 1], as a 16-bit WAV file (values outside are clipped)."""
-    if waveform.ndim != 1:
-        raise BadInputError(f"{path}: expected a mono waveform [S], got shape {waveform.shape}")
-    samples = np.clip(np.rint(np.asarray(waveform, dtype=np.float64) * 32768.0), -32768, 32767).astype("<i2")
+    samples_S = _in_16_bits(path, waveform)
     with atomic_path(path) as temporary, wave.open(str(temporary), "wb") as stream:
         stream.setnchannels(1)
         stream.setsampwidth(2)
         stream.setframerate(sample_rate)
-        stream.writeframes(samples.tobytes())
+        stream.writeframes(samples_S.tobytes())
+
+
+def write_flac(path: Path | str, waveform: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
+    """Write what ``write_wav`` would as a FLAC file: the same samples in some 60 % of the space."""
+    samples_S = _in_16_bits(path, waveform)
+    with atomic_path(path) as temporary, av.open(temporary, "w", format="flac") as container:
+        stream = container.add_stream("flac", rate=sample_rate, layout="mono", format="s16")
+        if samples_S.size:
+            frame = av.AudioFrame.from_ndarray(samples_S[None], format="s16", layout="mono")
+            frame.sample_rate = sample_rate
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def _in_16_bits(path: Path | str, waveform: np.ndarray) -> np.ndarray:
+    if waveform.ndim != 1:
+        raise BadInputError(f"{path}: expected a mono waveform [S], got shape {waveform.shape}")
+    samples_S: np.ndarray = np.clip(np.rint(np.asarray(waveform, dtype=np.float64) * 32768.0), -32768, 32767)
+    return samples_S.astype("<i2")
 
 
 def mux(

@@ -74,7 +74,7 @@ class Failing:
 
 @pytest.mark.parametrize(
     ("place", "error", "words"),
-    [(place, *MACHINE[0]) for place in ("detect", "write_track", "write_wav", "score")]
+    [(place, *MACHINE[0]) for place in ("detect", "write_track", "write_flac", "score")]
     + [("read", *machine) for machine in MACHINE],
 )
 def test_a_machine_that_fails_is_tried_again_and_told_and_nothing_is_stored(
@@ -88,7 +88,7 @@ def test_a_machine_that_fails_is_tried_again_and_told_and_nothing_is_stored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     owner = {
-        "read": steps, "detect": backends.detector, "write_track": reading, "write_wav": reading,
+        "read": steps, "detect": backends.detector, "write_track": reading, "write_flac": reading,
         "score": backends.sync_expert,
     }[place]  # fmt: skip
     failing = Failing(error, getattr(owner, place))
@@ -151,7 +151,7 @@ def test_a_starved_decoder_tells_of_the_machine(
     assert only(curate(mute))[1] is RejectReason.NO_AUDIO
 
 
-@pytest.mark.parametrize("product", ["0.mp4", "sound.wav"])
+@pytest.mark.parametrize("product", ["0.mp4", "sound.flac"])
 def test_a_finished_product_that_was_damaged_is_made_again(
     product: str, reel: Reel, curate: Curate, store: StepStore
 ) -> None:

@@ -74,7 +74,7 @@ def test_a_face_is_followed_at_the_stride_and_cut_out(tmp_path: Path) -> None:
     (face,) = piece.tracks
     folder = tmp_path / "000000-000030"
     assert (piece.folder, piece.num_invented) == (folder.name, 0)
-    assert sorted(path.name for path in folder.iterdir()) == ["0.mp4", "0.npz", "sound.wav"]
+    assert sorted(path.name for path in folder.iterdir()) == ["0.mp4", "0.npz", "sound.flac"]
     assert (face.number, face.detected_fraction, face.absent_frames) == (0, 1.0, 0)
     assert face.face_height_px == pytest.approx(64.0, abs=0.5), "most boxes are 64 high"
     assert face.box_xyxy == pytest.approx(BOX, abs=0.5)
@@ -91,7 +91,7 @@ def test_a_face_is_followed_at_the_stride_and_cut_out(tmp_path: Path) -> None:
         assert frames[index][inner, inner].astype(float) == pytest.approx(
             expected[inner, inner].astype(float), abs=6
         )
-    assert np.array_equal(read_audio(folder / "sound.wav")[15 * 640 : -15 * 640], ramp(0, 30))
+    assert np.array_equal(read_audio(folder / "sound.flac")[15 * 640 : -15 * 640], ramp(0, 30))
 
 
 @pytest.mark.usefixtures("unencoded")
@@ -126,7 +126,7 @@ def test_a_gap_is_bridged_as_far_as_the_settings_say(tmp_path: Path) -> None:
 def test_pieces_without_a_face_have_sound_and_no_clip(tmp_path: Path) -> None:
     result = reading_of(Played(20), tmp_path, Sees(lambda _: []))
     assert result.pieces[0].tracks == ()
-    assert [path.name for path in (tmp_path / "000000-000020").iterdir()] == ["sound.wav"]
+    assert [path.name for path in (tmp_path / "000000-000020").iterdir()] == ["sound.flac"]
 
 
 LEFT, RIGHT = (4.0, 16.0, 40.0, 58.0), (52.0, 16.0, 88.0, 58.0)
@@ -177,9 +177,9 @@ def test_long_shots_are_cut_while_they_are_read_and_give_each_frame_its_place(tm
         assert len(frames) == piece.num_frames
         centre = frames[:, 200:300, 200:300, 2].mean(axis=(1, 2))
         assert centre == pytest.approx([brightness_of(k) for k in range(piece.start, piece.stop)], abs=1.5)
-        wide = read_audio(tmp_path / piece.folder / "sound.wav")
+        wide = read_audio(tmp_path / piece.folder / "sound.flac")
         assert np.array_equal(wide[15 * 640 : -15 * 640], ramp(piece.start, piece.stop))
-    inner = read_audio(tmp_path / "000040-000080" / "sound.wav")
+    inner = read_audio(tmp_path / "000040-000080" / "sound.flac")
     assert np.array_equal(inner, ramp(25, 95)), "fifteen frames of what really comes before and after"
 
 

@@ -17,7 +17,7 @@ from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import SourceChangedError, SourceFile
 from lipforcing_core.curation.wanted import Wanted
 from lipforcing_core.media.decode import read_audio
-from lipforcing_core.media.encode import VideoWriter, write_wav
+from lipforcing_core.media.encode import VideoWriter, write_flac
 from lipforcing_core.quality.protocol import QualityScore
 from lipforcing_core.sync.offset import SyncScore
 
@@ -93,7 +93,7 @@ def put_face(store: StepStore, num_frames: int = 20) -> steps.CutFace:
         with VideoWriter(own / "1.mp4", width=512, height=512, crf=1) as writer:
             for k in range(num_frames):
                 writer.write(np.full((512, 512, 3), 4 * k, dtype=np.uint8))
-        write_wav(own / "sound.wav", ramp(num_frames))
+        write_flac(own / "sound.flac", ramp(num_frames))
         return READING.to_json()
 
     store.run("read", face.source.key, work)

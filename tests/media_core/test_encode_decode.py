@@ -12,7 +12,7 @@ from skimage.data import astronaut
 
 from lipforcing_core.base.errors import BadInputError, MediaError
 from lipforcing_core.media import decode
-from lipforcing_core.media.encode import VideoWriter, mux, to_yuv, write_wav
+from lipforcing_core.media.encode import VideoWriter, mux, to_yuv, write_flac, write_wav
 
 from .conftest import convert, counter_frame, read_counter, tone
 
@@ -244,3 +244,34 @@ def test_one_converted_frame_may_be_written_again_and_again(tmp_path: Path) -> N
         for picture in (once, once, twice, once):
             writer.write_yuv(picture)
     assert [read_counter(frame) for frame in decode.read_frames(tmp_path / "a.mp4")] == [3, 3, 9, 3]
+
+
+@pytest.mark.parametrize("num_samples", [1, 4608, 20_001])
+def test_flac_holds_the_samples_of_the_wav_file(num_samples: int, tmp_path: Path) -> None:
+    waveform = np.random.default_rng(num_samples).normal(scale=0.4, size=num_samples).astype(np.float32)
+    write_wav(tmp_path / "a.wav", waveform)
+    for name in ("a.flac", "b.flac"):
+        write_flac(tmp_path / name, waveform)
+    samples = decode.read_wav(tmp_path / "a.wav")
+    assert np.array_equal(decode.read_flac(tmp_path / "a.flac"), samples)
+    assert (tmp_path / "a.flac").read_bytes() == (tmp_path / "b.flac").read_bytes()
+    assert not num_samples > 20_000 or samples.min() == -1.0  # clipped, not wrapped
+
+
+def test_flac_is_smaller_and_takes_mono_only(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", tone(2.0))
+    write_flac(tmp_path / "a.flac", tone(2.0))
+    assert (tmp_path / "a.flac").stat().st_size < 0.7 * (tmp_path / "a.wav").stat().st_size
+    with pytest.raises(BadInputError, match="mono waveform"):
+        write_flac(tmp_path / "b.flac", np.zeros((2, 100), np.float32))
+    assert not (tmp_path / "b.flac").exists()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.999])
+def test_a_flac_file_that_is_cut_off_or_no_flac_is_said(share: float, tmp_path: Path) -> None:
+    write_flac(tmp_path / "a.flac", tone(1.0))
+    whole = (tmp_path / "a.flac").read_bytes()
+    for content in (b"half", b"fLaC and no more", whole[: int(len(whole) * share)]):
+        (tmp_path / "b.flac").write_bytes(content)
+        with pytest.raises(MediaError):
+            decode.read_flac(tmp_path / "b.flac")
