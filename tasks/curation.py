@@ -18,7 +18,7 @@ from lipforcing_core.curation.sources import SourceFile, source_name
 from lipforcing_core.faces.detectors.catalogue import load_detector
 from tasks.dispatch import Station, convey
 from tasks.recording import of_the_outside, step_task
-from tasks.resources import Work
+from tasks.resources import Work, needed
 
 if TYPE_CHECKING:
     from lipforcing_core.faces.detectors.protocol import FaceDetector
@@ -75,7 +75,9 @@ def curate_shard(
             function=partial(_read_one, settings=settings, store=store), name="read-source", work=Work.CLIPS
         ),
         Station(
-            function=partial(_measure_one, settings=settings, store=store),
+            function=partial(
+                _measure_one, settings=settings, store=store, on_gpu=needed(Work.MEASURE).gpus > 0
+            ),
             name="measure-source",
             work=Work.MEASURE,
         ),
@@ -138,12 +140,12 @@ def _read_one(source: Source, *, settings: CurationSettings, store: StepStore) -
     return Judged(outcome=found, costs=timed.costs)
 
 
-def _measure_one(read: _Read, *, settings: CurationSettings, store: StepStore) -> Judged:
+def _measure_one(read: _Read, *, settings: CurationSettings, store: StepStore, on_gpu: bool) -> Judged:
     timed = TimedSteps(store.root)
     outcome = curate_source(
         read.source.path,
         settings=settings,
-        backends=_backends(settings),
+        backends=_backends(settings, on_gpu),
         store=timed,
         root=read.source.root,
         facts=read.source.facts,
@@ -159,6 +161,6 @@ def _detector(settings: CurationSettings) -> FaceDetector:
 
 
 @lru_cache(maxsize=1)
-def _backends(settings: CurationSettings) -> CurationBackends:
+def _backends(settings: CurationSettings, on_gpu: bool = False) -> CurationBackends:
     """The models of this worker process, loaded once."""
-    return load_backends(settings)
+    return load_backends(settings, on_gpu=on_gpu)

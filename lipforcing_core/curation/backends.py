@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lipforcing_core.base.movable import Movable
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.faces.detectors.catalogue import DETECTORS, load_detector
 from lipforcing_core.quality.catalogue import QUALITY_SCORERS, load_quality
@@ -33,15 +34,26 @@ class CurationBackends:
     identity: FeatureExtractor | None = None
 
 
-def load_backends(settings: CurationSettings) -> CurationBackends:
-    """Load the backends that the settings name; raises MissingWeightsError where a file is needed and absent."""
-    return CurationBackends(
+def load_backends(settings: CurationSettings, *, on_gpu: bool = False) -> CurationBackends:
+    """Load the backends that the settings name; raises MissingWeightsError where a file is needed and absent.
+
+    on_gpu: what scores clips and can work on a GPU does so. Scores there may differ in the last digits; they are not
+    measured again for that.
+    """
+    backends = CurationBackends(
         detector=load_detector(settings.detector, settings.detector_model),
         sync_expert=load_sync_expert(settings.sync_expert, settings.sync_weights),
         quality=load_quality(settings.quality, settings.quality_weights),
         activity=load_activity(settings.activity),
         identity=None if settings.identity_model is None else _load_identity(settings.identity_model),
     )
+    if on_gpu:
+        import torch
+
+        for model in (backends.sync_expert, backends.quality, backends.identity):
+            if isinstance(model, Movable):
+                model.to(torch.device("cuda"))
+    return backends
 
 
 def _load_identity(path: Path) -> FeatureExtractor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import numpy as np
@@ -17,6 +17,9 @@ from lipforcing_core.base.errors import BadInputError, LipForcingError
 from lipforcing_core.base.products import file_sha256
 from lipforcing_core.base.torchvision_shim import ensure_torchvision
 from lipforcing_core.quality.protocol import CROP_SIZE, QualityScore, centre_crop, sample_frames
+
+if TYPE_CHECKING:
+    import torch
 
 
 class HyperIqaScorer:
@@ -27,7 +30,13 @@ class HyperIqaScorer:
 
     def __init__(self, path: Path) -> None:
         self._model = _load(path)
+        self._device: torch.device | str = "cpu"
         self.backend_id = f"hyperiqa-pyiqa{version('pyiqa')}@sha256:{file_sha256(path)[:12]}"
+
+    def to(self, device: torch.device) -> None:
+        """Work on this device from now on."""
+        self._model.to(device)
+        self._device = device
 
     def score(self, frames: np.ndarray) -> QualityScore:
         """Score of [F, H, W, 3] uint8 RGB frames; raises ``BadInputError`` below 224 x 224 or without frames."""
@@ -40,7 +49,7 @@ class HyperIqaScorer:
             )
         crops = np.ascontiguousarray(centre_crop(sampled, CROP_SIZE, CROP_SIZE).transpose(0, 3, 1, 2))
         with torch.inference_mode():
-            values = self._model.forward_patch(torch.from_numpy(crops).float() / 255)
+            values = self._model.forward_patch(torch.from_numpy(crops).to(self._device).float() / 255)
         return QualityScore(value=float(values.mean()) * 100, backend=self.backend_id, higher_is_better=True)
 
 

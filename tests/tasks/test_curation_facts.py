@@ -49,7 +49,7 @@ def worked(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     monkeypatch.setattr(curation, "read_ahead", read_ahead)
     monkeypatch.setattr(curation, "_detector", lambda settings: "detector")
     monkeypatch.setattr(curation, "curate_source", curate_source)
-    monkeypatch.setattr(curation, "_backends", lambda settings: "backends")
+    monkeypatch.setattr(curation, "_backends", lambda settings, on_gpu: "backends")
     return calls
 
 

@@ -83,6 +83,12 @@ class SyncNetV2Expert:
     def __init__(self, network: SyncNetV2, backend_id: str) -> None:
         self._network = network.eval()
         self._backend_id = backend_id
+        self._device = torch.device("cpu")
+
+    def to(self, device: torch.device) -> None:
+        """Work on this device from now on; embeddings still come as arrays."""
+        self._network.to(device)
+        self._device = device
 
     @classmethod
     def load(cls, path: Path) -> SyncNetV2Expert:
@@ -104,23 +110,24 @@ class SyncNetV2Expert:
     def embed_video(self, frames: np.ndarray) -> np.ndarray:
         """[F - 4, 1024] float32; windows pass through the network in small batches, so memory is bounded."""
         check_crops(frames)
-        bgr_FCHW = torch.from_numpy(np.stack([_to_input(frame) for frame in frames])).permute(0, 3, 1, 2)
+        bgr_FHWC = torch.from_numpy(np.stack([_to_input(frame) for frame in frames]))
+        bgr_FCHW = bgr_FHWC.to(self._device).permute(0, 3, 1, 2)
         windows_NCHWF = bgr_FCHW.unfold(0, WINDOW_FRAMES, 1)
         batches = [
             self._network.forward_lip(windows_NCHWF[start:stop].permute(0, 1, 4, 2, 3).float())
             for start, stop in _batches(len(windows_NCHWF), _LIP_BATCH)
         ]
-        return torch.cat(batches).numpy()
+        return torch.cat(batches).cpu().numpy()
 
     @torch.inference_mode()
     def embed_audio(self, waveform: np.ndarray, num_frames: int) -> np.ndarray:
         """[min(num_frames, samples // 640) - 5, 1024] float32."""
         windows_N1CT = mfcc_windows(waveform, num_windows(num_frames, len(waveform)))
         batches = [
-            self._network.forward_audio(windows_N1CT[start:stop])
+            self._network.forward_audio(windows_N1CT[start:stop].to(self._device))
             for start, stop in _batches(len(windows_N1CT), _AUDIO_BATCH)
         ]
-        return torch.cat(batches).numpy()
+        return torch.cat(batches).cpu().numpy()
 
     def score(self, frames: np.ndarray, waveform: np.ndarray) -> SyncScore:
         """The public evaluation: zero-padded shifts of up to 15 frames."""
