@@ -24,7 +24,7 @@ from lipforcing_core.curation.records import ClipRecord, Decision, Scores, Sourc
 from tasks.cluster import connect, disconnect, num_slots
 from tasks.curation import Judged, Source, shards
 from tasks.dispatch import Station, convey
-from tasks.outcomes import find_outcome, keep_outcome
+from tasks.outcomes import STEP, keep_outcome
 from tasks.resources import Need, Work
 from tasks.tally import Tally
 
@@ -85,7 +85,8 @@ def measure(folder: Path, num_sources: int, work_s: float) -> dict[str, float]:
             keep_outcome(store, _key(source), judged.outcome)
     wall_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_s
     scheduling_mb = max(shown.peak_mb, _megabytes(process))
-    outcomes = [find_outcome(store, _key(source)) for source in sources]
+    stored = (store.find(STEP, _key(source)) for source in sources)
+    outcomes = [SourceOutcome.model_validate(found.result) for found in stored if found is not None]
     assert len(outcomes) == num_sources
     beyond_s = (wall_s - num_sources * 2 * work_s / slots) / num_sources
     return {
