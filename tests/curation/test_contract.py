@@ -19,7 +19,7 @@ from lipforcing_core.curation.contract import (
     score_bounds,
 )
 from lipforcing_core.curation.funnel import Balance
-from lipforcing_core.curation.limits import MEASURES, Direction, Measure, limit_of
+from lipforcing_core.curation.limits import MEASURES, Direction, limit_of
 from lipforcing_core.curation.manifest import arrow_schema
 from lipforcing_core.curation.records import MAY_LACK, SCORE_NAMES, ClipRecord, Decision, SourceFacts
 from lipforcing_core.curation.settings import CurationSettings

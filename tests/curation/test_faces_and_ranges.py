@@ -389,7 +389,7 @@ def test_a_broken_source_that_declares_too_much_is_over_the_limits_too() -> None
     broken = Undecodable(problem="is damaged", decoder_message="", declared_s=Fraction(7200))
     require_within_limits(broken, SETTINGS)
     require_within_limits(broken.model_copy(update={"declared_s": None}), SETTINGS)
-    with pytest.raises(OverLimitsError, match="2 hours, and the limit is 1.5"):
+    with pytest.raises(OverLimitsError, match=r"2 hours, and the limit is 1\.5"):
         require_within_limits(broken, SETTINGS.model_copy(update={"max_source_hours": 1.5}))
 
 
