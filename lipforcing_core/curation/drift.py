@@ -92,8 +92,10 @@ class Drift:
         """The whole in one sentence."""
         if self.compared_with is None:
             return "this is the first run of the data set, so there is nothing to compare with"
-        found = f"{len(self.drifted)} of {len(self.rows)}" if self.drifted else f"none of {len(self.rows)}"
-        return f"{found} comparisons with {self.compared_with} are beyond their limits"
+        if len(self.drifted) == 1:
+            return f"1 of {len(self.rows)} comparisons with {self.compared_with} is beyond its limit"
+        found = len(self.drifted) or "none"
+        return f"{found} of {len(self.rows)} comparisons with {self.compared_with} are beyond their limits"
 
 
 def measure_drift(

@@ -219,7 +219,10 @@ class _Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         for tag in set(self.open):
-            self.texts[tag][-1] += data
+            self.texts[tag][-1] += f" {data}"
+
+    def words(self, tag: str) -> list[str]:
+        return [" ".join(text.split()) for text in self.texts[tag]]
 
     def of(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
@@ -251,12 +254,12 @@ def _full_page(tmp_path: Path) -> str:
 def test_the_page_is_whole_and_has_a_chart_of_offsets_for_every_corpus(tmp_path: Path) -> None:
     page = _Page(_full_page(tmp_path))
     assert (page.open, page.wrong) == ([], [])
-    assert page.texts["h1"] == ["talks & more: curation data docs"]
-    assert page.texts["h2"] == [
+    assert page.words("h1") == ["talks & more: curation data docs"]
+    assert page.words("h2") == [
         "Funnel", "Against the run before", "Why video was left out", "Scores", "Offsets by corpus", "Pieces",
         "Sample clips", "Sources", "Clips", "Contract",
     ]  # fmt: skip
-    figures = [" ".join(text.split()) for text in page.texts["figure"]]
+    figures = page.words("figure")
     assert "HDTF <b> -15 0 15 3 measured; limit missed by 1" in figures
     assert "talkvid -15 0 15 1 measured" in figures
     ids = {str(attributes["id"]) for attributes in page.of("input")}
@@ -268,9 +271,9 @@ def test_the_page_is_whole_and_has_a_chart_of_offsets_for_every_corpus(tmp_path:
 
 
 def test_the_page_tells_the_drift_and_the_references(tmp_path: Path) -> None:
-    text = " ".join(" ".join(_Page(_full_page(tmp_path)).texts["main"]).split())
-    assert "The contract holds in all 7 checks. 1 comparisons with the run before are beyond" in text
-    assert "1 of 2 comparisons with curate-aa are beyond their limits." in text
+    (text,) = _Page(_full_page(tmp_path)).words("main")
+    assert "The contract holds in all 7 checks. 1 comparison with the run before is beyond its limit." in text
+    assert "1 of 2 comparisons with curate-aa is beyond its limit." in text
     assert "clips 9 3 relative change 0.667 0.500" in text
     assert "quality 9 3 measured by a then and by b now not compared 0.500" in text
     assert "warns drift expect x clips max_value 0.5 1: 0.667" in text
