@@ -11,6 +11,7 @@ from lipforcing_core.base.products import content_key
 from lipforcing_core.sync.experts.catalogue import advice_for_people
 from tasks.artifacts import publish_curation
 from tasks.curating import curate_corpus, discover, require_contract, survey
+from tasks.datasets import DataSet, earlier_run, remember_run
 from tasks.finished import find_summary, keep_summary
 from tasks.recording import say_what_to_do
 from tasks.session import orchestration, run_folder
@@ -30,24 +31,28 @@ def curate(request: CurateRequest) -> CurateSummary:
     """
     workspace = Workspace(request.workspace)
     settings = curation_settings(workspace, request.settings)
+    dataset = DataSet.of(request.name, request.source, request.against, settings)
     found = discover(request.source, request.corpus, request.test_list)
     with orchestration(workspace, request.resources):
         corpus = survey(workspace, found.sources, settings, found.facts)
-        config = {"settings": settings, "sources": corpus.listing()} | found.identity()
+        config = {"settings": settings, "sources": corpus.listing()} | found.identity() | dataset.identity()
         run = RunInfo(run_id=f"curate-{content_key(config)}", flow="curate", config=config)
         if earlier := find_summary(workspace.runs / "curate" / run.run_id, corpus.keys, CurateSummary):
             load_if_possible(workspace)
+            remember_run(workspace, dataset.name, run.run_id)
             return earlier.of_today(found)
         with run_folder(workspace, run) as folder:
-            curated = curate_corpus(workspace, corpus, settings, folder, found)
+            before = earlier_run(workspace, dataset.name, run.run_id)
+            curated = curate_corpus(workspace, corpus, settings, folder, found, dataset, before)
             rows = RunRows(workspace, run)
-            rows.put_curation(curated.report, "curated")
+            rows.put_curation(curated.report, dataset.name)
             rows.put_step_costs("curate", curated.costs)
             rows.put_run()
             problem = load_if_possible(workspace)
             publish_curation(curated.report)
             latest_link(folder)
             require_contract(curated.report)
+            remember_run(workspace, dataset.name, run.run_id)
             summary = CurateSummary.of(
                 run.run_id, folder, curated, problem, sync_advice=advice_for_people(settings.sync_expert)
             )

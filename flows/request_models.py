@@ -66,6 +66,18 @@ class CurateRequest(Request):
         "publish it.",
         examples=[None, "hdtf_test.txt"],
     )
+    name: str | None = Field(
+        None,
+        description="Name of the data set in the warehouse and in exports, by which a run is compared with the one "
+        "before it; null: that of the folder.",
+        examples=[None, "talks"],
+    )
+    against: tuple[RequestPath, ...] = Field(
+        (),
+        description="Manifests of other data sets, or folders of their exports: no clip may repeat one of theirs in "
+        "another split.",
+        examples=[[], ["/data/hdtf/manifest.parquet"]],
+    )
     settings: Settings = Field(
         {},
         description="Curation settings: a TOML file with a [curation] table, or only the settings that differ from the "

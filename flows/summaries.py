@@ -96,6 +96,11 @@ class CurateSummary(Summary):
     warnings: list[str] = []
     problems: list[str] = []
     """Rows of annotations that could not be used."""
+    name: str = ""
+    drift_verdict: str = ""
+    """How far the run is from the one before it of the same data set, in a sentence; empty where nobody asked."""
+    drift: list[str] = []
+    """The comparisons that are beyond their limits."""
 
     def of_today(self, found: Found) -> Self:
         """The summary of an earlier run that nothing has to be added to, with what lies beside the sources now."""
@@ -117,6 +122,7 @@ class CurateSummary(Summary):
         from lipforcing_core.media.clock import seconds
 
         report, counts = curated.report, curated.report.balance
+        drift = report.contract.drift
         return cls(
             run_id=run_id,
             folder=folder,
@@ -141,6 +147,9 @@ class CurateSummary(Summary):
             ignored=ignored_line(report.ignored),
             warnings=list(report.warnings),
             problems=list(report.problems),
+            name=report.name,
+            drift_verdict=drift.verdict if drift else "",
+            drift=[row.words for row in drift.drifted] if drift else [],
         )
 
 

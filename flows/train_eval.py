@@ -78,7 +78,7 @@ def train_eval(request: TrainEvalRequest) -> TrainEvalSummary:
         with watch.stage("warehouse"):
             rows = RunRows(workspace, run)
             if curated is not None:
-                rows.put_curation(curated.report, "curated")
+                rows.put_curation(curated.report, request.name)
                 rows.put_step_costs("curate", curated.costs)
             rows.put("training_steps", [row for model in models.values() for row in model.metrics])
             rows.put_evaluation(judged.evaluation, judged.dataset, judged.systems)

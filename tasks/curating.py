@@ -12,11 +12,13 @@ from lipforcing_core.base.products import content_key
 from lipforcing_core.base.timed_steps import Costs
 from lipforcing_core.corpora.catalogue import CORPORA, read_corpus
 from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
+from lipforcing_core.curation.drift import EarlierRun
 from lipforcing_core.curation.facts import read_facts
 from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import IgnoredFiles, source_name
 from tasks.curation import Source, curate_shard, redecided, shards
+from tasks.datasets import DataSet
 from tasks.digests import source_digests
 from tasks.outcomes import (
     code_digest,
@@ -166,10 +168,13 @@ def curate_corpus(
     settings: CurationSettings,
     folder: Path,
     beside: Found | None = None,
+    dataset: DataSet | None = None,
+    earlier: EarlierRun | None = None,
 ) -> Curated:
     """Curate what is new, in shards, and put the data set together in ``folder``; the warehouse is left alone.
 
-    ``beside``: what was found beside the sources, to be told in the report.
+    ``beside``: what was found beside the sources, to be told in the report. ``dataset``: its name, and what it is held
+    against; ``earlier``: the run of it before this one.
     """
     store = workspace.store
     found = [find_outcome(store, key) for key in corpus.keys]
@@ -215,6 +220,9 @@ def curate_corpus(
             problems=beside.problems if beside else (),
             facts=corpus.facts,
             folders={source_name(s.path, s.root): s.root for s in corpus.sources},
+            against=dataset.against if dataset else (),
+            name=dataset.name if dataset else None,
+            earlier=earlier,
         )
     pairs = zip(outcomes, corpus.hashes, strict=True)
     settled = all(o.sha256 == sha256 and not o.failed_this_time for o, sha256 in pairs)

@@ -114,7 +114,7 @@ def plan(
             weights=scorers.weights,
         )
     find_files(scorers)
-    config: dict[str, Any] = {"seed": seed, "preset": chosen, "curation": settings}
+    config: dict[str, Any] = {"seed": seed, "preset": chosen, "curation": settings.deciding()}
     found: Found | None = None
     if isinstance(corpus, PuppetCorpus):
         found = None if videos is None else discover(videos)

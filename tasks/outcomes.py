@@ -33,11 +33,11 @@ def code_digest() -> str:
 
 
 def settings_digest(settings: CurationSettings) -> str:
-    """A hash of the settings and of the files that they name."""
+    """A hash of the settings that decide about a source, and of the files that they name."""
     named = [settings.sync_weights, settings.quality_weights, settings.identity_model]
     used = [*files_beside(DETECTORS[settings.detector], settings.detector_model), *filter(None, named)]
     hashes = [remembered_sha256(path) for path in used]
-    return content_key(settings, hashes)
+    return content_key(settings.deciding(), hashes)
 
 
 def outcome_key(path: Path, root: Path, sha256: str, facts: SourceFacts, *, settings: str, code: str) -> str:

@@ -11,6 +11,7 @@ from tempfile import TemporaryFile
 
 from lipforcing_core.base.errors import LipForcingError
 from lipforcing_core.base.products import write_json
+from lipforcing_core.curation.reasons import Step
 from tasks.environment import configure
 from tasks.progress import run_log
 from tasks.resources import Resources, using
@@ -19,6 +20,9 @@ from tasks.warehousing import RunInfo
 from tasks.workspace import Workspace, one_run
 
 MIN_FREE_BYTES = 32 * 10**6
+UNFINISHED_READ_S = 7 * 86_400.0
+"""A source that was half read and has not come again for a week has changed, or is gone. Unfinished training is kept
+for ever, since it is dear and small."""
 
 
 @contextmanager
@@ -39,6 +43,7 @@ def orchestration(
     claim_scratch()
     if output is None:
         workspace.store.sweep()
+        workspace.store.sweep_unfinished(Step.READ, unused_s=UNFINISHED_READ_S)
     try:
         with using(resources or Resources()):
             yield

@@ -77,7 +77,7 @@ class RunRows:
         self.put("runs", [row])
 
     def put_curation(self, report: CurationReport, name: str) -> str:
-        """Write decisions, funnel, clips and the data set; returns the data set's id."""
+        """Write decisions, funnel, clips and the data set that is called ``name``; returns the data set's id."""
         clips, decisions = read_manifest(report.manifest), read_decisions(report.decisions)
         version = content_key(sorted(clip.clip_id for clip in clips))
         dataset_id = f"{name}@{version}"
@@ -96,7 +96,7 @@ class RunRows:
             "commercial_ok": commercial_ok_of_all(allowed),
             "description": "curated clips",
         }
-        self.put("datasets", [dataset], unit=name)
+        self.put("datasets", [dataset], unit="curated")
         return dataset_id
 
     def put_step_costs(self, stage: str, costs: Costs) -> None:
@@ -194,6 +194,7 @@ def _decision_row(decision: Decision, dataset_id: str) -> dict[str, Any]:
         "seconds": decision.seconds,
         "message": decision.message or None,
         "clip_id": decision.clip_id,
+        "duplicate_of": decision.duplicate_of,
     }
 
 
@@ -265,4 +266,7 @@ def _clip_row(clip: ClipRecord, dataset_id: str) -> dict[str, Any]:
         "corpus": clip.dataset,
         "face_track": clip.face_track,
         "face_box": clip.face_box,
+        "reference_81": clip.reference_81,
+        "duplicate_of": clip.duplicate_of,
+        "identity_from": clip.identity_from,
     }

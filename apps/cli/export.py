@@ -20,7 +20,8 @@ def export(
     ],
     to: Annotated[str, typer.Option("--to", help=EXPORTS.help)] = EXPORTS.default,
     name: Annotated[
-        str, typer.Option(help="Name of the data set in the card; default: that of the folder.")
+        str,
+        typer.Option(help="Name of the data set in the card; default: its own, or else that of the folder."),
     ] = "",
     shard_mb: Annotated[int, typer.Option("--shard-mb", min=1, help="Largest shard in megabytes.")] = 500,
     url: Annotated[str, typer.Option(help="Where the data set is or will be published.")] = "",
@@ -34,12 +35,13 @@ def export(
     EXPORTS[to]  # an unknown form is told before anything heavy is imported
     from lipforcing_core.export.card import known
     from lipforcing_core.export.card_text import COMMERCIAL, count, length
+    from lipforcing_core.export.curated import name_of_set
     from lipforcing_core.export.protocol import ExportSettings
     from lipforcing_core.export.run import write_export
     from tasks.progress import step
 
     settings = ExportSettings(
-        name=name or output.resolve().name,
+        name=name or name_of_set(manifest) or output.resolve().name,
         url=url,
         creator=creator,
         published=published,

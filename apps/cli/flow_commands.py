@@ -123,6 +123,19 @@ def curate(
             "publish it."
         ),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the data set in the warehouse and in exports; default: that of the folder."
+        ),
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Manifest of another data set, or the folder of its export: no clip may repeat one of it in another "
+            "split; may be given again."
+        ),
+    ] = None,
     settings: Annotated[Path | None, typer.Option(help="TOML file with a \\[curation] table.")] = None,
     detector: Annotated[str | None, typer.Option(help=DETECTORS.help)] = None,
     detector_model: Annotated[Path | None, typer.Option(help=file_help(DETECTORS))] = None,
@@ -160,7 +173,14 @@ def curate(
     curation_settings(
         context.obj.workspace, given, names=names
     )  # mistakes, in the words of this command line
-    request = {"source": source, "corpus": corpus, "test_list": test_list, "settings": given}
+    request = {
+        "source": source,
+        "corpus": corpus,
+        "test_list": test_list,
+        "name": name,
+        "against": against or [],
+        "settings": given,
+    }
     show(run_command(context, "curate", request))
 
 

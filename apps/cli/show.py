@@ -80,6 +80,10 @@ def show_curation(summary: CurateSummary) -> None:
             "failed",
             f"the machine failed on {summary.sources_failed} sources (the data docs say how); run again",
         )
+    for line in summary.drift:
+        remark("drift", line)
+    if summary.drift_verdict:
+        say(f"data set {summary.name}: {summary.drift_verdict}")
     verdict = "holds" if summary.contract_holds else "is BROKEN"
     say(f"contract {verdict} ({summary.num_checks} checks): {summary.data_docs}")
     say(f"manifest: {summary.manifest}")

@@ -222,6 +222,9 @@ class StepResult:
     reused: bool
 
 
+_PARTIAL = ".partial"
+
+
 class StepStore:
     """Finished steps under one root: ``<root>/<step>/<key>/`` with a ``result.json`` beside the products.
 
@@ -273,7 +276,7 @@ class StepStore:
             with one_process(final.with_name(f".{key}.lock")):
                 if found := self.find(step, key):  # another process finished it while this one waited
                     return found
-                partial = final.with_name(f".{key}.partial")
+                partial = final.with_name(f".{key}{_PARTIAL}")
                 partial.mkdir(exist_ok=True)
                 result = work(partial)
                 _remove_all(partial.rglob(".*.tmp*"))  # what earlier, killed attempts were writing
@@ -295,6 +298,22 @@ class StepStore:
         stale = [f for f in left if is_abandoned(f, unused_s=unused_s)]
         _remove_all(stale)
         return len(stale)
+
+    def sweep_unfinished(self, step: str, *, unused_s: float) -> int:
+        """Remove unfinished folders of a resumable step that nobody works on or has touched for ``unused_s``.
+
+        Returns how many. A run that could go on from such a folder starts again from nothing, so this is only for steps
+        whose work is cheap against the space that orphans take: those of inputs that have changed and never come again.
+        """
+        removed = 0
+        for partial in list((self.root / step).glob(f".*{_PARTIAL}")):
+            if not _untouched(partial, unused_s):
+                continue
+            with _if_free(partial.with_suffix(".lock")) as free:
+                if free and _untouched(partial, unused_s):
+                    shutil.rmtree(partial, ignore_errors=True)
+                    removed += 1
+        return removed
 
     def forget(self, step: str, key: str) -> None:
         """Remove a finished step. The result goes first, so that a kill leaves nothing that looks finished."""
@@ -339,3 +358,27 @@ def one_process(lock: Path) -> Iterator[None]:
     with open(lock, "w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _if_free(lock: Path) -> Iterator[bool]:
+    """Hold a lock file if nobody else does, and say whether that is so.
+
+    The file stays: whoever waits for the lock of a file that was removed would no longer wait for the others.
+    """
+    with open(lock, "w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def _untouched(folder: Path, unused_s: float) -> bool:
+    """Whether a folder and all in it were last changed more than ``unused_s`` ago; False for one that is not there."""
+    try:
+        newest = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    except FileNotFoundError:
+        return False
+    return time.time() - newest > unused_s

@@ -9,6 +9,7 @@ from pathlib import Path
 from lipforcing_core.base.products import StepStore, link_or_copy, write_json
 from lipforcing_core.curation.contract import ContractResult, check_contract
 from lipforcing_core.curation.data_docs import DataDocs, write_data_docs
+from lipforcing_core.curation.drift import EarlierRun, measure_drift
 from lipforcing_core.curation.duplicates import find_twins, with_twins
 from lipforcing_core.curation.funnel import (
     Balance,
@@ -66,6 +67,8 @@ class CurationReport:
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     """Rows of annotations that could not be used, one line each: file, line, field and what is wrong."""
+    name: str = ""
+    """Of the data set; empty where it has none."""
 
 
 def assemble_manifest(
@@ -80,6 +83,8 @@ def assemble_manifest(
     facts: Mapping[str, SourceFacts] | None = None,
     folders: Mapping[str, Path] | None = None,
     against: Sequence[Path | str] = (),
+    name: str | None = None,
+    earlier: EarlierRun | None = None,
 ) -> CurationReport:
     """Write the data set into ``out_dir``, complete in itself.
 
@@ -97,6 +102,9 @@ def assemble_manifest(
     clips follow them, whatever a worker knew. None leaves the clips as the workers made them. Clips whose faces were
     embedded get identities as ``people`` says. ``folders`` are those that the
     names of the sources are relative to. Raises ``BadInputError`` where ``against`` cannot be read.
+
+    ``name`` is that of the data set; the contract of a named one is told how far it is from the run before it,
+    ``earlier`` (None: there is none).
     """
     out_dir = Path(out_dir)
     others = read_printed(against)
@@ -127,10 +135,7 @@ def assemble_manifest(
     _place_clips(stored, out_dir, store)
     clips = [clip.record for clip in stored]
     clips = [clip.model_copy(update={"reference_81": reference_kind(clip.num_frames)}) for clip in clips]
-    write_fingerprints(
-        out_dir / FINGERPRINTS,
-        {clip.clip_id: prints[clip.clip_id] for clip in clips if clip.clip_id in prints},
-    )
+    write_fingerprints(out_dir / FINGERPRINTS, clips, prints)
     decisions = [decision for outcome in unique for decision in outcome.decisions]
     write_manifest(out_dir / "manifest.parquet", clips)
     write_decisions(out_dir / "decisions.parquet", decisions)
@@ -140,6 +145,7 @@ def assemble_manifest(
     counts = balance(unique, num_ignored=sum(entry.num_files for entry in ignored))
     rows, reasons = funnel_rows(unique), reason_counts(unique)
     funnel = {
+        "name": name,
         "balance": asdict(counts),
         "stages": [asdict(row) for row in rows],
         "reasons": [asdict(row) for row in reasons],
@@ -149,12 +155,21 @@ def assemble_manifest(
         "problems": list(problems),
     }
     write_json(out_dir / "funnel.json", funnel)
+    compared = name is not None and settings.drift != "off"
     contract = check_contract(
-        clips, decisions, counts, settings, facts or {}, {clip.clip_id: clip.split for clip in others}
+        clips,
+        decisions,
+        counts,
+        settings,
+        facts or {},
+        {clip.clip_id: clip.split for clip in others},
+        measure_drift(earlier, clips, decisions, settings) if compared else None,
     )
     write_json(out_dir / "contract.json", asdict(contract))
     page = DataDocs(
         clips=clips,
+        name=name or "",
+        origins={source: told.dataset for source, told in (facts or {}).items() if told.dataset},
         outcomes=unique,
         counts=counts,
         funnel=rows,
@@ -181,6 +196,7 @@ def assemble_manifest(
         ignored=ignored,
         warnings=warnings,
         problems=problems,
+        name=name or "",
     )
 
 

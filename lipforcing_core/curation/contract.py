@@ -1,26 +1,44 @@
-"""The contract of a manifest: Great Expectations checks over its rows, people, rights and the balance of the funnel."""
+"""The contract of a manifest: Great Expectations checks over its rows, people, rights, books, and drift."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from lipforcing_core.curation.drift import Drift
 from lipforcing_core.curation.funnel import Balance
+from lipforcing_core.curation.limits import MEASURES, Direction, direction_of, limit_of
 from lipforcing_core.curation.manifest import arrow_schema
+from lipforcing_core.curation.reasons import Stage
 from lipforcing_core.curation.records import SPLITS, ClipRecord, Decision, SourceFacts, Status
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.media.clock import FPS
 
 _EXAMPLES = 5
+_NATURAL_BOUNDS: dict[str, tuple[float | None, float | None]] = {
+    "loudness_dbfs": (None, 3.1),
+    "speech_share": (0, 1),
+    "detected_fraction": (0, 1),
+    "absent_frames": (0, None),
+    "yaw_deg": (0, 90),
+    "lips_outside": (0, 1),
+    "longest_repeat_frames": (0, None),
+    "repeated_fraction": (0, 1),
+    "sync_distance": (0, None),
+}
+"""What a score can be at all; resampling and folding of channels may lift a loud sound above 0 dBFS."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One expectation: on which table, what it expects, whether it holds, and rows that break it."""
+    """One expectation: on which table, what it expects, whether it holds, and rows that break it.
+
+    only_warns: whether it is told and breaks nothing, as the drift against the run before.
+    """
 
     table: str
     expectation: str
@@ -29,21 +47,27 @@ class Check:
     success: bool
     num_unexpected: int
     examples: tuple[str, ...]
+    only_warns: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContractResult:
-    """The verdict of all checks."""
+    """The verdict of all checks; ``num_checks`` and ``num_failed`` count those that can break the contract.
+
+    drift: the comparisons with the run before; None where nobody asked for them.
+    """
 
     success: bool
     num_checks: int
     num_failed: int
     checks: tuple[Check, ...]
+    num_warnings: int = 0
+    drift: Drift | None = None
 
     @property
     def failures(self) -> tuple[Check, ...]:
-        """The checks that do not hold."""
-        return tuple(check for check in self.checks if not check.success)
+        """The checks that do not hold and break the contract."""
+        return tuple(check for check in self.checks if not (check.success or check.only_warns))
 
 
 def check_contract(
@@ -53,11 +77,13 @@ def check_contract(
     settings: CurationSettings,
     facts: Mapping[str, SourceFacts] | None = None,
     others: Mapping[str, str] | None = None,
+    drift: Drift | None = None,
 ) -> ContractResult:
     """Validate the manifest's rows against the settings, and the books: everything that came in has gone out.
 
     Nobody and no near-duplicate may be in two splits, and no fact of a source (``facts``, by name) may claim a right
     that its licence excludes. ``others``: the splits of clips of other data sets that near-duplicates may repeat.
+    ``drift`` against the run before only warns, unless the settings say that it fails.
     """
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
@@ -77,37 +103,69 @@ def check_contract(
         "rights": pd.DataFrame(_rights(facts or {}), columns=["source", "contradiction"], dtype=object),
     }
     suites = {
-        "manifest": _manifest_expectations(settings),
+        "manifest": _manifest_expectations(settings, clips),
         "balance": _balance_expectations(),
         "people": _empty_column("leak"),
         "twins": _empty_column("leak"),
         "rights": _empty_column("contradiction"),
     }
+    if drift is not None and drift.rows:
+        frames["drift"] = pd.DataFrame([{row.what: row.value for row in drift.rows}], dtype=float)
+        suites["drift"] = _drift_expectations(drift)
+    warning = {"drift"} if settings.drift == "warn" else set()
     checks: list[Check] = []
     for table, frame in frames.items():
         suite = context.suites.add(gx.ExpectationSuite(name=table, expectations=suites[table]))
         definition = data_source.add_dataframe_asset(table).add_batch_definition_whole_dataframe("all")
         result = definition.get_batch({"dataframe": frame}).validate(suite)
         outcome = result.to_json_dict()  # type: ignore[no-untyped-call]
-        checks += [_check(table, entry) for entry in outcome["results"]]
+        only_warns = table in warning
+        checks += [replace(_check(table, entry), only_warns=only_warns) for entry in outcome["results"]]
     checks.sort(key=lambda c: (c.table, c.expectation, c.column or "", c.expected))
-    failed = sum(not check.success for check in checks)
+    failed = sum(not (check.success or check.only_warns) for check in checks)
     return ContractResult(
-        success=failed == 0, num_checks=len(checks), num_failed=failed, checks=tuple(checks)
+        success=failed == 0,
+        num_checks=sum(not check.only_warns for check in checks),
+        num_failed=failed,
+        checks=tuple(checks),
+        num_warnings=sum(check.only_warns and not check.success for check in checks),
+        drift=drift,
     )
 
 
-def _manifest_expectations(settings: CurationSettings) -> list[Any]:
+def score_bounds(
+    settings: CurationSettings, quality_backends: Iterable[str | None] = ()
+) -> dict[str, tuple[float | None, float | None]]:
+    """Least and largest value of every score of an accepted clip that has a limit or a natural bound.
+
+    The limits are those of ``limits.MEASURES``. quality_backends: what rated the clips; the direction of the picture
+    quality follows them, or else the scorer of the settings. A backend that tells no direction has no limit.
+    """
+    stored = settings.model_dump()
+    raters = set(filter(None, quality_backends)) or {settings.quality}
+    bounds = dict(_NATURAL_BOUNDS)
+    for measure in MEASURES:
+        limit = limit_of(measure, stored)
+        if limit is None or (measure.stage is Stage.SYNC and not settings.sync_filter):
+            continue
+        low, high = bounds.get(measure.score, (None, None))
+        directions = {direction_of(measure, {"quality": rater}) for rater in raters}
+        if Direction.HIGHER in directions:
+            low = limit
+        if Direction.LOWER in directions:
+            high = limit
+        if Direction.ZERO in directions:
+            low, high = 0.0 - limit, limit
+        bounds[measure.score] = low, high
+    return {score: pair for score, pair in bounds.items() if pair != (None, None)}
+
+
+def _manifest_expectations(settings: CurationSettings, clips: Sequence[ClipRecord]) -> list[Any]:
     from great_expectations import expectations as gxe
 
     between, among = gxe.ExpectColumnValuesToBeBetween, gxe.ExpectColumnValuesToBeInSet
-    offset = settings.max_abs_offset_frames
     required = [f.name for f in arrow_schema(ClipRecord) if not f.nullable]
-    in_sync = [
-        between(column="sync_confidence", min_value=settings.sync_confidence_min),
-        between(column="av_offset_measured", min_value=-offset, max_value=offset),
-        among(column="av_offset_remaining", value_set=[0]),
-    ]
+    bounds = score_bounds(settings, {clip.scores.quality_backend for clip in clips})
     return [
         gxe.ExpectTableColumnsToMatchOrderedList(column_list=arrow_schema(ClipRecord).names),
         *(gxe.ExpectColumnValuesToNotBeNull(column=name) for name in required),
@@ -124,14 +182,15 @@ def _manifest_expectations(settings: CurationSettings) -> list[Any]:
             min_value=settings.min_frames / int(FPS),
             max_value=settings.max_frames / int(FPS),
         ),
-        between(column="loudness_dbfs", min_value=settings.silence_dbfs, max_value=3.1),
-        between(column="detected_fraction", min_value=settings.min_detected_fraction, max_value=1),
-        between(column="absent_frames", min_value=0, max_value=settings.max_absent_frames),
-        between(column="face_height_px", min_value=settings.min_face_height_px),
-        between(column="sync_distance", min_value=0),
         among(column="num_lossy_encodes", value_set=[1]),
-        *(in_sync if settings.sync_filter else []),
+        *(between(column=score, min_value=low, max_value=high) for score, (low, high) in bounds.items()),
     ]
+
+
+def _drift_expectations(drift: Drift) -> list[Any]:
+    from great_expectations import expectations as gxe
+
+    return [gxe.ExpectColumnValuesToBeBetween(column=row.what, max_value=row.limit) for row in drift.rows]
 
 
 def _balance_expectations() -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +25,12 @@ TEMPLATE = Path(__file__).with_name("data_docs.html")
 MAX_ROWS = 400
 MAX_LINES = 100
 MAX_PLAYERS = 12
+MAX_ORIGINS = 24
 MAX_TEXT = 240
-"""What the page shows at most of a table, a list, the players and a text; the Parquet files hold all of it."""
+"""What the page shows at most of a table, a list, the players, the corpora and a text; the Parquet files hold all."""
+
+FARTHEST_FRAMES = 15
+"""Offsets that a sync expert looks for, in frames to either side."""
 
 T = TypeVar("T")
 
@@ -34,6 +39,7 @@ T = TypeVar("T")
 class DataDocs:
     """Everything that the page shows.
 
+    name: of the data set; origins: the corpus that a source is from, by the name of the source, where it is from one.
     settings: those of the run, as stored. clip_of: where the aligned clip of a piece lies, of rejected ones too.
     """
 
@@ -43,6 +49,8 @@ class DataDocs:
     funnel: Sequence[FunnelRow]
     reasons: Sequence[ReasonCount]
     contract: ContractResult
+    name: str = ""
+    origins: Mapping[str, str] = field(default_factory=dict)
     ignored: tuple[IgnoredFiles, ...] = ()
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
@@ -93,6 +101,10 @@ def write_data_docs(path: Path | str, docs: DataDocs) -> None:
         longest=max(max((row.seconds for row in docs.funnel), default=0.0), 1e-9),
         reasons=docs.reasons,
         contract=docs.contract,
+        name=docs.name,
+        drift=docs.contract.drift,
+        offsets=some(offset_charts(decisions, docs.origins, docs.settings), MAX_ORIGINS),
+        references=Counter(clip.reference_81 for clip in docs.clips if clip.reference_81),
         checks=sorted(docs.contract.checks, key=_broken_first),
         ignored=docs.ignored,
         ignored_line=ignored_line(docs.ignored),
@@ -146,6 +158,53 @@ def score_charts(decisions: Sequence[Decision], settings: Mapping[str, Any]) -> 
     return charts
 
 
+@dataclass(frozen=True, kw_only=True)
+class OffsetChart:
+    """The measured offsets of the pieces of one corpus, one bar a frame; origin is empty for sources of no corpus."""
+
+    origin: str
+    num_pieces: int
+    num_missed: int
+    svg: str
+
+
+def offset_charts(
+    decisions: Sequence[Decision], origins: Mapping[str, str], settings: Mapping[str, Any]
+) -> list[OffsetChart]:
+    """A chart for each corpus that a measured piece is from, the largest first, all over the same range."""
+    groups: dict[str, list[Decision]] = {}
+    for decision in decisions:
+        if decision.scores.av_offset_measured is not None:
+            groups.setdefault(origins.get(decision.source, ""), []).append(decision)
+    (measure,) = (m for m in MEASURES if m.score == "av_offset_measured")
+    limit = limit_of(measure, settings)
+    ends = (-FARTHEST_FRAMES - 0.5, FARTHEST_FRAMES + 0.5)
+    charts = []
+    for origin, pieces in sorted(groups.items(), key=lambda pair: (-len(pair[1]), pair[0])):
+        kept, lost = (
+            [_offset(d) for d in pieces if (d.status is Status.ACCEPTED) is accepted]
+            for accepted in (True, False)
+        )
+        limits = [] if limit is None else [-limit, limit]
+        shape = histogram(kept, lost, limits, 2 * FARTHEST_FRAMES + 1, ends)
+        assert shape is not None, "a group has a piece"
+        charts.append(
+            OffsetChart(
+                origin=origin,
+                num_pieces=len(pieces),
+                num_missed=sum(judged(measure, d, settings).passed is False for d in pieces),
+                svg=histogram_svg(shape),
+            )
+        )
+    return charts
+
+
+def _offset(decision: Decision) -> float:
+    """The measured offset in frames, kept inside the charts."""
+    measured = float(decision.scores.av_offset_measured or 0)
+    return min(max(measured, -FARTHEST_FRAMES), FARTHEST_FRAMES)
+
+
 def _players(
     clips: Sequence[ClipRecord], decisions: Sequence[Decision], docs: DataDocs
 ) -> list[tuple[ClipRecord, str]]:
@@ -195,8 +254,8 @@ def address(relative: str) -> str:
     return quote(relative)
 
 
-def _broken_first(check: Check) -> bool:
-    return check.success
+def _broken_first(check: Check) -> tuple[bool, bool]:
+    return check.success, check.only_warns
 
 
 def _backends(clips: Sequence[ClipRecord]) -> list[tuple[str, list[str]]]:

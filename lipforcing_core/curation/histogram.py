@@ -27,13 +27,20 @@ class Histogram:
 
 
 def histogram(
-    accepted: Sequence[float], rejected: Sequence[float], limits: Sequence[float] = (), bins: int = BINS
+    accepted: Sequence[float],
+    rejected: Sequence[float],
+    limits: Sequence[float] = (),
+    bins: int = BINS,
+    ends: tuple[float, float] | None = None,
 ) -> Histogram | None:
-    """Count the values of accepted and rejected pieces over a range that holds the limits too; None without values."""
+    """Count the values of accepted and rejected pieces over a range that holds the limits too; None without values.
+
+    ends: a range of one's own, in which all values lie.
+    """
     values = [*accepted, *rejected]
     if not values:
         return None
-    low, high = min(*values, *limits, math.inf), max(*values, *limits, -math.inf)
+    low, high = ends or (min(*values, *limits, math.inf), max(*values, *limits, -math.inf))
     if low == high:
         low, high = low - 0.5, high + 0.5
     counts = [[0] * bins, [0] * bins]

@@ -90,6 +90,7 @@ _OFFSET = "av_offset_measured"
 
 MEASURES: tuple[Measure, ...] = (
     _of(_SOUND, "loudness_dbfs", "loudness", "dBFS", _HIGH, ("silence_dbfs", "silent_audio")),
+    _of(_SOUND, "speech_share", "speech (share of the time)", "", _HIGH, ("min_speech_share", "no_speech")),
     _of(_FACE, "num_faces", "faces that may speak", "", _NONE),
     _of(_FACE, "detected_fraction", "frames with the face (share)", "", _HIGH, (_DETECTED, "no_face")),
     _of(_FACE, "face_height_px", "face height", "px", _HIGH, ("min_face_height_px", "face_too_small")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,21 @@ import numpy as np
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import StepStore, atomic_path, read_json
 from lipforcing_core.curation.manifest import read_manifest
-from lipforcing_core.curation.records import StoredClip
+from lipforcing_core.curation.records import ClipRecord, StoredClip
 from lipforcing_core.curation.results import EmbeddingResult, FingerprintResult
 from lipforcing_core.fingerprints.clips import FINGERPRINT_VERSION, ClipFingerprint
 from lipforcing_core.fingerprints.picture import NUM_BLOCKS, PictureFingerprint
 
+MANIFEST = "manifest.parquet"
 FINGERPRINTS = "fingerprints.parquet"
 _COLUMNS = ("clip_id", "look", "motion", "codes")
+_PLACE = ("source", "start_frame", "split")
+"""Of each clip also these columns of the manifest, so that a data set is known by this file alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrintedClip:
-    """A clip and its fingerprint. ``origin``: the manifest it stands in, where that is another data set's."""
+    """A clip and its fingerprint. ``origin``: the file that lists it, where that is another data set's."""
 
     clip_id: str
     source: str
@@ -47,20 +50,26 @@ def stored_embedding(clip: StoredClip, store: StepStore) -> EmbeddingResult | No
     return EmbeddingResult.model_validate(read_json(store.root / clip.embedding))
 
 
-def write_fingerprints(path: Path, prints: Mapping[str, ClipFingerprint]) -> None:
-    """Write the fingerprints of clips, by clip id and in that order: same prints, same bytes."""
+def write_fingerprints(
+    path: Path, clips: Iterable[ClipRecord], prints: Mapping[str, ClipFingerprint]
+) -> None:
+    """Write the fingerprints of those clips that have one, ordered by clip id: same prints, same bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
-    for clip_id, print_ in sorted(prints.items()):
-        columns["clip_id"].append(clip_id)
+    columns: dict[str, list[Any]] = {name: [] for name in (*_COLUMNS, *_PLACE)}
+    for clip in sorted(clips, key=lambda clip: clip.clip_id):
+        if (print_ := prints.get(clip.clip_id)) is None:
+            continue
+        columns["clip_id"].append(clip.clip_id)
         columns["look"].append(f"{print_.picture.look:016x}")
         columns["motion"].append(print_.picture.motion_TB.astype("<i1").tobytes())
         columns["codes"].append(print_.codes_N.astype("<u4").tobytes())
-    kinds = (pa.string(), pa.string(), pa.binary(), pa.binary())
+        for name in _PLACE:
+            columns[name].append(getattr(clip, name))
+    kinds = (pa.string(), pa.string(), pa.binary(), pa.binary(), pa.string(), pa.int64(), pa.string())
     schema = pa.schema(
-        list(zip(_COLUMNS, kinds, strict=True)), metadata={"fingerprint_version": str(FINGERPRINT_VERSION)}
+        list(zip(columns, kinds, strict=True)), metadata={"fingerprint_version": str(FINGERPRINT_VERSION)}
     )
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
         pq.write_table(pa.table(columns, schema=schema), stream, compression="zstd")
@@ -71,6 +80,11 @@ def read_fingerprints(path: Path) -> dict[str, ClipFingerprint]:
 
     Raises ``BadInputError`` for a file that is none or is missing, or that another version wrote.
     """
+    return {row["clip_id"]: row["print"] for row in _read(path, _COLUMNS)}
+
+
+def _read(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a file of fingerprints, each with its fingerprint as ``print``."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -83,7 +97,7 @@ def read_fingerprints(path: Path) -> dict[str, ClipFingerprint]:
             raise BadInputError(
                 f"{path}: has fingerprints of version {version}, not {FINGERPRINT_VERSION}; {again}"
             )
-        return {row["clip_id"]: _print_of(row) for row in table.select(list(_COLUMNS)).to_pylist()}
+        return [row | {"print": _print_of(row)} for row in table.select(list(columns)).to_pylist()]
     except FileNotFoundError as error:
         raise BadInputError(f"{path}: there is no such file; {again}") from error
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
@@ -98,27 +112,39 @@ def _print_of(row: Mapping[str, Any]) -> ClipFingerprint:
     )
 
 
-def read_printed(manifests: Sequence[Path | str]) -> list[PrintedClip]:
-    """The clips of other data sets with their fingerprints, which lie beside their manifests.
+def files_of_set(given: Path | str) -> tuple[Path, ...]:
+    """The files that a data set is known by: a manifest and its fingerprints, or the fingerprints alone.
+
+    given: a manifest, a file of fingerprints, or the folder of a curation or an export, which may hold no manifest.
+    """
+    given = Path(given)
+    if given.is_dir():
+        given = given / MANIFEST if (given / MANIFEST).is_file() else given / FINGERPRINTS
+    return (given,) if given.name == FINGERPRINTS else (given, given.with_name(FINGERPRINTS))
+
+
+def read_printed(sets: Sequence[Path | str]) -> list[PrintedClip]:
+    """The clips of other data sets with their fingerprints; a set is given as for ``files_of_set``.
 
     Raises ``BadInputError`` where a manifest or its fingerprints cannot be read, or where one lacks a clip.
     """
-    found = []
-    for manifest in map(Path, manifests):
+    found: list[PrintedClip] = []
+    for given in sets:
+        manifest, *beside = files_of_set(given)
+        if not beside:
+            found += [_printed(row, manifest) for row in _read(manifest, (*_COLUMNS, *_PLACE))]
+            continue
         prints = read_fingerprints(manifest.with_name(FINGERPRINTS))
         for clip in read_manifest(manifest):
             if clip.clip_id not in prints:
                 raise BadInputError(
                     f"{manifest.with_name(FINGERPRINTS)}: lacks clip {clip.clip_id} of the manifest"
                 )
-            found.append(
-                PrintedClip(
-                    clip_id=clip.clip_id,
-                    source=clip.source,
-                    start_frame=clip.start_frame,
-                    split=clip.split,
-                    fingerprint=prints[clip.clip_id],
-                    origin=str(manifest),
-                )
-            )
+            row = {name: getattr(clip, name) for name in ("clip_id", *_PLACE)}
+            found.append(_printed(row | {"print": prints[clip.clip_id]}, manifest))
     return found
+
+
+def _printed(row: Mapping[str, Any], origin: Path) -> PrintedClip:
+    place = {name: row[name] for name in ("clip_id", *_PLACE)}
+    return PrintedClip(**place, fingerprint=row["print"], origin=str(origin))

@@ -7,9 +7,11 @@ depend on the length of a source, and nothing but the products is written.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ import numpy as np
 from lipforcing_core.base.errors import LipForcingError, MediaError
 from lipforcing_core.curation.crops import CropRow, cut_out, write_track
 from lipforcing_core.curation.hearing import hear, wide_sound
-from lipforcing_core.curation.results import Piece, Reading, Shot
+from lipforcing_core.curation.results import Piece, Reading, Shot, Undecodable
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.wanted import Wanted
 from lipforcing_core.faces.detectors.protocol import Face, FaceDetector
@@ -41,6 +43,38 @@ class OverLimitsError(LipForcingError):
         super().__init__(f"{measured:.3g} {unit}, and the limit is {limit:g}")
 
 
+def require_within_limits(result: Reading | Undecodable, settings: CurationSettings) -> None:
+    """Raise ``OverLimitsError`` where a stored reading tells that the source passes a limit of the settings.
+
+    It says what ``read`` would say of that source under these settings, since the limits are no part of a reading's
+    key. A source of an older version whose pictures grow is judged by its first picture.
+    """
+    _require_length(result.declared_s or Fraction(0), settings)
+    if isinstance(result, Reading):
+        _require_size(result.largest_pixels or result.width * result.height, settings)
+        if result.num_frames > (first_beyond := math.ceil(_longest_frames(settings))):
+            raise _too_long(first_beyond, settings)
+
+
+def _longest_frames(settings: CurationSettings) -> float:
+    return settings.max_source_hours * 3600 * int(FPS)
+
+
+def _require_length(declared_s: Fraction, settings: CurationSettings) -> None:
+    if declared_s * FPS > _longest_frames(settings):
+        raise OverLimitsError(float(declared_s) / 3600, settings.max_source_hours, "hours")
+
+
+def _require_size(num_pixels: int, settings: CurationSettings) -> None:
+    megapixels = num_pixels / 1e6
+    if megapixels > settings.max_megapixels:
+        raise OverLimitsError(megapixels, settings.max_megapixels, "megapixels")
+
+
+def _too_long(num_frames: int, settings: CurationSettings) -> OverLimitsError:
+    return OverLimitsError(num_frames / 3600 / int(FPS), settings.max_source_hours, "hours")
+
+
 @dataclass
 class _Seen:
     """What the pictures of a source gave: its shots, its pieces, and what was too short to be one."""
@@ -52,6 +86,7 @@ class _Seen:
     short: list[Segment] = field(default_factory=list)
     num_invented: int = 0
     size: tuple[int, int] = (0, 0)
+    largest_pixels: int = 0
     tone_mapped: str | None = None
 
     def leave_out(self, frame: int) -> None:
@@ -91,6 +126,7 @@ def read(
         pieces=tuple(seen.pieces),
         outside=tuple(seen.outside),
         short=tuple(Shot(start=segment.start, stop=segment.stop) for segment in seen.short),
+        largest_pixels=seen.largest_pixels,
     )
 
 
@@ -141,18 +177,17 @@ def _within(pictures: Iterable[ShotPicture], wanted: Wanted, seen: _Seen) -> Ite
 
 def _checked(source: SourceStream, settings: CurationSettings, seen: _Seen) -> Iterator[Picture]:
     """The pictures, as long as they keep within the limits and their colours can be converted."""
-    longest = settings.max_source_hours * 3600 * int(FPS)
-    if source.declared_s * FPS > longest:
-        raise OverLimitsError(float(source.declared_s) / 3600, settings.max_source_hours, "hours")
+    longest = _longest_frames(settings)
+    _require_length(source.declared_s, settings)
     for shown in source.pictures():
         form = shown.shown.form
         if form.problem:
             raise MediaError(source.path, form.problem)
-        megapixels = form.size[0] * form.size[1] / 1e6
-        if megapixels > settings.max_megapixels:
-            raise OverLimitsError(megapixels, settings.max_megapixels, "megapixels")
+        num_pixels = form.size[0] * form.size[1]
+        _require_size(num_pixels, settings)
         if shown.index >= longest:
-            raise OverLimitsError(shown.index / 3600 / int(FPS), settings.max_source_hours, "hours")
+            raise _too_long(shown.index, settings)
+        seen.largest_pixels = max(seen.largest_pixels, num_pixels)
         seen.size = seen.size if seen.num_frames else form.size
         seen.tone_mapped = seen.tone_mapped or form.tone_mapped
         yield shown

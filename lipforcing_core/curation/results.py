@@ -97,7 +97,8 @@ class Reading(Result):
     length of the picture. complaint: the decoder's first one; ``num_damaged`` packets could not be decoded.
     num_invented: pictures that repeat the one before, since the source has none of its own. num_dropped: pictures
     that came too fast. tone_mapped: the kind of HDR that was brought to standard range. short: pieces of shots too
-    short for a clip. outside: what the corpus does not want.
+    short for a clip. outside: what the corpus does not want. width, height: of the first picture.
+    largest_pixels: width times height of the largest one; None in readings of older versions.
     """
 
     num_frames: int
@@ -115,6 +116,7 @@ class Reading(Result):
     pieces: tuple[Piece, ...]
     short: tuple[Shot, ...]
     outside: tuple[Shot, ...] = ()
+    largest_pixels: int | None = None
 
 
 class Undecodable(Result):

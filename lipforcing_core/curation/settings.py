@@ -229,6 +229,35 @@ class CurationSettings(BaseModel):
         json_schema_extra=_decides(Step.SPLIT),
     )
 
+    drift: Literal["warn", "fail", "off"] = Field(
+        "warn",
+        description="A run that differs much from the one before it of the same data set: warn of it, or let the "
+        "contract fail. off: compare nothing.",
+        json_schema_extra={"decides": "the contract"},
+    )
+    drift_max_change: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Largest change of clips and hours against the larger of the two runs; 0.5 is half or double.",
+        json_schema_extra={"decides": "the contract", "unit": "share, 0 to 1"},
+    )
+    drift_max_share: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Largest part that moves between accepted and rejected, between languages, or between splits.",
+        json_schema_extra={"decides": "the contract", "unit": "share, 0 to 1"},
+    )
+    drift_max_ks: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="Largest two-sample Kolmogorov-Smirnov distance of sync confidence, quality, offset and face "
+        "height.",
+        json_schema_extra={"decides": "the contract", "unit": "distance, 0 to 1"},
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _usual_threshold_of_the_scorer(cls, values: Any) -> Any:
@@ -254,6 +283,11 @@ class CurationSettings(BaseModel):
                 f"min_segment_s ({self.min_segment_s}) is larger than max_segment_s ({self.max_segment_s})"
             )
         return self
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings that decide about a source, as JSON values: all but those of the drift between runs."""
+        told = self.model_dump(mode="json")
+        return {name: value for name, value in told.items() if not name.startswith("drift")}
 
     @property
     def min_frames(self) -> int:

@@ -21,7 +21,7 @@ from lipforcing_core.base.products import KEY_LENGTH, StepStore, content_key, fi
 from lipforcing_core.curation.crops import CLIP_SIZE
 from lipforcing_core.curation.hearing import MAX_SHIFT_FRAMES, delayed, loudness_dbfs
 from lipforcing_core.curation.likeness import face_crops, mean_direction
-from lipforcing_core.curation.reading import SOUND, read
+from lipforcing_core.curation.reading import SOUND, read, require_within_limits
 from lipforcing_core.curation.results import (
     EmbeddingResult,
     FingerprintResult,
@@ -141,7 +141,8 @@ def read_source(
     """Step ``read``. A decoder's refusal is a result too, so a broken file is not tried again.
 
     A failure of the machine is none: it raises ``SurroundingsError``, or ``SourceLostError`` where the file could not
-    be read or changed meanwhile. Pieces that a killed attempt has written are kept for the next one.
+    be read or changed meanwhile. Pieces that a killed attempt has written are kept for the next one. Raises
+    ``OverLimitsError`` for a source beyond the limits of the settings, one that was read under others included.
     """
     key = read_key(file.sha256, wanted, settings, detector.backend_id)
 
@@ -158,7 +159,9 @@ def read_source(
         return result.to_json()
 
     found = store.run(READ, key, work, resumable=True)
-    return ReadSource(file=file, store=store, key=key, result=reading_from_json(found.result))
+    result = reading_from_json(found.result)
+    require_within_limits(result, settings)
+    return ReadSource(file=file, store=store, key=key, result=result)
 
 
 def _empty(folder: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from lipforcing_core.base.licences import licence_address
 from lipforcing_core.base.names import printable
+from lipforcing_core.curation.prints import FINGERPRINTS, MANIFEST
 from lipforcing_core.export.card import Card, known, make_card
 from lipforcing_core.export.card_text import (
     HOW_IT_WAS_MADE,
@@ -33,16 +34,20 @@ from lipforcing_core.export.croissant_tables import (
     reasons_table,
 )
 from lipforcing_core.export.curated import DECISIONS, CuratedSet, files_of
-from lipforcing_core.export.protocol import ExportSettings, Part, WrittenPart
+from lipforcing_core.export.protocol import ExportSettings, Part, WrittenPart, fingerprint_parts
 
 CROISSANT = "croissant.json"
-MANIFEST = "manifest.parquet"
 CONFORMS_TO = ("http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0")
 _FORMATS = {
     ".parquet": "application/x-parquet",
     ".mp4": "video/mp4",
     ".wav": "audio/wav",
     ".npz": "application/zip",
+}
+_TOLD = {
+    MANIFEST: "One row a clip: source, identity, licence, split, scores, offsets, hashes and paths.",
+    DECISIONS: "One row for each piece of each source: what was decided, the measured value and the threshold.",
+    FINGERPRINTS: "By what the picture and the sound of each clip are recognised in other data sets.",
 }
 _SETS = {
     ".mp4": ("pictures", "Aligned faces: 512 x 512 pixels, 25 frames per second."),
@@ -55,7 +60,7 @@ _SETS = {
 
 
 class CroissantForm:
-    """``manifest.parquet``, ``decisions.parquet`` and ``clips/``, with ``croissant.json`` and the card.
+    """The tables of curation as they are and ``clips/``, with ``croissant.json`` and the card.
 
     The clips are second names (hard links) of those of curation where the disk allows it. The hash of each clip stands
     in the manifest, those of the tables in ``croissant.json``, and all are checked while they are placed.
@@ -64,12 +69,13 @@ class CroissantForm:
     version = "1"
 
     def parts(self, curated: CuratedSet, settings: ExportSettings) -> list[Part]:
-        """The tables, and the files of every clip."""
+        """The tables, the fingerprints, and the files of every clip."""
         tables = {MANIFEST: curated.manifest} | ({DECISIONS: curated.decisions} if curated.decisions else {})
         found = [
             Part(name=name, num_bytes=path.stat().st_size, write=partial(shutil.copyfile, path))
             for name, path in tables.items()
         ]
+        found += fingerprint_parts(curated)
         for clip in curated.clips:
             for suffix, (name, sha256) in files_of(clip).items():
                 origin = curated.folder / name
@@ -101,7 +107,7 @@ class CroissantForm:
 
 def describe(card: Card, settings: ExportSettings, parts: Sequence[WrittenPart]) -> dict[str, Any]:
     """The object of ``croissant.json``; what is not known is left out, and nothing is invented."""
-    tables = [part for part in parts if part.name in (MANIFEST, DECISIONS)]
+    tables = [part for part in parts if part.name in _TOLD]
     facts: dict[str, Any] = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -143,15 +149,11 @@ def _licences(card: Card) -> list[str]:
 
 
 def _file(part: WrittenPart) -> dict[str, Any]:
-    told = {
-        MANIFEST: "One row a clip: source, identity, licence, split, scores, offsets, hashes and paths.",
-        DECISIONS: "One row for each piece of each source: what was decided, the measured value and the threshold.",
-    }
     return {
         "@type": "cr:FileObject",
         "@id": part.name,
         "name": part.name,
-        "description": told[part.name],
+        "description": _TOLD[part.name],
         "contentUrl": part.name,
         "contentSize": f"{part.num_bytes} B",
         "encodingFormat": _FORMATS[PurePosixPath(part.name).suffix],

@@ -14,6 +14,7 @@ from typing import Any
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import content_key, file_sha256, read_json
 from lipforcing_core.curation.manifest import read_manifest, require_clip_files
+from lipforcing_core.curation.prints import FINGERPRINTS
 from lipforcing_core.curation.records import ClipRecord
 
 DECISIONS, FUNNEL, CONTRACT = "decisions.parquet", "funnel.json", "contract.json"
@@ -44,6 +45,12 @@ class CuratedSet:
         return path if path.is_file() else None
 
     @property
+    def fingerprints(self) -> Path | None:
+        """The fingerprints of the clips; None where there are none beside the manifest, as in older runs."""
+        path = self.folder / FINGERPRINTS
+        return path if path.is_file() else None
+
+    @property
     def key(self) -> str:
         """A key of the manifest and the books; the hashes in it stand for picture and sound of the clips."""
         files = [self.manifest, *([self.decisions] if self.decisions else [])]
@@ -67,6 +74,15 @@ class CuratedSet:
         if sha256 not in (None, found := hashlib.sha256(content).hexdigest()):
             raise changed_file(path, found, sha256)
         return content
+
+
+def name_of_set(manifest: Path) -> str:
+    """What the data set of a manifest was called when it was curated; empty where nobody named it.
+
+    Raises ``BadInputError`` for a damaged ``funnel.json``.
+    """
+    beside = manifest / "manifest.parquet" if manifest.is_dir() else manifest
+    return str(_beside(beside, FUNNEL).get("name") or "")
 
 
 def read_curated(manifest: Path | str) -> CuratedSet:

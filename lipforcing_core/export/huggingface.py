@@ -13,7 +13,14 @@ from lipforcing_core.export.card import make_card
 from lipforcing_core.export.card_text import card_text
 from lipforcing_core.export.curated import CuratedSet, row_of
 from lipforcing_core.export.huggingface_header import card_header
-from lipforcing_core.export.protocol import ExportSettings, Part, WrittenPart, by_split, in_shards
+from lipforcing_core.export.protocol import (
+    ExportSettings,
+    Part,
+    WrittenPart,
+    by_split,
+    fingerprint_parts,
+    in_shards,
+)
 from lipforcing_core.media.clock import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -34,7 +41,8 @@ class HuggingFaceForm:
     """``data/SPLIT-00000-of-0000N.parquet`` and ``README.md`` with the header that the hub and ``datasets`` read.
 
     Columns: ``video`` and ``audio`` with the encoded bytes, ``alignment`` with the bytes of the ``.npz``, and the
-    columns of the manifest without its paths. The split ``val`` is called ``validation``, as the library expects.
+    columns of the manifest without its paths. The split ``val`` is called ``validation``, as the library expects. The
+    fingerprints of the clips lie beside the folder ``data``.
     """
 
     version = "1"
@@ -56,7 +64,7 @@ class HuggingFaceForm:
                         split=split,
                     )
                 )
-        return found
+        return [*found, *fingerprint_parts(curated)]
 
     def papers(
         self, curated: CuratedSet, settings: ExportSettings, parts: Sequence[WrittenPart]
@@ -64,7 +72,7 @@ class HuggingFaceForm:
         """The card with its header."""
         card = make_card(curated)
         splits = {}
-        for split in dict.fromkeys(part.split for part in parts):
+        for split in dict.fromkeys(part.split for part in parts if part.split):
             shards = [part for part in parts if part.split == split]
             num_bytes = sum(part.num_bytes for part in shards)
             splits[split_name(split)] = (sum(part.num_clips for part in shards), num_bytes)

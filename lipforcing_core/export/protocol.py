@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import file_sha256
+from lipforcing_core.curation.prints import FINGERPRINTS
 from lipforcing_core.curation.records import ClipRecord
 from lipforcing_core.export.curated import CuratedSet
 
@@ -62,6 +66,21 @@ class Part:
     split: str = ""
     sha256: str | None = None
     origin: Path | None = None
+
+
+def fingerprint_parts(curated: CuratedSet) -> list[Part]:
+    """The fingerprints of the clips as they are, if there are any: by them ``curate --against`` knows an export."""
+    path = curated.fingerprints
+    if path is None:
+        return []
+    return [
+        Part(
+            name=FINGERPRINTS,
+            num_bytes=path.stat().st_size,
+            write=partial(shutil.copyfile, path),
+            sha256=file_sha256(path),
+        )
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

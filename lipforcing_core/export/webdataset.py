@@ -13,7 +13,14 @@ from lipforcing_core.curation.records import ClipRecord
 from lipforcing_core.export.card import make_card
 from lipforcing_core.export.card_text import card_text
 from lipforcing_core.export.curated import CuratedSet, row_of
-from lipforcing_core.export.protocol import ExportSettings, Part, WrittenPart, by_split, in_shards
+from lipforcing_core.export.protocol import (
+    ExportSettings,
+    Part,
+    WrittenPart,
+    by_split,
+    fingerprint_parts,
+    in_shards,
+)
 
 INDEX = "index.json"
 _BLOCK = 512
@@ -25,7 +32,7 @@ _SUFFIXES = (".json", ".mp4", ".npz", ".wav")
 
 
 class WebDatasetForm:
-    """Shards ``SPLIT-000000.tar``, an index with counts and hashes, and the card.
+    """Shards ``SPLIT-000000.tar``, an index with counts and hashes, the fingerprints, and the card.
 
     A member is called ``CLIP_ID`` and a suffix; ``.json`` is the row of the manifest. Members are plain ustar files
     with owner 0, mode 644 and time 0, so that equal clips give equal shards.
@@ -49,14 +56,14 @@ class WebDatasetForm:
                         split=split,
                     )
                 )
-        return found
+        return [*found, *fingerprint_parts(curated)]
 
     def papers(
         self, curated: CuratedSet, settings: ExportSettings, parts: Sequence[WrittenPart]
     ) -> Mapping[str, str]:
         """``index.json`` and the card."""
         splits: dict[str, dict[str, object]] = {}
-        for split in dict.fromkeys(part.split for part in parts):
+        for split in dict.fromkeys(part.split for part in parts if part.split):
             shards = [part for part in parts if part.split == split]
             splits[split] = {
                 "urls": braces(split, len(shards)),

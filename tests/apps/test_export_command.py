@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from apps.cli.main import app
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.base.products import StepStore, read_json
+from lipforcing_core.base.products import StepStore, read_json, write_json
 from lipforcing_core.curation.assemble import assemble_manifest
 from tests.export.conftest import SETTINGS, make_outcome
 
@@ -33,11 +34,21 @@ def invoke(*arguments: object) -> list[str]:
 def test_it_writes_and_then_reuses(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "talks"
     lines = invoke(run / "manifest.parquet", "--to", "webdataset", "-o", out)
-    assert lines[0].startswith("1 clip (2.0 s) in 3 files, 0.1 MB")
+    assert lines[0].startswith("1 clip (2.0 s) in 4 files, 0.1 MB")
     assert lines[1] == "1 identity, 1 licence, commercial use: yes"
     assert lines[2] == f"card: {out / 'README.md'}"
     assert read_json(out / "export.json")["name"] == "talks"
     assert invoke(run, "-o", out)[0].endswith("(it was there already)")
+
+
+def test_the_name_of_the_data_set_is_that_of_its_curation(run: Path, tmp_path: Path) -> None:
+    named = Path(shutil.copytree(run, tmp_path / "named"))
+    funnel = read_json(named / "funnel.json")
+    write_json(named / "funnel.json", funnel | {"name": "talks-v2"})
+    invoke(named, "-o", tmp_path / "out")
+    assert read_json(tmp_path / "out" / "export.json")["name"] == "talks-v2"
+    invoke(named / "manifest.parquet", "--name", "other", "-o", tmp_path / "out2")
+    assert read_json(tmp_path / "out2" / "export.json")["name"] == "other"
 
 
 def test_options_reach_the_card(run: Path, tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def _keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
     yield "generate", _key_of(lambda store: generation.generate_step(job, store=store))[1]
     yield "protocol", gt_box_aligned(detector_id="lbp", num_frames=75).id
     yield "preset nano", content_key(preset)
-    yield "curation settings", content_key(settings)
+    yield "curation settings", content_key(settings.deciding())
     assert corpus.RENDER_VERSION >= 1
 
 

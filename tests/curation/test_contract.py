@@ -9,8 +9,17 @@ from typing import Any
 
 import pytest
 
-from lipforcing_core.curation.contract import Check, ContractResult, _books, _check, _short, check_contract
+from lipforcing_core.curation.contract import (
+    Check,
+    ContractResult,
+    _books,
+    _check,
+    _short,
+    check_contract,
+    score_bounds,
+)
 from lipforcing_core.curation.funnel import Balance
+from lipforcing_core.curation.limits import MEASURES, Direction, limit_of
 from lipforcing_core.curation.manifest import arrow_schema
 from lipforcing_core.curation.records import MAY_LACK, SCORE_NAMES, ClipRecord, Decision, SourceFacts
 from lipforcing_core.curation.settings import CurationSettings
@@ -47,6 +56,7 @@ def named(number: int, **changes: Any) -> ClipRecord:
         "stop_frame": 1000 + number,
     }
     record = clip(**{name: own[name] for name in own})
+    scores = {"quality_backend": "piqe-pyiqa0.1", "longest_repeat_frames": 0} | scores
     return record.model_copy(update=changes | {"scores": replace(record.scores, **scores)})
 
 
@@ -56,6 +66,14 @@ AT_THE_BOUND: list[dict[str, Any]] = [
     {"source": "3", "face_height_px": 64.0, "sync_distance": 0.0, "sync_confidence": 3.0, "split": "val"},
     {"source": "4", "av_offset_measured": -6, "av_offset_remaining": 0, "stop_frame": 2},
     {"source": "5", "av_offset_measured": 6, "split": "train", "identity": None, "licence": None},
+    {"source": "6", "speech_share": 0.2, "yaw_deg": 50.0, "lips_outside": 0.1, "quality": 85.0},
+    {
+        "source": "7",
+        "speech_share": 1.0,
+        "longest_repeat_frames": 12,
+        "repeated_fraction": 0.3,
+        "yaw_deg": 0.0,
+    },
 ]
 BEYOND: list[tuple[str, str, list[Any]]] = [
     ("expect_column_values_to_be_between", "num_frames", [124, 251]),
@@ -67,7 +85,13 @@ BEYOND: list[tuple[str, str, list[Any]]] = [
     ("expect_column_values_to_be_between", "sync_distance", [-0.1]),
     ("expect_column_values_to_be_between", "sync_confidence", [2.9]),
     ("expect_column_values_to_be_between", "av_offset_measured", [-7, 7]),
-    ("expect_column_values_to_be_in_set", "av_offset_remaining", [-1, 1]),
+    ("expect_column_values_to_be_between", "av_offset_remaining", [-1, 1]),
+    ("expect_column_values_to_be_between", "speech_share", [0.19, 1.01]),
+    ("expect_column_values_to_be_between", "yaw_deg", [-1.0, 50.1]),
+    ("expect_column_values_to_be_between", "lips_outside", [-0.1, 0.11]),
+    ("expect_column_values_to_be_between", "longest_repeat_frames", [-1, 13]),
+    ("expect_column_values_to_be_between", "repeated_fraction", [-0.1, 0.31]),
+    ("expect_column_values_to_be_between", "quality", [85.1]),
     ("expect_column_values_to_be_in_set", "num_lossy_encodes", [0, 2]),
     ("expect_column_values_to_be_in_set", "split", ["dev"]),
     ("expect_column_values_to_match_regex", "clip_id", ["xyz", "ABCDEF0123456789", "0" * 17]),
@@ -136,7 +160,13 @@ def test_every_check_says_what_it_expects(broken: ContractResult) -> None:
         (between, "seconds"): "max_value 10.0; min_value 5.0",
         (between, "sync_confidence"): "min_value 3.0",
         (between, "sync_distance"): "min_value 0.0",
-        (among, "av_offset_remaining"): "value_set 0",
+        (between, "av_offset_remaining"): "max_value 0.0; min_value 0.0",
+        (between, "speech_share"): "max_value 1.0; min_value 0.2",
+        (between, "yaw_deg"): "max_value 50.0; min_value 0.0",
+        (between, "lips_outside"): "max_value 0.1; min_value 0.0",
+        (between, "longest_repeat_frames"): "max_value 12.0; min_value 0.0",
+        (between, "repeated_fraction"): "max_value 0.3; min_value 0.0",
+        (between, "quality"): "max_value 85.0",
         (among, "num_lossy_encodes"): "value_set 1",
         (among, "split"): "value_set train, val, test",
         (pattern, "clip_id"): "regex ^[0-9a-f]{16}$",
@@ -272,3 +302,49 @@ def test_long_expectations_are_cut() -> None:
     assert _short("x" * 60) == "x" * 60
     assert _short("x" * 61) == "x" * 57 + "..."
     assert _short(["a", 1]) == "a, 1"
+
+
+LIMITED = [measure for measure in MEASURES if measure.setting is not None or measure.fixed is not None]
+
+
+def test_every_limit_of_curation_is_one_of_the_table() -> None:
+    """A setting that rejects stored scores and is no limit of a score would be checked nowhere."""
+    thresholds = {
+        name
+        for name, field in CurationSettings.model_fields.items()
+        if (told := field.json_schema_extra) and str(told["decides"]).startswith("reject reason")  # type: ignore[call-overload,index]
+    }
+    assert thresholds == {measure.setting for measure in LIMITED if measure.setting is not None}
+    assert len(LIMITED) == 13
+
+
+@pytest.mark.parametrize(("scorer", "worse"), [("piqe", 1), ("hyperiqa", -1)])
+def test_a_row_on_the_wrong_side_of_any_limit_breaks_the_contract(scorer: str, worse: int) -> None:
+    """One row for each side of each limit; a limit that the table gains is checked here without being named."""
+    settings = CurationSettings(quality=scorer)
+    signs = {
+        Direction.HIGHER: [-1],
+        Direction.LOWER: [1],
+        Direction.ZERO: [-1, 1],
+        Direction.UNKNOWN: [worse],
+    }
+    rated = {"quality_backend": f"{scorer}-1", "quality": settings.quality_threshold}
+    rows, expected = [], {}
+    for measure in LIMITED:
+        limit = limit_of(measure, settings.model_dump())
+        assert limit is not None
+        whole = isinstance(getattr(named(0).scores, measure.score), int)
+        near, step = (int(limit), 1) if whole else (limit, 0.01)
+        for sign in signs[measure.direction]:
+            at = near * sign if measure.direction is Direction.ZERO else near
+            for value in (at, at + sign * step):
+                rows.append(named(len(rows), source=f"s{len(rows)}", **rated | {measure.score: value}))
+        expected[measure.score] = len(signs[measure.direction])
+    found = check_contract(rows, DECISIONS, BALANCE, settings)
+    assert {check.column: check.num_unexpected for check in found.failures} == expected
+
+
+def test_the_limit_of_an_unknown_scorer_has_no_side() -> None:
+    assert "quality" in score_bounds(CurationSettings())
+    assert "quality" not in score_bounds(CurationSettings(), ["detail-v1"])
+    assert score_bounds(CurationSettings(), ["detail-v1", "hyperiqa-2"])["quality"] == (85.0, None)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lipforcing_core.curation.contract import ContractResult
-from lipforcing_core.curation.data_docs import DataDocs, score_charts, short, write_data_docs
+from lipforcing_core.curation.contract import Check, ContractResult
+from lipforcing_core.curation.data_docs import DataDocs, offset_charts, score_charts, short, write_data_docs
+from lipforcing_core.curation.drift import Drift, DriftRow
 from lipforcing_core.curation.funnel import balance, funnel_rows, reason_counts
 from lipforcing_core.curation.gallery import gallery
 from lipforcing_core.curation.histogram import histogram, histogram_svg, strip_svg
@@ -38,15 +41,17 @@ def outcome(decision: Decision, number: int) -> SourceOutcome:
 
 
 def page_of(tmp_path: Path, outcomes: list[SourceOutcome], **changes: Any) -> str:
+    values = {
+        "clips": [clip.record for o in outcomes for clip in o.clips],
+        "contract": ContractResult(success=True, num_checks=0, num_failed=0, checks=()),
+    } | changes
     docs = DataDocs(
-        clips=[clip.record for o in outcomes for clip in o.clips],
         outcomes=outcomes,
         counts=balance(outcomes),
         funnel=funnel_rows(outcomes),
         reasons=reason_counts(outcomes),
-        contract=ContractResult(success=True, num_checks=0, num_failed=0, checks=()),
         settings=SETTINGS,
-        **changes,
+        **values,
     )
     write_data_docs(tmp_path / "page.html", docs)
     return (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -184,3 +189,125 @@ def test_thumbnails_are_the_frames_asked_for(tmp_path: Path) -> None:
     path.write_bytes(b"junk")
     assert thumbnails(path, [0]) == []
     assert thumbnails(tmp_path / "gone.mp4", [0]) == []
+
+
+class _Page(HTMLParser):
+    """The structure of a page: tags that are never closed properly, ids, and the texts of headings and figures."""
+
+    VOID = frozenset({"meta", "input", "img", "rect", "line"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.wrong: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.texts.setdefault(tag, []).append("")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        for tag in set(self.open):
+            self.texts[tag][-1] += f" {data}"
+
+    def words(self, tag: str) -> list[str]:
+        return [" ".join(text.split()) for text in self.texts[tag]]
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def _full_page(tmp_path: Path) -> str:
+    pieces = [
+        piece("h1.mp4", 1, av_offset_measured=2),
+        piece("h2.mp4", 2, av_offset_measured=-9, reason="av_offset_too_large"),
+        piece("h3.mp4", 3, av_offset_measured=0),
+        piece("t.mp4", 4, av_offset_measured=5),
+        piece("own.mp4", 5, reason="no_face"),
+    ]
+    outcomes = [outcome(decision, number) for number, decision in enumerate(pieces, start=1)]
+    row = DriftRow(what="clips", statistic="relative change", before="9", now="3", value=0.667, limit=0.5)
+    lost = replace(row, what="quality", value=None, note="measured by a then and by b now")
+    warned = Check(
+        table="drift", expectation="expect_x", column="clips", expected="max_value 0.5", success=False,
+        num_unexpected=1, examples=("0.667",), only_warns=True,
+    )  # fmt: skip
+    drift = Drift(compared_with="curate-aa", rows=(row, lost))
+    contract = ContractResult(
+        success=True, num_checks=7, num_failed=0, checks=(warned,), num_warnings=1, drift=drift
+    )
+    origins = {f"h{number}.mp4": "HDTF <b>" for number in (1, 2, 3)} | {"t.mp4": "talkvid"}
+    return page_of(tmp_path, outcomes, contract=contract, name="talks & more", origins=origins)
+
+
+def test_the_page_is_whole_and_has_a_chart_of_offsets_for_every_corpus(tmp_path: Path) -> None:
+    page = _Page(_full_page(tmp_path))
+    assert (page.open, page.wrong) == ([], [])
+    assert page.words("h1") == ["talks & more: curation data docs"]
+    assert page.words("h2") == [
+        "Funnel", "Against the run before", "Why video was left out", "Scores", "Offsets by corpus", "Pieces",
+        "Sample clips", "Sources", "Clips", "Contract",
+    ]  # fmt: skip
+    figures = page.words("figure")
+    assert "HDTF <b> -15 0 15 3 measured; limit missed by 1" in figures
+    assert "talkvid -15 0 15 1 measured" in figures
+    ids = {str(attributes["id"]) for attributes in page.of("input")}
+    assert ids == {"kind-all", "kind-accepted", "kind-av_offset_too_large", "kind-no_face"}
+    assert {attributes["for"] for attributes in page.of("label")} == ids
+    sections = {attributes["class"] for attributes in page.of("section")}
+    assert sections == {"of-accepted", "of-av_offset_too_large", "of-no_face"}
+    assert len(page.of("video")) == len(page.of("audio")) == 3
+
+
+def test_the_page_tells_the_drift_and_the_references(tmp_path: Path) -> None:
+    (text,) = _Page(_full_page(tmp_path)).words("main")
+    assert "The contract holds in all 7 checks. 1 comparison with the run before is beyond its limit." in text
+    assert "1 of 2 comparisons with curate-aa is beyond its limit." in text
+    assert "clips 9 3 relative change 0.667 0.500" in text
+    assert "quality 9 3 measured by a then and by b now not compared 0.500" in text
+    assert "warns drift expect x clips max_value 0.5 1: 0.667" in text
+    assert "Reference for training windows of 81 frames" not in text
+    kept = outcome(piece("a.mp4", 1), 1)
+    clips = [record(kept.decisions[0], 1).model_copy(update={"reference_81": "partial"})]
+    told = " ".join(page_of(tmp_path, [kept], clips=clips).split())
+    assert "Reference for training windows of 81 frames: partial 1." in told
+    assert '<td class="narrow-off">partial</td>' in told
+
+
+def test_offsets_are_drawn_one_bar_a_frame() -> None:
+    """Frame -15 is the first of 31 bars of 240 / 31 each, frame 15 the last; what lies beyond is drawn at the ends."""
+    found = offset_charts(
+        [
+            piece("a.mp4", 1, av_offset_measured=-15),
+            piece("a.mp4", 1, 125, 250, av_offset_measured=15),
+            piece("a.mp4", 1, 250, 375, av_offset_measured=22),
+            piece("a.mp4", 1, 375, 500, av_offset_measured=0, reason="quality_low"),
+            piece("a.mp4", 1, 500, 625, av_offset_measured=None, reason="no_face"),
+            piece("b.mp4", 2, av_offset_measured=6),
+        ],
+        {"a.mp4": "hdtf"},
+        SETTINGS,
+    )
+    assert [(c.origin, c.num_pieces, c.num_missed) for c in found] == [("hdtf", 4, 3), ("", 1, 0)]
+    bars = re.findall(
+        r'<rect class="(in|out)" x="([\d.]+)" y="[\d.]+" width="[\d.]+" height="([\d.]+)"', found[0].svg
+    )
+    step = 240 / 31
+    assert bars == [
+        ("in", "0.00", "32.00"),
+        ("out", f"{15 * step:.2f}", "32.00"),
+        ("in", f"{30 * step:.2f}", "64.00"),
+    ]
+    limits = re.findall(r'x1="([\d.]+)"', found[0].svg)
+    assert limits == [f"{(-6 + 15.5) * step:.2f}", f"{(6 + 15.5) * step:.2f}"]

@@ -161,7 +161,7 @@ STORED = {
         "num_damaged": 1, "num_invented": 2, "num_dropped": 3, "tone_mapped": "pq",
         "sound": {"track": 1, "why": "the only one", "how": "mean", "notes": ["lowered"]},
         "shots": [{"start": 0, "stop": 58}], "short": [{"start": 55, "stop": 58}],
-        "outside": [{"start": 58, "stop": 60}],
+        "outside": [{"start": 58, "stop": 60}], "largest_pixels": 76800,
         "pieces": [{
             "start": 0, "stop": 55, "shot": 0, "num_invented": 2,
             "tracks": [{
@@ -174,7 +174,7 @@ STORED = {
     "mute": {
         "num_frames": 60, "num_samples": 0, "width": 320, "height": 240, "declared_s": "0", "complaint": "",
         "num_damaged": 0, "num_invented": 0, "num_dropped": 0, "tone_mapped": None, "sound": None, "shots": [],
-        "pieces": [], "short": [], "outside": [],
+        "pieces": [], "short": [], "outside": [], "largest_pixels": None,
     },
     "refused": {"problem": "is empty", "decoder_message": "x", "declared_s": None},
     "refused late": {"problem": "is empty", "decoder_message": "", "declared_s": "3/2"},
@@ -206,6 +206,7 @@ TYPED = {
         shots=(Shot(start=0, stop=58),),
         short=(Shot(start=55, stop=58),),
         outside=(Shot(start=58, stop=60),),
+        largest_pixels=76800,
         pieces=(
             Piece(
                 start=0,
@@ -281,6 +282,11 @@ def test_the_stored_form_of_results_is_what_it_always_was(name: str, tmp_path: P
     assert READERS.get(name, reading_from_json)(STORED[name]) == TYPED[name]
     write_json(tmp_path / "result.json", TYPED[name].to_json())
     assert read_json(tmp_path / "result.json") == STORED[name]
+
+
+def test_what_older_versions_have_stored_is_read() -> None:
+    older = {name: value for name, value in STORED["mute"].items() if name != "largest_pixels"}
+    assert reading_from_json(older) == TYPED["mute"]
 
 
 def test_a_piece_knows_its_length_and_its_folder() -> None:

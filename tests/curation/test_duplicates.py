@@ -7,6 +7,7 @@ import itertools
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from lipforcing_core.base.errors import BadInputError
@@ -27,6 +28,8 @@ from lipforcing_core.curation.results import FingerprintResult
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.fingerprints.clips import ClipFingerprint
 from lipforcing_core.fingerprints.picture import PictureFingerprint
+
+from .test_outcomes import clip
 
 SCORES = {
     "loudness_dbfs": -20.0,
@@ -247,11 +250,42 @@ def test_another_data_set_is_held_against_its_manifest(tmp_path: Path, store: St
         assembled(outcomes, tmp_path / "new", store, against=[published.manifest])
 
 
+def test_a_data_set_is_known_by_its_folder_or_by_its_fingerprints_alone(
+    tmp_path: Path, store: StepStore
+) -> None:
+    published = assembled(
+        [stored(store, "old.mp4", footage(1))], tmp_path / "old", store, {"old.mp4": "test"}
+    )
+    (known,) = read_printed([published.manifest])
+    prints = tmp_path / "old" / "fingerprints.parquet"
+    assert read_printed([tmp_path / "old"])[0].origin == str(published.manifest) == known.origin
+    for given in (prints, tmp_path / "old"):
+        (alone,) = read_printed([given])
+        assert alone.origin == str(prints)
+        assert (alone.clip_id, alone.source, alone.start_frame, alone.split) == (
+            known.clip_id,
+            "old.mp4",
+            known.start_frame,
+            "test",
+        )
+        assert np.array_equal(alone.fingerprint.codes_N, known.fingerprint.codes_N)
+        published.manifest.unlink(missing_ok=True)
+    report = assembled(
+        [stored(store, "b.mp4", footage(1))], tmp_path / "new", store, against=[tmp_path / "old"]
+    )
+    assert read_manifest(report.manifest) == []
+    table = pq.read_table(prints)
+    pq.write_table(table.drop_columns(["split"]), prints)
+    with pytest.raises(BadInputError, match="no file of fingerprints"):
+        read_printed([prints])
+
+
 def test_fingerprints_come_back_as_they_were(tmp_path: Path) -> None:
     prints = {"b" * 16: footage(2), "a" * 16: footage(1)}
+    clips = [clip(clip_id=name, source=f"{name[0]}.mp4", split="val") for name in (*prints, "c" * 16)]
     for name in ("x", "y"):
-        write_fingerprints(tmp_path / name, prints)
-        prints = dict(reversed(prints.items()))
+        write_fingerprints(tmp_path / name, clips, prints)
+        clips = clips[::-1]
     assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
     found = read_fingerprints(tmp_path / "x")
     assert list(found) == ["a" * 16, "b" * 16]

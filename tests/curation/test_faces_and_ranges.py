@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shutil
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -20,8 +21,9 @@ from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation import crops, steps
 from lipforcing_core.curation.backends import CurationBackends
 from lipforcing_core.curation.pipeline import curate_source, redecide_source
+from lipforcing_core.curation.reading import OverLimitsError, require_within_limits
 from lipforcing_core.curation.records import SourceFacts, SourceOutcome, Status
-from lipforcing_core.curation.results import Finished
+from lipforcing_core.curation.results import Finished, Undecodable
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import identify_source
 from lipforcing_core.faces.detectors.protocol import Face
@@ -29,7 +31,7 @@ from lipforcing_core.quality.protocol import QualityScore
 from lipforcing_core.sync.offset import SyncScore
 
 from .conftest import EverySoundSpeaks
-from .played import NoEncoder, Played, Sees, everywhere, ramp, sound_track
+from .played import NoEncoder, Played, Sees, everywhere, picture, ramp, sound_track
 
 SETTINGS = CurationSettings(
     min_segment_s=0.8, max_segment_s=1.6, min_face_height_px=10, quality_threshold=100
@@ -335,6 +337,60 @@ def test_a_source_over_the_limits_is_not_read(
 def test_a_length_that_a_header_hides_is_limited_all_the_same(curate: Curate) -> None:
     outcome = curate(Played(31, declared_s=Fraction(0)), max_source_hours=1.2 / 3600)
     assert rows(outcome) == [(0, 0, "over_limits")]
+
+
+@pytest.mark.parametrize(
+    ("declared_s", "changes", "measured", "words"),
+    [
+        (Fraction(31, 25), {"max_source_hours": 1.2 / 3600}, 1.24 / 3600, "hours"),
+        (Fraction(0), {"max_source_hours": 1.2 / 3600}, 1.2 / 3600, "hours"),
+        (Fraction(0), {"max_megapixels": 0.009}, 0.009216, "megapixels"),
+    ],
+)
+def test_a_limit_that_was_lowered_counts_for_what_is_stored(
+    declared_s: Fraction,
+    changes: dict[str, float],
+    measured: float,
+    words: str,
+    curate: Curate,
+    store: StepStore,
+) -> None:
+    """The stored reading decides, with the words and the numbers of a source that is read anew."""
+    nothing: Any = None
+    played = Played(31, declared_s=declared_s)
+    assert rows(curate(played)) == [(0, 31, "accepted")]
+    lowered = curate(nothing, nothing, **changes)
+    assert rows(lowered) == [(0, 0, "over_limits")]
+    assert lowered.decisions[0].measured == pytest.approx(measured)
+    assert words in lowered.decisions[0].message
+    assert rows(curate(nothing, nothing)) == [(0, 31, "accepted")], "the limit is raised again"
+    shutil.rmtree(store.root)
+    assert curate(Played(31, declared_s=declared_s), **changes) == lowered
+
+
+def test_a_limit_lets_what_lies_at_it_pass_in_what_is_stored(curate: Curate) -> None:
+    nothing: Any = None
+    curate(Played(31, declared_s=Fraction(0)))
+    at_it = {"max_source_hours": 31 / 25 / 3600, "max_megapixels": 0.009216}
+    assert rows(curate(nothing, nothing, **at_it)) == [(0, 31, "accepted")]
+
+
+def test_the_largest_picture_counts_in_what_is_stored(curate: Curate) -> None:
+    """The pictures grow from 96 to 112 columns; the first one alone is within the limit."""
+    nothing: Any = None
+    grows = Played(31, make=lambda index: picture(index, width=96 if index < 20 else 112))
+    curate(grows)
+    assert rows(curate(nothing, nothing, max_megapixels=0.0107)) == [(0, 0, "over_limits")]
+    outcome = curate(nothing, nothing, max_megapixels=0.010752)
+    assert rows(outcome) != [(0, 0, "over_limits")]
+
+
+def test_a_broken_source_that_declares_too_much_is_over_the_limits_too() -> None:
+    broken = Undecodable(problem="is damaged", decoder_message="", declared_s=Fraction(7200))
+    require_within_limits(broken, SETTINGS)
+    require_within_limits(broken.model_copy(update={"declared_s": None}), SETTINGS)
+    with pytest.raises(OverLimitsError, match=r"2 hours, and the limit is 1\.5"):
+        require_within_limits(broken, SETTINGS.model_copy(update={"max_source_hours": 1.5}))
 
 
 def test_thresholds_decide_anew_without_a_look_at_the_source(curate: Curate) -> None:

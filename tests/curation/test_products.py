@@ -118,6 +118,7 @@ def test_the_report_names_the_products_and_tells_their_books(
     assert funnel == json.loads(
         json.dumps(
             {
+                "name": None,
                 "balance": asdict(report.balance),
                 "stages": [asdict(row) for row in report.funnel],
                 "reasons": [asdict(row) for row in report.reasons],
@@ -314,7 +315,7 @@ def test_the_page_shows_every_row(tmp_path: Path) -> None:
         [f"{2:016x}", "a.mp4", "2.00"],
         [f"{1:016x}", "b.mp4", "5.00"],
     ]
-    assert listed[1][3:] == ["5.00", "train", "120", "5.00", "7.00", "3", "30.0"]
+    assert listed[1][3:] == ["5.00", "train", "", "120", "5.00", "7.00", "3", "30.0"]
     assert contract[1:] == [
         ["broken", "manifest", "expect column values to be between", "quality", "max_value 3", "2: 4, 5"],
         ["holds", "manifest", "expect column values to be between", "", "max_value 3", ""],

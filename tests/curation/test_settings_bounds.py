@@ -46,6 +46,10 @@ DEFAULTS = {
     "near_duplicates": "mark",
     "same_person_cosine": 0.45,
     "val_fraction": 0.05,
+    "drift": "warn",
+    "drift_max_change": 0.5,
+    "drift_max_share": 0.1,
+    "drift_max_ks": 0.2,
 }
 
 

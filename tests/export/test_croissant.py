@@ -88,8 +88,9 @@ def test_a_changed_table_is_noticed_by_the_library(folder: Path, no_network: Non
 
 def test_files_and_their_hashes(folder: Path, described: dict[str, Any], curated_once: Path) -> None:
     files = {entry["@id"]: entry for entry in described["distribution"]}
-    assert list(files) == ["manifest.parquet", "decisions.parquet", "pictures", "sounds", "alignments"]
-    for name in ("manifest.parquet", "decisions.parquet"):
+    tables = ["manifest.parquet", "decisions.parquet", "fingerprints.parquet"]
+    assert list(files) == [*tables, "pictures", "sounds", "alignments"]
+    for name in tables:
         assert files[name]["sha256"] == file_sha256(folder / name)
         assert files[name]["contentSize"] == f"{(folder / name).stat().st_size} B"
     assert files["sounds"]["includes"] == "clips/*.wav"

@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 
 from lipforcing_core.base.errors import BadInputError, SurroundingsError
-from lipforcing_core.base.products import file_sha256, read_json
+from lipforcing_core.base.products import file_sha256, read_json, write_json
 from lipforcing_core.curation.manifest import read_manifest, write_manifest
+from lipforcing_core.curation.prints import read_printed, write_fingerprints
 from lipforcing_core.export import run
 from lipforcing_core.export.catalogue import EXPORTS
-from lipforcing_core.export.curated import CuratedSet
+from lipforcing_core.export.curated import CuratedSet, name_of_set
 from lipforcing_core.export.protocol import ExportSettings, by_split, in_shards
 from lipforcing_core.export.run import write_export
+from tests.curation.test_duplicates import footage
 
 from .conftest import NAME, clip_id_of
 
@@ -54,6 +56,35 @@ def test_the_record_lists_every_file(
         assert file["num_bytes"] == (out / file["name"]).stat().st_size
     assert sum(file["num_clips"] for file in record["files"]) == 5
     assert left_beside(out) == []
+
+
+@pytest.mark.parametrize("form", EXPORTS.names)
+def test_an_export_is_known_by_its_fingerprints(form: str, manifest: Path, settings: ExportSettings) -> None:
+    """Another data set can be held against the folder of any export, as against the run itself."""
+    clips = read_manifest(manifest)
+    write_fingerprints(
+        manifest.with_name("fingerprints.parquet"),
+        clips,
+        {clip.clip_id: footage(k) for k, clip in enumerate(clips)},
+    )
+    out = manifest.parent.parent / "out"
+    write_export(manifest, out, form=form, settings=settings)
+    known = read_printed([out])
+    assert [(k.clip_id, k.source, k.split) for k in known] == [(c.clip_id, c.source, c.split) for c in clips]
+    assert (known[2].fingerprint.codes_N == footage(2).codes_N).all()
+    manifest.with_name("fingerprints.parquet").unlink()
+    with pytest.raises(BadInputError, match="holds another export"):
+        write_export(manifest, out, form=form, settings=settings)
+    write_export(manifest, out.with_name("older"), form=form, settings=settings)
+    assert not (out.with_name("older") / "fingerprints.parquet").exists()
+
+
+def test_the_name_of_a_data_set_lies_beside_its_manifest(manifest: Path) -> None:
+    assert name_of_set(manifest) == "", "nobody named it"
+    write_json(manifest.with_name("funnel.json"), {"name": "talks"})
+    assert name_of_set(manifest) == name_of_set(manifest.parent) == "talks"
+    manifest.with_name("funnel.json").unlink()
+    assert name_of_set(manifest) == ""
 
 
 @pytest.mark.parametrize("form", EXPORTS.names)

@@ -100,7 +100,8 @@ def test_equal_clips_make_equal_bytes_wherever_they_lie(
         path.chmod(0o600)
     write_export(manifest, tmp_path / "again", form="webdataset", settings=settings)
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["README.md", "export.json", "index.json", "train-000000.tar", "val-000000.tar"]
+    tables = ["README.md", "export.json", "fingerprints.parquet", "index.json"]
+    assert names == [*tables, "train-000000.tar", "val-000000.tar"]
     for name in names:
         assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 

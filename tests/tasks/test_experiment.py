@@ -38,7 +38,7 @@ def config(tmp_path: Path, **corpus: Any) -> dict[str, Any]:
     """The configuration of a run as it was before side information took part in it."""
     settings = curation_settings(Workspace(tmp_path / "ws"), {})
     assert settings == CurationSettings()
-    return {"seed": 0, "preset": load_preset("nano"), "curation": settings} | corpus
+    return {"seed": 0, "preset": load_preset("nano"), "curation": settings.deciding()} | corpus
 
 
 def listing(folder: Path) -> list[tuple[str, str]]:

@@ -21,6 +21,9 @@ create table clips (
     corpus varchar,
     face_track integer,
     face_box varchar,
+    reference_81 varchar,
+    duplicate_of varchar,
+    identity_from varchar,
     primary key (dataset_id, clip_id)
 );
 
@@ -49,3 +52,6 @@ comment on column clips.language is 'Language that is spoken, as the corpus says
 comment on column clips.corpus is 'Published corpus that the clip is from; null for a folder of videos.';
 comment on column clips.face_track is 'Number of the face among those of its shot.';
 comment on column clips.face_box is 'Median box of the face in the source, pixels: left,top,right,bottom.';
+comment on column clips.reference_81 is 'Reference that the clip yields for training windows of 81 frames: disjoint, partial or none; null for clips of older runs.';
+comment on column clips.duplicate_of is 'Clip that this one nearly repeats, perhaps one of another data set; null where it repeats none.';
+comment on column clips.identity_from is 'Where the identity comes from: official (the corpus), cluster (its faces) or source (nobody knows it).';

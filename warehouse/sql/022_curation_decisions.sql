@@ -14,6 +14,7 @@ create table curation_decisions (
     seconds double,
     message varchar,
     clip_id varchar,
+    duplicate_of varchar,
     unique (run_id, dataset_id, source_id, source_name, segment_start_s, segment_stop_s)
 );
 
@@ -35,3 +36,4 @@ comment on column curation_decisions.backend is 'What measured it.';
 comment on column curation_decisions.seconds is 'Seconds of footage the row accounts for; null where the length is unknown.';
 comment on column curation_decisions.message is 'For people; the decoder''s or the system''s own words for a file that cannot be read.';
 comment on column curation_decisions.clip_id is 'The clip that an accepted segment became; joins clips. Null for all others, and in rows of schema 2 and before.';
+comment on column curation_decisions.duplicate_of is 'What the piece repeats: the id of a clip, or the name of a file with the same bytes; null where it repeats nothing.';
