@@ -15,7 +15,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, is_dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -275,7 +275,12 @@ class StepStore:
                     return found
                 partial = final.with_name(f".{key}.partial")
                 partial.mkdir(exist_ok=True)
-                result = work(partial)
+                try:
+                    result = work(partial)
+                except BaseException:
+                    with suppress(OSError):
+                        partial.rmdir()  # succeeds where there is nothing in it to go on from
+                    raise
                 _remove_all(partial.rglob(".*.tmp*"))  # what earlier, killed attempts were writing
                 write_json(partial / self.RESULT, result)
                 os.replace(partial, final)

@@ -21,7 +21,7 @@ from lipforcing_core.base.products import KEY_LENGTH, StepStore, content_key, fi
 from lipforcing_core.curation.crops import CLIP_SIZE
 from lipforcing_core.curation.hearing import MAX_SHIFT_FRAMES, delayed, loudness_dbfs
 from lipforcing_core.curation.likeness import face_crops, mean_direction
-from lipforcing_core.curation.reading import SOUND, read
+from lipforcing_core.curation.reading import SOUND, OverLimitsError, read
 from lipforcing_core.curation.results import (
     EmbeddingResult,
     FingerprintResult,
@@ -146,7 +146,11 @@ def read_source(
     key = read_key(file.sha256, wanted, settings, detector.backend_id)
 
     def work(folder: Path) -> dict[str, Any]:
-        result = _read_into(folder, file.path, wanted, settings, detector)
+        try:
+            result = _read_into(folder, file.path, wanted, settings, detector)
+        except OverLimitsError:
+            _empty(folder)
+            raise
         complained = isinstance(result, Undecodable) or bool(result.complaint)
         try:
             check_unchanged(file, reread=complained)

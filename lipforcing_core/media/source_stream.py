@@ -111,10 +111,10 @@ class SourceStream:
 
     @property
     def declared_s(self) -> Fraction:
-        """How long the header says that the picture is, in seconds; 0 if it does not say."""
+        """How long the header says that the picture is, in seconds; 0 if it does not say, or nonsense."""
         if self._video.duration:
-            return Fraction(self._video.duration * Fraction(self._video.time_base))
-        return Fraction(self._container.duration or 0, av.time_base)
+            return max(Fraction(self._video.duration * Fraction(self._video.time_base)), Fraction(0))
+        return max(Fraction(self._container.duration or 0, av.time_base), Fraction(0))
 
     @property
     def sounding_frames(self) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -64,23 +65,24 @@ _FAST = {
 
 
 @lru_cache
-def pictures_FHW3() -> np.ndarray:
+def pictures_FHW3(seed: int) -> np.ndarray:
     """Two seconds of a puppet that speaks, RGB uint8."""
-    script = PuppetScript(portrait=portrait_names()[0], seed=1, num_frames=NUM_FRAMES, size=SIZE)
-    return np.stack([rgb for rgb in render(script, synthesise(1, NUM_FRAMES / RATE))])
+    portrait = portrait_names()[seed % len(portrait_names())]
+    script = PuppetScript(portrait=portrait, seed=seed, num_frames=NUM_FRAMES, size=SIZE)
+    return np.stack(list(render(script, synthesise(seed, NUM_FRAMES / RATE))))
 
 
 @lru_cache
-def sound_S() -> np.ndarray:
+def sound_S(seed: int) -> np.ndarray:
     """What it says: float32 at 48 kHz."""
-    speech = synthesise(1, NUM_FRAMES / RATE).waveform
+    speech = synthesise(seed, NUM_FRAMES / RATE).waveform
     places = np.arange(NUM_FRAMES * 48_000 // RATE) / 3
     return np.interp(places, np.arange(len(speech)), speech).astype(np.float32)
 
 
 @lru_cache
-def clip(kind: Kind) -> bytes:
-    """The bytes of a whole clip of a kind."""
+def clip(kind: Kind, seed: int = 0) -> bytes:
+    """The bytes of a whole clip of a kind; another seed is another puppet with other words."""
     file = io.BytesIO()
     options = {"fflags": "+bitexact"}
     if kind.fragmented:
@@ -89,7 +91,7 @@ def clip(kind: Kind) -> bytes:
     with av.open(file, "w", format=name, options=options) as container:
         picture = _picture_stream(container, kind)
         sound = _sound_stream(container, kind)
-        packets = list(_packets(picture, sound, kind.channels))
+        packets = list(_packets(picture, sound, kind.channels, seed))
         for packet in sorted(packets, key=lambda p: (p.dts or 0) * p.time_base):
             container.mux(packet)
     return file.getvalue()
@@ -112,15 +114,15 @@ def _sound_stream(container: Any, kind: Kind) -> Any | None:
     return container.add_stream(encoder, rate=48_000, layout=layout, options={"flags": "+bitexact"})
 
 
-def _packets(picture: Any, sound: Any | None, channels: int) -> Any:
-    for number, rgb_HW3 in enumerate(pictures_FHW3()):
+def _packets(picture: Any, sound: Any | None, channels: int, seed: int) -> Iterator[Any]:
+    for number, rgb_HW3 in enumerate(pictures_FHW3(seed)):
         frame = av.VideoFrame.from_ndarray(rgb_HW3, format="rgb24")
         frame.pts, frame.time_base = number, Fraction(1, RATE)
         yield from picture.encode(frame)
     yield from picture.encode()
     if sound is None:
         return
-    samples = np.rint(sound_S() * 32767).astype("<i2")
+    samples = np.rint(sound_S(seed) * 32767).astype("<i2")
     for start in range(0, len(samples), 960):
         block = np.repeat(samples[start : start + 960], channels)[None]
         frame = av.AudioFrame.from_ndarray(block, format="s16", layout=sound.layout.name)
