@@ -6,6 +6,7 @@ range the file declares; a file that declares none is read as BT.601 limited ran
 
 from __future__ import annotations
 
+import mmap
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,9 @@ EXACT_COLOUR = (
     | Interpolation.FULL_CHR_H_INP
 )
 
+
+PLENTY_BYTES = 2**30
+"""More than any step of the decoding of a sane file asks for at once; a frame of 8K has 50 MB in 8 bits."""
 
 NO_VIDEO = "has no video"
 """The problem of a file that can be opened but holds no moving picture."""
@@ -226,9 +230,23 @@ def decoder_errors(path: Path | str) -> Iterator[None]:
 
 
 def refuse_surroundings(error: Exception, path: Path | str) -> None:
-    """Raise ``SurroundingsError`` if an exception tells of the machine and not of the file at ``path``."""
+    """Raise ``SurroundingsError`` if an exception tells of the machine and not of the file at ``path``.
+
+    libav says of an absurd number in a header, too, that memory has run out; where there is plenty, the file is meant.
+    """
+    if isinstance(error, av.error.MemoryError) and has_room():
+        return
     if problem := surroundings_problem(error):
         raise SurroundingsError(f"{problem} (while reading {shown_name(path)})") from error
+
+
+def has_room() -> bool:
+    """Whether this process could still have ``PLENTY_BYTES`` of memory; none is touched."""
+    try:
+        mmap.mmap(-1, PLENTY_BYTES).close()
+    except (OSError, MemoryError):
+        return False
+    return True
 
 
 def open_container(path: Path | str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tests.mutants.clips import KINDS, Kind, clip
 from tests.mutants.fields import fields_of
@@ -41,11 +42,7 @@ def mutants(every: int = 1) -> Iterator[Mutant]:
 
 def mutant(number: int, kind: Kind, position: int) -> Mutant:
     """One damaged file; which fault it has follows from its kind and its position among those of its kind."""
-    whole, rng = clip(kind), random.Random(f"{kind.name} {position}")
-    change = _CHANGES[position] if position < len(_CHANGES) else _field_change(kind)
-    words, data = change(whole, rng)
-    while data == whole:
-        words, data = change(whole, rng)
+    words, data = _faults(kind, PER_KIND)[position]
     name = f"{number:03d} {kind.name} {words}.{kind.container}"
     return Mutant(name=name, kind=kind, data=data)
 
@@ -109,15 +106,15 @@ def _doubled(data: bytes, rng: random.Random) -> tuple[str, bytes]:
     return "followed by itself", data + data
 
 
-def _field_change(kind: Kind) -> Change:
+def _absurd_field(kind: Kind) -> Change:
     """An absurd value in a field of the header."""
 
     def change(data: bytes, rng: random.Random) -> tuple[str, bytes]:
         fields = fields_of(kind.container, data)
         name = rng.choice(sorted({field.name for field in fields}))
         field = rng.choice([field for field in fields if field.name == name])
-        value = _absurd(data[field.start : field.start + field.width], rng)
         end = field.start + field.width
+        value = _absurd(data[field.start : end], rng)
         return f"{name} at {field.start} is {value.hex()}", data[: field.start] + value + data[end:]
 
     return change
@@ -155,3 +152,15 @@ _CHANGES: tuple[Change, ...] = (
     _zeroed,
     _doubled,
 )
+
+
+@lru_cache
+def _faults(kind: Kind, number: int) -> tuple[tuple[str, bytes], ...]:
+    """What was done to a kind of clip, in words, and what came of it: so many different ones."""
+    whole, rng = clip(kind), random.Random(kind.name)
+    found = {whole: ""}
+    while len(found) <= number:
+        changes = _CHANGES[len(found) - 1 :][:1] or (_absurd_field(kind),)
+        words, data = changes[0](whole, rng)
+        found.setdefault(data, words)
+    return tuple((words, data) for data, words in found.items() if words)
