@@ -6,7 +6,6 @@ range the file declares; a file that declares none is read as BT.601 limited ran
 
 from __future__ import annotations
 
-import mmap
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 
 from lipforcing_core.base.errors import BadInputError, MediaError, SurroundingsError
-from lipforcing_core.base.failures import surroundings_problem
+from lipforcing_core.base.failures import has_room, surroundings_problem
 from lipforcing_core.base.names import shown_name
 from lipforcing_core.media.clock import SAMPLE_RATE
 from lipforcing_core.media.ffmpeg import ffmpeg_complaint, first_line, input_file, run_ffmpeg
@@ -34,9 +33,6 @@ EXACT_COLOUR = (
     | Interpolation.FULL_CHR_H_INP
 )
 
-
-PLENTY_BYTES = 2**30
-"""More than any step of the decoding of a sane file asks for at once; a frame of 8K has 50 MB in 8 bits."""
 
 NO_VIDEO = "has no video"
 """The problem of a file that can be opened but holds no moving picture."""
@@ -238,15 +234,6 @@ def refuse_surroundings(error: Exception, path: Path | str) -> None:
         return
     if problem := surroundings_problem(error):
         raise SurroundingsError(f"{problem} (while reading {shown_name(path)})") from error
-
-
-def has_room() -> bool:
-    """Whether this process could still have ``PLENTY_BYTES`` of memory; none is touched."""
-    try:
-        mmap.mmap(-1, PLENTY_BYTES).close()
-    except (OSError, MemoryError):
-        return False
-    return True
 
 
 def open_container(path: Path | str) -> Any:

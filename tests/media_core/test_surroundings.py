@@ -61,7 +61,7 @@ def test_a_decoder_that_asks_for_too_much_where_there_is_plenty_means_the_file(
 
 def test_room_is_what_the_system_would_give() -> None:
     script = (
-        "import resource, sys; from lipforcing_core.media.decode import has_room; before = has_room();"
+        "import resource, sys; from lipforcing_core.base.failures import has_room; before = has_room();"
         "resource.setrlimit(resource.RLIMIT_AS, (2**29, 2**29)); print(before, has_room())"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
