@@ -6,6 +6,8 @@ others look at what it has cut out.
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,21 +143,20 @@ def read_source(
     """Step ``read``. A decoder's refusal is a result too, so a broken file is not tried again.
 
     A failure of the machine is none: it raises ``SurroundingsError``, or ``SourceLostError`` where the file could not
-    be read or changed meanwhile. Pieces that a killed attempt has written are kept for the next one.
+    be read or changed meanwhile. What a decoder says after an error of input and output is believed the second time. Pieces that a killed attempt has written are kept for the next one.
     """
     key = read_key(file.sha256, wanted, settings, detector.backend_id)
 
     def work(folder: Path) -> dict[str, Any]:
         try:
             result = _read_into(folder, file.path, wanted, settings, detector)
-        except OverLimitsError:
-            _empty(folder)
-            raise
-        complained = isinstance(result, Undecodable) or bool(result.complaint)
-        try:
-            check_unchanged(file, reread=complained)
-        except SourceLostError:
-            _empty(folder)  # pieces of other bytes than the key says
+            check_unchanged(file, reread=_complained(result))
+            if os.strerror(errno.EIO) in _words(result):  # all can be read now: a disk that failed for a moment?
+                _empty(folder)
+                result = _read_into(folder, file.path, wanted, settings, detector)
+                check_unchanged(file, reread=_complained(result))
+        except (OverLimitsError, SourceLostError):
+            _empty(folder)  # pieces of other bytes than the key says, or of a source that is refused
             raise
         if isinstance(result, Undecodable):
             _empty(folder)
@@ -163,6 +164,15 @@ def read_source(
 
     found = store.run(READ, key, work, resumable=True)
     return ReadSource(file=file, store=store, key=key, result=reading_from_json(found.result))
+
+
+def _complained(result: Reading | Undecodable) -> bool:
+    return isinstance(result, Undecodable) or bool(result.complaint)
+
+
+def _words(result: Reading | Undecodable) -> str:
+    """What the decoder said, as far as it spoke."""
+    return result.decoder_message if isinstance(result, Undecodable) else result.complaint
 
 
 def _empty(folder: Path) -> None:
