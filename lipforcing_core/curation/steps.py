@@ -143,7 +143,8 @@ def read_source(
     """Step ``read``. A decoder's refusal is a result too, so a broken file is not tried again.
 
     A failure of the machine is none: it raises ``SurroundingsError``, or ``SourceLostError`` where the file could not
-    be read or changed meanwhile. What a decoder says after an error of input and output is believed the second time. Pieces that a killed attempt has written are kept for the next one.
+    be read or changed meanwhile. What a decoder says after an error of input and output is believed the second time.
+    Pieces that a killed attempt has written are kept for the next one.
     """
     key = read_key(file.sha256, wanted, settings, detector.backend_id)
 
@@ -151,7 +152,9 @@ def read_source(
         try:
             result = _read_into(folder, file.path, wanted, settings, detector)
             check_unchanged(file, reread=_complained(result))
-            if os.strerror(errno.EIO) in _words(result):  # all can be read now: a disk that failed for a moment?
+            if os.strerror(errno.EIO) in _words(
+                result
+            ):  # all can be read now: a disk that failed for a moment?
                 _empty(folder)
                 result = _read_into(folder, file.path, wanted, settings, detector)
                 check_unchanged(file, reread=_complained(result))

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,12 @@ class Middling:
         if not sound_S:
             return QualityScore(value=50.0, backend=self.backend_id, higher_is_better=False)
         return SyncScore(
-            confidence=5.0, distance=5.0, offset_frames=0, num_windows=1, backend=self.backend_id, distances=()
+            confidence=5.0,
+            distance=5.0,
+            offset_frames=0,
+            num_windows=1,
+            backend=self.backend_id,
+            distances=(),
         )
 
 
@@ -127,10 +133,8 @@ def assert_decoder_is_quoted(outcome: SourceOutcome, store: StepStore) -> None:
 
 def assert_progress_can_be_told(path: Path) -> None:
     """The progress line asks every file for its length, and takes these errors for an answer."""
-    try:
+    with suppress(LipForcingError, OSError, ValueError):
         probe(path)
-    except (LipForcingError, OSError, ValueError):
-        pass
 
 
 def test_all_files_differ_and_are_the_same_every_time() -> None:

@@ -1,4 +1,4 @@
-"""Sound whose header lies, or that has many channels: it is heard or said to be broken, and costs no more than it is."""
+"""Sound whose header lies, or that has many channels: it is heard or said to be broken, at no absurd cost."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def test_sound_that_cannot_be_meant_is_left_out_and_said(
 ) -> None:
     """A second of 16 000 samples at one a second would be hours of sound, and gigabytes of memory."""
     with SourceStream(changed(name, field, value, tmp_path)) as source:
-        assert sum(1 for _ in source.pictures()) >= 25, "libav stops at the end of the sound that it looks for"
+        assert sum(1 for _ in source.pictures()) >= 25, (
+            "libav stops at the end of the sound that it looks for"
+        )
         assert [track.folded for track in source.tracks] == [None]
         assert words in source.complaint
         assert source.num_damaged > 0

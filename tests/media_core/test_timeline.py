@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipforcing_core.media.timeline import MAX_CORRECTIONS, MAX_HOLE_FRAMES, Jumps, Placed, StreamClock, Timeline
+from lipforcing_core.media.timeline import (
+    MAX_CORRECTIONS,
+    MAX_HOLE_FRAMES,
+    Jumps,
+    Placed,
+    StreamClock,
+    Timeline,
+)
 
 from .sources import numbers_of_filter_fps, read_numbers, write_numbers
 

@@ -63,10 +63,14 @@ def _boxes(data: bytes) -> Iterator[Field]:
 
 _RIFF: dict[str, tuple[tuple[str, int, int], ...]] = {
     "avih": (("frame time", 0, 4), ("frames", 16, 4), ("streams", 24, 4), ("width", 32, 4), ("height", 36, 4)),
-    "strh": (("kind", 0, 4), ("codec", 4, 4), ("scale", 20, 4), ("rate", 24, 4), ("start", 28, 4))
-    + (("length", 32, 4), ("sample size", 44, 4)),
-    "strf": (("picture width or sound rate", 4, 4), ("picture height or bytes in a second", 8, 4))
-    + (("sound format and channels", 0, 4), ("block and bits", 12, 4), ("codec", 16, 4)),
+    "strh": (
+        ("kind", 0, 4), ("codec", 4, 4), ("scale", 20, 4), ("rate", 24, 4), ("start", 28, 4), ("length", 32, 4),
+        ("sample size", 44, 4),
+    ),
+    "strf": (
+        ("picture width or sound rate", 4, 4), ("picture height or bytes in a second", 8, 4),
+        ("sound format and channels", 0, 4), ("block and bits", 12, 4), ("codec", 16, 4),
+    ),
     "idx1": (("first flags", 4, 4), ("first offset", 8, 4), ("first size", 12, 4)),
     "movi": (), "RIFF": (), "00dc": (), "01wb": (),
 }  # fmt: skip

@@ -51,7 +51,7 @@ class Run:
         self.workspace.mkdir(exist_ok=True)
         settings = self.corpus.with_suffix(".toml")
         words = ["--workspace", str(self.workspace), "curate", str(self.corpus), "--settings", str(settings)]
-        with open(self.workspace.with_suffix(".txt"), "wb") as told:
+        with open(self.workspace.with_suffix(".txt"), "ab") as told:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "apps.cli.main", *words],
                 cwd=REPOSITORY,
@@ -180,9 +180,9 @@ def disturbed(workspace: Path, corpus: Path, kills: list[str], rng: random.Rando
     try:
         while kills:
             if rng.random() < 0.15:
-                alive, moment_s = run.goes_on_for(0, rng.uniform(0, 8)), "start"
+                alive = run.goes_on_for(0, rng.uniform(0, 8))  # amid its start
             else:
-                alive, moment_s = run.goes_on_for(rng.choice((1, 2, 3, 5, 8)), rng.uniform(0, 0.3)), "work"
+                alive = run.goes_on_for(rng.choice((1, 2, 3, 5, 8)), rng.uniform(0, 0.3))
             if not alive:
                 break
             run.kill(kills[0])
@@ -221,3 +221,24 @@ def test_two_kills_change_nothing(corpus: Path, undisturbed: Path, tmp_path: Pat
 def test_thirty_kills_at_any_moment_change_nothing(corpus: Path, undisturbed: Path, tmp_path: Path) -> None:
     kills = random.Random(0).sample(["driver", "group", "worker"] * 11, 33)
     kill_all(kills, corpus, undisturbed, tmp_path, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_two_runs_at_once_in_one_workspace_are_one(corpus: Path, undisturbed: Path, tmp_path: Path) -> None:
+    """The second waits for the first and finds its work done; a kill of the first hands the work over."""
+    for number, killed in enumerate((False, True)):
+        workspace = tmp_path / f"{number}"
+        runs = [Run(workspace, corpus), Run(workspace, corpus)]
+        try:
+            if killed:
+                runs[0].goes_on_for(6, 0.1)
+                runs[0].kill("group")
+            for run in runs[killed:]:
+                run.ends_well()
+        finally:
+            for run in runs:
+                run.sweep()
+        if killed:
+            Run(workspace, corpus).ends_well()
+        assert_same(workspace, undisturbed)
