@@ -285,9 +285,11 @@ class StepStore:
                 write_json(partial / self.RESULT, result)
                 os.replace(partial, final)
         else:
-            with atomic_path(final) as temporary:
+            with suppress(_FinishedElsewhereError), atomic_path(final) as temporary:
                 temporary.mkdir()
                 write_json(temporary / self.RESULT, work(temporary))
+                if self.find(step, key):  # what others may be reading is left where it is
+                    raise _FinishedElsewhereError
         return StepResult(folder=final, result=read_json(final / self.RESULT), reused=False)
 
     def sweep(self, *, unused_s: float = 86_400) -> int:
@@ -305,6 +307,10 @@ class StepStore:
         """Remove a finished step. The result goes first, so that a kill leaves nothing that looks finished."""
         (self.folder(step, key) / self.RESULT).unlink(missing_ok=True)
         shutil.rmtree(self.folder(step, key), ignore_errors=True)
+
+
+class _FinishedElsewhereError(Exception):
+    """Another process has finished the same step meanwhile."""
 
 
 class NotStoredError(LipForcingError):

@@ -14,7 +14,7 @@ from lipforcing_core.curation.backends import CurationBackends
 from lipforcing_core.curation.decide import Verdict
 from lipforcing_core.curation.facts import read_facts
 from lipforcing_core.curation.pieces import curate_pieces
-from lipforcing_core.curation.reading import OverLimitsError
+from lipforcing_core.curation.reading import OverLimitsError, passed_limit
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import Decision, SourceFacts, SourceOutcome, Status
 from lipforcing_core.curation.results import Reading, Undecodable
@@ -119,11 +119,12 @@ def _curated(
     try:
         source = steps.read_source(file, wanted, settings, backends.detector, store)
     except OverLimitsError as error:
-        verdict = Verdict(reason=RejectReason.OVER_LIMITS, measured=error.measured, threshold=error.limit)
-        return _whole(file, 0, Status.REJECTED, verdict, str(error))
+        return _over_limits(file, error)
     result = source.result
     if isinstance(result, Undecodable):
         return _refused(file, result)
+    if passed := passed_limit(result, settings):
+        return _over_limits(file, passed)
     missing_s = result.declared_s - seconds(result.num_frames)
     if result.complaint and missing_s > max(TRUNCATED_S, result.declared_s * TRUNCATED_SHARE):
         return _truncated(file, result)
@@ -141,6 +142,11 @@ def _curated(
         decisions=tuple(pieces.decisions),
         decoder_message=printable(result.complaint),
     ).check_balance()
+
+
+def _over_limits(file: SourceFile, error: OverLimitsError) -> SourceOutcome:
+    verdict = Verdict(reason=RejectReason.OVER_LIMITS, measured=error.measured, threshold=error.limit)
+    return _whole(file, 0, Status.REJECTED, verdict, str(error))
 
 
 def _truncated(file: SourceFile, result: Reading) -> SourceOutcome:

@@ -23,7 +23,7 @@ from lipforcing_core.curation.wanted import Wanted
 from lipforcing_core.faces.detectors.protocol import Face, FaceDetector
 from lipforcing_core.faces.follow import FaceFollower, Placement
 from lipforcing_core.faces.second_look import faces_in, moved
-from lipforcing_core.media.clock import FPS
+from lipforcing_core.media.clock import FPS, seconds
 from lipforcing_core.media.encode import write_wav
 from lipforcing_core.media.picture import region, to_picture
 from lipforcing_core.media.segments import Segment, SegmentPlanner
@@ -92,6 +92,17 @@ def read(
         outside=tuple(seen.outside),
         short=tuple(Shot(start=segment.start, stop=segment.stop) for segment in seen.short),
     )
+
+
+def passed_limit(result: Reading, settings: CurationSettings) -> OverLimitsError | None:
+    """The limit that a source passes which was read when other ones held; None where it keeps within all of them."""
+    hours = float(max(result.declared_s, seconds(result.num_frames))) / 3600
+    if hours > settings.max_source_hours:
+        return OverLimitsError(hours, settings.max_source_hours, "hours")
+    megapixels = result.width * result.height / 1e6
+    if megapixels > settings.max_megapixels:
+        return OverLimitsError(megapixels, settings.max_megapixels, "megapixels")
+    return None
 
 
 def _see(

@@ -68,6 +68,13 @@ def test_a_picture_that_starts_late_is_shown_ahead_of_its_time(tmp_path: Path, d
     assert breaks == ([before] if before > MAX_HOLE_FRAMES else [])
 
 
+def test_a_picture_hours_after_the_end_of_the_sound_is_not_waited_for(tmp_path: Path) -> None:
+    """One wrong byte in a time stamp would otherwise invent ninety thousand pictures."""
+    times = [3_600_000 + 40 * k for k in range(20)]
+    path = write_numbers(tmp_path / "a.mkv", times, sound=np.zeros(16_000, np.float32))
+    assert read_numbers(path) == ([*range(20)], [], [])
+
+
 def test_a_hole_is_filled_marked_and_set_apart(tmp_path: Path) -> None:
     """Of 1.5 s without a picture 37.5 steps of 40 ms pass, so 37 pictures are invented."""
     times = [40 * k for k in range(25)] + [960 + 1520 + 40 * k for k in range(25)]
