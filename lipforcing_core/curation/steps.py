@@ -152,9 +152,8 @@ def read_source(
         try:
             result = _read_into(folder, file.path, wanted, settings, detector)
             check_unchanged(file, reread=_complained(result))
-            if os.strerror(errno.EIO) in _words(
-                result
-            ):  # all can be read now: a disk that failed for a moment?
+            # All bytes can be read now, so it may have been the disk, for a moment.
+            if os.strerror(errno.EIO) in _words(result):
                 _empty(folder)
                 result = _read_into(folder, file.path, wanted, settings, detector)
                 check_unchanged(file, reread=_complained(result))
