@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import shown_name
-from lipforcing_core.base.products import StepStore
+from lipforcing_core.base.products import StepStore, is_abandoned, mark_of_process
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.weights.chosen import registered_file
 from tasks.progress import note
@@ -100,7 +101,10 @@ def one_run(folder: Path) -> Iterator[None]:
 def latest_link(folder: Path) -> None:
     """Point ``latest`` beside a run folder at it."""
     link = folder.parent / "latest"
-    temporary = folder.parent / ".latest.tmp"
+    for left in folder.parent.glob(".latest.*tmp"):
+        if is_abandoned(left, unused_s=86_400):
+            left.unlink(missing_ok=True)
+    temporary = folder.parent / f".latest.{mark_of_process(os.getpid())}.tmp"
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(folder.name, target_is_directory=True)
     temporary.replace(link)

@@ -6,6 +6,7 @@ The same work can succeed when it is repeated, so such a failure is reported and
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 
 _SURROUNDINGS = {
@@ -19,6 +20,9 @@ _SURROUNDINGS = {
     errno.EINTR: "the work was interrupted",
 }
 """System errors that are about the machine and not about the file at work."""
+
+PLENTY_BYTES = 2**30
+"""More than any step of decoding a sane file asks for at once; a frame of 8K has 50 MB in 8 bits."""
 
 _OUT_OF_DEVICE_MEMORY = "OutOfMemoryError"
 
@@ -41,6 +45,18 @@ def surroundings_in_words(message: str) -> str | None:
         if os.strerror(number) in message:
             return problem
     return None
+
+
+def has_room() -> bool:
+    """Whether this process could still have ``PLENTY_BYTES`` of memory; none is touched.
+
+    libav says of an absurd number in a header, too, that memory has run out; so it is asked for a second opinion.
+    """
+    try:
+        mmap.mmap(-1, PLENTY_BYTES).close()
+    except (OSError, MemoryError):
+        return False
+    return True
 
 
 def _class_names(error: BaseException) -> set[str]:

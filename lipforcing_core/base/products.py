@@ -15,7 +15,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, is_dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -278,14 +278,21 @@ class StepStore:
                     return found
                 partial = final.with_name(f".{key}{_PARTIAL}")
                 partial.mkdir(exist_ok=True)
-                result = work(partial)
+                try:
+                    result = work(partial)
+                except BaseException:
+                    with suppress(OSError):
+                        partial.rmdir()  # succeeds where there is nothing in it to go on from
+                    raise
                 _remove_all(partial.rglob(".*.tmp*"))  # what earlier, killed attempts were writing
                 write_json(partial / self.RESULT, result)
                 os.replace(partial, final)
         else:
-            with atomic_path(final) as temporary:
+            with suppress(_FinishedElsewhereError), atomic_path(final) as temporary:
                 temporary.mkdir()
                 write_json(temporary / self.RESULT, work(temporary))
+                if self.find(step, key):  # what others may be reading is left where it is
+                    raise _FinishedElsewhereError
         return StepResult(folder=final, result=read_json(final / self.RESULT), reused=False)
 
     def sweep(self, *, unused_s: float = 86_400) -> int:
@@ -319,6 +326,10 @@ class StepStore:
         """Remove a finished step. The result goes first, so that a kill leaves nothing that looks finished."""
         (self.folder(step, key) / self.RESULT).unlink(missing_ok=True)
         shutil.rmtree(self.folder(step, key), ignore_errors=True)
+
+
+class _FinishedElsewhereError(Exception):
+    """Another process has finished the same step meanwhile."""
 
 
 class NotStoredError(LipForcingError):

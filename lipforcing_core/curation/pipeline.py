@@ -191,8 +191,7 @@ def _opened(
     try:
         source = steps.read_source(file, wanted, settings, detector, store)
     except OverLimitsError as error:
-        verdict = Verdict(reason=RejectReason.OVER_LIMITS, measured=error.measured, threshold=error.limit)
-        return _whole(file, 0, Status.REJECTED, verdict, str(error))
+        return _over_limits(file, error)
     result = source.result
     if isinstance(result, Undecodable):
         return _refused(file, result)
@@ -203,6 +202,11 @@ def _opened(
         verdict = Verdict(reason=RejectReason.NO_AUDIO, measured=None, threshold=None)
         return _whole(file, result.num_frames, Status.REJECTED, verdict, result.complaint)
     return source
+
+
+def _over_limits(file: SourceFile, error: OverLimitsError) -> SourceOutcome:
+    verdict = Verdict(reason=RejectReason.OVER_LIMITS, measured=error.measured, threshold=error.limit)
+    return _whole(file, 0, Status.REJECTED, verdict, str(error))
 
 
 def _truncated(file: SourceFile, result: Reading) -> SourceOutcome:

@@ -6,6 +6,8 @@ others look at what it has cut out.
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +23,7 @@ from lipforcing_core.base.products import KEY_LENGTH, StepStore, content_key, fi
 from lipforcing_core.curation.crops import CLIP_SIZE
 from lipforcing_core.curation.hearing import MAX_SHIFT_FRAMES, delayed, loudness_dbfs
 from lipforcing_core.curation.likeness import face_crops, mean_direction
-from lipforcing_core.curation.reading import SOUND, read, require_within_limits
+from lipforcing_core.curation.reading import SOUND, OverLimitsError, read, require_within_limits
 from lipforcing_core.curation.results import (
     EmbeddingResult,
     FingerprintResult,
@@ -141,18 +143,23 @@ def read_source(
     """Step ``read``. A decoder's refusal is a result too, so a broken file is not tried again.
 
     A failure of the machine is none: it raises ``SurroundingsError``, or ``SourceLostError`` where the file could not
-    be read or changed meanwhile. Pieces that a killed attempt has written are kept for the next one. Raises
-    ``OverLimitsError`` for a source beyond the limits of the settings, one that was read under others included.
+    be read or changed meanwhile. What a decoder says after an error of input and output is believed the second time.
+    Pieces that a killed attempt has written are kept for the next one. Raises ``OverLimitsError`` for a source beyond
+    the limits of the settings, one that was read under others included.
     """
     key = read_key(file.sha256, wanted, settings, detector.backend_id)
 
     def work(folder: Path) -> dict[str, Any]:
-        result = _read_into(folder, file.path, wanted, settings, detector)
-        complained = isinstance(result, Undecodable) or bool(result.complaint)
         try:
-            check_unchanged(file, reread=complained)
-        except SourceLostError:
-            _empty(folder)  # pieces of other bytes than the key says
+            result = _read_into(folder, file.path, wanted, settings, detector)
+            check_unchanged(file, reread=_complained(result))
+            # All bytes can be read now, so it may have been the disk, for a moment.
+            if os.strerror(errno.EIO) in _words(result):
+                _empty(folder)
+                result = _read_into(folder, file.path, wanted, settings, detector)
+                check_unchanged(file, reread=_complained(result))
+        except (OverLimitsError, SourceLostError):
+            _empty(folder)  # pieces of other bytes than the key says, or of a source that is refused
             raise
         if isinstance(result, Undecodable):
             _empty(folder)
@@ -162,6 +169,15 @@ def read_source(
     result = reading_from_json(found.result)
     require_within_limits(result, settings)
     return ReadSource(file=file, store=store, key=key, result=result)
+
+
+def _complained(result: Reading | Undecodable) -> bool:
+    return isinstance(result, Undecodable) or bool(result.complaint)
+
+
+def _words(result: Reading | Undecodable) -> str:
+    """What the decoder said, as far as it spoke."""
+    return result.decoder_message if isinstance(result, Undecodable) else result.complaint
 
 
 def _empty(folder: Path) -> None:

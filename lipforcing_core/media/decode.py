@@ -19,7 +19,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 
 from lipforcing_core.base.errors import BadInputError, MediaError, SurroundingsError
-from lipforcing_core.base.failures import surroundings_problem
+from lipforcing_core.base.failures import has_room, surroundings_problem
 from lipforcing_core.base.names import shown_name
 from lipforcing_core.media.clock import SAMPLE_RATE
 from lipforcing_core.media.ffmpeg import ffmpeg_complaint, first_line, input_file, run_ffmpeg
@@ -241,7 +241,12 @@ def decoder_errors(path: Path | str) -> Iterator[None]:
 
 
 def refuse_surroundings(error: Exception, path: Path | str) -> None:
-    """Raise ``SurroundingsError`` if an exception tells of the machine and not of the file at ``path``."""
+    """Raise ``SurroundingsError`` if an exception tells of the machine and not of the file at ``path``.
+
+    libav says of an absurd number in a header, too, that memory has run out; where there is plenty, the file is meant.
+    """
+    if isinstance(error, av.error.MemoryError) and has_room():
+        return
     if problem := surroundings_problem(error):
         raise SurroundingsError(f"{problem} (while reading {shown_name(path)})") from error
 

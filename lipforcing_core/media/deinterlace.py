@@ -10,7 +10,7 @@ import av.filter
 
 
 class Deinterlacer:
-    """Hands frames through until one is interlaced, and from there on through the filter.
+    """Hands frames through until one is interlaced, and from there on through the filter, where that takes them.
 
     The filter keeps the number of frames and their time stamps, and is made anew for every change of form.
     """
@@ -29,7 +29,11 @@ class Deinterlacer:
             yield frame
             return
         if self._graph is None:
-            self._graph, self._form = self._new_graph(frame), form
+            try:
+                self._graph, self._form = self._new_graph(frame), form
+            except av.error.FFmpegError:  # of less than three lines or columns, for one
+                yield frame
+                return
         self._graph.push(frame)
         yield from self._pulled()
 

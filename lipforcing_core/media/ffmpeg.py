@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -12,7 +13,7 @@ from typing import Any
 import ffmpeg
 
 from lipforcing_core.base.errors import MediaError, SurroundingsError
-from lipforcing_core.base.failures import surroundings_in_words
+from lipforcing_core.base.failures import has_room, surroundings_in_words
 from lipforcing_core.base.names import shown_name
 from lipforcing_core.base.user_file import irregularity
 
@@ -91,6 +92,8 @@ def _outside_cause(exit_code: int, message: str) -> str | None:
         )
     if "received signal" in message:  # it answers SIGTERM and SIGINT itself, with an ordinary exit code
         return "ffmpeg was told from outside to end"
+    if os.strerror(errno.ENOMEM) in message and has_room():
+        return None
     return surroundings_in_words(message)
 
 

@@ -12,6 +12,9 @@ from lipforcing_core.media.clock import SAMPLE_RATE
 from lipforcing_core.media.timeline import StreamClock
 from lipforcing_core.sound.fold import FoldDown, Folded
 
+LEAST_RATE, LARGEST_RATE = 2000, 768_000
+"""Samples a second of sound that is meant: telephones have 8000, studios 192 000. One changed byte can make a second of
+16 000 samples into hours."""
 MAX_DRIFT_S = Fraction(1, 10)
 """Time stamps of sound are rounded and wander; only what is off by more is filled with silence or cut."""
 
@@ -30,6 +33,7 @@ class SoundTrack:
         self._expected_s: Fraction | None = None
         self._excess = 0
         self._num_samples = 0
+        self._is_heard = False
 
     @property
     def is_default(self) -> bool:
@@ -43,7 +47,19 @@ class SoundTrack:
         return language
 
     def add(self, frame: Any) -> None:
-        """Put one decoded block of samples in its place."""
+        """Put one decoded block of samples in its place.
+
+        Raises ValueError or an error of libav for a block that cannot be resampled; the next one may be tried.
+        """
+        try:
+            self._add(frame)
+        except Exception:
+            self._resampler, self._input = None, ()
+            raise
+
+    def _add(self, frame: Any) -> None:
+        if not LEAST_RATE <= frame.sample_rate <= LARGEST_RATE:
+            raise ValueError(f"sound of {frame.sample_rate} samples a second")
         length_s = Fraction(frame.samples, frame.sample_rate)
         if frame.pts is None:
             placed_s = self._expected_s or Fraction(0)
@@ -56,15 +72,14 @@ class SoundTrack:
             self._expected_s = placed_s
         self._expected_s += length_s
         frame.pts = None
-        for block in self._resampler.resample(frame):
-            self._take(block.to_ndarray())
+        self._resample(frame)
 
     def finish(self) -> Folded | None:
         """The whole track; None if no sample could be decoded."""
         self._flush()
-        if self._fold is not None:
+        if self._fold is not None and self._is_heard:
             self.folded = self._fold.finish()
-            self._fold = None
+        self._fold = None
         return self.folded
 
     def _match(self, frame: Any) -> None:
@@ -76,15 +91,22 @@ class SoundTrack:
         if self._fold is None:
             self._layout = frame.layout.name
             self._fold = FoldDown(frame.layout.nb_channels, frame.layout.name)
-        self._resampler = av.AudioResampler(format="fltp", layout=self._layout, rate=SAMPLE_RATE)
+        self._resampler = self._new_resampler()
         self._input = form
 
     def _flush(self) -> None:
         if self._resampler is None:
             return
-        for block in self._resampler.resample(None):
-            self._take(block.to_ndarray())
-        self._resampler = av.AudioResampler(format="fltp", layout=self._layout, rate=SAMPLE_RATE)
+        self._resample(None)
+        self._resampler = self._new_resampler()
+
+    def _new_resampler(self) -> Any:
+        """One that gives interleaved samples: PyAV reads beyond the planes of a planar block of 8 channels or more."""
+        return av.AudioResampler(format="flt", layout=self._layout, rate=SAMPLE_RATE)
+
+    def _resample(self, frame: Any) -> None:
+        for block in self._resampler.resample(frame):
+            self._take(block.to_ndarray().reshape(-1, self._channels).T)
 
     def _move_to(self, position: int) -> None:
         """Go on at a sample of the time line: over silence, or by leaving out what overlaps what is there."""
@@ -103,6 +125,7 @@ class SoundTrack:
 
     def _take(self, block_CS: np.ndarray) -> None:
         assert self._fold is not None
+        self._is_heard = True
         left_out = min(self._excess, block_CS.shape[1])
         self._excess -= left_out
         self._fold.add(block_CS[:, left_out:])

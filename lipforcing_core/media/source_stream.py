@@ -31,6 +31,8 @@ LEAST_RATE = Fraction(1, 2)
 MAX_TRACKS = 8
 """More sound tracks than this are those of a disc image or a broadcast, of which the first are enough."""
 
+_OF_THE_DECODER = (av.error.FFmpegError, MemoryError, OSError, ValueError)
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -111,10 +113,10 @@ class SourceStream:
 
     @property
     def declared_s(self) -> Fraction:
-        """How long the header says that the picture is, in seconds; 0 if it does not say."""
+        """How long the header says that the picture is, in seconds; 0 if it does not say, or nonsense."""
         if self._video.duration:
-            return Fraction(self._video.duration * Fraction(self._video.time_base))
-        return Fraction(self._container.duration or 0, av.time_base)
+            return max(Fraction(self._video.duration * Fraction(self._video.time_base)), Fraction(0))
+        return max(Fraction(self._container.duration or 0, av.time_base), Fraction(0))
 
     @property
     def sounding_frames(self) -> int | None:
@@ -182,7 +184,11 @@ class SourceStream:
 
     def _hear(self, index: int, frames: list[Any]) -> None:
         for frame in frames:
-            self._track_of[index].add(frame)
+            try:
+                self._track_of[index].add(frame)
+            except _OF_THE_DECODER as error:
+                self.num_damaged += 1
+                self._complain(error)
 
     def _packets(self, container: Any, streams: list[Any]) -> Iterator[Any]:
         """All packets, up to the first place that cannot be read."""
@@ -190,13 +196,13 @@ class SourceStream:
             return
         try:
             yield from container.demux(*streams)
-        except (av.error.FFmpegError, MemoryError, OSError, ValueError) as error:
+        except _OF_THE_DECODER as error:
             self._complain(error)
 
     def _decoded(self, packet: Any) -> list[Any]:
         try:
             return list(packet.decode())
-        except (av.error.FFmpegError, MemoryError, OSError, ValueError) as error:
+        except _OF_THE_DECODER as error:
             self.num_damaged += 1
             self._complain(error)
             return []

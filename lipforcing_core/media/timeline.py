@@ -22,6 +22,8 @@ MAX_OVERLAP_S = Fraction(1, 2)
 MAX_GAP_S = Fraction(10)
 """So does one that lies further ahead than this (ffmpeg takes the same limit for transport streams), unless another
 stream has come there too."""
+MAX_CORRECTIONS = 16
+"""The streams of a file jump at about the same place, so only so many of the latest corrections are compared."""
 MAX_HOLE_FRAMES = 12
 """A hole that is filled with more repeated frames than this, half a second, stands apart from what is around it."""
 
@@ -52,7 +54,7 @@ class Jumps:
             if other != stream and abs(theirs - correction_s) <= MAX_OVERLAP_S:
                 del self._corrections[position]
                 return theirs
-        self._corrections.append((stream, correction_s))
+        self._corrections = [*self._corrections[1 - MAX_CORRECTIONS :], (stream, correction_s)]
         return correction_s
 
 
@@ -65,15 +67,18 @@ class StreamClock:
         self._end_s: Fraction | None = None
 
     def place(self, time_s: Fraction, duration_s: Fraction) -> tuple[Fraction, bool]:
-        """Where something of a length that is stamped ``time_s`` goes on the time line, and whether it jumped there."""
+        """Where something of a length that is stamped ``time_s`` goes on the time line, and whether it jumped there.
+
+        The first one is due at 0 and jumps ahead as any other does: a stream that begins by itself hours later has a
+        wrong header.
+        """
         placed_s = time_s + self._correction_s
-        jumped = False
-        if self._end_s is not None:
-            is_ahead = placed_s > self._end_s + MAX_GAP_S and not self._jumps.is_hole(self._stream, placed_s)
-            jumped = is_ahead or placed_s < self._end_s - MAX_OVERLAP_S
+        end_s = self._end_s or Fraction(0)
+        is_ahead = placed_s > end_s + MAX_GAP_S and not self._jumps.is_hole(self._stream, placed_s)
+        is_back = self._end_s is not None and placed_s < end_s - MAX_OVERLAP_S
+        jumped = is_ahead or is_back
         if jumped:
-            assert self._end_s is not None
-            correction_s = self._jumps.agree(self._stream, self._end_s - placed_s)
+            correction_s = self._jumps.agree(self._stream, end_s - placed_s)
             self._correction_s += correction_s
             placed_s += correction_s
         self._end_s = placed_s + duration_s

@@ -282,3 +282,37 @@ def test_json_holds_names_that_are_not_utf8(tmp_path: Path) -> None:
         content_key("café.mp4"),
     }
     assert len(keys) == 4
+
+
+def test_of_two_that_finish_a_step_the_first_stays(tmp_path: Path) -> None:
+    """Others may be reading its files already, which must not vanish for a moment."""
+    store = StepStore(tmp_path)
+
+    def slow(folder: Path) -> str:
+        (folder / "product").write_text("slow")
+        store.run("step", "key", quick)
+        return "slow"
+
+    def quick(folder: Path) -> str:
+        (folder / "product").write_text("quick")
+        return "quick"
+
+    found = store.run("step", "key", slow)
+    assert found.result == "quick"
+    assert (found.folder / "product").read_text() == "quick"
+    assert [path.name for path in (tmp_path / "step").iterdir()] == ["key"]
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_resumable_step_that_fails_leaves_only_what_it_can_go_on_from(leaves: bool, tmp_path: Path) -> None:
+    store = StepStore(tmp_path)
+
+    def fails(folder: Path) -> None:
+        if leaves:
+            (folder / "checkpoint").touch()
+        raise OSError("no more")
+
+    with pytest.raises(OSError, match="no more"):
+        store.run("step", "key", fails, resumable=True)
+    left = [path.name for path in (tmp_path / "step").iterdir() if path.is_dir()]
+    assert left == ([".key.partial"] if leaves else [])

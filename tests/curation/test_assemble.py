@@ -128,6 +128,18 @@ def test_clips_no_longer_accepted_disappear(corpus: Corpus, tmp_path: Path) -> N
     assert report.contract.success  # an empty manifest breaks no promise
 
 
+def test_a_clip_that_was_cut_off_in_the_data_set_is_placed_anew(corpus: Corpus, tmp_path: Path) -> None:
+    outcomes, store = corpus
+    report = assemble_manifest(outcomes, tmp_path, SETTINGS, store=store)
+    clip = read_manifest(report.manifest)[0]
+    placed = tmp_path / clip.clip_path
+    whole = placed.read_bytes()
+    placed.unlink()
+    placed.write_bytes(whole[: len(whole) // 2])
+    assemble_manifest(outcomes, tmp_path, SETTINGS, store=store)
+    assert placed.read_bytes() == whole
+
+
 def test_contract_catches_bad_rows_and_lost_frames(corpus: Corpus) -> None:
     outcomes, _ = corpus
     clips = [clip.record for o in outcomes[1:2] for clip in o.clips]

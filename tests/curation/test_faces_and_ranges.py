@@ -334,6 +334,36 @@ def test_a_source_over_the_limits_is_not_read(
     assert rows(curate(Played(31))) == [(0, 31, "accepted")]
 
 
+@pytest.mark.parametrize(
+    ("changes", "measured"),
+    [
+        ({"max_source_hours": 1.2 / 3600}, 1.24 / 3600),
+        ({"max_source_hours": 1.24 / 3600}, None),
+        ({"max_megapixels": 0.009}, 0.009216),
+        ({"max_megapixels": 0.009216}, None),
+    ],
+)
+def test_a_limit_that_was_lowered_since_holds_for_what_was_read_before(
+    changes: dict[str, float], measured: float | None, curate: Curate
+) -> None:
+    """The rows do not depend on what was curated earlier in the same workspace."""
+    assert rows(curate(Played(31))) == [(0, 31, "accepted")]
+    nothing: Any = None
+    again = curate(nothing, nothing, **changes)
+    if measured is None:
+        assert rows(again) == [(0, 31, "accepted")]
+    else:
+        assert rows(again) == [(0, 0, "over_limits")]
+        assert again.decisions[0].measured == pytest.approx(measured)
+
+
+def test_a_declared_length_over_the_limit_counts_in_what_was_read_before(curate: Curate) -> None:
+    assert rows(curate(Played(31, declared_s=Fraction(9)))) == [(0, 31, "accepted")]
+    nothing: Any = None
+    again = curate(nothing, nothing, max_source_hours=8 / 3600)
+    assert (rows(again), again.decisions[0].measured) == ([(0, 0, "over_limits")], pytest.approx(9 / 3600))
+
+
 def test_a_length_that_a_header_hides_is_limited_all_the_same(curate: Curate) -> None:
     outcome = curate(Played(31, declared_s=Fraction(0)), max_source_hours=1.2 / 3600)
     assert rows(outcome) == [(0, 0, "over_limits")]

@@ -13,7 +13,7 @@ import pytest
 from lipforcing_core.base.errors import MediaError
 from lipforcing_core.base.products import file_sha256
 from lipforcing_core.curation import crops, reading
-from lipforcing_core.curation.reading import read
+from lipforcing_core.curation.reading import OverLimitsError, read
 from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.curation.results import Reading, Shot, SoundTaken
 from lipforcing_core.curation.settings import CurationSettings
@@ -398,6 +398,17 @@ def test_a_source_without_a_picture_is_refused(tmp_path: Path) -> None:
         "has no frame that can be decoded",
         "no key frame",
     )
+
+
+@pytest.mark.usefixtures("unencoded")
+def test_reading_ends_at_the_limit_whatever_the_header_says(tmp_path: Path) -> None:
+    """Of 1.2 s the frames 0 to 29 are allowed; nobody goes on for the hours that may follow."""
+    source = Played(300, declared_s=Fraction(0))
+    with pytest.raises(OverLimitsError):
+        reading_of(source, tmp_path, max_source_hours=1.2 / 3600)
+    assert source.read == 31
+    within = Played(30, declared_s=Fraction(0))
+    assert reading_of(within, tmp_path, max_source_hours=1.2 / 3600).num_frames == 30
 
 
 class Killed(BaseException):

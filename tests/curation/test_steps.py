@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -284,3 +285,15 @@ def test_the_finished_step_of_a_damaged_product_is_forgotten(store: StepStore, t
 def test_the_lock_of_a_content_lies_in_the_store(store: StepStore) -> None:
     with steps.one_at_a_time(store, SHA256):
         assert [path.name for path in (store.root / "locks").iterdir()] == [f"{'ab' * 8}.lock"]
+
+
+@pytest.mark.parametrize(("start", "num_motions"), [(20, 3), (21, 2), (24, 2), (25, 3)])
+def test_a_fingerprint_keeps_the_steps_of_the_source(start: int, num_motions: int, store: StepStore) -> None:
+    """A step begins with every fifth frame of the source: 20 frames from 21 on have three whole ones, from 25 to 40."""
+    piece = PIECE.model_copy(update={"start": start, "stop": start + 20})
+    face = replace(put_face(store), piece=piece)
+    folder = store.folder("read", face.source.key)
+    if piece.folder != PIECE.folder:
+        (folder / PIECE.folder).rename(folder / piece.folder)
+    found = steps.fingerprinted(face, store).result.fingerprint()
+    assert len(found.picture.motion_TB) == num_motions

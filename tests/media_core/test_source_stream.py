@@ -116,6 +116,38 @@ def test_a_gap_in_the_sound_is_silence(tmp_path: Path) -> None:
     np.testing.assert_allclose(heard.waveform_S, wanted, atol=2e-4)
 
 
+@pytest.mark.parametrize(("num_samples", "frames"), [(16_000, 25), (16_001, 26), (15_361, 25), (15_360, 24)])
+def test_a_frame_that_has_begun_to_sound_counts(num_samples: int, frames: int, tmp_path: Path) -> None:
+    sound_S = np.full(num_samples, 0.1, np.float32)
+    with SourceStream(write_numbers(tmp_path / "a.mkv", list(range(0, 1200, 40)), sound=sound_S)) as source:
+        assert len(list(source.pictures())) == 30
+        assert source.sounding_frames == frames
+
+
+def test_pictures_that_come_too_fast_are_counted(tmp_path: Path) -> None:
+    """Twenty pictures at 50 a second go to the indices 0 to 10, two to each from 1 to 9."""
+    with SourceStream(write_numbers(tmp_path / "a.mkv", list(range(0, 400, 20)))) as source:
+        assert len(list(source.pictures())) == 11
+        assert source.num_dropped == 9
+
+
+def test_the_first_complaint_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes wrong afterwards mostly follows from it."""
+
+    class Packet:
+        def __init__(self, stream: Any, words: str) -> None:
+            self.stream, self._words = stream, words
+
+        def decode(self) -> list[Any]:
+            raise av.error.InvalidDataError(1, self._words)
+
+    with SourceStream(write_numbers(tmp_path / "a.mkv", [0, 40])) as source:
+        packets = [Packet(source._video, words) for words in ("first", "second")]
+        monkeypatch.setattr(source, "_packets", lambda *_: iter(packets))
+        assert list(source.pictures()) == []
+        assert (source.complaint, source.num_damaged) == ("first", 2)
+
+
 def sound_track(blocks_at: list[tuple[int, np.ndarray]], rate: int = 16_000) -> np.ndarray:
     """What a track makes of blocks of mono sound, each due at a sample."""
     track = SoundTrack(SimpleNamespace(), StreamClock("sound", Jumps()))

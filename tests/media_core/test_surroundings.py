@@ -42,10 +42,30 @@ MakeVideo = Callable[..., Path]
     ],
 )
 def test_the_decoders_errors_are_about_the_file_or_the_machine(
-    error: Exception, kind: type[Exception], words: str
+    error: Exception, kind: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(decode, "has_room", lambda: False)
     with pytest.raises(kind, match=words), decoder_errors("/x/a"):
         raise error
+
+
+def test_a_decoder_that_asks_for_too_much_where_there_is_plenty_means_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(decode, "has_room", lambda: True)
+    with pytest.raises(MediaError, match="Cannot allocate"), decoder_errors("/x/a"):
+        raise av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory")
+    with pytest.raises(SurroundingsError), decoder_errors("/x/a"):
+        raise MemoryError
+
+
+def test_room_is_what_the_system_would_give() -> None:
+    script = (
+        "import resource, sys; from lipforcing_core.base.failures import has_room; before = has_room();"
+        "resource.setrlimit(resource.RLIMIT_AS, (2**29, 2**29)); print(before, has_room())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "True False\n"
 
 
 def test_opening_and_reading_sound_tell_the_machine_from_the_file(

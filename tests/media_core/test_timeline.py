@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipforcing_core.media.timeline import MAX_HOLE_FRAMES, Jumps, Placed, StreamClock, Timeline
+from lipforcing_core.media.timeline import (
+    MAX_CORRECTIONS,
+    MAX_HOLE_FRAMES,
+    Jumps,
+    Placed,
+    StreamClock,
+    Timeline,
+)
 
 from .sources import numbers_of_filter_fps, read_numbers, write_numbers
 
@@ -59,6 +66,13 @@ def test_a_picture_that_starts_late_is_shown_ahead_of_its_time(tmp_path: Path, d
     assert numbers == numbers_of_filter_fps(path) == [0] * before + list(range(20))
     assert invented == list(range(before))
     assert breaks == ([before] if before > MAX_HOLE_FRAMES else [])
+
+
+def test_a_picture_hours_after_the_end_of_the_sound_is_not_waited_for(tmp_path: Path) -> None:
+    """One wrong byte in a time stamp would otherwise invent ninety thousand pictures."""
+    times = [3_600_000 + 40 * k for k in range(20)]
+    path = write_numbers(tmp_path / "a.mkv", times, sound=np.zeros(16_000, np.float32))
+    assert read_numbers(path) == ([*range(20)], [], [])
 
 
 def test_a_hole_is_filled_marked_and_set_apart(tmp_path: Path) -> None:
@@ -154,9 +168,38 @@ def test_where_a_jump_begins(stamp_s: float, jumps: bool) -> None:
 def test_streams_that_jump_together_stay_together() -> None:
     """Sound lasts 0.2 s longer than the picture before a splice: it goes on in step after it, not at its own end."""
     jumps = Jumps()
+    picture, sound = (StreamClock(name, jumps, zero_s=Fraction(100)) for name in ("picture", "sound 1"))
+    assert place_all(picture, [100, 100.5, 20]) == [(0, False), (0.5, False), (1, True)]
+    assert place_all(sound, [100.2, 100.7, 20.3]) == [(0.2, False), (0.7, False), (1.3, True)]
+
+
+@pytest.mark.parametrize(("stamp_s", "place"), [(10, (10, False)), (10.001, (0, True)), (1e6, (0, True))])
+def test_a_first_stamp_far_from_the_start_is_a_jump(stamp_s: float, place: tuple[float, bool]) -> None:
+    clock = StreamClock("picture", Jumps())
+    assert place_all(clock, [stamp_s])[0] == place
+
+
+def test_a_picture_that_begins_after_a_minute_of_sound_stays_where_it_is() -> None:
+    jumps = Jumps()
     picture, sound = StreamClock("picture", jumps), StreamClock("sound 1", jumps)
-    assert place_all(picture, [100, 100.5, 20]) == [(100, False), (100.5, False), (101, True)]
-    assert place_all(sound, [100.2, 100.7, 20.3]) == [(100.2, False), (100.7, False), (101.3, True)]
+    place_all(sound, [k / 2 for k in range(110)])
+    assert place_all(picture, [60, 60.5]) == [(60, False), (60.5, False)]
+
+
+def test_streams_that_both_begin_late_stay_together() -> None:
+    jumps = Jumps()
+    picture, sound = StreamClock("picture", jumps), StreamClock("sound 1", jumps)
+    assert place_all(picture, [5000, 5000.5]) == [(0, True), (0.5, False)]
+    assert place_all(sound, [5000.2, 5000.7]) == [(0.2, True), (0.7, False)]
+
+
+def test_a_stream_that_jumps_again_and_again_stays_cheap() -> None:
+    """As where every time stamp is nonsense: what is kept to compare with does not grow."""
+    jumps = Jumps()
+    clock = StreamClock("picture", jumps)
+    for k in range(2000):
+        clock.place(Fraction(1000 * (k % 2)), HALF)
+    assert len(jumps._corrections) == MAX_CORRECTIONS
 
 
 def test_a_stream_that_jumps_alone_is_corrected_alone() -> None:
