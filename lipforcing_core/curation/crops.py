@@ -14,6 +14,7 @@ import numpy as np
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import file_sha256
+from lipforcing_core.curation.mouth_cover import mouth_likeness
 from lipforcing_core.curation.results import TrackFacts
 from lipforcing_core.faces.align import FILL_VALUE, invert_matrix, square_matrix, warp_face
 from lipforcing_core.faces.follow import Placement
@@ -135,6 +136,7 @@ def write_track(row: CropRow, segment: Segment, folder: Path, *, crf: int) -> Tr
         box_xyxy=tuple(np.median(boxes_N4, axis=0).round(1).tolist()),
         yaw_deg=float(np.median(turns)) if turns else None,
         lips_outside=max(crop.lips_outside for crop in known),
+        mouth_likeness=mouth_likeness(np.stack([crop.small_HW for crop in known])),
         repeated=repeated(crops),
         clip_sha256=file_sha256(clip),
     )

@@ -41,6 +41,7 @@ SETTINGS = CurationSettings(
     min_face_height_px=64,
     max_yaw_deg=40,
     max_lips_outside=0.25,
+    min_mouth_likeness=0.5,
     max_repeat_frames=10,
     max_repeated_fraction=0.5,
     sync_confidence_min=3,
@@ -56,6 +57,7 @@ AT_THE_LIMIT = Scores(
     num_faces=2,
     yaw_deg=40.0,
     lips_outside=0.25,
+    mouth_likeness=0.5,
     longest_repeat_frames=10,
     repeated_fraction=0.5,
 )
@@ -95,6 +97,7 @@ def test_sound_without_speech_is_no_speech() -> None:
         ("lips_outside", 0.26, "lips_cut_off", 0.25),
         ("longest_repeat_frames", 11, "frozen_picture", 10),
         ("repeated_fraction", 0.51, "repeated_frames", 0.5),
+        ("mouth_likeness", 0.49, "occluded", 0.5),
     ],
 )
 def test_a_face_at_the_limits_passes_and_one_beyond_does_not(
@@ -110,19 +113,19 @@ def test_a_face_at_the_limits_passes_and_one_beyond_does_not(
 def test_of_several_defects_the_first_is_named() -> None:
     worst = replace(
         AT_THE_LIMIT, face_height_px=1.0, absent_frames=9, yaw_deg=80.0, lips_outside=1.0,
-        longest_repeat_frames=99, repeated_fraction=1.0,
+        longest_repeat_frames=99, repeated_fraction=1.0, mouth_likeness=-1.0,
     )  # fmt: skip
     found = []
     for name, good in (
         ("face_height_px", 64.0), ("absent_frames", 0), ("yaw_deg", 0.0), ("lips_outside", 0.0),
-        ("longest_repeat_frames", 0), ("repeated_fraction", 0.0),
+        ("longest_repeat_frames", 0), ("repeated_fraction", 0.0), ("mouth_likeness", 1.0),
     ):  # fmt: skip
         verdict = judge_face(worst, SETTINGS)
         assert verdict is not None
         found.append(verdict.reason.value)
         worst = replace(worst, **{name: good})
     assert found == [
-        "face_too_small", "face_lost", "turned_away", "lips_cut_off", "frozen_picture", "repeated_frames",
+        "face_too_small", "face_lost", "turned_away", "lips_cut_off", "frozen_picture", "repeated_frames", "occluded",
     ]  # fmt: skip
     assert judge_face(worst, SETTINGS) is None
 

@@ -145,7 +145,7 @@ def test_gaps_are_bridged_or_left_as_by_the_tracker(gaps: list[tuple[int, int]],
         [0, 25, *range(35, 400, 5)],  # the third sighting comes when frame 0 has been certain for a look
         [10, 35, *range(60, 400, 5)],
     ],
-    ids=str,
+    ids=["every 25", "every 20", "third at 35", "from 10, third at 60"],
 )
 def test_a_face_that_is_seldom_seen_keeps_its_first_frames(seen_at: Iterable[int], with_points: bool) -> None:
     """No look but these sees it, and every frame from the first of them on has its place all the same."""
