@@ -48,8 +48,8 @@ class TrackFacts(Result):
     detected_fraction: share of the frames in which it was seen. absent_frames: frames that do not show it.
     face_height_px, box_xyxy: medians over the frames, in pixels of the source. yaw_deg: median turn of the head; None
     from a detector without points. lips_outside: largest share of the lips' area beyond the borders of the picture.
-    mouth_likeness: how much the mouth looks like itself at its worst half second (``mouth_cover``); None in results of
-    earlier versions.
+    mouth_likeness: how much the mouth looks like itself at its worst half second (``mouth_cover``); None from a
+    detector without points, and in results of earlier versions.
     repeated: lengths of the runs of frames that show the same as the frame before them.
     """
 

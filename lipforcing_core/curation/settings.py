@@ -172,10 +172,11 @@ class CurationSettings(BaseModel):
         json_schema_extra=_decides(None, RejectReason.LIPS_CUT_OFF, unit="share, 0 to 1"),
     )
     min_mouth_likeness: float = Field(
-        0.62,
+        0.6,
         ge=-1,
         le=1,
-        description="Least likeness of the mouth to its usual picture at its worst half second; -1: not asked.",
+        description="Least likeness of the mouth to its usual picture at its worst half second (needs a detector with "
+        "points); -1 asks nothing.",
         json_schema_extra=_decides(None, RejectReason.OCCLUDED, unit="correlation"),
     )
     max_repeat_frames: int = Field(

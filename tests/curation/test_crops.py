@@ -282,6 +282,22 @@ def test_a_track_is_written_with_its_places_and_its_facts(tmp_path: Path) -> Non
     assert stored["start_frame"] == 50
 
 
+@pytest.mark.parametrize(("yaw_deg", "known"), [(5.0, True), (None, False)])
+def test_a_mouth_is_compared_where_a_detector_has_points(
+    tmp_path: Path, yaw_deg: float | None, known: bool
+) -> None:
+    """16 frames of one picture, 14 of another: the frames that are in the minority are not like the usual one."""
+    pictures = np.random.default_rng(0).integers(0, 255, (2, 64, 64)).astype(np.float32)
+    crops = [replace(flat_crop(60, yaw_deg=yaw_deg), small_HW=pictures[int(i >= 16)]) for i in range(30)]
+    facts = write_track(row_of(*crops), Segment(50, 80), tmp_path, crf=10)
+    assert facts is not None
+    if known:
+        assert facts.mouth_likeness is not None
+        assert facts.mouth_likeness < 0.3
+    else:
+        assert facts.mouth_likeness is None
+
+
 def test_a_track_that_is_never_seen_is_not_written(tmp_path: Path) -> None:
     assert write_track(row_of(None, None), Segment(50, 52), tmp_path, crf=10) is None
     assert write_track(row_of(flat_crop(9, FaceState.ABSENT)), Segment(50, 51), tmp_path, crf=10) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -170,7 +171,7 @@ STORED = {
             "tracks": [{
                 "number": 0, "detected_fraction": 0.9, "absent_frames": 1, "face_height_px": 130.5,
                 "box_xyxy": [1.0, 2.0, 3.0, 4.5], "yaw_deg": None, "lips_outside": 0.0, "repeated": [2, 1],
-                "clip_sha256": "ab",
+                "clip_sha256": "ab", "mouth_likeness": 0.75,
             }],
         }],
     },
@@ -226,6 +227,7 @@ TYPED = {
                         lips_outside=0.0,
                         repeated=(2, 1),
                         clip_sha256="ab",
+                        mouth_likeness=0.75,
                     ),
                 ),
             ),
@@ -289,3 +291,12 @@ def test_the_stored_form_of_results_is_what_it_always_was(name: str, tmp_path: P
 def test_a_piece_knows_its_length_and_its_folder() -> None:
     piece = Piece(start=250, stop=375, shot=1, num_invented=0, tracks=())
     assert (piece.num_frames, piece.folder) == (125, "000250-000375")
+
+
+def test_a_reading_from_before_covered_mouths_is_still_read() -> None:
+    stored = copy.deepcopy(STORED["reading"])
+    (track,) = stored["pieces"][0]["tracks"]
+    del track["mouth_likeness"]
+    reading = reading_from_json(stored)
+    assert isinstance(reading, Reading)
+    assert reading.pieces[0].tracks[0].mouth_likeness is None
