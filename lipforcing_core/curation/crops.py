@@ -31,7 +31,7 @@ LIPS_XYXY = (159, 303, 343, 371)
 On 13 real clips, one frame in 15, SCRFD's mouth corners lie at x 159 and 343 in the mean (16 and 19 pixels of standard
 deviation between clips, 4 to 14 within one) and at y 326 (8 between clips); YuNet's are 4 pixels further apart and 15
 higher. The outer edges of the lips, where the redness (a* of CIELAB) of the 50 columns in the middle is halfway between
-that of the skin and its peak, lie at y 303 and 371 (10 and 14 between clips) on the 12 clips whose chin is not as red; the
+that of the skin and its peak, lie at y 303 and 371 (10 and 14 between clips) on the 12 clips without a red chin; the
 lower one moves down by 5 to 20 where the mouth is widest open.
 The puppets' true corners lie at x 131 to 156 and 356 to 380, y 276 to 315, and their chins below y 409.
 """

@@ -43,7 +43,7 @@ class FaceChoice:
         if point := _POINT.fullmatch(text):
             return cls(point_xy=(float(point[1]), float(point[2])))
         raise BadInputError(
-            f"{shown_value(text)} names no face; give its number, 1 for the largest, or a point of it as X,Y in pixels"
+            f"{shown_value(text)} is neither a number, 1 for the largest, nor a point as X,Y in pixels"
         )
 
     def __str__(self) -> str:

@@ -69,7 +69,7 @@ def test_a_choice_is_a_number_or_a_point(text: str, choice: FaceChoice) -> None:
     "text", ["", "0", "-1", "1.5", "left", "1,2,3", "1,", ",2", "-4,5", "nan,1", "1x2", "\x1b[2J"]
 )
 def test_anything_else_names_no_face(text: str) -> None:
-    with pytest.raises(BadInputError, match="names no face; give its number"):
+    with pytest.raises(BadInputError, match="is neither a number, 1 for the largest, nor a point"):
         FaceChoice.parse(text)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.base.products import content_key, file_sha256, read_json
+from lipforcing_core.base.products import StepStore, content_key, file_sha256, read_json
 from lipforcing_core.faces.choice import FaceChoice
 from lipforcing_core.faces.detectors.protocol import Face
 from lipforcing_core.media.decode import read_frames
@@ -17,6 +17,9 @@ from lipforcing_core.streaming.generate import generate_video
 from lipforcing_core.streaming.generators import load_generator
 from lipforcing_core.streaming.prepared import prepared
 from lipforcing_core.streaming.source import SourceFace
+from tasks import generation
+from tasks.generation import GenerationJob
+from tasks.generation_jobs import run_id_of
 from tests.streaming.helpers import FixedFace, texture, write_speech, write_video
 
 
@@ -85,6 +88,39 @@ def test_a_face_that_is_not_there_is_refused_with_those_that_are(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_it_is_refused_before_a_model_is_loaded(
+    student_folder: Path, tmp_path: Path, video: Path, audio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lipforcing_core.faces.detectors.catalogue.load_detector", lambda *_: TwoFaces())
+    monkeypatch.setattr(generation, "_bundle", lambda *_: pytest.fail("the model was loaded"))
+    job = GenerationJob(name="x", video=video, audio=audio, bundle=student_folder, face=FaceChoice.parse("7"))
+    with pytest.raises(BadInputError, match="no face number 7"):
+        generation.generate_file(job, tmp_path / "o.mp4")
+
+
+def test_another_face_is_another_step(
+    student_folder: Path, tmp_path: Path, video: Path, audio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lipforcing_core.faces.detectors.catalogue.load_detector", lambda *_: TwoFaces())
+    store = StepStore(tmp_path / "steps")
+    made = {
+        choice: generation.generate_step(
+            GenerationJob(
+                name="x",
+                video=video,
+                audio=audio,
+                bundle=student_folder,
+                face=None if choice is None else FaceChoice.parse(choice),
+            ),
+            store=store,
+        )
+        for choice in (None, "1", "2")
+    }
+    assert len({one.report.output for one in made.values()}) == 3
+    assert made["2"].report.several_faces.endswith("takes another one")
+    assert "2 at 250,60-330,140 (taken)" in made["2"].report.several_faces
+
+
 def test_one_face_leaves_nothing_to_say(tmp_path: Path, audio: Path) -> None:
     video = write_video(tmp_path / "one.mp4", texture(9))
     with prepared(video, audio, tmp_path / "o.mp4", detector=FixedFace()) as ready:
@@ -114,9 +150,6 @@ def test_a_face_that_fills_the_frame_is_found_with_a_margin(tmp_path: Path) -> N
 def test_a_chosen_face_is_part_of_what_identifies_a_run(
     student_folder: Path, video: Path, audio: Path
 ) -> None:
-    from tasks.generation import GenerationJob
-    from tasks.generation_jobs import run_id_of
-
     def run_id(face: FaceChoice | None) -> str:
         return run_id_of(GenerationJob(name="x", video=video, audio=audio, bundle=student_folder, face=face))
 
