@@ -172,7 +172,7 @@ class CurationSettings(BaseModel):
         json_schema_extra=_decides(None, RejectReason.LIPS_CUT_OFF, unit="share, 0 to 1"),
     )
     min_mouth_likeness: float = Field(
-        0.6,
+        0.45,
         ge=-1,
         le=1,
         description="Least likeness of the mouth to its usual picture at its worst half second (needs a detector with "

@@ -66,19 +66,25 @@ def test_it_becomes_one_clip_with_one_face_and_nothing_is_refused(ran: Ran) -> N
     assert (clip.record.face_track, scores.num_faces, scores.absent_frames) == (0, 1, 0)
     assert scores.detected_fraction == 1.0
     assert scores.mouth_likeness is not None
-    assert scores.mouth_likeness > 0.65, "the limit is 0.6, and nothing covers this mouth"
+    assert scores.mouth_likeness > 0.65, "the limit is 0.45, and nothing covers this mouth"
 
 
 def test_the_head_is_upright_in_the_middle(
     ran: Ran, backends: tuple[CurationSettings, CurationBackends]
 ) -> None:
-    """The template has the brows at y 137 and the nose at 273 of 512, so the eyes are above 230 and the mouth below."""
+    """Eyes, nose and mouth from the top down, the left ones at the left."""
     (clip,) = ran.outcome.clips
     for frame in read_frames(ran.store.root / clip.clip)[::30]:
         face = faces_in(frame, backends[1].detector)[0]
         assert face.points is not None
         left_eye, right_eye, nose, left_mouth, right_mouth = face.points
-        assert max(left_eye[1], right_eye[1]) < 230 < nose[1] < min(left_mouth[1], right_mouth[1]) < 400
+        assert (
+            100
+            < max(left_eye[1], right_eye[1])
+            < nose[1] - 20
+            < min(left_mouth[1], right_mouth[1]) - 40
+            < 360
+        )
         assert left_eye[0] < right_eye[0]
         assert left_mouth[0] < right_mouth[0]
 

@@ -37,7 +37,7 @@ DEFAULTS = {
     "min_face_height_px": 64.0,
     "max_yaw_deg": 50.0,
     "max_lips_outside": 0.1,
-    "min_mouth_likeness": 0.6,
+    "min_mouth_likeness": 0.45,
     "max_repeat_frames": 12,
     "max_repeated_fraction": 0.3,
     "sync_filter": True,
