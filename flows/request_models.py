@@ -10,10 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lipforcing_core.base.catalogue import file_help
 from lipforcing_core.corpora.catalogue import CORPORA
+from lipforcing_core.faces.choice import FACE_HELP, FaceChoice
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.metrics.backends import NETWORK_SETS
 from lipforcing_core.metrics.measures.catalogue import smallest_window
@@ -159,7 +160,17 @@ class GenerateRequest(Request):
     detector_model: RequestPath | None = Field(
         None, description=f"{file_help(DETECTORS)} null: that of the weights folder."
     )
+    face: str | None = Field(
+        None, description=f"{FACE_HELP} null: the largest.", examples=[None, "2", "640,210"]
+    )
     seed: int = Field(42, description="Seed of the noise.")
+
+    @field_validator("face", mode="before")
+    @classmethod
+    def _names_a_face(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        return str(FaceChoice.parse(value)) if isinstance(value, str) else value
 
 
 class ScoringRequest(Request):

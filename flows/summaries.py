@@ -175,7 +175,10 @@ class TrainSummary(Summary):
 
 
 class GenerateSummary(Summary):
-    """A generated video and its speed: frames a second, and seconds to the first frames."""
+    """A generated video and its speed: frames a second, and seconds to the first frames.
+
+    ``several_faces`` says which faces there were to choose from, where there were several.
+    """
 
     output: Path
     num_frames: int
@@ -186,6 +189,7 @@ class GenerateSummary(Summary):
     fps_pipeline: float
     ttff_pipeline_s: float
     fps_end_to_end: float
+    several_faces: str = ""
 
     @classmethod
     def of(cls, run_id: str, report: GenerationReport, *, embedded: bool, device: str) -> Self:
@@ -204,6 +208,7 @@ class GenerateSummary(Summary):
             fps_pipeline=speed["fps_pipeline"],
             ttff_pipeline_s=speed["ttff_pipeline_s"],
             fps_end_to_end=speed["fps_end_to_end"],
+            several_faces=report.several_faces,
         )
 
 

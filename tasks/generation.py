@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from lipforcing_core.base.ledger import ChunkStages, Stage, StageLedger
 from lipforcing_core.base.products import StepStore, content_key, sha256_once
+from lipforcing_core.faces.choice import FaceChoice
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
-from lipforcing_core.streaming.generate import GenerationReport, generate_video
+from lipforcing_core.streaming.generate import GenerationReport, redraw
+from lipforcing_core.streaming.prepared import PreparedSource, prepared
 from lipforcing_core.weights.chosen import files_beside
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
@@ -42,6 +45,7 @@ class GenerationJob:
     seed: int = 42
     detector: str | None = DETECTORS.default
     detector_model: Path | None = None
+    face: FaceChoice | None = None
     weights: Path = Path("weights")
     device: str = "cpu"
 
@@ -76,26 +80,42 @@ def load_model(model: ModelSource, weights: Path, device: str, advance: Advance 
         return load_any(model, weights_dir=weights, device=device, on_progress=advance)
 
 
-def generate_file(
-    job: GenerationJob, output: Path, advance: Advance | None = None, *, bundle: Bundle | None = None
-) -> GenerationReport:
-    """Make one output in this process, with the job's model if it is loaded already."""
+def prepare(job: GenerationJob, output: Path) -> AbstractContextManager[PreparedSource]:
+    """Make the source of a job ready and find its face, which needs no model (``streaming.prepared``)."""
     from lipforcing_core.faces.detectors.catalogue import load_detector
+
+    detector = None if job.detector is None else load_detector(job.detector, job.detector_model)
+    return prepared(job.video, job.audio, output, detector=detector, choice=job.face)
+
+
+def generate_prepared(
+    job: GenerationJob,
+    ready: PreparedSource,
+    output: Path,
+    advance: Advance | None = None,
+    *,
+    bundle: Bundle | None = None,
+) -> GenerationReport:
+    """Make one output in this process from its prepared source, with the job's model if it is loaded already."""
     from lipforcing_core.runtime.encoders import memory_in_words
     from lipforcing_core.streaming.generators import load_generator
 
     bundle = bundle or _bundle(job.bundle, job.weights, job.device)
     with memory_in_words(job.device):
-        return generate_video(
-            job.video,
-            job.audio,
+        return redraw(
+            ready,
             output,
             generator=load_generator(bundle),
             audio_encoder=bundle.audio_encoder,
-            detector=None if job.detector is None else load_detector(job.detector, job.detector_model),
             seed=job.seed,
             on_progress=advance,
         )
+
+
+def generate_file(job: GenerationJob, output: Path) -> GenerationReport:
+    """Make one output in this process."""
+    with prepare(job, output) as ready:
+        return generate_prepared(job, ready, output)
 
 
 def generate_step(job: GenerationJob, *, store: StepStore) -> Generated:
@@ -111,6 +131,8 @@ def generate_step(job: GenerationJob, *, store: StepStore) -> Generated:
         hashes += [sha256_once(path) for path in files_beside(DETECTORS[job.detector], job.detector_model)]
     if job.device != "cpu":
         hashes.append(job.device)
+    if job.face is not None:
+        hashes.append(f"face {job.face}")
     key = content_key(VERSION, hashes, job.seed, job.detector, NUM_THREADS)
     done = store.run(
         "generate", key, lambda folder: asdict(generate_file(job, folder / OUTPUT)) | {"output": OUTPUT}

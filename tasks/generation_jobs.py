@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import content_key, sha256_once
+from lipforcing_core.faces.choice import FaceChoice
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.runtime.bundle import find_model, model_preset, require_files
 from lipforcing_core.runtime.encoders import choose_device, is_embedded
@@ -41,8 +42,9 @@ def plan_generation(
     detector: str,
     detector_model: Path | None,
     seed: int,
+    face: str | None = None,
 ) -> Plan:
-    """Find the model and its files, and choose the device.
+    """Find the model and its files, and choose the device; ``face`` is ``N`` or ``X,Y`` (``faces.choice``).
 
     Raises ``BadInputError`` for files, a model or a device that cannot be used, and ``MissingWeightsError`` naming
     every weight file that is absent.
@@ -55,6 +57,7 @@ def plan_generation(
         )
     of_detector = weights_to_find(DETECTORS[detector], detector_model)
     check_files(video, audio, output)
+    choice = None if face is None else FaceChoice.parse(face)
     bundle = demo_model if model is None else find_model(model)
     preset = model_preset(bundle)
     chosen_device = choose_device(device, preset)
@@ -69,6 +72,7 @@ def plan_generation(
             seed=seed,
             detector=detector,
             detector_model=workspace.detector_model(detector, detector_model),
+            face=choice,
             weights=workspace.weights,
             device=chosen_device,
         ),
@@ -86,5 +90,6 @@ def run_id_of(job: GenerationJob) -> str:
         job.seed,
         job.detector,
         job.device,
+        *([f"face {job.face}"] if job.face else []),
     ]
     return f"generate-{content_key(config)}"

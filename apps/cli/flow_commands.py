@@ -10,6 +10,7 @@ import typer
 
 from lipforcing_core.base.catalogue import file_help
 from lipforcing_core.corpora.catalogue import CORPORA
+from lipforcing_core.faces.choice import FACE_HELP
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.metrics.backends import NETWORK_SETS
 from lipforcing_core.runtime.devices import DeviceWish
@@ -200,6 +201,9 @@ def generate(
     ] = "auto",
     detector: Annotated[str, typer.Option(help=DETECTORS.help)] = DETECTORS.default,
     detector_model: Annotated[Path | None, typer.Option(help=file_help(DETECTORS))] = None,
+    face: Annotated[
+        str | None, typer.Option(metavar="N|X,Y", help=f"{FACE_HELP} Default: the largest.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 42,
 ) -> None:
     """Re-sync a video to a speech track, streaming, chunk by chunk.
@@ -216,6 +220,7 @@ def generate(
         "device": device,
         "detector": detector,
         "detector_model": detector_model,
+        "face": face,
         "seed": seed,
     }
     show(run_command(context, "generate", values))

@@ -14,6 +14,7 @@ import numpy as np
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import file_sha256
+from lipforcing_core.curation.mouth_cover import mouth_likeness
 from lipforcing_core.curation.results import TrackFacts
 from lipforcing_core.faces.align import FILL_VALUE, invert_matrix, square_matrix, warp_face
 from lipforcing_core.faces.follow import Placement
@@ -24,12 +25,14 @@ from lipforcing_core.media.segments import Segment
 from lipforcing_core.media.source_stream import Shown
 
 CLIP_SIZE = 512
-LIPS_XYXY = (158, 296, 344, 370)
+LIPS_XYXY = (159, 303, 343, 371)
 """Where the lips are in the aligned crop of 512 pixels.
 
-On 13 real clips, one frame in 15, SCRFD's mouth corners lie at x 159 and 343 in the mean (15 and 18 pixels of standard
+On 13 real clips, one frame in 15, SCRFD's mouth corners lie at x 159 and 343 in the mean (16 and 19 pixels of standard
 deviation between clips, 4 to 14 within one) and at y 326 (8 between clips); YuNet's are 4 pixels further apart and 15
-higher. From the upper edge of the upper lip to the lower edge of the lower one it is y 296 to 370 on the same clips.
+higher. The outer edges of the lips, where the redness (a* of CIELAB) of the 50 columns in the middle is halfway between
+that of the skin and its peak, lie at y 303 and 371 (10 and 14 between clips) on the 12 clips without a red chin; the
+lower one moves down by 5 to 20 where the mouth is widest open.
 The puppets' true corners lie at x 131 to 156 and 356 to 380, y 276 to 315, and their chins below y 409.
 """
 SAME_PICTURE = 0.25
@@ -127,6 +130,7 @@ def write_track(row: CropRow, segment: Segment, folder: Path, *, crf: int) -> Tr
                 writer.write_yuv(_grey() if crop is None else crop.yuv)
     turns = [crop.placement.yaw_deg for crop in known if crop.placement.yaw_deg is not None]
     boxes_N4 = np.stack([crop.placement.box_4 for crop in known])
+    # Only points hold a crop still enough to compare its mouth: by boxes alone open ones were taken for covered.
     return TrackFacts(
         number=row.number,
         detected_fraction=sum(c.placement.state is FaceState.DETECTED for c in known) / segment.num_frames,
@@ -135,6 +139,7 @@ def write_track(row: CropRow, segment: Segment, folder: Path, *, crf: int) -> Tr
         box_xyxy=tuple(np.median(boxes_N4, axis=0).round(1).tolist()),
         yaw_deg=float(np.median(turns)) if turns else None,
         lips_outside=max(crop.lips_outside for crop in known),
+        mouth_likeness=mouth_likeness(np.stack([crop.small_HW for crop in known])) if turns else None,
         repeated=repeated(crops),
         clip_sha256=file_sha256(clip),
     )

@@ -40,7 +40,7 @@ def several_faces(scores: Scores) -> Verdict:
 
 
 def judge_face(scores: Scores, settings: CurationSettings) -> Verdict | None:
-    """Reject a face that is missing in too many frames, small, turned away, cut off, or shown frozen."""
+    """Reject a face that is missing in too many frames, small, turned away, cut off, covered, or shown frozen."""
     limits = (
         (RejectReason.FACE_LOST, scores.absent_frames, settings.max_absent_frames),
         (RejectReason.TURNED_AWAY, scores.yaw_deg, settings.max_yaw_deg),
@@ -54,6 +54,9 @@ def judge_face(scores: Scores, settings: CurationSettings) -> Verdict | None:
     for reason, measured, limit in limits:
         if measured is not None and measured > limit:
             return _verdict(reason, measured, limit)
+    likeness = scores.mouth_likeness
+    if likeness is not None and likeness < settings.min_mouth_likeness:
+        return _verdict(RejectReason.OCCLUDED, likeness, settings.min_mouth_likeness)
     return None
 
 

@@ -108,6 +108,7 @@ MEASURES: tuple[Measure, ...] = (
         _LOW,
         ("max_repeated_fraction", "repeated_frames"),
     ),
+    _of(_FACE, "mouth_likeness", "likeness of the mouth", "", _HIGH, ("min_mouth_likeness", "occluded")),
     _of(_FACE, "invented_frames", "frames invented to fill gaps", "frames", _NONE),
     _of(_QUALITY, "quality", "picture quality", "", Direction.UNKNOWN, ("quality_threshold", "quality_low")),
     _of(_SYNC, "sync_confidence", "Sync-C", "", _HIGH, ("sync_confidence_min", "sync_confidence_low")),

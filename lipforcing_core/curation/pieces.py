@@ -204,6 +204,7 @@ def _measured(
         face_height_px=track.face_height_px,
         yaw_deg=track.yaw_deg,
         lips_outside=track.lips_outside,
+        mouth_likeness=track.mouth_likeness,
         longest_repeat_frames=max(track.repeated, default=0),
         repeated_fraction=sum(track.repeated) / face.piece.num_frames,
         quality=quality.value,

@@ -59,6 +59,7 @@ class RejectReason(StrEnum):
     LIPS_CUT_OFF = "lips_cut_off"
     FROZEN_PICTURE = "frozen_picture"
     REPEATED_FRAMES = "repeated_frames"
+    OCCLUDED = "occluded"
     SYNC_CONFIDENCE_LOW = "sync_confidence_low"
     AV_OFFSET_TOO_LARGE = "av_offset_too_large"
     AV_OFFSET_UNSTABLE = "av_offset_unstable"
@@ -99,6 +100,7 @@ _STAGES = {
     RejectReason.LIPS_CUT_OFF: Stage.FACE,
     RejectReason.FROZEN_PICTURE: Stage.FACE,
     RejectReason.REPEATED_FRAMES: Stage.FACE,
+    RejectReason.OCCLUDED: Stage.FACE,
     RejectReason.SYNC_CONFIDENCE_LOW: Stage.SYNC,
     RejectReason.AV_OFFSET_TOO_LARGE: Stage.SYNC,
     RejectReason.AV_OFFSET_UNSTABLE: Stage.SYNC,
@@ -129,6 +131,7 @@ _EXPLANATIONS = {
     RejectReason.LIPS_CUT_OFF: "the lips lie beyond the border of the picture (share of their area)",
     RejectReason.FROZEN_PICTURE: "the picture stands still for too long (frames)",
     RejectReason.REPEATED_FRAMES: "too many frames repeat the one before, as in a slow source (share)",
+    RejectReason.OCCLUDED: "something covers the mouth for half a second (correlation with its usual picture)",
     RejectReason.SYNC_CONFIDENCE_LOW: "lips and sound do not belong together (Sync-C)",
     RejectReason.AV_OFFSET_TOO_LARGE: "sound and picture are too far apart (frames)",
     RejectReason.AV_OFFSET_UNSTABLE: "an offset remains after the sound was shifted (frames)",

@@ -43,6 +43,7 @@ class Scores:
     num_faces: int | None = None
     yaw_deg: float | None = None
     lips_outside: float | None = None
+    mouth_likeness: float | None = None
     longest_repeat_frames: int | None = None
     repeated_fraction: float | None = None
     invented_frames: int | None = None
@@ -91,6 +92,7 @@ MAY_LACK = frozenset(
         "num_faces",
         "yaw_deg",
         "lips_outside",
+        "mouth_likeness",
         "longest_repeat_frames",
         "repeated_fraction",
         "invented_frames",

@@ -48,6 +48,8 @@ class TrackFacts(Result):
     detected_fraction: share of the frames in which it was seen. absent_frames: frames that do not show it.
     face_height_px, box_xyxy: medians over the frames, in pixels of the source. yaw_deg: median turn of the head; None
     from a detector without points. lips_outside: largest share of the lips' area beyond the borders of the picture.
+    mouth_likeness: how much the mouth looks like itself at its worst half second (``mouth_cover``); None from a
+    detector without points, and in results of earlier versions.
     repeated: lengths of the runs of frames that show the same as the frame before them.
     """
 
@@ -60,6 +62,7 @@ class TrackFacts(Result):
     lips_outside: float
     repeated: tuple[int, ...]
     clip_sha256: str
+    mouth_likeness: float | None = None
 
 
 class Piece(Result):

@@ -171,6 +171,14 @@ class CurationSettings(BaseModel):
         description="Largest share of the lips' area beyond the border of the picture.",
         json_schema_extra=_decides(None, RejectReason.LIPS_CUT_OFF, unit="share, 0 to 1"),
     )
+    min_mouth_likeness: float = Field(
+        0.45,
+        ge=-1,
+        le=1,
+        description="Least likeness of the mouth to its usual picture at its worst half second (needs a detector with "
+        "points); -1 asks nothing.",
+        json_schema_extra=_decides(None, RejectReason.OCCLUDED, unit="correlation"),
+    )
     max_repeat_frames: int = Field(
         12,
         ge=0,

@@ -1,8 +1,8 @@
 """Every face of a shot, followed while its frames come, with a place in each frame after a bounded delay.
 
 ``track.track_face`` sees a whole shot and then chooses one face. Here nothing is known of the frames to come but the
-next few seconds, and nothing is chosen: each face that is seen in three looks becomes a track of its own. Where both
-apply they say the same.
+next few seconds, and nothing is chosen: each face that is seen in three looks becomes a track of its own, and the first
+one already in two where a third would come too late. Where both apply they say the same.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from lipforcing_core.faces.sightings import (
     link,
     similar_size,
     state_of,
+    weight,
 )
 from lipforcing_core.faces.smooth import BOX_SIZE_SIGMA_FRAMES, POINT_SIGMA_FRAMES, smooth_run
 
@@ -101,9 +102,21 @@ class FaceFollower:
         self._looks.append(frame)
         self._chains += link(self._chains, Look(frame, list(faces)), self._max_gap)
         for chain in self._chains:
-            if len(chain) == MIN_CHAIN_LOOKS and chain[-1].frame == frame:
+            if len(chain) == MIN_CHAIN_LOOKS and chain[-1].frame == frame and not self._is_followed(chain):
                 self._follow(chain)
         self._make_certain(frame - self.delay, FAR_FUTURE)
+
+    def _is_followed(self, chain: list[Sighting]) -> bool:
+        return any(chain is other for track in self._tracks for other in track.chains)
+
+    def _follow_seldom_seen(self, stop: int) -> None:
+        """Before frames that show it become certain, follow a face that was seen twice while nobody else is known.
+
+        Looks may fail for so long between its sightings that the third one comes after more frames than can wait.
+        """
+        waiting = [c for c in self._chains if len(c) > 1 and c[0].frame - self._stride < stop]
+        if waiting:
+            self._follow(max(waiting, key=weight))
 
     def _follow(self, chain: list[Sighting]) -> None:
         """Take a chain that has just become long enough as a track, or as what continues one."""
@@ -134,6 +147,8 @@ class FaceFollower:
         """Decide on the frames before ``stop``, with what is known now and not when somebody asks."""
         if stop <= self._settled:
             return
+        if not self._tracks:
+            self._follow_seldom_seen(stop)
         first, self._settled = self._settled, stop
         rows = [self._places(track, first, stop, end) for track in self._tracks]
         self._certain += [[row[position] for row in rows] for position in range(stop - first)]

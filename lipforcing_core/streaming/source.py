@@ -11,7 +11,9 @@ import numpy as np
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.faces.align import Alignment, align_track, aligned_already
+from lipforcing_core.faces.choice import FaceChoice, ShotFaces, faces_words
 from lipforcing_core.faces.detectors.protocol import FaceDetector
+from lipforcing_core.faces.second_look import SecondLook
 from lipforcing_core.faces.track import track_face
 from lipforcing_core.media.clock import ping_pong_index
 from lipforcing_core.media.decode import FrameReader
@@ -35,13 +37,22 @@ class SourceFace:
     """A 25 fps video read in bounded memory, ping-ponged when the output is longer than it is.
 
     Frames are decoded in runs; only one run is in memory. The face is tracked once, before the first frame is
-    asked for. Raises ``BadInputError`` if no frame shows a face.
+    asked for. Raises ``BadInputError`` if no frame shows a face, or none the chosen one.
     """
 
     def __init__(
-        self, cfr_video: Path, detector: FaceDetector | None, *, max_frames: int | None = None
+        self,
+        cfr_video: Path,
+        detector: FaceDetector | None,
+        *,
+        max_frames: int | None = None,
+        choice: FaceChoice | None = None,
     ) -> None:
-        """detector: None for a video of aligned crops, as curation makes them, in which nothing is looked for."""
+        """detector: None for a video of aligned crops, as curation makes them, in which nothing is looked for.
+
+        choice: which of several faces; None for the largest.
+        """
+        self.shots: tuple[ShotFaces, ...] = ()
         self._reader = FrameReader(cfr_video)
         self._span = self._reader.num_frames
         if max_frames is not None:
@@ -49,7 +60,9 @@ class SourceFace:
         with ExitStack() as on_failure:
             on_failure.callback(self.close)
             self._alignment = (
-                self._whole() if detector is None else self._tracked(detect_shots(cfr_video), detector)
+                self._whole()
+                if detector is None
+                else self._tracked(detect_shots(cfr_video), SecondLook(detector), choice)
             )
             on_failure.pop_all()
 
@@ -57,11 +70,22 @@ class SourceFace:
         (frame,) = self._reader.read(0, 1)
         return aligned_already(self._span, frame.shape[1], frame.shape[0])
 
-    def _tracked(self, shots: Sequence[tuple[int, int]], detector: FaceDetector) -> Alignment:
+    def _tracked(
+        self, shots: Sequence[tuple[int, int]], detector: FaceDetector, choice: FaceChoice | None
+    ) -> Alignment:
         cuts = [start for start, _ in shots]
-        track = track_face(self._reader.frames(0, self._span), detector, shot_starts=cuts)
-        if not track.usable.any():
+        frames = self._reader.frames(0, self._span)
+        track = track_face(frames, detector, shot_starts=cuts, choice=choice)
+        self.shots = track.shots
+        known = [shot for shot in track.shots if shot.boxes_xyxy]
+        if not known:
             raise BadInputError(f"no face was found in any of the {self._span} frames of the source video")
+        if not track.usable.any():
+            where = "number" if choice is not None and choice.point_xy is None else "at"
+            raise BadInputError(
+                f"the source video has no face {where} {choice}; its faces, the largest first, are "
+                f"{faces_words(known, of=len(track.shots))} (x,y of two corners in pixels)"
+            )
         return align_track(track, shot_starts=cuts)
 
     def read(self, start: int, stop: int) -> list[SourceFrame]:

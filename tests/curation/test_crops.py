@@ -129,6 +129,35 @@ def shifted(x: float, y: float) -> Placement:
     return placement(WHOLE @ np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1.0]]))
 
 
+def edge_of(profile: np.ndarray) -> float:
+    """Where a rise from black to white lies, in pixels with whole coordinates at centres, however soft it is."""
+    low, high = profile[:5].mean(), profile[-5:].mean()
+    return float(len(profile) - ((profile - low) / (high - low)).sum() - 0.5)
+
+
+@pytest.mark.parametrize("side", [512, 640, 700, 1024, 1400, 2300])
+@pytest.mark.parametrize("edge", [500, 607, 613])
+def test_an_edge_lies_where_it_must_to_a_tenth_of_a_pixel(side: int, edge: int) -> None:
+    """Half of the picture is white, from pixel ``edge`` on. The crop is ``side`` pixels of the frame, from (x, y) on,
+    and shows them as 512, so the edge between two pixels is at (edge - x) * 512 / side between two of its own."""
+    x, y = edge - 0.4 * side, edge - 0.6 * side
+    scaled = aligned_already(1, side, side).matrices_F23[0]
+    place = placement(scaled @ np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1.0]]))
+    for axis in (0, 1):
+        grey = np.full((1440, 1440, 3), 40, np.uint8)
+        (grey[:, edge:] if axis else grey[edge:])[:] = 200
+        crop = cut_out(shown_frame(av.VideoFrame.from_ndarray(grey, format="rgb24")), place)
+        # A band that is inside the picture, whatever the side.
+        first = round((edge - 250 - (x if axis else y)) * 512 / side)
+        last = round((edge + 250 - (x if axis else y)) * 512 / side)
+        band = slice(max(first, 2), min(last, 510))
+        profile = (
+            luma(crop.yuv)[200:300, band].mean(axis=0) if axis else luma(crop.yuv)[band, 200:300].mean(axis=1)
+        )
+        expected = (edge - (x if axis else y)) * 512 / side - 0.5
+        assert edge_of(profile) + band.start == pytest.approx(expected, abs=0.1)
+
+
 def test_the_shares_of_the_lips_outside() -> None:
     """A frame of 512 x 512; the crop is moved until a border passes through the box of the lips."""
     shown = shown_frame(smooth_frame(512, 512))
@@ -251,6 +280,22 @@ def test_a_track_is_written_with_its_places_and_its_facts(tmp_path: Path) -> Non
     np.testing.assert_array_equal(stored["matrices_F23"], np.stack([WHOLE] * 5))
     assert np.isnan(stored["boxes_F4"][0]).all()
     assert stored["start_frame"] == 50
+
+
+@pytest.mark.parametrize(("yaw_deg", "known"), [(5.0, True), (None, False)])
+def test_a_mouth_is_compared_where_a_detector_has_points(
+    tmp_path: Path, yaw_deg: float | None, known: bool
+) -> None:
+    """16 frames of one picture, 14 of another: the frames that are in the minority are not like the usual one."""
+    pictures = np.random.default_rng(0).integers(0, 255, (2, 64, 64)).astype(np.float32)
+    crops = [replace(flat_crop(60, yaw_deg=yaw_deg), small_HW=pictures[int(i >= 16)]) for i in range(30)]
+    facts = write_track(row_of(*crops), Segment(50, 80), tmp_path, crf=10)
+    assert facts is not None
+    if known:
+        assert facts.mouth_likeness is not None
+        assert facts.mouth_likeness < 0.3
+    else:
+        assert facts.mouth_likeness is None
 
 
 def test_a_track_that_is_never_seen_is_not_written(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -41,6 +42,7 @@ SETTINGS = CurationSettings(
     min_face_height_px=64,
     max_yaw_deg=40,
     max_lips_outside=0.25,
+    min_mouth_likeness=0.5,
     max_repeat_frames=10,
     max_repeated_fraction=0.5,
     sync_confidence_min=3,
@@ -56,6 +58,7 @@ AT_THE_LIMIT = Scores(
     num_faces=2,
     yaw_deg=40.0,
     lips_outside=0.25,
+    mouth_likeness=0.5,
     longest_repeat_frames=10,
     repeated_fraction=0.5,
 )
@@ -95,6 +98,7 @@ def test_sound_without_speech_is_no_speech() -> None:
         ("lips_outside", 0.26, "lips_cut_off", 0.25),
         ("longest_repeat_frames", 11, "frozen_picture", 10),
         ("repeated_fraction", 0.51, "repeated_frames", 0.5),
+        ("mouth_likeness", 0.49, "occluded", 0.5),
     ],
 )
 def test_a_face_at_the_limits_passes_and_one_beyond_does_not(
@@ -110,19 +114,19 @@ def test_a_face_at_the_limits_passes_and_one_beyond_does_not(
 def test_of_several_defects_the_first_is_named() -> None:
     worst = replace(
         AT_THE_LIMIT, face_height_px=1.0, absent_frames=9, yaw_deg=80.0, lips_outside=1.0,
-        longest_repeat_frames=99, repeated_fraction=1.0,
+        longest_repeat_frames=99, repeated_fraction=1.0, mouth_likeness=-1.0,
     )  # fmt: skip
     found = []
     for name, good in (
         ("face_height_px", 64.0), ("absent_frames", 0), ("yaw_deg", 0.0), ("lips_outside", 0.0),
-        ("longest_repeat_frames", 0), ("repeated_fraction", 0.0),
+        ("longest_repeat_frames", 0), ("repeated_fraction", 0.0), ("mouth_likeness", 1.0),
     ):  # fmt: skip
         verdict = judge_face(worst, SETTINGS)
         assert verdict is not None
         found.append(verdict.reason.value)
         worst = replace(worst, **{name: good})
     assert found == [
-        "face_too_small", "face_lost", "turned_away", "lips_cut_off", "frozen_picture", "repeated_frames",
+        "face_too_small", "face_lost", "turned_away", "lips_cut_off", "frozen_picture", "repeated_frames", "occluded",
     ]  # fmt: skip
     assert judge_face(worst, SETTINGS) is None
 
@@ -167,7 +171,7 @@ STORED = {
             "tracks": [{
                 "number": 0, "detected_fraction": 0.9, "absent_frames": 1, "face_height_px": 130.5,
                 "box_xyxy": [1.0, 2.0, 3.0, 4.5], "yaw_deg": None, "lips_outside": 0.0, "repeated": [2, 1],
-                "clip_sha256": "ab",
+                "clip_sha256": "ab", "mouth_likeness": 0.75,
             }],
         }],
     },
@@ -224,6 +228,7 @@ TYPED = {
                         lips_outside=0.0,
                         repeated=(2, 1),
                         clip_sha256="ab",
+                        mouth_likeness=0.75,
                     ),
                 ),
             ),
@@ -292,3 +297,12 @@ def test_what_older_versions_have_stored_is_read() -> None:
 def test_a_piece_knows_its_length_and_its_folder() -> None:
     piece = Piece(start=250, stop=375, shot=1, num_invented=0, tracks=())
     assert (piece.num_frames, piece.folder) == (125, "000250-000375")
+
+
+def test_a_reading_from_before_covered_mouths_is_still_read() -> None:
+    stored = copy.deepcopy(STORED["reading"])
+    (track,) = stored["pieces"][0]["tracks"]
+    del track["mouth_likeness"]
+    reading = reading_from_json(stored)
+    assert isinstance(reading, Reading)
+    assert reading.pieces[0].tracks[0].mouth_likeness is None

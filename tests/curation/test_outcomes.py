@@ -241,6 +241,7 @@ YOUNGER = [
     "num_faces",
     "yaw_deg",
     "lips_outside",
+    "mouth_likeness",
     "longest_repeat_frames",
     "repeated_fraction",
     "invented_frames",
@@ -256,7 +257,7 @@ def test_manifests_from_before_several_faces_are_still_read(tmp_path: Path) -> N
     for name in ("m.parquet", "d.parquet"):
         table = pq.read_table(tmp_path / name)
         there = [column for column in YOUNGER if column in table.column_names]
-        assert len(there) == {"m.parquet": 15, "d.parquet": 13}[name]
+        assert len(there) == {"m.parquet": 16, "d.parquet": 14}[name]
         pq.write_table(table.drop_columns(there), tmp_path / name)
     assert read_manifest(tmp_path / "m.parquet") == [clip()]
     assert read_decisions(tmp_path / "d.parquet") == [decision(scores=SCORES)]
@@ -271,6 +272,7 @@ def test_what_later_versions_measure_survives(tmp_path: Path) -> None:
         num_faces=2,
         yaw_deg=12.5,
         lips_outside=0.25,
+        mouth_likeness=0.875,
         longest_repeat_frames=3,
         repeated_fraction=0.5,
         invented_frames=4,
@@ -317,6 +319,7 @@ def test_every_reason_belongs_to_the_stage_that_gives_it() -> None:
         ("lips_cut_off", Stage.FACE),
         ("frozen_picture", Stage.FACE),
         ("repeated_frames", Stage.FACE),
+        ("occluded", Stage.FACE),
         ("sync_confidence_low", Stage.SYNC),
         ("av_offset_too_large", Stage.SYNC),
         ("av_offset_unstable", Stage.SYNC),

@@ -50,6 +50,7 @@ def track(number: int = 0, **changes: Any) -> TrackFacts:
         "box_xyxy": (10.0, 20.5, 90.0, 120.0),
         "yaw_deg": 12.0,
         "lips_outside": 0.05,
+        "mouth_likeness": 0.875,
         "repeated": (2, 4),
         "clip_sha256": f"{number + 1:02d}" * 32,
     }
@@ -175,6 +176,7 @@ ALL = replace(
     num_faces=1,
     yaw_deg=12.0,
     lips_outside=0.05,
+    mouth_likeness=0.875,
     longest_repeat_frames=4,
     repeated_fraction=0.1,
     sync_confidence=5.0,
@@ -272,6 +274,7 @@ CLIP_ID = "2884172a2d9ce30a"
         ({"min_face_height_px": 101.0}, "face_too_small", 100.0, 101.0),
         ({"max_yaw_deg": 11.0}, "turned_away", 12.0, 11.0),
         ({"max_lips_outside": 0.04}, "lips_cut_off", 0.05, 0.04),
+        ({"min_mouth_likeness": 0.9}, "occluded", 0.875, 0.9),
         ({"max_repeat_frames": 3}, "frozen_picture", 4.0, 3.0),
         ({"max_repeated_fraction": 0.09}, "repeated_frames", 0.1, 0.09),
         ({"quality_threshold": 29.0}, "quality_low", 30.0, 29.0),

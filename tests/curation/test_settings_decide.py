@@ -34,6 +34,7 @@ GOOD = Scores(
     num_faces=1,
     yaw_deg=20.0,
     lips_outside=0.05,
+    mouth_likeness=0.75,
     longest_repeat_frames=5,
     repeated_fraction=0.2,
 )
@@ -89,6 +90,7 @@ def test_every_number_has_a_unit() -> None:
         ("max_lips_outside", 0.04, "lips_cut_off"),
         ("max_repeat_frames", 4, "frozen_picture"),
         ("max_repeated_fraction", 0.1, "repeated_frames"),
+        ("min_mouth_likeness", 0.8, "occluded"),
         ("sync_confidence_min", 8.0, "sync_confidence_low"),
         ("max_abs_offset_frames", 2, "av_offset_too_large"),
         ("quality_threshold", 40.0, "quality_low"),

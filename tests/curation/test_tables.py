@@ -37,6 +37,7 @@ SCORE_COLUMNS = [
     "num_faces int64 or null",
     "yaw_deg double or null",
     "lips_outside double or null",
+    "mouth_likeness double or null",
     "longest_repeat_frames int64 or null",
     "repeated_fraction double or null",
     "invented_frames int64 or null",

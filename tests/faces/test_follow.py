@@ -136,6 +136,37 @@ def test_gaps_are_bridged_or_left_as_by_the_tracker(gaps: list[tuple[int, int]],
     assert absent is any(stop - start >= 25 for start, stop in gaps)
 
 
+@pytest.mark.parametrize("with_points", [True, False], ids=["points", "boxes"])
+@pytest.mark.parametrize(
+    "seen_at",
+    [
+        range(0, 400, 25),  # as seldom as is bridged
+        range(0, 400, 20),
+        [0, 25, *range(35, 400, 5)],  # the third sighting comes when frame 0 has been certain for a look
+        [10, 35, *range(60, 400, 5)],
+    ],
+    ids=["every 25", "every 20", "third at 35", "from 10, third at 60"],
+)
+def test_a_face_that_is_seldom_seen_keeps_its_first_frames(seen_at: Iterable[int], with_points: bool) -> None:
+    """No look but these sees it, and every frame from the first of them on has its place all the same."""
+    move, seen = wandering(12, with_points=with_points), set(seen_at)
+
+    def answer(frame: int) -> list[Face]:
+        return [move(frame)] if frame in seen else []
+
+    rows, _ = followed(answer, 400)
+    assert len(rows) == 1
+    same(rows[0][min(seen) :], lambda frame: answer(frame + min(seen)))
+    assert all(
+        place is not None and place.state is not FaceState.ABSENT for place in rows[0][min(seen) : 376]
+    )
+
+
+def test_a_face_that_is_seen_once_is_none() -> None:
+    for num_frames in (11, 60, 400):
+        assert followed(lambda frame: [face(10, 10, 99)] if frame == 5 else [], num_frames)[0] == []
+
+
 def test_a_frame_without_the_face_takes_the_nearest_place() -> None:
     """Sightings at 100 and 140 hold for one stride each, so 106 to 134 are absent; 120 is as near to 105 as to 135."""
     answer = seen_but(wandering(3), (101, 140))

@@ -175,3 +175,18 @@ def test_unknown_flows_and_missing_files_are_named(tmp_path: Path) -> None:
     assert flow_entry("train-eval") is FLOWS["train_eval"]
     with pytest.raises(BadInputError, match=r"none\.json: there is no such file"):
         read_request_file(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("given", "face"), [(None, None), ("2", "2"), (2, "2"), (" 640, 210.5 ", "640,210.5"), ("1", "1")]
+)
+def test_a_request_names_a_face_by_number_or_point(given: Any, face: str | None) -> None:
+    request: Any = parse_request(FLOWS["generate"], NEEDED["generate"] | {"face": given})
+    assert request.face == face
+    assert FLOWS["generate"].request.model_validate_json(request.model_dump_json()) == request
+
+
+@pytest.mark.parametrize("given", ["left", "0", 0, -1, "1,2,3", True, 1.5])
+def test_a_request_that_names_no_face_says_so_before_anything_runs(given: Any) -> None:
+    with pytest.raises(BadInputError, match="generate: face"):
+        parse_request(FLOWS["generate"], NEEDED["generate"] | {"face": given})

@@ -1,0 +1,124 @@
+"""Real clips through curation (skipped where the media folder is absent): upright, in step, one face, none refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lipforcing_core.base.products import StepStore
+from lipforcing_core.curation.backends import CurationBackends, load_backends
+from lipforcing_core.curation.pipeline import curate_source
+from lipforcing_core.curation.records import SourceOutcome, Status
+from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.faces.align import warp_face
+from lipforcing_core.faces.second_look import faces_in
+from lipforcing_core.media.clock import SAMPLE_RATE
+from lipforcing_core.media.decode import iter_frames, read_audio, read_frames, read_wav
+
+CLIPS = {
+    "vs/hdtf/row1/input.mp4": 25.0,
+    "vs/hallo3/row1/input.mp4": 25.0,  # the head is turned by some 20 degrees
+    "talkvid/AOC/gt.mp4": 30000 / 1001,
+}
+"""Clips with their frame rate."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    path: Path
+    frame_rate: float
+    outcome: SourceOutcome
+    store: StepStore
+
+
+@pytest.fixture(scope="module")
+def backends(media_dir: Path) -> tuple[CurationSettings, CurationBackends]:
+    settings = CurationSettings(
+        detector="scrfd",
+        detector_model=media_dir / "models" / "scrfd_500m_kps.onnx",
+        min_segment_s=3.0,
+        sync_filter=False,  # the embedded expert knows puppets
+    )
+    return settings, load_backends(settings)
+
+
+@pytest.fixture(scope="module", params=CLIPS)
+def ran(
+    request: pytest.FixtureRequest,
+    media_dir: Path,
+    backends: tuple[CurationSettings, CurationBackends],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Ran:
+    store = StepStore(tmp_path_factory.mktemp("steps"))
+    path = media_dir / request.param
+    settings, loaded = backends
+    outcome = curate_source(path, settings=settings, backends=loaded, store=store, root=path.parent)
+    return Ran(path, CLIPS[request.param], outcome, store)
+
+
+def test_it_becomes_one_clip_with_one_face_and_nothing_is_refused(ran: Ran) -> None:
+    (clip,) = ran.outcome.clips
+    scores = clip.record.scores
+    assert [decision.status for decision in ran.outcome.decisions] == [Status.ACCEPTED]
+    assert (clip.record.face_track, scores.num_faces, scores.absent_frames) == (0, 1, 0)
+    assert scores.detected_fraction == 1.0
+    assert scores.mouth_likeness is not None
+    assert scores.mouth_likeness > 0.65, "the limit is 0.45, and nothing covers this mouth"
+
+
+def test_the_head_is_upright_in_the_middle(
+    ran: Ran, backends: tuple[CurationSettings, CurationBackends]
+) -> None:
+    """Eyes, nose and mouth from the top down, the left ones at the left."""
+    (clip,) = ran.outcome.clips
+    for frame in read_frames(ran.store.root / clip.clip)[::30]:
+        face = faces_in(frame, backends[1].detector)[0]
+        assert face.points is not None
+        left_eye, right_eye, nose, left_mouth, right_mouth = face.points
+        assert (
+            100
+            < max(left_eye[1], right_eye[1])
+            < nose[1] - 20
+            < min(left_mouth[1], right_mouth[1]) - 40
+            < 360
+        )
+        assert left_eye[0] < right_eye[0]
+        assert left_mouth[0] < right_mouth[0]
+
+
+def test_pictures_come_from_their_time_to_half_a_frame(ran: Ran) -> None:
+    """Of the frames of the source around a time the clip shows the one that is nearest to it, told by its picture."""
+    (clip,) = ran.outcome.clips
+    frames = read_frames(ran.store.root / clip.clip)
+    matrices_F23 = np.load(ran.store.root / clip.alignment)["matrices_F23"]
+    wanted = range(10, len(frames) - 10, 20)
+    times_s = {k: (clip.record.start_frame + k) / 25 for k in wanted}
+    best: dict[int, tuple[float, float]] = {}
+    for index, frame in enumerate(iter_frames(ran.path)):
+        for k, time_s in times_s.items():
+            late_s = index / ran.frame_rate - time_s
+            if abs(late_s) < 0.13:
+                crop = warp_face(frame, matrices_F23[k])
+                error = float(np.abs(crop.astype(int) - frames[k]).mean())
+                best[k] = min(best.get(k, (np.inf, 0.0)), (error, late_s))
+    assert len(best) == len(wanted)
+    assert max(abs(late_s) for _, late_s in best.values()) <= 0.02
+    assert max(error for error, _ in best.values()) < 4
+
+
+def test_sound_comes_from_its_time_to_half_a_frame(ran: Ran) -> None:
+    """The lag of the highest correlation with the sound of the source."""
+    (clip,) = ran.outcome.clips
+    clip_S, source_S = read_wav(ran.store.root / clip.audio), read_audio(ran.path)
+    start = clip.record.start_frame * SAMPLE_RATE // 25
+    there_S = np.zeros_like(clip_S)
+    part_S = source_S[start : start + len(clip_S)]
+    there_S[: len(part_S)] = part_S
+    size = 2 * len(clip_S)
+    spectrum = np.fft.rfft(clip_S, size) * np.conj(np.fft.rfft(there_S, size))
+    lag = int(np.argmax(np.fft.irfft(spectrum, size)))
+    lag = lag - size if lag > len(clip_S) else lag
+    assert abs(lag) < SAMPLE_RATE // 50
