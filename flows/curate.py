@@ -14,6 +14,7 @@ from tasks.curating import curate_corpus, discover, require_contract, survey
 from tasks.datasets import DataSet, earlier_run, remember_run
 from tasks.finished import find_summary, keep_summary
 from tasks.recording import say_what_to_do
+from tasks.remote import here, publish_to
 from tasks.session import orchestration, run_folder
 from tasks.settings import curation_settings
 from tasks.time_limit import limited
@@ -31,8 +32,9 @@ def curate(request: CurateRequest) -> CurateSummary:
     """
     workspace = Workspace(request.workspace)
     settings = curation_settings(workspace, request.settings)
-    dataset = DataSet.of(request.name, request.source, request.against, settings)
-    found = discover(request.source, request.corpus, request.test_list)
+    source = here(request.source, workspace)
+    dataset = DataSet.of(request.name, source, request.against, settings)
+    found = discover(source, request.corpus, request.test_list)
     with orchestration(workspace, request.resources):
         corpus = survey(workspace, found.sources, settings, found.facts)
         config = {"settings": settings, "sources": corpus.listing()} | found.identity() | dataset.identity()
@@ -40,6 +42,7 @@ def curate(request: CurateRequest) -> CurateSummary:
         if earlier := find_summary(workspace.runs / "curate" / run.run_id, corpus.keys, CurateSummary):
             load_if_possible(workspace)
             remember_run(workspace, dataset.name, run.run_id)
+            publish_to(request.publish, workspace.runs / "curate" / run.run_id)
             return earlier.of_today(found)
         with run_folder(workspace, run) as folder:
             before = earlier_run(workspace, dataset.name, run.run_id)
@@ -52,6 +55,7 @@ def curate(request: CurateRequest) -> CurateSummary:
             publish_curation(curated.report)
             latest_link(folder)
             require_contract(curated.report)
+            publish_to(request.publish, folder)
             remember_run(workspace, dataset.name, run.run_id)
             summary = CurateSummary.of(
                 run.run_id, folder, curated, problem, sync_advice=advice_for_people(settings.sync_expert)

@@ -22,7 +22,7 @@ from lipforcing_core.runtime.devices import DeviceWish, TorchDevice
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 from lipforcing_core.training.strategies.catalogue import STRATEGIES
 from tasks.corpora import Corpus, PuppetCorpus
-from tasks.request_path import RequestPath
+from tasks.request_path import RequestPath, RequestPlace, Uri
 from tasks.resources import Resources
 from tasks.training_device import AUTO, CPU, DEVICE_CHOICES, DEVICE_HELP
 
@@ -53,10 +53,10 @@ class Request(BaseModel):
 class CurateRequest(Request):
     """Turn raw videos into aligned, synchronised, checked clips with a Parquet manifest."""
 
-    source: RequestPath = Field(
+    source: RequestPlace = Field(
         description="A folder of videos (searched recursively), a video file, or a manifest: what the corpus is made "
-        "of.",
-        examples=["/data/talks"],
+        "of. Or the URI of one, which is copied into the workspace first.",
+        examples=["/data/talks", "s3://bucket/talks"],
     )
     corpus: Annotated[str, CORPORA.choice] = Field(
         CORPORA.default, description=CORPORA.help, examples=list(CORPORA.names)
@@ -78,6 +78,11 @@ class CurateRequest(Request):
         description="Manifests of other data sets, or folders of their exports: no clip may repeat one of theirs in "
         "another split.",
         examples=[[], ["/data/hdtf/manifest.parquet"]],
+    )
+    publish: Uri | None = Field(
+        None,
+        description="URI that the finished data set is copied to, its manifest last.",
+        examples=[None, "s3://bucket/sets/talks"],
     )
     settings: Settings = Field(
         {},

@@ -8,7 +8,6 @@ URI when its manifest is there, since that is copied last.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -27,14 +26,13 @@ MANIFEST = "manifest.parquet"
 HASHES = ".lipforcing.json"
 """The SHA-256 of every file that was published, beside them: so a copy is known without being read."""
 
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+", re.DOTALL)
 _VERSION = ("size", "ETag", "etag", "md5Hash", "checksum", "mtime", "LastModified", "created")
 """What file systems call the properties that change with a file."""
 
 
-def is_uri(text: str) -> bool:
-    """Whether a text is a URI and no path of this file system."""
-    return _URI.fullmatch(text) is not None
+def here(place: Path | str, workspace: Workspace) -> Path:
+    """A path as it is, and the local copy of what a URI names, see ``mirrored``."""
+    return mirrored(place, workspace) if isinstance(place, str) else place
 
 
 def mirrored(uri: str, workspace: Workspace) -> Path:
@@ -67,15 +65,23 @@ def mirrored(uri: str, workspace: Workspace) -> Path:
     return folder / place.name if place.is_file else folder
 
 
+def publish_to(uri: str | None, folder: Path) -> None:
+    """``publish`` where a URI is given."""
+    if uri is not None:
+        publish(folder, uri)
+
+
 def publish(folder: Path, uri: str) -> int:
     """Copy a finished data set to a URI, its manifest last; returns how many files had to be copied.
 
-    Files that are there already with the same content stay. Raises ``LipForcingError`` where one cannot be copied.
+    Files that are there already with the same content stay, and so does what a URI holds beside them. The log of the
+    run and hidden files are not copied. Raises ``LipForcingError`` where one cannot be copied.
     """
     place = _Place.of(uri)
     there = place.files()
     known = place.read_json(HASHES) if HASHES in there else {}
-    files = {path.relative_to(folder).as_posix(): path for path in _files_below(folder)}
+    found = [path for path in _files_below(folder) if path.suffix != ".log" and not path.name.startswith(".")]
+    files = {path.relative_to(folder).as_posix(): path for path in found}
     hashes = {name: file_sha256(path) for name, path in files.items()}
     new = [name for name in files if known.get(name) != hashes[name] or name not in there]
 

@@ -113,8 +113,11 @@ def _typed(parameter: Any) -> str:
 def curate(
     context: typer.Context,
     source: Annotated[
-        Path,
-        typer.Argument(help="A folder of videos (searched recursively), a video file, or a manifest."),
+        str,
+        typer.Argument(
+            help="A folder of videos (searched recursively), a video file, a manifest, or the URI of one "
+            "(s3://bucket/talks)."
+        ),
     ],
     corpus: Annotated[str, typer.Option(help=CORPORA.help)] = CORPORA.default,
     test_list: Annotated[
@@ -136,6 +139,10 @@ def curate(
             help="Manifest of another data set, or the folder of its export: no clip may repeat one of it in another "
             "split; may be given again."
         ),
+    ] = None,
+    publish: Annotated[
+        str | None,
+        typer.Option(help="URI that the finished data set is copied to (s3://bucket/sets/talks)."),
     ] = None,
     settings: Annotated[Path | None, typer.Option(help="TOML file with a \\[curation] table.")] = None,
     detector: Annotated[str | None, typer.Option(help=DETECTORS.help)] = None,
@@ -180,6 +187,7 @@ def curate(
         "test_list": test_list,
         "name": name,
         "against": against or [],
+        "publish": publish,
         "settings": given,
     }
     show(run_command(context, "curate", request))

@@ -10,8 +10,8 @@ import fsspec
 import pytest
 
 from lipforcing_core.base.errors import BadInputError, LipForcingError
-from tasks import remote
-from tasks.remote import is_uri, mirrored, publish
+from tasks.remote import here, mirrored, publish
+from tasks.request_path import is_uri
 from tasks.workspace import Workspace
 
 URI = "memory://bucket/talks"
@@ -156,7 +156,7 @@ def test_a_data_set_is_published_with_its_manifest_last(
     monkeypatch.setattr(bucket, "put_file", put_file)
     folder = tmp_path / "run"
     (folder / "clips").mkdir(parents=True)
-    for name in ("manifest.parquet", "clips/a.mp4", "clips/b.mp4"):
+    for name in ("manifest.parquet", "clips/a.mp4", "clips/b.mp4", "run.log", ".lock"):
         (folder / name).write_text(name)
     assert publish(folder, "memory://bucket/set") == 3
     assert copied[-1] == "manifest.parquet"
@@ -175,4 +175,5 @@ def test_a_folder_of_this_machine_may_be_named_by_a_uri(tmp_path: Path) -> None:
     (tmp_path / "set" / "manifest.parquet").write_text("m")
     assert publish(tmp_path / "set", f"file://{tmp_path}/out") == 1
     assert below(mirrored(f"file://{tmp_path}/set", Workspace(tmp_path / "ws"))) == {"manifest.parquet": "m"}
-    assert remote.is_uri(f"file://{tmp_path}/out")
+    assert here(tmp_path / "set", Workspace(tmp_path / "ws")) == tmp_path / "set"
+    assert below(here(f"file://{tmp_path}/set", Workspace(tmp_path / "ws"))) == {"manifest.parquet": "m"}
