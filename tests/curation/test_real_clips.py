@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation.backends import CurationBackends, load_backends
 from lipforcing_core.curation.pipeline import curate_source
+from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import SourceOutcome, Status
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.faces.align import warp_face
 from lipforcing_core.faces.second_look import faces_in
 from lipforcing_core.media.clock import SAMPLE_RATE
 from lipforcing_core.media.decode import iter_frames, read_audio, read_frames, read_wav
+from lipforcing_core.media.encode import VideoWriter, mux
 
 CLIPS = {
     "vs/hdtf/row1/input.mp4": 25.0,
@@ -122,3 +125,30 @@ def test_sound_comes_from_its_time_to_half_a_frame(ran: Ran) -> None:
     lag = int(np.argmax(np.fft.irfft(spectrum, size)))
     lag = lag - size if lag > len(clip_S) else lag
     assert abs(lag) < SAMPLE_RATE // 50
+
+
+def test_a_mouth_that_is_covered_for_a_second_is_told(
+    media_dir: Path, backends: tuple[CurationSettings, CurationBackends], tmp_path: Path
+) -> None:
+    """A disc of dark grey before the mouth of a real talk, in frames 30 to 54 of 81."""
+    settings, loaded = backends
+    source = media_dir / "vs/talkvid/row1/input.mp4"
+    frames = read_frames(source)
+    for frame in frames[30:55]:
+        face = loaded.detector.detect(frame)[0]
+        assert face.points is not None
+        x, y = face.points[3:].mean(axis=0).round().astype(int)
+        cv2.circle(frame, (int(x), int(y)), round(0.27 * face.height), (60, 60, 60), cv2.FILLED)
+    with VideoWriter(tmp_path / "silent.mp4", width=frames.shape[2], height=frames.shape[1]) as writer:
+        for frame in frames:
+            writer.write(frame)
+    (tmp_path / "corpus").mkdir()
+    covered = tmp_path / "corpus" / "covered.mp4"
+    mux(tmp_path / "silent.mp4", read_audio(source), covered)
+    outcome = curate_source(
+        covered, settings=settings, backends=loaded, store=StepStore(tmp_path / "steps"), root=covered.parent
+    )
+    (decision,) = outcome.decisions
+    assert decision.reason is RejectReason.OCCLUDED
+    assert decision.measured is not None
+    assert decision.measured < settings.min_mouth_likeness == decision.threshold
