@@ -10,6 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from apps.cli.main import app
+from apps.cli.show import show_curation
+from flows.request_models import CurateRequest
+from flows.summaries import CurateSummary
 from lipforcing_core.base.errors import BadInputError
 from tests.curation.runs import SETTINGS, piece, write_run
 
@@ -76,6 +79,51 @@ def test_a_source_is_curated_as_before(
     (values,) = asked
     assert str(values["source"]) in ("talks", "explain", "diff")
     assert values["settings"] == {"min_segment_s": 3.0}
+
+
+def test_the_name_and_other_data_sets_reach_the_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        "apps.cli.flow_commands.run_command", lambda context, flow, values: asked.append(values)
+    )
+    monkeypatch.setattr("apps.cli.show.show", lambda summary: None)
+    invoke(tmp_path, "talks", "--name", "monday", "--against", "a.parquet", "--against", "export")
+    invoke(tmp_path, "talks")
+    requests = [CurateRequest.model_validate(values) for values in asked]
+    assert [(r.name, r.against) for r in requests] == [
+        ("monday", (Path("a.parquet"), Path("export"))),
+        (None, ()),
+    ]
+
+
+def test_drift_is_told_beside_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = CurateSummary(
+        run_id="curate-bb",
+        manifest=Path("m"),
+        data_docs=Path("d.html"),
+        sources_in=1,
+        sources_accepted=1,
+        sources_rejected=0,
+        sources_quarantined=0,
+        sources_reused=0,
+        clips=1,
+        seconds_accepted=5.0,
+        reasons=[],
+        contract_holds=True,
+        num_checks=60,
+        name="talks",
+        drift_verdict="1 of 9 comparisons with curate-aa is beyond its limit",
+        drift=["clips: 9 -> 1; relative change 0.889, limit 0.5"],
+    )
+    show_curation(summary)
+    told = "".join(capsys.readouterr())
+    assert "clips: 9 -> 1; relative change 0.889, limit 0.5" in told
+    assert "data set talks: 1 of 9 comparisons with curate-aa is beyond its limit" in told
+    assert "contract holds (60 checks): d.html" in told
+    show_curation(summary.model_copy(update={"drift_verdict": "", "drift": []}))
+    assert "data set" not in "".join(capsys.readouterr())
 
 
 def test_the_help_shows_all_three() -> None:
