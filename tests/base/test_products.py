@@ -268,9 +268,9 @@ def test_a_resumable_step_that_fails_leaves_only_what_it_can_go_on_from(leaves: 
     def fails(folder: Path) -> None:
         if leaves:
             (folder / "checkpoint").touch()
-        raise OSError
+        raise OSError("the disk is full")
 
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="the disk is full"):
         store.run("step", "key", fails, resumable=True)
     left = [path.name for path in (tmp_path / "step").iterdir() if path.is_dir()]
     assert left == ([".key.partial"] if leaves else [])
