@@ -145,13 +145,14 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_again(
     assert len(list(store.root.glob("read/[!.]*"))) == 1
 
 
-@pytest.mark.parametrize("limit", [{"max_source_hours": 2 / 3600}, {"max_megapixels": 0.05}])
+@pytest.mark.parametrize("limit", [{"max_source_hours": 4 / 3600}, {"max_megapixels": 0.05}])
 def test_a_refused_source_leaves_nothing_behind(
     limit: dict[str, float], reel: Reel, curate: Curate, store: StepStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the header promised less, so that pieces had been cut out before the limit was met."""
     monkeypatch.setattr(source_stream.SourceStream, "declared_s", 1)
-    outcome = curate(reel("one", ["face"]), min_segment_s=0.4, max_segment_s=0.4, **limit)
+    brief = {"min_segment_s": 0.4, "max_segment_s": 0.4, "max_gap_frames": 5}
+    outcome = curate(reel("long", ["face"], shot_frames=120), **brief, **limit)
     assert [decision.reason for decision in outcome.decisions] == [RejectReason.OVER_LIMITS]
     assert contents(store) == {}
     assert not list(store.root.rglob("*.partial"))
