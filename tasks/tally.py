@@ -67,11 +67,14 @@ class Tally:
 
 
 def _length_s(path: Path) -> float:
-    """How long a video says it is; a second for one that does not, so that it counts as some work."""
-    from lipforcing_core.media.probe import probe
+    """How long a file says that it is; a second for one that does not, so that it counts as some work."""
+    import av
+
+    from lipforcing_core.media.decode import open_container
 
     try:
-        declared = probe(path).duration_s
-        return min(float(declared), _LONGEST_S) if declared else 1.0
-    except (LipForcingError, OSError, ValueError):
+        with open_container(path) as container:
+            declared_s = (container.duration or 0) / av.time_base
+    except (LipForcingError, OSError):
         return 1.0
+    return min(declared_s, _LONGEST_S) if declared_s > 0 else 1.0

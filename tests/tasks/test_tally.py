@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lipforcing_core.base.timed_steps import StepCost
+from lipforcing_core.media.encode import VideoWriter
 from tasks import tally
 from tasks.curation import Judged, Source
 from tasks.tally import Tally
@@ -67,3 +69,13 @@ def test_a_file_of_no_known_length_counts_as_a_second(tmp_path: Path) -> None:
     told = Shown()
     Tally([Source(path=tmp_path / name, root=tmp_path) for name in ("junk.mp4", "gone.mp4")], told)
     assert told.progress == (0, 2)
+
+
+def test_a_length_is_read_from_the_header_alone(tmp_path: Path) -> None:
+    """Thirty thousand sources are opened before the work begins; going through their packets would take hours."""
+    with VideoWriter(tmp_path / "a.mp4", width=32, height=32) as writer:
+        for _ in range(75):
+            writer.write(np.zeros((32, 32, 3), np.uint8))
+    told = Shown()
+    Tally([Source(path=tmp_path / "a.mp4", root=tmp_path)], told)
+    assert told.progress == (0, 3)
