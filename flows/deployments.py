@@ -87,9 +87,9 @@ DEPLOYMENTS = (
 
 
 def chosen(
-    workspace: Path, *, only: Sequence[str], cron: str | None, source: Path | None
+    workspace: Path, *, only: Sequence[str], cron: str | None, source: Path | str | None
 ) -> list[Deployment]:
-    """The deployments to serve in a workspace; the nightly curation needs a ``source`` folder.
+    """The deployments to serve in a workspace; the nightly curation needs a ``source``, a folder or a URI.
 
     ``cron`` takes the place of the schedule of the one deployment that ``only`` names. Raises ``BadInputError`` for an
     unknown name, a schedule that cannot be read, and a choice that leaves nothing to serve.
@@ -104,7 +104,7 @@ def chosen(
         known[only[0]] = replace(known[only[0]], cron=cron)
     if source is None and NIGHTLY in only:
         raise BadInputError(f"{NIGHTLY} needs a folder of videos: give it with --source")
-    if source is not None and not source.exists():
+    if isinstance(source, Path) and not source.exists():
         raise BadInputError(f"--source {source}: there is no such file or folder")
     served = []
     for name in only or known:
@@ -117,7 +117,7 @@ def chosen(
         if deployment.flow == "curate":
             if source is None:
                 continue
-            request["source"] = str(source.absolute())
+            request["source"] = str(source.absolute()) if isinstance(source, Path) else source
         served.append(replace(deployment, request=request))
     return served
 

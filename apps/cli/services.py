@@ -63,7 +63,8 @@ def serve(
         str | None, typer.Option(help="A cron schedule for the deployment that --only names.")
     ] = None,
     source: Annotated[
-        Path | None, typer.Option(help="Folder that the nightly curation reads; it is not served without.")
+        str | None,
+        typer.Option(help="Folder or URI that the nightly curation reads; it is not served without."),
     ] = None,
     port: Annotated[
         int, typer.Option(help="Port of the private Prefect server, where PREFECT_API_URL names none.")
@@ -75,12 +76,14 @@ def serve(
     """
     from flows.deployments import chosen
     from tasks.environment import end_by_exceptions
+    from tasks.request_path import is_uri
     from tasks.serving import prefect_server, serve_deployments
 
     end_by_exceptions()
 
     workspace = context.obj.workspace
-    wanted = chosen(workspace.root, only=only or [], cron=cron, source=source)
+    place = source if source is None or is_uri(source) else Path(source)
+    wanted = chosen(workspace.root, only=only or [], cron=cron, source=place)
     with prefect_server(workspace, port) as server:
         say(f"Prefect: {server.url}")
         if server.password_file is not None:

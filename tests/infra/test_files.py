@@ -132,6 +132,8 @@ def test_what_is_served_is_chosen_by_name_and_schedule(tmp_path: Path) -> None:
     names = [d.name for d in chosen(tmp_path, only=[], cron=None, source=None)]
     assert NIGHTLY not in names
     assert len(names) == len(DEPLOYMENTS) - 1
+    (remote,) = chosen(tmp_path, only=[NIGHTLY], cron=None, source="s3://bucket/talks")
+    assert remote.request["source"] == "s3://bucket/talks"
     (nightly,) = chosen(tmp_path, only=[NIGHTLY], cron="5 4 * * *", source=tmp_path)
     assert nightly.cron == "5 4 * * *"
     assert nightly.request == {"workspace": str(tmp_path), "source": str(tmp_path), "timeout_h": 20}
