@@ -140,7 +140,7 @@ _FUNCTIONS: tuple[tuple[Any, str, str], ...] = (
     (SourceStream, "_hear", SOUND),
     (SourceStream, "_read_beside", SOUND),
     (reading, "hear", SOUND),
-    (reading, "write_wav", SOUND),
+    (reading, "write_flac", SOUND),
     (steps, "write_wav", SOUND),
     (steps, "piece_sound", SOUND),
     (steps, "heard", SOUND),

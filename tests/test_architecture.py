@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "apps": {"flows", "tasks", "benchmarks", "warehouse", "lipforcing_core"},
     "flows": {"tasks", "benchmarks", "warehouse", "lipforcing_core"},
     "tasks": {"warehouse", "lipforcing_core"},
-    "benchmarks": {"lipforcing_core"},
+    "benchmarks": {"tasks", "lipforcing_core"},
     "warehouse": {"lipforcing_core"},
     "lipforcing_core": set(),
 }

@@ -77,7 +77,7 @@ def test_a_source_is_curated_as_before(
     monkeypatch.setattr("apps.cli.show.show", lambda summary: None)
     invoke(tmp_path, *words)
     (values,) = asked
-    assert str(values["source"]) in ("talks", "explain", "diff")
+    assert str(Path(values["source"])) in ("talks", "explain", "diff")
     assert values["settings"] == {"min_segment_s": 3.0}
 
 

@@ -226,7 +226,7 @@ def test_disk_beside_the_products(
     monkeypatch.setattr(curation, "load_backends", lambda settings: backends)
     found = extent(clip, SETTINGS, tmp_path)
     sound = 2 * 640 * (FRAMES + 30)
-    assert sound < found["beside_over_source"] * clip.stat().st_size < sound + 20_000
+    assert 0.5 * sound < found["beside_over_source"] * clip.stat().st_size < sound + 20_000  # kept as FLAC
     assert found["peak_memory_gb"] >= found["of_it_before_the_source_gb"] > 0
 
 

@@ -164,6 +164,7 @@ def test_every_check_says_what_it_expects(broken: ContractResult) -> None:
         (between, "speech_share"): "max_value 1.0; min_value 0.2",
         (between, "yaw_deg"): "max_value 50.0; min_value 0.0",
         (between, "lips_outside"): "max_value 0.1; min_value 0.0",
+        (between, "mouth_likeness"): "min_value 0.45",
         (between, "longest_repeat_frames"): "max_value 12.0; min_value 0.0",
         (between, "repeated_fraction"): "max_value 0.3; min_value 0.0",
         (between, "quality"): "max_value 85.0",
@@ -315,7 +316,7 @@ def test_every_limit_of_curation_is_one_of_the_table() -> None:
         if (told := field.json_schema_extra) and str(told["decides"]).startswith("reject reason")  # type: ignore[call-overload,index]
     }
     assert thresholds == {measure.setting for measure in LIMITED if measure.setting is not None}
-    assert len(LIMITED) == 13
+    assert len(LIMITED) == 14
 
 
 @pytest.mark.parametrize(("scorer", "worse"), [("piqe", 1), ("hyperiqa", -1)])

@@ -62,8 +62,12 @@ def curate(tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
             hashes = {name: file_sha256(talks / name) for name in names}
             return [o.model_copy(update={"sha256": hashes[o.source]}) for o in made]
 
+        kept_here: dict[str, SourceOutcome] = {}
         monkeypatch.setattr(curating, "curate_shard", shard)
-        monkeypatch.setattr(curating, "find_outcome", lambda store, key: None)
+        monkeypatch.setattr(
+            curating, "keep_outcome", lambda store, key, outcome: kept_here.setdefault(key, outcome)
+        )
+        monkeypatch.setattr(curating, "find_outcome", lambda store, key: kept_here.get(key))
         monkeypatch.setattr(curating, "was_measured", lambda store, sha256: False)
         given = {"workspace": str(workspace.root), "source": str(talks), "settings": settings or {}}
         summary = run_flow("curate", given | request)

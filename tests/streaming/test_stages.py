@@ -17,12 +17,14 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.ledger import Stage
 from lipforcing_core.base.products import file_sha256, read_json
 from lipforcing_core.faces.align import warp_face, warp_face_latentsync
+from lipforcing_core.faces.choice import ShotFaces
 from lipforcing_core.faces.mask import keep_mask, latent_keep_mask
 from lipforcing_core.faces.paste import paste_back
 from lipforcing_core.media.decode import read_frames
 from lipforcing_core.streaming import clock as clock_module
 from lipforcing_core.streaming import generate as generate_module
 from lipforcing_core.streaming import generators
+from lipforcing_core.streaming import prepared as prepared_module
 from lipforcing_core.streaming import source as source_module
 from lipforcing_core.streaming.clock import ChunkClock
 from lipforcing_core.streaming.files import check_files
@@ -82,6 +84,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = SimpleNamespace(perf_counter=lambda: float(next(ticks)))
     monkeypatch.setattr(clock_module, "time", fake)
     monkeypatch.setattr(generate_module, "time", fake)
+    monkeypatch.setattr(prepared_module, "time", fake)
 
 
 def run(
@@ -161,6 +164,8 @@ def test_what_is_asked_of_a_generator(tmp_path: Path) -> None:
         "statement": "Synthetic video: lips redrawn by Lip Forcing Factory, model white",
         "model_id": "white",
         "seed": 9,
+        "face": None,
+        "shots": [{"start": 0, "stop": 10, "boxes_xyxy": [[48, 48, 144, 144]], "taken": 1}],
         "source_sha256": file_sha256(tmp_path / "v.mp4"),
         "audio_sha256": file_sha256(tmp_path / "a.wav"),
         "output_sha256": file_sha256(tmp_path / "out.mp4"),
@@ -194,13 +199,12 @@ def test_only_frames_of_the_source_that_are_needed_are_tracked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spans = []
-    made = generate_module.SourceFace
 
-    def source(path: Path, detector: Any, *, max_frames: int | None = None) -> SourceFace:
+    def source(path: Path, detector: Any, *, max_frames: int | None = None, choice: Any = None) -> SourceFace:
         spans.append(max_frames)
-        return made(path, detector, max_frames=max_frames)
+        return SourceFace(path, detector, max_frames=max_frames, choice=choice)
 
-    monkeypatch.setattr(generate_module, "SourceFace", source)
+    monkeypatch.setattr(prepared_module, "SourceFace", source)
     run(tmp_path, White())
     assert spans == [10]
 
@@ -284,9 +288,14 @@ class Watched:
             self.readers.append(Reader(path))
             return self.readers[-1]
 
-        def track(frames: list[np.ndarray], detector: Any, *, shot_starts: list[int]) -> SimpleNamespace:
+        def track(
+            frames: list[np.ndarray], detector: Any, *, shot_starts: list[int], choice: Any
+        ) -> SimpleNamespace:
             self.calls.append((len(frames), detector, shot_starts))
-            return SimpleNamespace(usable=np.array([face and 2 <= k <= 6 for k in range(len(frames))]))
+            usable = np.array([face and 2 <= k <= 6 for k in range(len(frames))])
+            boxes = ((0, 0, 2, 2),) if face else ()
+            shots = (ShotFaces(start=0, stop=len(frames), boxes_xyxy=boxes, taken=1 if face else None),)
+            return SimpleNamespace(shots=shots, usable=usable)
 
         def align(found: Any, *, shot_starts: list[int]) -> SimpleNamespace:
             self.calls.append(shot_starts)
@@ -295,6 +304,7 @@ class Watched:
 
         patch.setattr(source_module, "FrameReader", reader)
         patch.setattr(source_module, "detect_shots", lambda path: [(0, 4), (4, 9)])
+        patch.setattr(source_module, "SecondLook", lambda detector: detector)
         patch.setattr(source_module, "track_face", track)
         patch.setattr(source_module, "align_track", align)
 
