@@ -105,12 +105,11 @@ class RunRows:
             {
                 "stage": stage,
                 "item": step,
-                "position": position,
                 "wall_s": cost.wall_s,
                 "cpu_seconds": cost.cpu_s,
                 "reused": None if cost.done and cost.reused else cost.done == 0,
             }
-            for position, (step, cost) in enumerate(costs.items())
+            for step, cost in costs.items()
         )
         self.put("stage_timings", rows, unit=f"{stage}-steps")
 
