@@ -196,8 +196,8 @@ def curate_corpus(
         title = f"curate {len(new)} new sources ({num_reused} reused"
         title += f", {num_decided} decided anew)" if num_decided else ")"
         with step(title, "s of video") as shown:
-            tally = Tally([corpus.told(index) for index in new], shown)
             places = {corpus.told(index): index for index in new}
+            tally = Tally(places, shown)
             for shard in shards(tally.sources):
                 made = curate_shard(shard, settings, store, on_done=tally.done, on_wait=tally.show)
                 for source, outcome in zip(shard, made, strict=True):

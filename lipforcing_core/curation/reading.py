@@ -19,7 +19,7 @@ import numpy as np
 from lipforcing_core.base.errors import LipForcingError, MediaError
 from lipforcing_core.curation.crops import CropRow, cut_out, write_track
 from lipforcing_core.curation.hearing import hear, wide_sound
-from lipforcing_core.curation.results import Piece, Reading, Shot, Undecodable
+from lipforcing_core.curation.results import Piece, Reading, Shot, Undecodable, piece_folder
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.wanted import Wanted
 from lipforcing_core.faces.detectors.protocol import Face, FaceDetector
@@ -273,7 +273,7 @@ class _Shot:
                 row.add(None if place is None else cut_out(shown, place))
 
     def _write(self, segment: Segment) -> None:
-        folder = self._folder / f"{segment.start:06d}-{segment.stop:06d}"
+        folder = self._folder / piece_folder(segment.start, segment.stop)
         folder.mkdir(exist_ok=True)
         tracks = [write_track(row, segment, folder, crf=self._settings.clip_crf) for row in self._rows]
         invented = [self._invented.popleft() for _ in range(segment.num_frames)]

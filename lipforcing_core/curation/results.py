@@ -81,7 +81,12 @@ class Piece(Result):
     @property
     def folder(self) -> str:
         """Where its files are, below the folder of the step."""
-        return f"{self.start:06d}-{self.stop:06d}"
+        return piece_folder(self.start, self.stop)
+
+
+def piece_folder(start: int, stop: int) -> str:
+    """What the folder of a piece is called, from its frames."""
+    return f"{start:06d}-{stop:06d}"
 
 
 class SoundTaken(Result):
