@@ -71,17 +71,6 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Accepted:
-    """A piece that passed every threshold, with the face that was chosen."""
-
-    chosen: Measured
-
-    @property
-    def scores(self) -> Scores:
-        return self.chosen.scores
-
-
-@dataclass(frozen=True, kw_only=True)
 class Rejected:
     """A piece that missed one; ``scores`` are those of the face that came closest."""
 
@@ -151,9 +140,10 @@ def _without_sound(sounding_frames: int, stop: int) -> Verdict:
 
 def judge_piece(
     source: steps.ReadSource, piece: Piece, settings: CurationSettings, backends: CurationBackends
-) -> Accepted | Rejected:
+) -> Measured | Rejected:
     """Measure every face of a piece that may be the speaker, choose one, and apply the thresholds.
 
+    The chosen face is returned where it passes them all.
     All scores are measured whatever the thresholds say, so that other thresholds can decide later without another look.
     Of several faces the one whose lips go best with the sound is chosen; where nobody may judge that, none is.
     """
@@ -181,7 +171,7 @@ def judge_piece(
     if len(measured) > 1 and not settings.sync_filter:
         verdict = verdict or several_faces(best.scores)
     verdict = verdict or judge_quality(best.quality, settings) or judge_sync(best.sync.result, settings)
-    return Rejected(scores=best.scores, verdict=verdict) if verdict else Accepted(chosen=best)
+    return Rejected(scores=best.scores, verdict=verdict) if verdict else best
 
 
 def _speakers(piece: Piece, settings: CurationSettings) -> list[TrackFacts]:
@@ -269,8 +259,7 @@ def _acceptance(file: SourceFile, segment: Segment, record: ClipRecord) -> Decis
     )
 
 
-def _stored_clip(accepted: Accepted, facts: SourceFacts, settings: CurationSettings) -> StoredClip:
-    chosen = accepted.chosen
+def _stored_clip(chosen: Measured, facts: SourceFacts, settings: CurationSettings) -> StoredClip:
     face, sync, track = chosen.face, chosen.sync, chosen.face.track
     file, piece, root = face.source.file, face.piece, face.source.store.root
     clip_id = content_key("clip", face.key, sync.key)
@@ -296,7 +285,7 @@ def _stored_clip(accepted: Accepted, facts: SourceFacts, settings: CurationSetti
         alignment_path=f"clips/{clip_id}.npz",
         clip_sha256=track.clip_sha256,
         audio_sha256=sync.result.audio_sha256,
-        scores=accepted.scores,
+        scores=chosen.scores,
         num_lossy_encodes=1,
         face_track=track.number,
         identity_from="official" if facts.identity else "source",

@@ -239,18 +239,18 @@ def _failed(file: SourceFile, problem: str) -> SourceOutcome:
 
 
 def _inaccessible(name: str, problem: str) -> SourceOutcome:
-    sha256 = lost_sha256(name)
-    nowhere = SourceFile(path=Path(name), name=name, sha256=sha256)
     verdict = Verdict(reason=RejectReason.INACCESSIBLE, measured=None, threshold=None)
-    return _whole(nowhere, 0, Status.QUARANTINED, verdict, problem)
+    return _whole(_lost(name), 0, Status.QUARANTINED, verdict, problem)
 
 
 def failed_source(path: Path | str, root: Path | str, problem: str) -> SourceOutcome:
     """The outcome of a source whose worker died at it, so that nothing is known of it."""
-    name = source_name(path, root)
-    nowhere = SourceFile(path=Path(path), name=name, sha256=lost_sha256(name))
-    verdict = Verdict(reason=RejectReason.FAILED_THIS_TIME, measured=None, threshold=None)
-    return _whole(nowhere, 0, Status.QUARANTINED, verdict, problem)
+    return _failed(_lost(source_name(path, root)), problem)
+
+
+def _lost(name: str) -> SourceFile:
+    """A source of which nothing but its name is known."""
+    return SourceFile(path=Path(name), name=name, sha256=lost_sha256(name))
 
 
 def _whole(

@@ -149,15 +149,18 @@ def read_source(
     """
     key = read_key(file.sha256, wanted, settings, detector.backend_id)
 
+    def attempt(folder: Path) -> Reading | Undecodable:
+        result = _read_into(folder, file.path, wanted, settings, detector)
+        check_unchanged(file, reread=isinstance(result, Undecodable) or bool(result.complaint))
+        return result
+
     def work(folder: Path) -> dict[str, Any]:
         try:
-            result = _read_into(folder, file.path, wanted, settings, detector)
-            check_unchanged(file, reread=_complained(result))
+            result = attempt(folder)
             # All bytes can be read now, so it may have been the disk, for a moment.
             if os.strerror(errno.EIO) in _words(result):
                 _empty(folder)
-                result = _read_into(folder, file.path, wanted, settings, detector)
-                check_unchanged(file, reread=_complained(result))
+                result = attempt(folder)
         except (OverLimitsError, SourceLostError):
             _empty(folder)  # pieces of other bytes than the key says, or of a source that is refused
             raise
@@ -169,10 +172,6 @@ def read_source(
     result = reading_from_json(found.result)
     require_within_limits(result, settings)
     return ReadSource(file=file, store=store, key=key, result=result)
-
-
-def _complained(result: Reading | Undecodable) -> bool:
-    return isinstance(result, Undecodable) or bool(result.complaint)
 
 
 def _words(result: Reading | Undecodable) -> str:
