@@ -14,7 +14,7 @@ from tasks.curating import curate_corpus, discover, require_contract, survey
 from tasks.datasets import DataSet, earlier_run, remember_run
 from tasks.finished import find_summary, keep_summary
 from tasks.recording import say_what_to_do
-from tasks.remote import here, publish_to
+from tasks.remote import here, publish
 from tasks.session import orchestration, run_folder
 from tasks.settings import curation_settings
 from tasks.time_limit import limited
@@ -42,7 +42,8 @@ def curate(request: CurateRequest) -> CurateSummary:
         if earlier := find_summary(workspace.runs / "curate" / run.run_id, corpus.keys, CurateSummary):
             load_if_possible(workspace)
             remember_run(workspace, dataset.name, run.run_id)
-            publish_to(request.publish, workspace.runs / "curate" / run.run_id)
+            if request.publish:
+                publish(workspace.runs / "curate" / run.run_id, request.publish, workspace)
             return earlier.of_today(found)
         with run_folder(workspace, run) as folder:
             before = earlier_run(workspace, dataset.name, run.run_id)
@@ -55,7 +56,8 @@ def curate(request: CurateRequest) -> CurateSummary:
             publish_curation(curated.report)
             latest_link(folder)
             require_contract(curated.report)
-            publish_to(request.publish, folder)
+            if request.publish:
+                publish(folder, request.publish, workspace)
             remember_run(workspace, dataset.name, run.run_id)
             summary = CurateSummary.of(
                 run.run_id, folder, curated, problem, sync_advice=advice_for_people(settings.sync_expert)

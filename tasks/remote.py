@@ -17,7 +17,8 @@ from typing import Any
 
 from lipforcing_core.base.errors import BadInputError, LipForcingError
 from lipforcing_core.base.names import shown_name
-from lipforcing_core.base.products import atomic_path, content_key, file_sha256
+from lipforcing_core.base.products import atomic_path, content_key
+from tasks.digests import source_digests
 from tasks.progress import Advance, step
 from tasks.workspace import Workspace
 
@@ -65,24 +66,19 @@ def mirrored(uri: str, workspace: Workspace) -> Path:
     return folder / place.name if place.is_file else folder
 
 
-def publish_to(uri: str | None, folder: Path) -> None:
-    """``publish`` where a URI is given."""
-    if uri is not None:
-        publish(folder, uri)
-
-
-def publish(folder: Path, uri: str) -> int:
+def publish(folder: Path, uri: str, workspace: Workspace) -> int:
     """Copy a finished data set to a URI, its manifest last; returns how many files had to be copied.
 
     Files that are there already with the same content stay, and so does what a URI holds beside them. The log of the
-    run and hidden files are not copied. Raises ``LipForcingError`` where one cannot be copied.
+    run and hidden files are not copied. A file that has not changed since it was last published is not read. Raises
+    ``LipForcingError`` where one cannot be copied.
     """
     place = _Place.of(uri)
     there = place.files()
     known = place.read_json(HASHES) if HASHES in there else {}
     found = [path for path in _files_below(folder) if path.suffix != ".log" and not path.name.startswith(".")]
     files = {path.relative_to(folder).as_posix(): path for path in found}
-    hashes = {name: file_sha256(path) for name, path in files.items()}
+    hashes = dict(zip(files, source_digests(found, folder, workspace.state), strict=True))
     new = [name for name in files if known.get(name) != hashes[name] or name not in there]
 
     def copy(name: str) -> None:

@@ -10,6 +10,7 @@ import fsspec
 import pytest
 
 from lipforcing_core.base.errors import BadInputError, LipForcingError
+from tasks import digests
 from tasks.remote import here, mirrored, publish
 from tasks.request_path import is_uri
 from tasks.workspace import Workspace
@@ -158,22 +159,35 @@ def test_a_data_set_is_published_with_its_manifest_last(
     (folder / "clips").mkdir(parents=True)
     for name in ("manifest.parquet", "clips/a.mp4", "clips/b.mp4", "run.log", ".lock"):
         (folder / name).write_text(name)
-    assert publish(folder, "memory://bucket/set") == 3
+    assert publish(folder, "memory://bucket/set", Workspace(tmp_path / "ws")) == 3
     assert copied[-1] == "manifest.parquet"
     assert sorted(copied) == ["clips/a.mp4", "clips/b.mp4", "manifest.parquet"]
     assert bucket.cat("/bucket/set/clips/a.mp4") == b"clips/a.mp4"
     copied.clear()
     (folder / "clips" / "b.mp4").write_text("other bytes")
     bucket.rm("/bucket/set/clips/a.mp4")
-    assert publish(folder, "memory://bucket/set") == 2
+    assert publish(folder, "memory://bucket/set", Workspace(tmp_path / "ws")) == 2
     assert sorted(copied) == ["clips/a.mp4", "clips/b.mp4"]
-    assert publish(folder, "memory://bucket/set") == 0
+    assert publish(folder, "memory://bucket/set", Workspace(tmp_path / "ws")) == 0
 
 
 def test_a_folder_of_this_machine_may_be_named_by_a_uri(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "manifest.parquet").write_text("m")
-    assert publish(tmp_path / "set", f"file://{tmp_path}/out") == 1
+    assert publish(tmp_path / "set", f"file://{tmp_path}/out", Workspace(tmp_path / "ws")) == 1
     assert below(mirrored(f"file://{tmp_path}/set", Workspace(tmp_path / "ws"))) == {"manifest.parquet": "m"}
     assert here(tmp_path / "set", Workspace(tmp_path / "ws")) == tmp_path / "set"
     assert below(here(f"file://{tmp_path}/set", Workspace(tmp_path / "ws"))) == {"manifest.parquet": "m"}
+
+
+def test_what_was_published_is_not_read_again(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, workspace = tmp_path / "run", Workspace(tmp_path / "ws")
+    folder.mkdir()
+    (folder / "manifest.parquet").write_text("m")
+    now = digests.time.time
+    monkeypatch.setattr(digests.time, "time", lambda: now() + 60)  # the file is settled
+    assert publish(folder, "memory://bucket/set", workspace) == 1
+    monkeypatch.setattr(digests, "source_sha256", None)
+    assert publish(folder, "memory://bucket/set", workspace) == 0
