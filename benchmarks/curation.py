@@ -11,7 +11,6 @@ import argparse
 import multiprocessing
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import threading
@@ -28,7 +27,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from benchmarks.recipe import CLIPS, Recipe
+from benchmarks.recipe import CLIPS, Recipe, ffmpeg
 from benchmarks.stages import CLIP_DECODE, DECODE, REST, Clocks, Stages
 from benchmarks.timing import GIGABYTE, machine, positive, progress, publish
 from lipforcing_core.base.errors import LipForcingError
@@ -370,33 +369,8 @@ def enlarged(source: Path, large: Path, *, ten_bit: bool) -> Path:
 
 
 def _rescale(source: Path, out: Path, scaling: str, codec: str, pixels: str) -> Path:
-    from imageio_ffmpeg import get_ffmpeg_exe
-
-    command = [
-        get_ffmpeg_exe(),
-        "-nostdin",
-        "-loglevel",
-        "error",
-        "-y",
-        "-i",
-        str(source),
-        "-t",
-        str(LARGE_S),
-    ]
-    command += [
-        "-vf",
-        scaling,
-        "-c:v",
-        codec,
-        "-preset",
-        "ultrafast",
-        "-pix_fmt",
-        pixels,
-        "-c:a",
-        "copy",
-        str(out),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
+    picture = ("-vf", scaling, "-c:v", codec, "-preset", "ultrafast", "-pix_fmt", pixels)
+    ffmpeg("-i", source, "-t", LARGE_S, *picture, "-c:a", "copy", out)
     return out
 
 

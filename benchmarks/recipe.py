@@ -65,9 +65,9 @@ class Recipe:
         with opened_video(source) as (_, stream):
             is_25fps = stream.average_rate == FPS
         if is_25fps and self.copies_25fps:
-            _ffmpeg("-i", source, "-c:v", "copy", "-ar", SAMPLE_RATE, "-q:a", 0, resampled)
+            ffmpeg("-i", source, "-c:v", "copy", "-ar", SAMPLE_RATE, "-q:a", 0, resampled)
         else:
-            _ffmpeg("-i", source, "-r", int(FPS), "-ar", SAMPLE_RATE, "-q:a", 0, resampled)
+            ffmpeg("-i", source, "-r", int(FPS), "-ar", SAMPLE_RATE, "-q:a", 0, resampled)
             self.source_frames += len(presentation_times(source))
         return resampled
 
@@ -87,7 +87,7 @@ class Recipe:
         folder = self._below("pieces")
         out = folder / f"{scene.stem}_%03d.mp4"
         cut = ("-segment_time", PIECE_S, "-f", "segment", "-reset_timestamps", 1)
-        _ffmpeg("-i", scene, "-map", 0, "-c:v", "copy", *cut, "-q:a", 0, out)
+        ffmpeg("-i", scene, "-map", 0, "-c:v", "copy", *cut, "-q:a", 0, out)
         return sorted(folder.glob(f"{scene.stem}_*.mp4"))
 
     def _curate(self, piece: Path) -> None:
@@ -127,8 +127,8 @@ class Recipe:
         temporary, aligned = self._below("temporary"), self._below("aligned") / piece.name
         picture, sound = temporary / piece.name, temporary / f"{piece.stem}.wav"
         _write(picture, crops)
-        _ffmpeg("-i", piece, "-ar", SAMPLE_RATE, "-q:a", 0, "-map", "a", sound)
-        _ffmpeg("-i", picture, "-i", sound, "-c:v", "libx264", "-c:a", "aac", "-q:v", 0, "-q:a", 0, aligned)
+        ffmpeg("-i", piece, "-ar", SAMPLE_RATE, "-q:a", 0, "-map", "a", sound)
+        ffmpeg("-i", picture, "-i", sound, "-c:v", "libx264", "-c:a", "aac", "-q:v", 0, "-q:a", 0, aligned)
         self.clip_frames += len(crops)
         return aligned
 
@@ -138,11 +138,12 @@ class Recipe:
         offset = self.backends.sync_expert.score(frames_FHW3, read_audio(aligned)).offset_frames
         synced = self._below("synced") / aligned.name
         shifted = ("-itsoffset", f"{float(offset / FPS):g}", "-i", aligned)
-        _ffmpeg("-i", aligned, *shifted, "-map", "0:v", "-map", "1:a", "-c", "copy", synced)
+        ffmpeg("-i", aligned, *shifted, "-map", "0:v", "-map", "1:a", "-c", "copy", synced)
         return synced
 
 
-def _ffmpeg(*arguments: object) -> None:
+def ffmpeg(*arguments: object) -> None:
+    """Run ffmpeg with these arguments as they are typed; raises ``RuntimeError`` with its message where it fails."""
     from imageio_ffmpeg import get_ffmpeg_exe
 
     command = [get_ffmpeg_exe(), "-loglevel", "error", "-nostdin", "-y", *map(str, arguments)]
