@@ -17,7 +17,7 @@ from typing import Any
 from lipforcing_core.base.licences import licence_address
 from lipforcing_core.base.names import printable
 from lipforcing_core.curation.prints import FINGERPRINTS, MANIFEST
-from lipforcing_core.export.card import Card, known, make_card
+from lipforcing_core.export.card import Card, known
 from lipforcing_core.export.card_text import (
     HOW_IT_WAS_MADE,
     LIMITS,
@@ -93,11 +93,8 @@ class CroissantForm:
                     )
         return found
 
-    def papers(
-        self, curated: CuratedSet, settings: ExportSettings, parts: Sequence[WrittenPart]
-    ) -> Mapping[str, str]:
+    def papers(self, card: Card, settings: ExportSettings, parts: Sequence[WrittenPart]) -> Mapping[str, str]:
         """``croissant.json`` and the card."""
-        card = make_card(curated)
         described = describe(card, settings, parts)
         return {
             CROISSANT: json.dumps(described, indent=2, ensure_ascii=False) + "\n",

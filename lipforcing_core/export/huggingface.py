@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lipforcing_core.curation.records import ClipRecord
-from lipforcing_core.export.card import make_card
+from lipforcing_core.export.card import Card
 from lipforcing_core.export.card_text import card_text
 from lipforcing_core.export.curated import CuratedSet, row_of
 from lipforcing_core.export.huggingface_header import card_header
@@ -52,11 +52,8 @@ class HuggingFaceForm:
             curated, max_bytes=settings.max_shard_bytes, size=_size, name=_table_name, write=_write_table
         )
 
-    def papers(
-        self, curated: CuratedSet, settings: ExportSettings, parts: Sequence[WrittenPart]
-    ) -> Mapping[str, str]:
+    def papers(self, card: Card, settings: ExportSettings, parts: Sequence[WrittenPart]) -> Mapping[str, str]:
         """The card with its header."""
-        card = make_card(curated)
         splits = {}
         for split, shards in by_split(parts).items():
             num_bytes = sum(part.num_bytes for part in shards)

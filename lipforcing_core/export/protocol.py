@@ -15,6 +15,7 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import file_sha256
 from lipforcing_core.curation.prints import FINGERPRINTS
 from lipforcing_core.curation.records import ClipRecord
+from lipforcing_core.export.card import Card
 from lipforcing_core.export.curated import CuratedSet
 
 SMALLEST_SHARD_BYTES = 1_000_000
@@ -109,10 +110,8 @@ class ExportForm(Protocol):
         """
         ...
 
-    def papers(
-        self, curated: CuratedSet, settings: ExportSettings, parts: Sequence[WrittenPart]
-    ) -> Mapping[str, str]:
-        """The texts that describe the written parts, by their names below the export's folder."""
+    def papers(self, card: Card, settings: ExportSettings, parts: Sequence[WrittenPart]) -> Mapping[str, str]:
+        """The texts that describe the data set and the written parts, by their names below the export's folder."""
         ...
 
 

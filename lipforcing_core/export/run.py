@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from lipforcing_core.base.products import (
 from lipforcing_core.export.card import Card, make_card
 from lipforcing_core.export.catalogue import EXPORTS
 from lipforcing_core.export.curated import CuratedSet, changed_file, read_curated
-from lipforcing_core.export.protocol import ExportForm, ExportSettings, Part, WrittenPart
+from lipforcing_core.export.protocol import ExportSettings, Part, WrittenPart
 
 RECORD = "export.json"
 """The file of an export that says what it was made from, and lists the others with their sizes and hashes."""
@@ -78,7 +78,8 @@ def write_export(
             shutil.rmtree(partial, ignore_errors=True)
             return ExportReport(folder=out_dir, form=form, card=card, files=files, reused=True)
         _require_space(partial, parts)
-        files = _write(exporter, curated, settings, parts, partial, advance or (lambda done, total: None))
+        written = _write(curated, parts, partial, advance or (lambda done, total: None))
+        files = (*written, *_write_papers(exporter.papers(card, settings, written), partial))
         record = {
             "form": form,
             "version": exporter.version,
@@ -136,14 +137,7 @@ def _require_space(partial: Path, parts: Sequence[Part]) -> None:
         )
 
 
-def _write(
-    exporter: ExportForm,
-    curated: CuratedSet,
-    settings: ExportSettings,
-    parts: Sequence[Part],
-    folder: Path,
-    advance: Advance,
-) -> tuple[WrittenPart, ...]:
+def _write(curated: CuratedSet, parts: Sequence[Part], folder: Path, advance: Advance) -> list[WrittenPart]:
     """Write what is not there yet into the folder of an unfinished export."""
     for left in list(folder.rglob(".*.tmp*")):  # what an earlier, killed attempt was writing
         left.unlink()
@@ -169,10 +163,12 @@ def _write(
         )
         done += part.num_clips
     advance(len(curated.clips), len(curated.clips))
-    papers = []
-    for name, text in exporter.papers(curated, settings, written).items():
+    return written
+
+
+def _write_papers(papers: Mapping[str, str], folder: Path) -> Iterator[WrittenPart]:
+    for name, text in papers.items():
         with atomic_path(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
         path = folder / name
-        papers.append(WrittenPart(name=name, num_bytes=path.stat().st_size, sha256=file_sha256(path)))
-    return (*written, *papers)
+        yield WrittenPart(name=name, num_bytes=path.stat().st_size, sha256=file_sha256(path))

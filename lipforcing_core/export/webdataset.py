@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lipforcing_core.curation.records import ClipRecord
-from lipforcing_core.export.card import make_card
+from lipforcing_core.export.card import Card
 from lipforcing_core.export.card_text import card_text
 from lipforcing_core.export.curated import CuratedSet, row_of
 from lipforcing_core.export.protocol import (
@@ -48,9 +48,7 @@ class WebDatasetForm:
             write=_write_shard,
         )
 
-    def papers(
-        self, curated: CuratedSet, settings: ExportSettings, parts: Sequence[WrittenPart]
-    ) -> Mapping[str, str]:
+    def papers(self, card: Card, settings: ExportSettings, parts: Sequence[WrittenPart]) -> Mapping[str, str]:
         """``index.json`` and the card."""
         splits: dict[str, dict[str, object]] = {}
         for split, shards in by_split(parts).items():
@@ -63,14 +61,10 @@ class WebDatasetForm:
                 ],
             }
         index = {"name": settings.name, "suffixes": list(_SUFFIXES), "splits": splits}
-        first = next(iter(splits))
+        first = next(iter(splits.values()))
         return {
             INDEX: json.dumps(index, indent=2, ensure_ascii=False) + "\n",
-            "README.md": card_text(
-                make_card(curated),
-                name=settings.name,
-                usage=_USAGE.format(url=braces(first, len(splits[first]["shards"]))),  # type: ignore[arg-type]
-            ),
+            "README.md": card_text(card, name=settings.name, usage=_USAGE.format(url=first["urls"])),
         }
 
 
