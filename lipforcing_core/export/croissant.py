@@ -21,6 +21,7 @@ from lipforcing_core.export.card import Card, known
 from lipforcing_core.export.card_text import (
     HOW_IT_WAS_MADE,
     LIMITS,
+    NOT_STATED,
     card_text,
     commercial_sentence,
     explanation,
@@ -197,7 +198,7 @@ def _responsible(card: Card) -> dict[str, Any]:
         "rai:machineAnnotationTools": list(card.backends),
         "rai:personalSensitiveInformation": [
             f"Faces and voices of people; {card.num_identities} identities are named.",
-            f"Consent: {', '.join(map(printable, known(card.consents))) or 'not stated'}.",
+            f"Consent: {', '.join(map(printable, known(card.consents))) or NOT_STATED}.",
         ],
         "rai:dataBiases": [LIMITS[2]],
         "rai:dataLimitations": [LIMITS[0], LIMITS[3]],
