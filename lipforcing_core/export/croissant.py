@@ -7,15 +7,15 @@ responsible AI. The context is part of the file, so that nobody has to fetch it.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from lipforcing_core.base.licences import licence_address
 from lipforcing_core.base.names import printable
+from lipforcing_core.base.products import second_name
 from lipforcing_core.curation.prints import FINGERPRINTS, MANIFEST
 from lipforcing_core.export.card import Card, known
 from lipforcing_core.export.card_text import (
@@ -85,7 +85,7 @@ class CroissantForm:
                         Part(
                             name=name,
                             num_bytes=origin.stat().st_size,
-                            write=partial(_place, origin),
+                            write=partial(second_name, origin),
                             num_clips=int(suffix == ".mp4"),
                             split=clip.split,
                             sha256=sha256,
@@ -131,14 +131,6 @@ def describe(card: Card, settings: ExportSettings, parts: Sequence[WrittenPart])
         ],
     }
     return {name: value for name, value in facts.items() if value}
-
-
-def _place(origin: Path, path: Path) -> None:
-    """Give a file a second name, or copy it where links are impossible; the caller makes that atomic."""
-    try:
-        os.link(origin, path)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(origin, path)
 
 
 def _licences(card: Card) -> list[str]:

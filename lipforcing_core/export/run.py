@@ -16,6 +16,7 @@ from lipforcing_core.base.products import (
     file_sha256,
     one_process,
     read_json,
+    short_name,
     write_json,
 )
 from lipforcing_core.export.card import Card, make_card
@@ -72,7 +73,7 @@ def write_export(
     card = make_card(curated)
     if (files := _finished(out_dir, form, key)) is not None:
         return ExportReport(folder=out_dir, form=form, card=card, files=files, reused=True)
-    partial = out_dir.with_name(f".{_short(out_dir.name)}.{content_key(key, out_dir.name)}.partial")
+    partial = out_dir.with_name(f".{short_name(out_dir.name)}.{content_key(key, out_dir.name)}.partial")
     with one_process(partial / _LOCK):
         if (files := _finished(out_dir, form, key)) is not None:  # another process finished it meanwhile
             shutil.rmtree(partial, ignore_errors=True)
@@ -118,11 +119,6 @@ def _finished(out_dir: Path, form: str, key: str) -> tuple[WrittenPart, ...] | N
         if not path.is_file() or path.stat().st_size != file.num_bytes:
             raise BadInputError(f"{path}: is missing or of another size than in {RECORD}; {elsewhere}")
     return files
-
-
-def _short(name: str) -> str:
-    """A name cut so that one with a key behind it stays below the 255 bytes that a file system takes."""
-    return os.fsdecode(os.fsencode(name)[:120])
 
 
 def _require_space(partial: Path, parts: Sequence[Part]) -> None:
