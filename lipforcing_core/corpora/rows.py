@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import printable, shown_name
-from lipforcing_core.base.user_file import read_text, require_regular
+from lipforcing_core.base.user_file import no_constant, read_text, require_regular, require_whole_characters
 from lipforcing_core.corpora.protocol import CorpusProblem
 
 LARGEST_ANNOTATIONS = 2_000_000_000
@@ -95,7 +95,7 @@ def json_rows(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, A
 def json_object(text: str) -> dict[str, Any]:
     """The object in a JSON text; raises ``RowError`` for another value and for what is no JSON."""
     try:
-        return _object(json.loads(text, parse_constant=_no_constant), text)
+        return _object(json.loads(text, parse_constant=no_constant), text)
     except (ValueError, RecursionError) as error:
         raise error if isinstance(error, RowError) else _no_json(error) from error
 
@@ -135,7 +135,7 @@ class _Window:
 
 
 def _objects(window: _Window, path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
-    decoder = json.JSONDecoder(parse_constant=_no_constant)
+    decoder = json.JSONDecoder(parse_constant=no_constant)
     in_array = window.next_value() == "["
     window.start += in_array
     while first := window.next_value():
@@ -166,11 +166,10 @@ def _objects(window: _Window, path: Path, problems: Problems) -> Iterator[tuple[
 def _object(value: Any, text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RowError("row", f"must be an object {{...}}, and is {quoted(value)}")
-    if "\\ud" in text.lower():  # half a character, which no file, table or database takes
-        try:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise RowError("row", "holds half a character (a surrogate without its partner)") from error
+    try:
+        require_whole_characters(value, text)
+    except UnicodeEncodeError as error:
+        raise RowError("row", "holds half a character (a surrogate without its partner)") from error
     return value
 
 
@@ -193,7 +192,3 @@ def _end_of_object(text: str, start: int) -> int | None:
         if depth == 0:
             return found.end()
     return None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
