@@ -133,4 +133,4 @@ def _whole(inside: list[AnnotatedClip], path: Path, sound: str | None, pile: _Pi
     origin = Origin(address=apart[0].address) if apart[0].address else None
     update = {"ranges": tuple(clip.times for clip in apart), "audio": sound, "origin": origin}
     facts = apart[0].facts.model_copy(update=update)
-    return Candidate(path=path, facts=facts, names=(), range_names=tuple(clip.names for clip in apart))
+    return Candidate(path=path, facts=facts, range_names=tuple(clip.names for clip in apart))

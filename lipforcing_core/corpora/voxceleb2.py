@@ -32,8 +32,8 @@ FPS = 25
 """Frames per second that the frame numbers of the txt files count."""
 
 _PERSON = re.compile(r"id\d{5}")
-_SETS = {"dev": None, "test": "test"}
-"""The split of each published set: the people of ``dev`` are divided into train and val here."""
+_SETS = ("dev", "test")
+"""The published sets; the people of ``dev`` are divided into train and val here."""
 
 META = "vox2_meta.csv"
 
@@ -49,7 +49,7 @@ class VoxCeleb2:
         sets = dict(_sets(meta, problems)) if meta else {}
         disk = look(root, LAYOUT, annotations={meta} if meta else (), is_about=_is_about)
         sources, strangers = [], []
-        for path in sorted(path for paths in disk.videos.values() for path in paths):
+        for path in sorted(disk.paths()):
             clip = path.relative_to(root).parts
             if len(clip) < 3 or not _PERSON.fullmatch(clip[-3]):
                 strangers.append(path.relative_to(root).as_posix())
@@ -101,7 +101,7 @@ def _facts(path: Path, root: Path, sets: dict[str, str], problems: Problems) -> 
     sound = beside.relative_to(root).as_posix() if beside else sound_beside(path, root)
     return SourceFacts(
         identity=f"voxceleb2:{person}",
-        split="test" if _SETS[published] == "test" else None,
+        split="test" if published == "test" else None,
         audio=sound,
         origin=origin or Origin(address=f"https://www.youtube.com/watch?v={path.parts[-2]}"),
     )
