@@ -23,6 +23,7 @@ from lipforcing_core.corpora.disk import is_sound, look, plain_stem, require_fol
 from lipforcing_core.corpora.official_test import hold_out
 from lipforcing_core.corpora.protocol import CorpusListing, TestList, counted
 from lipforcing_core.corpora.rows import LARGEST_ANNOTATIONS, Problems, RowError, quoted
+from lipforcing_core.corpora.youtube import watch_address
 from lipforcing_core.curation.official import CropBox, exact
 from lipforcing_core.curation.records import SourceFacts
 
@@ -135,7 +136,7 @@ def _clip(name: str, path: Path) -> AnnotatedClip | None:
         stop=stop,
         crop=_box(entry),
         facts=SourceFacts(identity=f"speakervid5m:{video}"),
-        address=f"https://www.youtube.com/watch?v={video}",
+        address=watch_address(video),
     )
 
 

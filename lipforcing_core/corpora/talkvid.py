@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlparse
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.corpora.clips import AnnotatedClip, match_clips
@@ -23,6 +22,7 @@ from lipforcing_core.corpora.languages import language_code
 from lipforcing_core.corpora.official_test import hold_out
 from lipforcing_core.corpora.protocol import CorpusListing, TestList
 from lipforcing_core.corpora.rows import Problems, RowError, json_rows, quoted
+from lipforcing_core.corpora.youtube import address_parts, queried_id
 from lipforcing_core.curation.official import CropBox, exact
 from lipforcing_core.curation.records import SourceFacts
 
@@ -158,8 +158,7 @@ def _video_id(entry: dict[str, Any]) -> tuple[str, ...]:
     link = info.get("Video Link") if isinstance(info, dict) else None
     if not isinstance(link, str) or len(link) > 500:
         return ()
-    address = urlparse(link)
-    found = parse_qs(address.query).get("v", [])[:1] or [address.path.rstrip("/").rpartition("/")[2]]
+    found = queried_id(link) or [address_parts(link).path.rstrip("/").rpartition("/")[2]]
     return tuple(video for video in found if _ID.fullmatch(video))
 
 

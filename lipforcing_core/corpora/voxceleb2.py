@@ -20,6 +20,7 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.corpora.disk import is_sound, look, require_folder, sound_beside
 from lipforcing_core.corpora.protocol import CorpusListing, CorpusSource, TestList, counted
 from lipforcing_core.corpora.rows import Problems, RowError, quoted, text_lines
+from lipforcing_core.corpora.youtube import watch_address
 from lipforcing_core.curation.official import Origin, exact
 from lipforcing_core.curation.records import SourceFacts
 
@@ -103,7 +104,7 @@ def _facts(path: Path, root: Path, sets: dict[str, str], problems: Problems) -> 
         identity=f"voxceleb2:{person}",
         split="test" if published == "test" else None,
         audio=sound,
-        origin=origin or Origin(address=f"https://www.youtube.com/watch?v={path.parts[-2]}"),
+        origin=origin or Origin(address=watch_address(path.parts[-2])),
     )
 
 
@@ -175,7 +176,7 @@ def _origin(path: Path, person: str) -> Origin:
         right <= 2 and bottom <= 2
     )  # an earlier release has pixels, which say nothing without a frame size
     return Origin(
-        address=f"https://www.youtube.com/watch?v={reference}",
+        address=watch_address(reference),
         start_s=Fraction(frames[0], FPS),
         stop_s=Fraction(frames[-1] + 1, FPS),
         face_shares=(left, top, right - left, bottom - top) if relative else None,
