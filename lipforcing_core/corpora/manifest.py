@@ -8,6 +8,7 @@ empty: ``identity``, ``licence``, ``commercial_ok``, ``language``, ``split``, ``
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,7 +112,7 @@ def _rows(path: Path, problems: Problems) -> Iterator[Row]:
 
 
 def _csv_rows(path: Path, problems: Problems) -> Iterator[Row]:
-    lines = csv.reader(read_text(path, largest=LARGEST_ANNOTATIONS).splitlines(keepends=True))
+    lines = csv.reader(io.StringIO(read_text(path, largest=LARGEST_ANNOTATIONS), newline=""))
     try:
         header = next(lines, [])
         if "path" not in header:

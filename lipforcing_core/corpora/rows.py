@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -56,7 +57,8 @@ class Problems:
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a text file that hold something, stripped, with their numbers; a comment begins with ``#``."""
-    for number, line in enumerate(read_text(path, largest=LARGEST_ANNOTATIONS).splitlines(), start=1):
+    content = read_text(path, largest=LARGEST_ANNOTATIONS)
+    for number, line in enumerate(io.StringIO(content, newline=None), start=1):
         text = line.strip()
         if text and not text.startswith("#"):
             yield number, text
