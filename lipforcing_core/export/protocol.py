@@ -106,7 +106,8 @@ class ExportForm(Protocol):
     def parts(self, curated: CuratedSet, settings: ExportSettings) -> Sequence[Part]:
         """The files that hold the data, in the order in which they are written.
 
-        Nothing is read but names and sizes. A part may be written by another process than the parts before it.
+        Of the clips nothing is read but names and sizes. A part may be written by another process than the parts before
+        it.
         """
         ...
 
