@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +15,7 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import printable, shown_name
 from lipforcing_core.base.user_file import no_constant, read_text, require_regular, require_whole_characters
 from lipforcing_core.corpora.protocol import CorpusProblem
+from lipforcing_core.curation.official import exact
 
 LARGEST_ANNOTATIONS = 2_000_000_000
 """Bytes of a file that is read whole; the largest published one, of SpeakerVid-5M, has a tenth of this."""
@@ -76,6 +77,16 @@ def quoted(value: Any) -> str:
     """A value of an annotation as a message shows it."""
     text = repr(value)
     return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "..."
+
+
+def exact_number(entry: Mapping[str, Any], name: str, *, what: str = "a number") -> Fraction:
+    """A number, at least 0, of an object of annotations; ``RowError`` where it is missing or none of ``what``."""
+    if name not in entry:
+        raise RowError(name, "is missing")
+    try:
+        return exact(entry[name])
+    except ValueError as error:
+        raise RowError(name, f"must be {what}, at least 0, and is {quoted(entry[name])}") from error
 
 
 def json_rows(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
