@@ -118,7 +118,7 @@ def atomic_path(final: Path | str) -> Iterator[Path]:
     """
     final = Path(final)
     final.parent.mkdir(parents=True, exist_ok=True)
-    unique = f".{_short_stem(final)}.{mark_of_process(os.getpid())}.{uuid.uuid4().hex[:8]}"
+    unique = f".{short_name(final.stem)}.{mark_of_process(os.getpid())}.{uuid.uuid4().hex[:8]}"
     temporary = final.with_name(f"{unique}.tmp{final.suffix}")
     superseded = final.with_name(f"{unique}.old{final.suffix}")
     try:
@@ -154,7 +154,7 @@ def is_abandoned(path: Path, *, unused_s: float) -> bool:
 
 def temporary_name_of(final: Path) -> re.Pattern[str]:
     """What names the temporary paths of ``atomic_path(final)`` have, for those who look for abandoned ones."""
-    stem, suffix = re.escape(_short_stem(final)), re.escape(final.suffix)
+    stem, suffix = re.escape(short_name(final.stem)), re.escape(final.suffix)
     return re.compile(rf"\.{stem}\.(?:{_MARK.pattern}\.)?[0-9a-f]{{8}}\.tmp{suffix}", re.DOTALL)
 
 
@@ -184,21 +184,26 @@ def _machine() -> str:
     return hashlib.sha256(f"{boot}{space}".encode()).hexdigest()[:6]
 
 
-def _short_stem(path: Path) -> str:
-    """The stem, cut so that the temporary name stays below the 255 bytes that a file system takes."""
-    return os.fsdecode(os.fsencode(path.stem)[:_LONGEST_STEM])
+def short_name(name: str) -> str:
+    """A name cut so that one with a mark or a key behind it stays below the 255 bytes that a file system takes."""
+    return os.fsdecode(os.fsencode(name)[:_LONGEST_NAME])
 
 
-_LONGEST_STEM = 120
+_LONGEST_NAME = 120
 
 
 def link_or_copy(origin: Path, final: Path) -> None:
     """Give a finished file a second name, atomically: a hard link, or a copy where links are impossible."""
     with atomic_path(final) as temporary:
-        try:
-            os.link(origin, temporary)
-        except OSError:  # another file system, or one without links
-            shutil.copyfile(origin, temporary)
+        second_name(origin, temporary)
+
+
+def second_name(origin: Path, path: Path) -> None:
+    """As ``link_or_copy``, but not atomic: for a ``path`` that an enclosing ``atomic_path`` has yielded."""
+    try:
+        os.link(origin, path)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(origin, path)
 
 
 def write_json(path: Path | str, value: Any) -> None:

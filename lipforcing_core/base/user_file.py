@@ -77,12 +77,25 @@ def read_json_value(path: Path | str, *, largest: int = LARGEST_TEXT) -> Any:
     """The value in a JSON file of a user; raises ``BadInputError`` as ``read_text`` does, and for what is no JSON."""
     text = read_text(path, largest=largest)
     try:
-        value = json.loads(text, parse_constant=_no_constant)
-        if "\\ud" in text.lower():  # half a character, which no file, terminal or database takes
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        value = json.loads(text, parse_constant=no_constant)
+        require_whole_characters(value, text)
         return value
     except (ValueError, RecursionError) as error:
         raise BadInputError(f"{shown_name(path)}: is not readable JSON ({_problem(error)})") from error
+
+
+def no_constant(name: str) -> Any:
+    """For ``parse_constant`` of ``json``: NaN and infinities, which Python reads, raise ``ValueError``."""
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def require_whole_characters(value: Any, text: str) -> None:
+    """Raise ``UnicodeEncodeError`` where the JSON in ``text`` holds half a character.
+
+    No file, terminal, table or database takes that. ``value`` is what the text was read into.
+    """
+    if "\\ud" in text.lower():
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
 
 
 def read_json_object(path: Path | str, *, largest: int = LARGEST_TEXT) -> dict[str, Any]:
@@ -123,10 +136,6 @@ _KIND_NAMES = {
 
 def _kind(value: Any) -> str:
     return "null" if value is None else _KIND_NAMES[type(value)]
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _problem(error: ValueError | RecursionError) -> str:

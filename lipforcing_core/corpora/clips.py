@@ -57,7 +57,7 @@ class _Pile:
     missing: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     overlapping: list[str] = field(default_factory=list)
-    replaced: set[str] = field(default_factory=set)
+    replaced: set[Path] = field(default_factory=set)
 
 
 def match_clips(
@@ -79,30 +79,30 @@ def match_clips(
     for clip in clips:
         cut = _files(clip.names, disk)
         originals = _files(clip.videos, disk)
-        for path in cut:
-            found.setdefault(path, _cut(clip, path, sound_of(path)))
-        for path in originals if not cut else ():
-            whole[path].append(clip)
         if cut:
-            pile.replaced.update(map(str, originals))
-        if not cut and not originals:
+            for path in cut:
+                found.setdefault(path, _cut(clip, path, sound_of(path)))
+            pile.replaced.update(originals)
+        elif originals:
+            for path in originals:
+                whole[path].append(clip)
+        else:
             pile.missing.append(clip.names[0])
     for path, inside in whole.items():
         found.setdefault(path, _whole(inside, path, sound_of(path), pile))
-    used = {str(path) for path in found}
-    accounted = used | pile.replaced
+    accounted = pile.replaced.union(found)
     unknown = [
         path.relative_to(disk.root).as_posix()
         for stem, paths in disk.videos.items()
         for path in paths
-        if str(path) not in accounted and stem not in broken
+        if path not in accounted and stem not in broken
     ]
     left_out = (
         *counted(NOT_ON_DISK, pile.missing),
         *counted(UNKNOWN, unknown),
         *counted(OTHER_PEOPLE, pile.others),
         *counted(OVERLAPPING, pile.overlapping),
-        *counted(CUT_ALREADY, (Path(name).name for name in pile.replaced - used)),
+        *counted(CUT_ALREADY, (path.name for path in pile.replaced.difference(found))),
     )
     return Matched(candidates=[found[path] for path in sorted(found)], left_out=left_out)
 
@@ -133,4 +133,4 @@ def _whole(inside: list[AnnotatedClip], path: Path, sound: str | None, pile: _Pi
     origin = Origin(address=apart[0].address) if apart[0].address else None
     update = {"ranges": tuple(clip.times for clip in apart), "audio": sound, "origin": origin}
     facts = apart[0].facts.model_copy(update=update)
-    return Candidate(path=path, facts=facts, names=(), range_names=tuple(clip.names for clip in apart))
+    return Candidate(path=path, facts=facts, range_names=tuple(clip.names for clip in apart))

@@ -23,6 +23,10 @@ class Disk:
     videos: dict[str, tuple[Path, ...]]
     ignored: tuple[IgnoredFiles, ...]
 
+    def paths(self) -> list[Path]:
+        """All videos."""
+        return [path for paths in self.videos.values() for path in paths]
+
 
 def look(
     root: Path,

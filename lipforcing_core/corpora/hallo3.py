@@ -32,22 +32,15 @@ class Hallo3:
                 raise BadInputError(f"{root}: the folder {name}/ is missing{packed}; {LAYOUT}")
         captions = root / "caption"
         disk = look(root, LAYOUT, is_about=lambda path: path.parent == captions and path.suffix == ".txt")
-        stems = set(disk.videos)
-        missing = [path.stem for path in captions.glob("*.txt") if path.stem not in stems]
+        missing = [path.stem for path in captions.glob("*.txt") if path.stem not in disk.videos]
         facts = SourceFacts(language="en")
-        candidates = [
-            Candidate(path=path, facts=facts, names=(stem,))
-            for stem, paths in disk.videos.items()
-            for path in paths
-            if path.is_relative_to(root / "videos")
-        ]
-        elsewhere = [
-            path.relative_to(root).as_posix()
-            for paths in disk.videos.values()
-            for path in paths
-            if not path.is_relative_to(root / "videos")
-        ]
-        sources, held_out = hold_out(sorted(candidates, key=lambda c: c.path), test)
+        candidates, elsewhere = [], []
+        for path in sorted(disk.paths()):
+            if path.is_relative_to(root / "videos"):
+                candidates.append(Candidate(path=path, facts=facts))
+            else:
+                elsewhere.append(path.relative_to(root).as_posix())
+        sources, held_out = hold_out(candidates, test)
         return CorpusListing(
             root=root,
             sources=sources,

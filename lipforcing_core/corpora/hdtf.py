@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from urllib.parse import parse_qs, urlparse
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.corpora.clips import AnnotatedClip, match_clips
@@ -22,6 +21,7 @@ from lipforcing_core.corpora.disk import look, require_folder
 from lipforcing_core.corpora.official_test import hold_out
 from lipforcing_core.corpora.protocol import CorpusListing, TestList
 from lipforcing_core.corpora.rows import Problems, RowError, clock_seconds, quoted, text_lines
+from lipforcing_core.corpora.youtube import address_parts, queried_id
 from lipforcing_core.curation.official import CropBox
 from lipforcing_core.curation.records import SourceFacts
 
@@ -139,11 +139,7 @@ def _clips(group: _Group, problems: Problems, broken: set[str]) -> Iterator[Anno
 
 
 def _whole_names(group: _Group, video: str, addresses: dict[str, str]) -> tuple[str, ...]:
-    return (video, f"{group.name}_{video}", *_video_ids(addresses.get(video)))
-
-
-def _video_ids(address: str | None) -> list[str]:
-    return parse_qs(urlparse(address or "").query).get("v", [])[:1]
+    return (video, f"{group.name}_{video}", *queried_id(addresses.get(video, "")))
 
 
 def _times(text: str) -> tuple[Fraction, Fraction]:
@@ -159,7 +155,7 @@ def _times(text: str) -> tuple[Fraction, Fraction]:
 def _addresses(path: Path, problems: Problems) -> Iterator[tuple[str, str]]:
     for line, text in text_lines(path):
         video, *rest = text.split()
-        if len(rest) == 1 and urlparse(rest[0]).scheme in ("http", "https"):
+        if len(rest) == 1 and address_parts(rest[0]).scheme in ("http", "https"):
             yield video.removesuffix(".mp4"), rest[0]
         else:
             problems.add(

@@ -8,6 +8,7 @@ empty: ``identity``, ``licence``, ``commercial_ok``, ``language``, ``split``, ``
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +16,10 @@ from typing import Any
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_in, shown_name
-from lipforcing_core.base.suggestions import did_you_mean
 from lipforcing_core.base.user_file import read_text, require_regular
 from lipforcing_core.corpora.protocol import CorpusListing, CorpusSource, TestList, counted
 from lipforcing_core.corpora.rows import LARGEST_ANNOTATIONS, Problems, RowError, json_object, quoted
-from lipforcing_core.curation.facts import KNOWN, facts_of
+from lipforcing_core.curation.facts import COLUMNS, KNOWN, facts_of, meant
 from lipforcing_core.curation.sources import relative_path
 
 SUFFIXES = (".csv", ".parquet", ".jsonl", ".ndjson")
@@ -27,7 +27,6 @@ LAYOUT = (
     "a manifest is a .csv, .parquet or .jsonl file with a column path and one row a source (or a folder with a file "
     "of that kind called manifest)"
 )
-_COLUMNS = ("path", *KNOWN)
 
 Row = tuple[int, dict[str, Any]]
 
@@ -45,7 +44,7 @@ class Manifest:
         found: dict[str, CorpusSource] = {}
         missing: list[str] = []
         for line, row in _rows(path, problems):
-            unknown |= dict.fromkeys(name for name in row if name not in _COLUMNS)
+            unknown |= dict.fromkeys(name for name in row if name not in COLUMNS)
             try:
                 source = _source(row, root)
                 name = relative_path(source.path, root)
@@ -61,9 +60,8 @@ class Manifest:
                 problems.add(path, line, error)
         if not found and not problems.found and not missing:
             raise BadInputError(f"{shown_name(path)}: has no rows; {LAYOUT}")
-        known = f" (known: {', '.join(_COLUMNS)})"
         warnings = tuple(
-            f"{shown_name(path)}: unknown column {shown_name(name)!r}{did_you_mean(name.lower(), _COLUMNS) or known}"
+            f"{shown_name(path)}: unknown column {shown_name(name)!r}{meant(name, COLUMNS)}"
             for name in unknown
         )
         return CorpusListing(
@@ -114,7 +112,7 @@ def _rows(path: Path, problems: Problems) -> Iterator[Row]:
 
 
 def _csv_rows(path: Path, problems: Problems) -> Iterator[Row]:
-    lines = csv.reader(read_text(path, largest=LARGEST_ANNOTATIONS).splitlines(keepends=True))
+    lines = csv.reader(io.StringIO(read_text(path, largest=LARGEST_ANNOTATIONS), newline=""))
     try:
         header = next(lines, [])
         if "path" not in header:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError
@@ -23,13 +23,14 @@ NOT_FOUND = "clips of the official test list that are not on disk"
 class Candidate:
     """A file that may become a source.
 
-    names: what a list may call it. range_names: the same for each range of a whole video.
+    names: what a list may call it besides the name of its file. range_names: what it may call each range of a whole
+    video.
     """
 
     path: Path
     facts: SourceFacts
-    names: tuple[str, ...]
-    range_names: tuple[tuple[str, ...], ...] = field(default=())
+    names: tuple[str, ...] = ()
+    range_names: tuple[tuple[str, ...], ...] = ()
 
 
 def read_test_list(path: Path) -> TestList:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any, TextIO
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import printable, shown_name
-from lipforcing_core.base.user_file import read_text, require_regular
+from lipforcing_core.base.user_file import no_constant, read_text, require_regular, require_whole_characters
 from lipforcing_core.corpora.protocol import CorpusProblem
+from lipforcing_core.curation.official import exact
 
 LARGEST_ANNOTATIONS = 2_000_000_000
 """Bytes of a file that is read whole; the largest published one, of SpeakerVid-5M, has a tenth of this."""
@@ -56,7 +58,8 @@ class Problems:
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a text file that hold something, stripped, with their numbers; a comment begins with ``#``."""
-    for number, line in enumerate(read_text(path, largest=LARGEST_ANNOTATIONS).splitlines(), start=1):
+    content = read_text(path, largest=LARGEST_ANNOTATIONS)
+    for number, line in enumerate(io.StringIO(content, newline=None), start=1):
         text = line.strip()
         if text and not text.startswith("#"):
             yield number, text
@@ -74,6 +77,16 @@ def quoted(value: Any) -> str:
     """A value of an annotation as a message shows it."""
     text = repr(value)
     return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "..."
+
+
+def exact_number(entry: Mapping[str, Any], name: str, *, what: str = "a number") -> Fraction:
+    """A number, at least 0, of an object of annotations; ``RowError`` where it is missing or none of ``what``."""
+    if name not in entry:
+        raise RowError(name, "is missing")
+    try:
+        return exact(entry[name])
+    except ValueError as error:
+        raise RowError(name, f"must be {what}, at least 0, and is {quoted(entry[name])}") from error
 
 
 def json_rows(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -95,7 +108,7 @@ def json_rows(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, A
 def json_object(text: str) -> dict[str, Any]:
     """The object in a JSON text; raises ``RowError`` for another value and for what is no JSON."""
     try:
-        return _object(json.loads(text, parse_constant=_no_constant), text)
+        return _object(json.loads(text, parse_constant=no_constant), text)
     except (ValueError, RecursionError) as error:
         raise error if isinstance(error, RowError) else _no_json(error) from error
 
@@ -135,7 +148,7 @@ class _Window:
 
 
 def _objects(window: _Window, path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
-    decoder = json.JSONDecoder(parse_constant=_no_constant)
+    decoder = json.JSONDecoder(parse_constant=no_constant)
     in_array = window.next_value() == "["
     window.start += in_array
     while first := window.next_value():
@@ -166,11 +179,10 @@ def _objects(window: _Window, path: Path, problems: Problems) -> Iterator[tuple[
 def _object(value: Any, text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RowError("row", f"must be an object {{...}}, and is {quoted(value)}")
-    if "\\ud" in text.lower():  # half a character, which no file, table or database takes
-        try:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise RowError("row", "holds half a character (a surrogate without its partner)") from error
+    try:
+        require_whole_characters(value, text)
+    except UnicodeEncodeError as error:
+        raise RowError("row", "holds half a character (a surrogate without its partner)") from error
     return value
 
 
@@ -193,7 +205,3 @@ def _end_of_object(text: str, start: int) -> int | None:
         if depth == 0:
             return found.end()
     return None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")

@@ -12,7 +12,6 @@ The files name no person, so everybody in one video counts as one identity: nobo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from lipforcing_core.corpora.clips import NOT_ON_DISK, AnnotatedClip, match_clip
 from lipforcing_core.corpora.disk import is_sound, look, plain_stem, require_folder, sound_beside
 from lipforcing_core.corpora.official_test import hold_out
 from lipforcing_core.corpora.protocol import CorpusListing, TestList, counted
-from lipforcing_core.corpora.rows import LARGEST_ANNOTATIONS, Problems, RowError, quoted
+from lipforcing_core.corpora.rows import LARGEST_ANNOTATIONS, Problems, RowError, exact_number, quoted
+from lipforcing_core.corpora.youtube import watch_address
 from lipforcing_core.curation.official import CropBox, exact
 from lipforcing_core.curation.records import SourceFacts
 
@@ -119,11 +119,11 @@ def _clip(name: str, path: Path) -> AnnotatedClip | None:
     named = entry.get("video_name", video)
     if not isinstance(named, str) or named[:_ID_LENGTH] != video:
         raise RowError("video_name", f"must begin with the YouTube id {video}, and is {quoted(named)}")
-    start = _number(entry, "start_seconds" if "start_seconds" in entry else "start")
+    start = exact_number(entry, "start_seconds" if "start_seconds" in entry else "start")
     if "end_seconds" in entry:
-        stop, field = _number(entry, "end_seconds"), "end_seconds"
+        stop, field = exact_number(entry, "end_seconds"), "end_seconds"
     else:
-        stop, field = start + _number(entry, "duration"), "duration"
+        stop, field = start + exact_number(entry, "duration"), "duration"
     if start >= stop:
         raise RowError(
             field, f"the clip ends at {float(stop):g} s, not after its start at {float(start):g} s"
@@ -135,17 +135,8 @@ def _clip(name: str, path: Path) -> AnnotatedClip | None:
         stop=stop,
         crop=_box(entry),
         facts=SourceFacts(identity=f"speakervid5m:{video}"),
-        address=f"https://www.youtube.com/watch?v={video}",
+        address=watch_address(video),
     )
-
-
-def _number(entry: dict[str, Any], name: str) -> Fraction:
-    if name not in entry:
-        raise RowError(name, "is missing")
-    try:
-        return exact(entry[name])
-    except ValueError as error:
-        raise RowError(name, f"{error}, and is {quoted(entry[name])}") from error
 
 
 def _box(entry: dict[str, Any]) -> CropBox | None:

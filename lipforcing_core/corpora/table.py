@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from lipforcing_core.base.document_part import replaced_part
 from lipforcing_core.corpora.catalogue import CORPORA
 
 BEGIN, END = "<!-- corpora: begin -->", "<!-- corpora: end -->"
@@ -22,11 +23,7 @@ def corpus_table() -> str:
 
 def with_corpus_table(document: str) -> str:
     """A Markdown document with what stands between ``BEGIN`` and ``END`` replaced by the table of today."""
-    before, found, rest = document.partition(BEGIN)
-    _, closed, after = rest.partition(END)
-    if not (found and closed):
-        raise ValueError(f"the document has no {BEGIN} ... {END}")
-    return f"{before}{BEGIN}\n{corpus_table()}{END}{after}"
+    return replaced_part(document, BEGIN, END, corpus_table())
 
 
 def _lines() -> Iterator[str]:

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlparse
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.corpora.clips import AnnotatedClip, match_clips
@@ -22,7 +21,8 @@ from lipforcing_core.corpora.disk import Disk, is_sound, look, require_folder, s
 from lipforcing_core.corpora.languages import language_code
 from lipforcing_core.corpora.official_test import hold_out
 from lipforcing_core.corpora.protocol import CorpusListing, TestList
-from lipforcing_core.corpora.rows import Problems, RowError, json_rows, quoted
+from lipforcing_core.corpora.rows import Problems, RowError, exact_number, json_rows, quoted
+from lipforcing_core.corpora.youtube import address_parts, queried_id
 from lipforcing_core.curation.official import CropBox, exact
 from lipforcing_core.curation.records import SourceFacts
 
@@ -123,7 +123,7 @@ def _clip(entry: dict[str, Any], by_times: _ByTimes) -> AnnotatedClip:
             "info.Video Link",
             f"must be the address of a YouTube video, and is {quoted(info.get('Video Link'))}",
         )
-    start, stop = _seconds(entry, "start-time"), _seconds(entry, "end-time")
+    start, stop = (exact_number(entry, name, what="seconds") for name in ("start-time", "end-time"))
     if start >= stop:
         raise RowError(
             "end-time", f"{quoted(entry['end-time'])} is not after start-time {quoted(entry['start-time'])}"
@@ -158,18 +158,8 @@ def _video_id(entry: dict[str, Any]) -> tuple[str, ...]:
     link = info.get("Video Link") if isinstance(info, dict) else None
     if not isinstance(link, str) or len(link) > 500:
         return ()
-    address = urlparse(link)
-    found = parse_qs(address.query).get("v", [])[:1] or [address.path.rstrip("/").rpartition("/")[2]]
+    found = queried_id(link) or [address_parts(link).path.rstrip("/").rpartition("/")[2]]
     return tuple(video for video in found if _ID.fullmatch(video))
-
-
-def _seconds(entry: dict[str, Any], name: str) -> Fraction:
-    if name not in entry:
-        raise RowError(name, "is missing")
-    try:
-        return exact(entry[name])
-    except ValueError as error:
-        raise RowError(name, f"must be seconds, at least 0, and is {quoted(entry[name])}") from error
 
 
 def _box(entry: dict[str, Any]) -> CropBox | None:

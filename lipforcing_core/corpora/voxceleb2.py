@@ -20,6 +20,7 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.corpora.disk import is_sound, look, require_folder, sound_beside
 from lipforcing_core.corpora.protocol import CorpusListing, CorpusSource, TestList, counted
 from lipforcing_core.corpora.rows import Problems, RowError, quoted, text_lines
+from lipforcing_core.corpora.youtube import watch_address
 from lipforcing_core.curation.official import Origin, exact
 from lipforcing_core.curation.records import SourceFacts
 
@@ -32,8 +33,8 @@ FPS = 25
 """Frames per second that the frame numbers of the txt files count."""
 
 _PERSON = re.compile(r"id\d{5}")
-_SETS = {"dev": None, "test": "test"}
-"""The split of each published set: the people of ``dev`` are divided into train and val here."""
+_SETS = ("dev", "test")
+"""The published sets; the people of ``dev`` are divided into train and val here."""
 
 META = "vox2_meta.csv"
 
@@ -49,7 +50,7 @@ class VoxCeleb2:
         sets = dict(_sets(meta, problems)) if meta else {}
         disk = look(root, LAYOUT, annotations={meta} if meta else (), is_about=_is_about)
         sources, strangers = [], []
-        for path in sorted(path for paths in disk.videos.values() for path in paths):
+        for path in sorted(disk.paths()):
             clip = path.relative_to(root).parts
             if len(clip) < 3 or not _PERSON.fullmatch(clip[-3]):
                 strangers.append(path.relative_to(root).as_posix())
@@ -101,9 +102,9 @@ def _facts(path: Path, root: Path, sets: dict[str, str], problems: Problems) -> 
     sound = beside.relative_to(root).as_posix() if beside else sound_beside(path, root)
     return SourceFacts(
         identity=f"voxceleb2:{person}",
-        split="test" if _SETS[published] == "test" else None,
+        split="test" if published == "test" else None,
         audio=sound,
-        origin=origin or Origin(address=f"https://www.youtube.com/watch?v={path.parts[-2]}"),
+        origin=origin or Origin(address=watch_address(path.parts[-2])),
     )
 
 
@@ -175,7 +176,7 @@ def _origin(path: Path, person: str) -> Origin:
         right <= 2 and bottom <= 2
     )  # an earlier release has pixels, which say nothing without a frame size
     return Origin(
-        address=f"https://www.youtube.com/watch?v={reference}",
+        address=watch_address(reference),
         start_s=Fraction(frames[0], FPS),
         stop_s=Fraction(frames[-1] + 1, FPS),
         face_shares=(left, top, right - left, bottom - top) if relative else None,

@@ -32,7 +32,7 @@ from lipforcing_core.curation.sources import (
 KNOWN = tuple(name for name in SourceFacts.model_fields if name != "origin")
 """The facts that side information may hold; what a file was cut from is known to official corpora alone."""
 
-_COLUMNS = ("path", *KNOWN)
+COLUMNS = ("path", *KNOWN)
 
 
 def read_facts(path: Path | str, root: Path | str) -> SourceFacts:
@@ -131,8 +131,8 @@ def _table_warnings(root: Path) -> Iterator[str]:
         return
     label = shown_name(table)
     for column in read_csv_table(table, ["path"]).header:
-        if column not in _COLUMNS:
-            yield f"{label}, line 1: unknown column {shown_name(column)!r}{_hint(column, _COLUMNS)}"
+        if column not in COLUMNS:
+            yield f"{label}, line 1: unknown column {shown_name(column)!r}{meant(column, COLUMNS)}"
     state = table.stat()
     first: dict[str, int] = {}
     for row in _table(table, state.st_mtime_ns, state.st_size):
@@ -151,11 +151,12 @@ def _sidecar_warnings(sidecar: Path) -> Iterator[str]:
     for key in read_json_object(sidecar):
         if key not in KNOWN:
             line = text[: max(text.find(json.dumps(key)), 0)].count("\n") + 1
-            hint = _hint(key, KNOWN)
+            hint = meant(key, KNOWN)
             yield f"{shown_name(sidecar)}, line {line}: unknown key {shown_name(key)!r}{hint}"
 
 
-def _hint(word: str, known: Iterable[str]) -> str:
+def meant(word: str, known: Iterable[str]) -> str:
+    """The known word that an unknown one was meant to be, as the end of a clause; all of them where none is close."""
     return did_you_mean(word.lower(), known) or f" (known: {', '.join(known)})"
 
 

@@ -33,7 +33,7 @@ COMMERCIAL = {
     False: "no",
     None: "not known",
 }
-_MISSING = "not stated"
+NOT_STATED = "not stated"
 
 
 def card_text(card: Card, *, name: str, usage: str) -> str:
@@ -47,7 +47,7 @@ def card_text(card: Card, *, name: str, usage: str) -> str:
         _section("Languages", _values(card.languages, "language")),
         _section("Consent", _values(card.consents, "consent")),
         *([_section("Corpora", _values(card.corpora, "corpus"))] if known(card.corpora) else []),
-        _section("Splits", _splits(card)),
+        _section("Splits", _values(card.splits, "split")),
         _section("Funnel", _funnel(card)),
         _section("Scores", _scores(card)),
         _section("How it was made", _made(card)),
@@ -110,8 +110,8 @@ def _bullets(lines: Iterable[str]) -> str:
 
 
 def _opening(card: Card) -> str:
-    languages = ", ".join(map(plain, known(card.languages))) or _MISSING
-    licences = ", ".join(map(plain, known(card.licences))) or _MISSING
+    languages = ", ".join(map(plain, known(card.languages))) or NOT_STATED
+    licences = ", ".join(map(plain, known(card.licences))) or NOT_STATED
     rows = [
         ("clips", f"{card.num_clips:,}"),
         ("hours", f"{card.hours:,.2f}"),
@@ -134,7 +134,7 @@ def _licences(card: Card) -> Iterator[str]:
     rows = []
     for share in card.licences:
         address = licence_address(share.value)
-        words = plain(share.value) if share.value else _MISSING
+        words = plain(share.value) if share.value else NOT_STATED
         rows.append((words, address or "", COMMERCIAL[share.commercial_ok], *_amounts(share)))
     yield table(("licence", "terms", "commercial use", "clips", "length"), rows)
     yield (
@@ -161,15 +161,12 @@ def _people(card: Card) -> Iterator[str]:
 
 def _values(shares: Sequence[Share], column: str) -> Iterator[str]:
     if not known(shares):
-        yield f"The {column} is {_MISSING} for any clip."
+        yield f"The {column} is {NOT_STATED} for any clip."
         return
-    rows = [(plain(s.value) if s.value else _MISSING, *_amounts(s), f"{s.num_identities:,}") for s in shares]
+    rows = [
+        (plain(s.value) if s.value else NOT_STATED, *_amounts(s), f"{s.num_identities:,}") for s in shares
+    ]
     yield table((column, "clips", "length", "identities"), rows)
-
-
-def _splits(card: Card) -> Iterator[str]:
-    rows = [(plain(s.value or _MISSING), *_amounts(s), f"{s.num_identities:,}") for s in card.splits]
-    yield table(("split", "clips", "length", "identities"), rows)
 
 
 def _amounts(share: Share) -> tuple[str, str]:

@@ -14,12 +14,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportEntry(Entry):
-    """One form of export.
+    """One form of export; ``load`` makes it."""
 
-    reads: the library that opens it. load: makes it.
-    """
-
-    reads: str
     load: Callable[[], ExportForm]
 
 
@@ -47,19 +43,16 @@ EXPORTS = Catalogue(
         ExportEntry(
             name="webdataset",
             summary="tar shards with the files of each clip side by side, and an index with counts and hashes",
-            reads="webdataset",
             load=_webdataset,
         ),
         ExportEntry(
             name="huggingface",
             summary="Parquet files with video and audio features, and a data-set card with its header",
-            reads="datasets",
             load=_huggingface,
         ),
         ExportEntry(
             name="croissant",
             summary="the clips and tables as they are, described by a Croissant 1.0 file",
-            reads="mlcroissant",
             load=_croissant,
         ),
     ),

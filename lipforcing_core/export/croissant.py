@@ -7,20 +7,21 @@ responsible AI. The context is part of the file, so that nobody has to fetch it.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from lipforcing_core.base.licences import licence_address
 from lipforcing_core.base.names import printable
+from lipforcing_core.base.products import second_name
 from lipforcing_core.curation.prints import FINGERPRINTS, MANIFEST
-from lipforcing_core.export.card import Card, known, make_card
+from lipforcing_core.export.card import Card, known
 from lipforcing_core.export.card_text import (
     HOW_IT_WAS_MADE,
     LIMITS,
+    NOT_STATED,
     card_text,
     commercial_sentence,
     explanation,
@@ -84,7 +85,7 @@ class CroissantForm:
                         Part(
                             name=name,
                             num_bytes=origin.stat().st_size,
-                            write=partial(_place, origin),
+                            write=partial(second_name, origin),
                             num_clips=int(suffix == ".mp4"),
                             split=clip.split,
                             sha256=sha256,
@@ -93,11 +94,8 @@ class CroissantForm:
                     )
         return found
 
-    def papers(
-        self, curated: CuratedSet, settings: ExportSettings, parts: Sequence[WrittenPart]
-    ) -> Mapping[str, str]:
+    def papers(self, card: Card, settings: ExportSettings, parts: Sequence[WrittenPart]) -> Mapping[str, str]:
         """``croissant.json`` and the card."""
-        card = make_card(curated)
         described = describe(card, settings, parts)
         return {
             CROISSANT: json.dumps(described, indent=2, ensure_ascii=False) + "\n",
@@ -133,14 +131,6 @@ def describe(card: Card, settings: ExportSettings, parts: Sequence[WrittenPart])
         ],
     }
     return {name: value for name, value in facts.items() if value}
-
-
-def _place(origin: Path, path: Path) -> None:
-    """Give a file a second name, or copy it where links are impossible; the caller makes that atomic."""
-    try:
-        os.link(origin, path)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(origin, path)
 
 
 def _licences(card: Card) -> list[str]:
@@ -200,7 +190,7 @@ def _responsible(card: Card) -> dict[str, Any]:
         "rai:machineAnnotationTools": list(card.backends),
         "rai:personalSensitiveInformation": [
             f"Faces and voices of people; {card.num_identities} identities are named.",
-            f"Consent: {', '.join(map(printable, known(card.consents))) or 'not stated'}.",
+            f"Consent: {', '.join(map(printable, known(card.consents))) or NOT_STATED}.",
         ],
         "rai:dataBiases": [LIMITS[2]],
         "rai:dataLimitations": [LIMITS[0], LIMITS[3]],

@@ -9,7 +9,7 @@ from lipforcing_core.base.names import printable
 from lipforcing_core.curation.manifest import arrow_schema
 from lipforcing_core.curation.records import ClipRecord
 from lipforcing_core.export.card import Card
-from lipforcing_core.export.card_text import COMMERCIAL, explanation
+from lipforcing_core.export.card_text import COMMERCIAL, NOT_STATED, explanation
 
 _TYPES = {"int64": "sc:Integer", "double": "sc:Float", "bool": "sc:Boolean", "string": "sc:Text"}
 
@@ -100,7 +100,7 @@ def licence_table(card: Card) -> dict[str, Any]:
     types = {"licence": "sc:Text", "commercial_use": "sc:Text", "clips": "sc:Integer", "seconds": "sc:Float"}
     rows = [
         {
-            "licence": printable(share.value) if share.value else "not stated",
+            "licence": printable(share.value) if share.value else NOT_STATED,
             "commercial_use": COMMERCIAL[share.commercial_ok],
             "clips": share.num_clips,
             "seconds": share.seconds,

@@ -14,7 +14,7 @@ from typing import Any
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import content_key, file_sha256, read_json
 from lipforcing_core.curation.manifest import read_manifest, require_clip_files
-from lipforcing_core.curation.prints import FINGERPRINTS
+from lipforcing_core.curation.prints import FINGERPRINTS, MANIFEST
 from lipforcing_core.curation.records import ClipRecord
 
 DECISIONS, FUNNEL, CONTRACT = "decisions.parquet", "funnel.json", "contract.json"
@@ -81,8 +81,7 @@ def name_of_set(manifest: Path) -> str:
 
     Raises ``BadInputError`` for a damaged ``funnel.json``.
     """
-    beside = manifest / "manifest.parquet" if manifest.is_dir() else manifest
-    return str(_beside(beside, FUNNEL).get("name") or "")
+    return str(_beside(_file(manifest), FUNNEL).get("name") or "")
 
 
 def read_curated(manifest: Path | str) -> CuratedSet:
@@ -91,9 +90,7 @@ def read_curated(manifest: Path | str) -> CuratedSet:
     Raises ``BadInputError`` for a file that is no manifest, one without clips or with names that cannot be file names,
     one whose clip files are not there, and for a damaged ``funnel.json`` or ``contract.json``.
     """
-    manifest = Path(manifest)
-    if manifest.is_dir():
-        manifest = manifest / "manifest.parquet"
+    manifest = _file(Path(manifest))
     clips = tuple(read_manifest(manifest))
     if not clips:
         raise BadInputError(f"{manifest}: holds no clip, so there is nothing to export")
@@ -133,6 +130,11 @@ def files_of(clip: ClipRecord) -> dict[str, tuple[str, str | None]]:
 def row_of(clip: ClipRecord) -> dict[str, Any]:
     """The manifest's row of a clip, by column."""
     return clip.model_dump(mode="json")
+
+
+def _file(manifest: Path) -> Path:
+    """The manifest itself, or that in the folder that is named instead."""
+    return manifest / MANIFEST if manifest.is_dir() else manifest
 
 
 def _beside(manifest: Path, name: str) -> dict[str, Any]:

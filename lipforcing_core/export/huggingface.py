@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lipforcing_core.curation.records import ClipRecord
-from lipforcing_core.export.card import make_card
+from lipforcing_core.export.card import Card
 from lipforcing_core.export.card_text import card_text
 from lipforcing_core.export.curated import CuratedSet, row_of
 from lipforcing_core.export.huggingface_header import card_header
@@ -18,8 +17,8 @@ from lipforcing_core.export.protocol import (
     Part,
     WrittenPart,
     by_split,
-    fingerprint_parts,
     in_shards,
+    shard_parts,
 )
 from lipforcing_core.media.clock import SAMPLE_RATE
 
@@ -49,31 +48,14 @@ class HuggingFaceForm:
 
     def parts(self, curated: CuratedSet, settings: ExportSettings) -> list[Part]:
         """The Parquet files of every split."""
-        found = []
-        for split, clips in by_split(curated.clips).items():
-            sizes = [_size(curated, clip) for clip in clips]
-            shards = in_shards(sizes, settings.max_shard_bytes)
-            for number, shard in enumerate(shards):
-                rows = [clips[index] for index in shard]
-                found.append(
-                    Part(
-                        name=f"data/{split_name(split)}-{number:05d}-of-{len(shards):05d}.parquet",
-                        num_bytes=sum(sizes[index] for index in shard),
-                        write=partial(_write_table, curated=curated, clips=rows),
-                        num_clips=len(rows),
-                        split=split,
-                    )
-                )
-        return [*found, *fingerprint_parts(curated)]
+        return shard_parts(
+            curated, max_bytes=settings.max_shard_bytes, size=_size, name=_table_name, write=_write_table
+        )
 
-    def papers(
-        self, curated: CuratedSet, settings: ExportSettings, parts: Sequence[WrittenPart]
-    ) -> Mapping[str, str]:
+    def papers(self, card: Card, settings: ExportSettings, parts: Sequence[WrittenPart]) -> Mapping[str, str]:
         """The card with its header."""
-        card = make_card(curated)
         splits = {}
-        for split in dict.fromkeys(part.split for part in parts if part.split):
-            shards = [part for part in parts if part.split == split]
+        for split, shards in by_split(parts).items():
             num_bytes = sum(part.num_bytes for part in shards)
             splits[split_name(split)] = (sum(part.num_clips for part in shards), num_bytes)
         header = card_header(card, name=settings.name, splits=splits, features=features())
@@ -115,11 +97,15 @@ def _columns() -> list[pa.Field]:
     return [*columns, pa.field("alignment", pa.binary())]
 
 
+def _table_name(split: str, number: int, num_shards: int) -> str:
+    return f"data/{split_name(split)}-{number:05d}-of-{num_shards:05d}.parquet"
+
+
 def _size(curated: CuratedSet, clip: ClipRecord) -> int:
     return sum(curated.size(getattr(clip, name)) for name in _PATHS)
 
 
-def _write_table(path: Path, *, curated: CuratedSet, clips: Sequence[ClipRecord]) -> None:
+def _write_table(curated: CuratedSet, clips: Sequence[ClipRecord], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import file_sha256
 from lipforcing_core.curation.prints import FINGERPRINTS
 from lipforcing_core.curation.records import ClipRecord
+from lipforcing_core.export.card import Card
 from lipforcing_core.export.curated import CuratedSet
 
 SMALLEST_SHARD_BYTES = 1_000_000
@@ -105,21 +106,29 @@ class ExportForm(Protocol):
     def parts(self, curated: CuratedSet, settings: ExportSettings) -> Sequence[Part]:
         """The files that hold the data, in the order in which they are written.
 
-        Nothing is read but names and sizes. A part may be written by another process than the parts before it.
+        Of the clips nothing is read but names and sizes. A part may be written by another process than the parts before
+        it.
         """
         ...
 
-    def papers(
-        self, curated: CuratedSet, settings: ExportSettings, parts: Sequence[WrittenPart]
-    ) -> Mapping[str, str]:
-        """The texts that describe the written parts, by their names below the export's folder."""
+    def papers(self, card: Card, settings: ExportSettings, parts: Sequence[WrittenPart]) -> Mapping[str, str]:
+        """The texts that describe the data set and the written parts, by their names below the export's folder."""
         ...
 
 
-def by_split(clips: Sequence[ClipRecord]) -> dict[str, list[ClipRecord]]:
-    """The clips of each split, ``train`` first and the others by name; their order is kept."""
-    names = sorted({clip.split for clip in clips}, key=lambda name: (name != "train", name))
-    return {name: [clip for clip in clips if clip.split == name] for name in names}
+Item = TypeVar("Item", ClipRecord, WrittenPart)
+
+
+def by_split(items: Iterable[Item]) -> dict[str, list[Item]]:
+    """The clips or files of each split, ``train`` first and the others by name; their order is kept.
+
+    Files that belong to no split are left out.
+    """
+    found: dict[str, list[Item]] = {}
+    for item in items:
+        if item.split:
+            found.setdefault(item.split, []).append(item)
+    return dict(sorted(found.items(), key=lambda entry: (entry[0] != "train", entry[0])))
 
 
 def in_shards(sizes: Sequence[int], max_bytes: int) -> list[range]:
@@ -132,3 +141,34 @@ def in_shards(sizes: Sequence[int], max_bytes: int) -> list[range]:
             start, total = index, 0
         total += size
     return [*shards, range(start, len(sizes))] if sizes else []
+
+
+def shard_parts(
+    curated: CuratedSet,
+    *,
+    max_bytes: int,
+    size: Callable[[CuratedSet, ClipRecord], int],
+    name: Callable[[str, int, int], str],
+    write: Callable[[CuratedSet, Sequence[ClipRecord], Path], object],
+) -> list[Part]:
+    """The shards of every split, and the fingerprints.
+
+    size: about how many bytes a clip takes in a shard. name: of a shard by its split, its number from 0, and how many
+    shards the split has. write: writes these clips to a path.
+    """
+    found = []
+    for split, clips in by_split(curated.clips).items():
+        sizes = [size(curated, clip) for clip in clips]
+        shards = in_shards(sizes, max_bytes)
+        for number, shard in enumerate(shards):
+            members = [clips[index] for index in shard]
+            found.append(
+                Part(
+                    name=name(split, number, len(shards)),
+                    num_bytes=sum(sizes[index] for index in shard),
+                    write=partial(write, curated, members),
+                    num_clips=len(members),
+                    split=split,
+                )
+            )
+    return [*found, *fingerprint_parts(curated)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,12 +16,13 @@ from lipforcing_core.base.products import (
     file_sha256,
     one_process,
     read_json,
+    short_name,
     write_json,
 )
 from lipforcing_core.export.card import Card, make_card
 from lipforcing_core.export.catalogue import EXPORTS
 from lipforcing_core.export.curated import CuratedSet, changed_file, read_curated
-from lipforcing_core.export.protocol import ExportForm, ExportSettings, Part, WrittenPart
+from lipforcing_core.export.protocol import ExportSettings, Part, WrittenPart
 
 RECORD = "export.json"
 """The file of an export that says what it was made from, and lists the others with their sizes and hashes."""
@@ -72,13 +73,14 @@ def write_export(
     card = make_card(curated)
     if (files := _finished(out_dir, form, key)) is not None:
         return ExportReport(folder=out_dir, form=form, card=card, files=files, reused=True)
-    partial = out_dir.with_name(f".{_short(out_dir.name)}.{content_key(key, out_dir.name)}.partial")
+    partial = out_dir.with_name(f".{short_name(out_dir.name)}.{content_key(key, out_dir.name)}.partial")
     with one_process(partial / _LOCK):
         if (files := _finished(out_dir, form, key)) is not None:  # another process finished it meanwhile
             shutil.rmtree(partial, ignore_errors=True)
             return ExportReport(folder=out_dir, form=form, card=card, files=files, reused=True)
         _require_space(partial, parts)
-        files = _write(exporter, curated, settings, parts, partial, advance or (lambda done, total: None))
+        written = _write(curated, parts, partial, advance or (lambda done, total: None))
+        files = (*written, *_write_papers(exporter.papers(card, settings, written), partial))
         record = {
             "form": form,
             "version": exporter.version,
@@ -119,11 +121,6 @@ def _finished(out_dir: Path, form: str, key: str) -> tuple[WrittenPart, ...] | N
     return files
 
 
-def _short(name: str) -> str:
-    """A name cut so that one with a key behind it stays below the 255 bytes that a file system takes."""
-    return os.fsdecode(os.fsencode(name)[:120])
-
-
 def _require_space(partial: Path, parts: Sequence[Part]) -> None:
     device = partial.stat().st_dev
     new = [part for part in parts if not (partial / part.name).is_file()]
@@ -136,14 +133,7 @@ def _require_space(partial: Path, parts: Sequence[Part]) -> None:
         )
 
 
-def _write(
-    exporter: ExportForm,
-    curated: CuratedSet,
-    settings: ExportSettings,
-    parts: Sequence[Part],
-    folder: Path,
-    advance: Advance,
-) -> tuple[WrittenPart, ...]:
+def _write(curated: CuratedSet, parts: Sequence[Part], folder: Path, advance: Advance) -> list[WrittenPart]:
     """Write what is not there yet into the folder of an unfinished export."""
     for left in list(folder.rglob(".*.tmp*")):  # what an earlier, killed attempt was writing
         left.unlink()
@@ -169,10 +159,12 @@ def _write(
         )
         done += part.num_clips
     advance(len(curated.clips), len(curated.clips))
-    papers = []
-    for name, text in exporter.papers(curated, settings, written).items():
+    return written
+
+
+def _write_papers(papers: Mapping[str, str], folder: Path) -> Iterator[WrittenPart]:
+    for name, text in papers.items():
         with atomic_path(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
         path = folder / name
-        papers.append(WrittenPart(name=name, num_bytes=path.stat().st_size, sha256=file_sha256(path)))
-    return (*written, *papers)
+        yield WrittenPart(name=name, num_bytes=path.stat().st_size, sha256=file_sha256(path))

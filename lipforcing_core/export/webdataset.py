@@ -6,11 +6,10 @@ import io
 import json
 import tarfile
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from lipforcing_core.curation.records import ClipRecord
-from lipforcing_core.export.card import make_card
+from lipforcing_core.export.card import Card
 from lipforcing_core.export.card_text import card_text
 from lipforcing_core.export.curated import CuratedSet, row_of
 from lipforcing_core.export.protocol import (
@@ -18,8 +17,7 @@ from lipforcing_core.export.protocol import (
     Part,
     WrittenPart,
     by_split,
-    fingerprint_parts,
-    in_shards,
+    shard_parts,
 )
 
 INDEX = "index.json"
@@ -42,29 +40,18 @@ class WebDatasetForm:
 
     def parts(self, curated: CuratedSet, settings: ExportSettings) -> list[Part]:
         """The shards of every split."""
-        found = []
-        for split, clips in by_split(curated.clips).items():
-            sizes = [_size_in_tar(curated, clip) for clip in clips]
-            for number, shard in enumerate(in_shards(sizes, settings.max_shard_bytes - _END)):
-                members = [clips[index] for index in shard]
-                found.append(
-                    Part(
-                        name=f"{split}-{number:06d}.tar",
-                        num_bytes=sum(sizes[index] for index in shard),
-                        write=partial(_write_shard, curated=curated, clips=members),
-                        num_clips=len(members),
-                        split=split,
-                    )
-                )
-        return [*found, *fingerprint_parts(curated)]
+        return shard_parts(
+            curated,
+            max_bytes=settings.max_shard_bytes - _END,
+            size=_size_in_tar,
+            name=lambda split, number, num_shards: f"{split}-{number:06d}.tar",
+            write=_write_shard,
+        )
 
-    def papers(
-        self, curated: CuratedSet, settings: ExportSettings, parts: Sequence[WrittenPart]
-    ) -> Mapping[str, str]:
+    def papers(self, card: Card, settings: ExportSettings, parts: Sequence[WrittenPart]) -> Mapping[str, str]:
         """``index.json`` and the card."""
         splits: dict[str, dict[str, object]] = {}
-        for split in dict.fromkeys(part.split for part in parts if part.split):
-            shards = [part for part in parts if part.split == split]
+        for split, shards in by_split(parts).items():
             splits[split] = {
                 "urls": braces(split, len(shards)),
                 "num_clips": sum(part.num_clips for part in shards),
@@ -74,14 +61,10 @@ class WebDatasetForm:
                 ],
             }
         index = {"name": settings.name, "suffixes": list(_SUFFIXES), "splits": splits}
-        first = next(iter(splits))
+        first = next(iter(splits.values()))
         return {
             INDEX: json.dumps(index, indent=2, ensure_ascii=False) + "\n",
-            "README.md": card_text(
-                make_card(curated),
-                name=settings.name,
-                usage=_USAGE.format(url=braces(first, len(splits[first]["shards"]))),  # type: ignore[arg-type]
-            ),
+            "README.md": card_text(card, name=settings.name, usage=_USAGE.format(url=first["urls"])),
         }
 
 
@@ -101,7 +84,7 @@ def _json(clip: ClipRecord) -> bytes:
     return row.encode()
 
 
-def _write_shard(path: Path, *, curated: CuratedSet, clips: Sequence[ClipRecord]) -> None:
+def _write_shard(curated: CuratedSet, clips: Sequence[ClipRecord], path: Path) -> None:
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as shard:
         for clip in clips:
             for suffix in _SUFFIXES:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lipforcing_core.base.catalogue import Entry
+from lipforcing_core.base.document_part import replaced_part
 from lipforcing_core.seams.catalogues import all_seams
 
 BEGIN, END = "<!-- tiers: begin -->", "<!-- tiers: end -->"
@@ -56,11 +57,7 @@ def tier_table() -> str:
 
 def with_tier_table(document: str) -> str:
     """A Markdown document with what stands between ``BEGIN`` and ``END`` replaced by the table of today."""
-    before, found, rest = document.partition(BEGIN)
-    _, closed, after = rest.partition(END)
-    if not (found and closed):
-        raise ValueError(f"the document has no {BEGIN} ... {END}")
-    return f"{before}{BEGIN}\n{tier_table()}{END}{after}"
+    return replaced_part(document, BEGIN, END, tier_table())
 
 
 def _table() -> Iterator[str]:

@@ -44,6 +44,8 @@ def test_a_list_of_clips_may_be_written_in_many_ways(tmp_path: Path) -> None:
         "\ufeff# names\n\nRD_A_000\n videos/RD_B_000_cfr25.mp4\taudio/x.wav\nRD_A_000.mp4\n", encoding="utf-8"
     )
     assert read_test_list(path).names == {"RD_A_000", "RD_B_000"}
+    path.write_bytes("RD_\u2028A\r\nRD_B\rRD_C".encode())
+    assert read_test_list(path).names == {"RD_\u2028A", "RD_B", "RD_C"}
     path.write_text("# nothing\n")
     with pytest.raises(BadInputError, match="lists no clips"):
         read_test_list(path)

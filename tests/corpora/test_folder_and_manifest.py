@@ -109,6 +109,18 @@ def test_lines_are_counted_through_quotes_and_blank_ones(tree: Tree) -> None:
     assert facts(listing)["a.mp4"].consent == "signed\nby hand"
 
 
+def test_only_line_ends_of_text_files_end_a_row(tree: Tree) -> None:
+    """Unicode has further line separators, which may be part of a file name."""
+    tree.touch("a\u2028b.mp4", "c\x85.mp4")
+    path = tree.put("m.csv", "path,split\ra\u2028b.mp4,val\rc\x85.mp4,test\r\ny.mp4,none\r\n")
+    listing = read_corpus("manifest", path)
+    assert {name: known.split for name, known in facts(listing).items()} == {
+        "a\u2028b.mp4": "val",
+        "c\x85.mp4": "test",
+    }
+    assert [problem.line for problem in listing.problems] == [4]
+
+
 def test_lines_of_json_that_are_broken_are_quarantined_alone(tree: Tree) -> None:
     tree.touch("a.mp4", "c.mp4")
     path = tree.put(

@@ -150,6 +150,11 @@ def test_the_common_script_numbers_only_clips_with_a_crop(tree: Tree) -> None:
             "RD_video_url.txt, line 1, video youtube url: a row is 'NAME URL', and this is 'Radio11 youtube'",
             ["30", "90"],
         ),
+        (
+            {"RD_video_url": "Radio11 http://[x\n"},
+            "RD_video_url.txt, line 1, video youtube url: a row is 'NAME URL', and this is 'Radio11 http://[x'",
+            ["30", "90"],
+        ),
     ],
 )
 def test_a_malformed_row_costs_what_it_is_about(

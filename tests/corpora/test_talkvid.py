@@ -129,6 +129,8 @@ def broken(**changes: Any) -> dict[str, Any]:
         (broken(id=FIRST["id"]), f"id: '{FIRST['id']}' has an entry above already"),
         (broken(info=None), "info: must be an object, and is None"),
         (broken(info={"Video Link": "?"}), "info.Video Link: must be the address of a YouTube video, and is '?'"),
+        (broken(info={"Video Link": "http://[x"}), "info.Video Link: must be the address of a YouTube video, and is "
+         "'http://[x'"),
         (broken(info=SECOND["info"] | {"Person ID": [1]}), "info.Person ID: must be a text, and is [1]"),
         (broken(info=SECOND["info"] | {"Language": 3}), "info.Language: must be a text, and is 3"),
         (broken(**{"start-time": ...}), "start-time: is missing"),

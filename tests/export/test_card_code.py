@@ -21,12 +21,12 @@ def test_the_code_of_the_card_runs(
     no_network: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    library = EXPORTS[form].reads
-    pytest.importorskip(library, reason=f"needs {library}: pip install -e '.[dev]'")
     folder = tmp_path / "out"
     write_export(curated_once, folder, form=form, settings=settings)
     card = (folder / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    (library,) = re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)
+    pytest.importorskip(library, reason=f"needs {library}: pip install -e '.[dev]'")
     monkeypatch.chdir(folder)
     if library == "datasets":
         import datasets

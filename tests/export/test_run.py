@@ -38,6 +38,15 @@ def files_below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
+def content_of(out: Path) -> dict[str, str] | str:
+    """The hash of every file of a folder; the text of a file."""
+    return (
+        {name: file_sha256(out / name) for name in files_below(out)}
+        if out.is_dir()
+        else out.read_text("utf-8")
+    )
+
+
 @pytest.mark.parametrize("form", EXPORTS.names)
 def test_the_record_lists_every_file(
     form: str, curated_once: Path, tmp_path: Path, settings: ExportSettings
@@ -163,19 +172,10 @@ def test_anything_else_is_refused_and_left_alone(
 ) -> None:
     out = tmp_path / "out"
     spoil(out, manifest, settings)
-    before = (
-        {name: file_sha256(out / name) for name in files_below(out)}
-        if out.is_dir()
-        else out.read_text("utf-8")
-    )
+    before = content_of(out)
     with pytest.raises(BadInputError, match=f"{words}.*; choose another folder with -o, or remove this one"):
         write_export(manifest, out, form="webdataset", settings=settings)
-    after = (
-        {name: file_sha256(out / name) for name in files_below(out)}
-        if out.is_dir()
-        else out.read_text("utf-8")
-    )
-    assert after == before
+    assert content_of(out) == before
     assert left_beside(out) == []
 
 

@@ -138,7 +138,7 @@ ADDITIONS = (
         "webdataset:WebDatasetForm",
         "",
         "Trial()",
-        'ExportEntry(name="trial", summary="A trial", reads="tarfile", load=_trial)',
+        'ExportEntry(name="trial", summary="A trial", load=_trial)',
     ),
     _seam(
         "video codec",
