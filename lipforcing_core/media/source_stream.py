@@ -146,6 +146,8 @@ class SourceStream:
         self.num_dropped = timeline.num_dropped
         if self._beside is not None:
             self._read_beside()
+        for track in self.tracks:
+            track.finish()
         self._is_read = True
 
     def _frames(self) -> Iterator[Any]:
@@ -161,15 +163,11 @@ class SourceStream:
                     stamps.correct(frame)
                     yield from deinterlacer.add(frame)
         yield from deinterlacer.finish()
-        for track in self.tracks if self._beside is None else ():
-            track.finish()
 
     def _read_beside(self) -> None:
         streams = [track.stream for track in self.tracks]
         for packet in self._packets(self._beside, streams):
             self._hear(packet.stream.index, self._decoded(packet))
-        for track in self.tracks:
-            track.finish()
 
     def _own_streams(self) -> list[Any]:
         return [] if self._beside else [track.stream for track in self.tracks]
