@@ -25,7 +25,8 @@ from lipforcing_core.media.hdr import (
     to_bt709,
     to_standard,
 )
-from lipforcing_core.media.picture import PictureForm, is_hdr, reduced, region, to_picture
+from lipforcing_core.media.picture import reduced, region, to_picture
+from lipforcing_core.media.picture_form import PictureForm
 
 PQ, HLG = 16, 18
 BT709, BT2020, DISPLAY_P3 = 1, 9, 12
@@ -203,7 +204,7 @@ def test_the_kind_is_read_from_a_files_tags(transfer: str, words: str | None, tm
     container, stream = open_video(path)
     form = PictureForm.of(next(container.decode(stream)), stream)
     container.close()
-    assert (form.tone_mapped, is_hdr(form), form.gamut) == (words, words is not None, "bt2020")
+    assert (form.tone_mapped, form.gamut) == (words, "bt2020")
     assert (form.transfer, form.matrix, form.problem) == (transfer, "bt2020nc", None)
 
 
