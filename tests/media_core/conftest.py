@@ -70,3 +70,11 @@ def convert(source: Path, out: Path, **options: Any) -> Path:
     """Run ffmpeg on a file with output options."""
     run_ffmpeg(ffmpeg.input(str(source)).output(str(out), **options), source)
     return out
+
+
+@pytest.fixture(scope="module")
+def master(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Flashes and beeps at 1.0 and 2.6 s of four seconds."""
+    from .sources import flash_and_beep
+
+    return flash_and_beep(tmp_path_factory.mktemp("master") / "master.mkv")
