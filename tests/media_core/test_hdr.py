@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -28,12 +26,13 @@ from lipforcing_core.media.hdr import (
 from lipforcing_core.media.picture import reduced, region, to_picture
 from lipforcing_core.media.picture_form import PictureForm
 
+from .pictures import SQUARE_PIXELS
+
 PQ, HLG = 16, 18
 BT709, BT2020, DISPLAY_P3 = 1, 9, 12
 BT709_TO_BT2020 = np.array(  # ITU-R BT.2087-0, section 2.3
     [[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]]
 )
-SQUARE_PIXELS = SimpleNamespace(sample_aspect_ratio=Fraction(1))
 
 
 def test_pq_has_its_published_values() -> None:
