@@ -28,6 +28,7 @@ from lipforcing_core.faces.second_look import faces_in, moved
 from lipforcing_core.media.clock import FPS
 from lipforcing_core.media.encode import write_flac
 from lipforcing_core.media.picture import region, to_picture
+from lipforcing_core.media.picture_form import refuse_unknown_colours
 from lipforcing_core.media.segments import Segment, SegmentPlanner
 from lipforcing_core.media.shots import CutDetector, ShotPicture, divide
 from lipforcing_core.media.source_stream import Picture, SourceStream
@@ -181,8 +182,7 @@ def _checked(source: SourceStream, settings: CurationSettings, seen: _Seen) -> I
     _require_length(source.declared_s, settings)
     for shown in source.pictures():
         form = shown.shown.form
-        if form.problem:
-            raise MediaError(source.path, form.problem)
+        refuse_unknown_colours(form, source.path)
         num_pixels = form.size[0] * form.size[1]
         _require_size(num_pixels, settings)
         if shown.index >= longest:

@@ -50,12 +50,11 @@ class ClipFingerprint:
 class Likeness:
     """How alike two clips are; a distance is None where there is nothing to compare.
 
-    look_bits: 0 to 64. picture_distance: 1 less the correlation of the motions at the best shift, 0 to 2; None for
+    picture_distance: 1 less the correlation of the motions at the best shift, 0 to 2; None for
     other looks and for still pictures. picture_limit: the greatest such distance that counts, which is less for
     motions that may agree by chance. sound_distance: bit error rate at the best shift, 0 to 1.
     """
 
-    look_bits: int
     picture_distance: float | None
     sound_distance: float | None
     picture_limit: float = MAX_PICTURE_DISTANCE
@@ -78,11 +77,9 @@ class Likeness:
 
 def compare(a: ClipFingerprint, b: ClipFingerprint) -> Likeness:
     """Compare two clips at every shift that leaves ``MIN_OVERLAP_S`` of both."""
-    look_bits = look_distance(a.picture.look, b.picture.look)
     sound = best_fit(code_signs(a.codes_N), code_signs(b.codes_N), min_rows=MIN_CODES, floor=0.5)
     picture = compare_pictures(a.picture, b.picture)
     return Likeness(
-        look_bits=look_bits,
         picture_distance=None if picture is None else picture.distance,
         picture_limit=MAX_PICTURE_DISTANCE if picture is None else picture.limit,
         sound_distance=None if sound is None else (1 - sound.correlation) / 2,

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from lipforcing_core.sound import rate
+
 FPS = Fraction(25)
-SAMPLE_RATE = 16_000
+SAMPLE_RATE = rate.SAMPLE_RATE
 SAMPLES_PER_FRAME = 640
 FRAMES_PER_LATENT = 4
 

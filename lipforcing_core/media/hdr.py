@@ -29,9 +29,6 @@ SOURCE_PEAK = 1000.0
 
 DISPLAY_GAMMA = 2.4
 
-TONE_MAPPING = "ITU-R BT.2390 EETF on luminance, 1000 to 203 cd/m2, gamma 2.4"
-"""The method in words for a manifest or a data card."""
-
 _HLG_SYSTEM_GAMMA = 1.2
 _CODES = 65536
 

@@ -21,9 +21,7 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.media.colour_tags import UNSPECIFIED
 from lipforcing_core.media.decode import EXACT_COLOUR
 from lipforcing_core.media.hdr import to_standard
-from lipforcing_core.media.picture_form import PictureForm, is_hdr, refuse_unknown_colours
-
-__all__ = ["PictureForm", "View", "is_hdr", "reduced", "refuse_unknown_colours", "region", "to_picture"]
+from lipforcing_core.media.picture_form import PictureForm
 
 # Area averaging passes no frequency that the smaller picture cannot hold.
 EXACT_AREA = (EXACT_COLOUR & ~Interpolation.BICUBIC) | Interpolation.AREA
@@ -49,12 +47,6 @@ class View(NamedTuple):
         """Points (x, y) of the view as points of the picture; a pixel's centre has whole coordinates in both."""
         scale, offset = np.array(self.scale_xy), np.array(self.offset_xy)
         points: np.ndarray = (np.asarray(points_N2) + 0.5) / scale - 0.5 + offset
-        return points
-
-    def from_picture(self, points_N2: np.ndarray) -> np.ndarray:
-        """The inverse of ``to_picture``."""
-        scale, offset = np.array(self.scale_xy), np.array(self.offset_xy)
-        points: np.ndarray = (np.asarray(points_N2) - offset + 0.5) * scale - 0.5
         return points
 
 
@@ -100,11 +92,11 @@ def region(frame: Any, form: PictureForm, box_xyxy: Any, max_side: int | None = 
 
 def reduced(frame: Any, form: PictureForm, max_side: int) -> View:
     """The whole picture with its longer side at most ``max_side``, scaled before conversion by area averaging."""
-    _check(frame, form)
     width, height = form.size
-    scale = _reduction(width, height, max_side)
     if form.can_be_cut:
         return region(frame, form, (0, 0, width, height), max_side)
+    _check(frame, form)
+    scale = _reduction(width, height, max_side)
     size = _scaled(width, height, scale)
     flags = EXACT_AREA if scale < 1.0 else EXACT_COLOUR
     rgb = _upright(_rgb(frame, form, _coded_size(size, form), flags), form)

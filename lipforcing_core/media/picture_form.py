@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -38,13 +38,10 @@ class PictureForm:
         quarter_turns: counter-clockwise quarter turns (0 to 3) that make the frame upright, after the mirroring.
         mirrored: whether the frame is flipped left to right before it is turned.
         pixel_format: ffmpeg's name.
-        bit_depth: bits of the first component.
         full_range: whether levels run from 0 to the largest code.
         matrix: the YUV matrix, by ffmpeg's name (see `colour_tags`), or ``unspecified``.
         primaries: the colour primaries, likewise.
         transfer: the transfer characteristic, likewise.
-        interlaced: whether this frame holds two fields. It may change from frame to frame within one recording, so
-            it does not count in a comparison.
     """
 
     coded_size: tuple[int, int]
@@ -52,12 +49,10 @@ class PictureForm:
     quarter_turns: int
     mirrored: bool
     pixel_format: str
-    bit_depth: int
     full_range: bool
     matrix: str
     primaries: str
     transfer: str
-    interlaced: bool = field(compare=False)
 
     @classmethod
     def of(cls, frame: Any, stream: Any) -> PictureForm:
@@ -72,14 +67,12 @@ class PictureForm:
             quarter_turns=quarter_turns,
             mirrored=mirrored,
             pixel_format=pixel_format.name,
-            bit_depth=pixel_format.components[0].bits,
             full_range=frame.color_range == ColorRange.JPEG
             or pixel_format.name.startswith("yuvj")
             or pixel_format.is_rgb,
             matrix=tag_name(MATRICES, frame.colorspace),
             primaries=tag_name(PRIMARIES, frame.color_primaries),
             transfer=_transfer(frame, side_data),
-            interlaced=frame.interlaced_frame,
         )
 
     @cached_property
@@ -146,16 +139,10 @@ class Forms:
             frame.color_primaries,
             frame.color_trc,
             frame.rotation,
-            frame.interlaced_frame,
         )
         if self._form is None or facts != self._facts:
             self._form, self._facts = PictureForm.of(frame, self._stream), facts
         return self._form
-
-
-def is_hdr(form: PictureForm) -> bool:
-    """Whether pictures of this form are tone-mapped."""
-    return form.tone_mapped is not None
 
 
 def refuse_unknown_colours(form: PictureForm, path: Path | str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -63,19 +62,3 @@ class SegmentPlanner:
         rest = start + (pieces - 1) * self._max
         kept += [Segment(a, a + self._max) for a in range(start, rest, self._max)]
         return kept, [Segment(rest, stop)]
-
-
-def plan_segments(
-    shots: Iterable[tuple[int, int]], *, min_frames: int = 125, max_frames: int = 250
-) -> tuple[list[Segment], list[Segment]]:
-    """Cut shots that are known as a whole (`SegmentPlanner`); every frame is in exactly one returned segment."""
-    kept: list[Segment] = []
-    rejected: list[Segment] = []
-    for start, stop in shots:
-        if stop < start or start < 0:
-            raise BadInputError(f"a shot cannot go from frame {start} to frame {stop}")
-        planner = SegmentPlanner(start, min_frames=min_frames, max_frames=max_frames)
-        own_kept, own_rejected = planner.finish(stop)
-        kept += own_kept
-        rejected += own_rejected
-    return kept, rejected

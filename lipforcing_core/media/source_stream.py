@@ -17,11 +17,11 @@ import av
 
 from lipforcing_core.base.errors import MediaError
 from lipforcing_core.media.clock import SAMPLES_PER_FRAME
-from lipforcing_core.media.decode import NO_VIDEO, decoder_words, open_container, refuse_surroundings
+from lipforcing_core.media.decode import decoder_words, open_container, open_video, refuse_surroundings
 from lipforcing_core.media.deinterlace import Deinterlacer
 from lipforcing_core.media.picture_form import Forms, PictureForm
 from lipforcing_core.media.soundtrack import SoundTrack
-from lipforcing_core.media.streams import PresentationStamps, best_video_stream, start_s
+from lipforcing_core.media.streams import PresentationStamps, start_s
 from lipforcing_core.media.timeline import MAX_GAP_S, Jumps, Placed, StreamClock, Timeline
 
 DEFAULT_FRAME_S = Fraction(1, 25)
@@ -58,17 +58,10 @@ class SourceStream:
         self.num_damaged = 0
         self.num_dropped = 0
         self._is_read = False
-        self._container = open_container(self.path)
+        self._container, self._video = open_video(self.path)
         self._beside = None
         try:
-            video = best_video_stream(self._container)
-            if video is None:
-                raise MediaError(self.path, NO_VIDEO)
-            if video.codec_context is None:
-                raise MediaError(self.path, "has no video that can be decoded")
-            self._video = video
             self._refuse_nonsense()
-            self._video.thread_type = "AUTO"
             if sound_path is not None:
                 self._beside = open_container(sound_path)
             audio = self._beside or self._container
@@ -137,14 +130,13 @@ class SourceStream:
         form: PictureForm | None = None
         end_s = Fraction(0)
         for frame in self._frames():
-            stamp_s = end_s if frame.pts is None else frame.pts * Fraction(frame.time_base)
             length_s = frame.duration * Fraction(frame.time_base) if frame.duration else self.frame_s
             if length_s > MAX_GAP_S:  # a wrong header, or a still that is shown until the next picture comes
                 length_s = DEFAULT_FRAME_S
             if frame.pts is None:
                 placed_s, jumped = end_s, False
             else:
-                placed_s, jumped = self._clock.place(stamp_s, length_s)
+                placed_s, jumped = self._clock.place(frame.pts * Fraction(frame.time_base), length_s)
             end_s = placed_s + length_s
             found = forms.of(frame)
             changed = form is not None and found != form
@@ -154,6 +146,8 @@ class SourceStream:
         self.num_dropped = timeline.num_dropped
         if self._beside is not None:
             self._read_beside()
+        for track in self.tracks:
+            track.finish()
         self._is_read = True
 
     def _frames(self) -> Iterator[Any]:
@@ -169,15 +163,11 @@ class SourceStream:
                     stamps.correct(frame)
                     yield from deinterlacer.add(frame)
         yield from deinterlacer.finish()
-        for track in self.tracks if self._beside is None else ():
-            track.finish()
 
     def _read_beside(self) -> None:
         streams = [track.stream for track in self.tracks]
         for packet in self._packets(self._beside, streams):
             self._hear(packet.stream.index, self._decoded(packet))
-        for track in self.tracks:
-            track.finish()
 
     def _own_streams(self) -> list[Any]:
         return [] if self._beside else [track.stream for track in self.tracks]

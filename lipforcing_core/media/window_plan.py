@@ -52,14 +52,6 @@ class PlannedWindow:
     references: tuple[Segment, ...]
     kind: ReferenceKind
 
-    @property
-    def farthest(self) -> Segment | None:
-        """The reference that lies farthest from the target, the earlier one of two; None where there is none."""
-        return max(self.references, key=self._distance, default=None)
-
-    def _distance(self, other: Segment) -> int:
-        return abs(other.start - self.target.start)
-
 
 def plan_windows(num_frames: int, *, window_frames: int, stride_frames: int) -> tuple[PlannedWindow, ...]:
     """The training windows of a clip of ``num_frames``, in the order of time. The result depends on nothing else.

@@ -1,16 +1,16 @@
-"""Facts about the sound of a clip, stored as scores: they judge nothing, and None says that a fact is undefined.
+"""Facts about the sound of a clip: they judge nothing, and None says that a fact is undefined.
 
 Thresholds stand beside the measurements that they rest on. On 17 sounds of real talking heads the bandwidth is 7.8 to
 8 kHz, with two clips at 6.5 kHz whose encoder ends there; the same sounds stored at 8 kHz and brought back to 16 kHz
 give 3.7 to 4.6 kHz, and those stored at 11.025 kHz 5.4 to 6.2 kHz. ``modulation_4hz`` is 0.21 to 0.41 for them, 0.14
 for white noise, which is close to what an even spectrum gives, 0.14 for a melody of two notes a second, and 0 for a
-steady tone that beats at another rate. ``spectral_flatness`` is 0.01 to 0.10 for them and 0.56 for white noise.
+steady tone that beats at another rate.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -44,35 +44,24 @@ SNR_FLOOR_DB = -20.0
 class SoundFacts:
     """What can be said of a mono sound at 16 kHz.
 
-    loudness_dbfs: RMS level; None for digital silence.
     speech_share: share of the time in which somebody speaks, 0 to 1.
     longest_silence_s: the longest stretch without speech.
     snr_db: speech, less the noise in the pauses, by that noise, -20 to about 100 dB; None without speech or without
     0.09 s of pauses that are not next to speech. A second voice or music in the pauses counts as noise.
     clipping_share: share of samples at full scale in runs of at least three, 0 to 1.
-    dc_offset: mean of the samples, -1 to 1.
     bandwidth_hz: up to where there is energy: the highest frequency within 60 dB of the strongest.
-    spectral_flatness: mean over frames of geometric by arithmetic mean of the power spectrum (100 Hz to 7.6 kHz): 0
-    for tones, 0.56 for white noise.
     modulation_4hz: share of the modulation of the mel-band envelopes between 0.5 and 25 Hz that lies in the octave
     around 4 Hz, the rate of syllables, 0 to 1 (after Scheirer and Slaney, 1997); None under a second.
 
     The three facts of activity are None where no detector was asked, and all but those are None for an empty sound.
     """
 
-    loudness_dbfs: float | None = None
     speech_share: float | None = None
     longest_silence_s: float | None = None
     snr_db: float | None = None
     clipping_share: float | None = None
-    dc_offset: float | None = None
     bandwidth_hz: float | None = None
-    spectral_flatness: float | None = None
     modulation_4hz: float | None = None
-
-    def as_json(self) -> dict[str, float | None]:
-        """The facts by name; every value is a finite number or None."""
-        return asdict(self)
 
 
 def sound_facts(waveform_S: np.ndarray, activity: SpeechActivity | None = None) -> SoundFacts:
@@ -89,14 +78,11 @@ def sound_facts(waveform_S: np.ndarray, activity: SpeechActivity | None = None) 
     silences = activity.silences if activity is not None else []
     longest = max((stop - start for start, stop in silences), default=0)
     return SoundFacts(
-        loudness_dbfs=_decibels(float(np.mean(np.square(waveform_S, dtype=np.float64)))),
         speech_share=None if activity is None else activity.speech_share,
         longest_silence_s=None if activity is None else longest / SAMPLE_RATE,
         snr_db=None if activity is None else snr_db(waveform_S, activity),
         clipping_share=clipping_share(waveform_S),
-        dc_offset=float(np.mean(waveform_S, dtype=np.float64)),
         bandwidth_hz=bandwidth_hz(found.power_B, drop_db=BANDWIDTH_DROP_DB),
-        spectral_flatness=found.flatness,
         modulation_4hz=modulation_share(
             found.envelopes_NE, band_hz=MODULATION_BAND_HZ, all_hz=MODULATION_ALL_HZ, min_s=MODULATION_MIN_S
         ),
@@ -133,7 +119,3 @@ def snr_db(waveform_S: np.ndarray, activity: SpeechActivity) -> float | None:
     noise = max(float(np.median(noise_N)), ROUNDING_POWER)
     speech = float(np.mean(np.square(waveform_S[speaks_S], dtype=np.float64))) - noise
     return max(SNR_FLOOR_DB, 10.0 * math.log10(speech / noise)) if speech > 0 else SNR_FLOOR_DB
-
-
-def _decibels(mean_square: float) -> float | None:
-    return 10.0 * math.log10(mean_square) if mean_square > 0 else None

@@ -50,14 +50,12 @@ class Folded:
     ``dead_channel``, ``identical_channels``, ``centre_only``, ``centre_dead``, ``unknown_layout``, ``lowered`` (the
     sum was over full scale and all of it was made quieter) and ``silent`` (no tenth of a second reaches -80 dBFS).
     opposed: share of audible tenths of a second in which left and right are of opposite phase, 0 to 1.
-    channels_dbfs: RMS level of every channel without its mean; None for a channel of zeros.
     """
 
     waveform_S: np.ndarray
     how: str
     notes: tuple[str, ...]
     opposed: float
-    channels_dbfs: tuple[float | None, ...]
 
 
 class FoldDown:
@@ -95,22 +93,12 @@ class FoldDown:
         """The one channel of all that was added; the object is spent afterwards."""
         if self._rest_CS.shape[1]:
             self._take(self._rest_CS[:, None])
-        num_samples = self._kept.num_samples
-        mean_square_C = self._energy_C / max(num_samples, 1)
-        weights_K, how, notes, opposed = self._decide(mean_square_C)
+        weights_K, how, notes, opposed = self._decide()
         waveform_S, peak = self._kept.spend((weights_K * self._gain_K).astype(np.float32))
         if peak > 1.0:
             waveform_S /= np.float32(peak)
             notes += (LOWERED,)
-        return Folded(
-            waveform_S=waveform_S,
-            how=how,
-            notes=notes,
-            opposed=opposed,
-            channels_dbfs=tuple(
-                round(10.0 * math.log10(square), 2) if square > 0 else None for square in mean_square_C
-            ),
-        )
+        return Folded(waveform_S=waveform_S, how=how, notes=notes, opposed=opposed)
 
     def _take(self, windows_CNS: np.ndarray) -> None:
         """Keeps whole windows: their reduced samples and their moments."""
@@ -123,7 +111,7 @@ class FoldDown:
         self._moments.append(np.einsum("kns,lns->nkl", reduced_KNS, reduced_KNS))
         self._kept.add(self._mix_KC @ windows_CNS.reshape(num_channels, num_windows * length))
 
-    def _decide(self, mean_square_C: np.ndarray) -> tuple[np.ndarray, str, tuple[str, ...], float]:
+    def _decide(self) -> tuple[np.ndarray, str, tuple[str, ...], float]:
         """Weights of the kept signals, and how, notes and opposed of the result."""
         names = self._reduction.names
         notes: tuple[str, ...] = () if self._reduction.is_known else (UNKNOWN_LAYOUT,)
@@ -134,7 +122,7 @@ class FoldDown:
         moments_NKK = (
             np.concatenate(self._moments) if self._moments else np.zeros((0, len(names), len(names)))
         )
-        level_K = np.ones(len(names)) if self._reduction.is_known else self._live_level(mean_square_C)
+        level_K = np.ones(len(names)) if self._reduction.is_known else self._live_level()
         moments_NKK = moments_NKK * np.outer(level_K, level_K)
         pair = fold_pair(moments_NKK[:, 0, 0], moments_NKK[:, 1, 1], moments_NKK[:, 0, 1])
         sides_K, how = _weights(pair, len(names)), _words(pair)
@@ -144,9 +132,9 @@ class FoldDown:
             weights_K, notes = sides_K, notes + _notes(pair)
         return weights_K * level_K, how, notes, pair.opposed
 
-    def _live_level(self, mean_square_C: np.ndarray) -> np.ndarray:
+    def _live_level(self) -> np.ndarray:
         """For channels of an unknown layout: what makes the sum of a side the mean of its channels that live."""
-        live_C = mean_square_C > 1e-3 * mean_square_C.max(initial=0.0)
+        live_C = self._energy_C > 1e-3 * self._energy_C.max()
         live_K = (self._reduction.weights_KC * live_C).sum(axis=1)
         level_K: np.ndarray = 1.0 / np.maximum(live_K, 1.0)
         return level_K

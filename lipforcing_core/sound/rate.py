@@ -1,3 +1,3 @@
-"""The sample rate at which sound is listened to here: that of the clock of the house, on a higher floor."""
+"""The sample rate of all sound, on the lowest floor that needs it; ``media.clock`` counts by it."""
 
 SAMPLE_RATE = 16_000

@@ -1,4 +1,4 @@
-"""Short-time spectra of a sound of any length, a block at a time, and the three hints that are read from them."""
+"""Short-time spectra of a sound of any length, a block at a time, and the two hints that are read from them."""
 
 from __future__ import annotations
 
@@ -24,33 +24,26 @@ class Spectra:
     """Statistics of the short-time spectra of a sound at 16 kHz: Hann windows of 32 ms, every 10 ms.
 
     power_B: float64 [257], mean power of every bin over the frames that are not digital silence.
-    flatness: mean over those frames of the geometric by the arithmetic mean of the power between 100 Hz and 7.6 kHz;
-    None where all is silence.
     envelopes_NE: float64 [N, 20], amplitude in every mel band and frame, silence included.
     """
 
     power_B: np.ndarray
-    flatness: float | None
     envelopes_NE: np.ndarray
 
 
 def spectra(waveform_S: np.ndarray) -> Spectra:
     """The statistics of a float32 [S] waveform at 16 kHz; a sound under one window has no frames."""
     hertz_B = np.fft.rfftfreq(WINDOW, 1.0 / SAMPLE_RATE)
-    lowest, *starts, highest = np.searchsorted(hertz_B, BAND_EDGES_HZ)
-    edges = np.array([lowest, *starts])
-    power_B, flatness, num_audible = np.zeros(len(hertz_B)), 0.0, 0
-    envelopes = [np.zeros((0, len(edges)))]
+    *starts, stop = np.searchsorted(hertz_B, BAND_EDGES_HZ)
+    power_B, num_audible = np.zeros(len(hertz_B)), 0
+    envelopes = [np.zeros((0, len(starts)))]
     for power_NB in _powers(waveform_S):
         audible_NB = power_NB[power_NB.mean(axis=1) > ROUNDING_POWER]
         power_B += audible_NB.sum(axis=0)
-        inner_NB = audible_NB[:, lowest:highest] + np.finfo(np.float64).tiny
-        flatness += float(np.sum(np.exp(np.log(inner_NB).mean(axis=1)) / inner_NB.mean(axis=1)))
         num_audible += len(audible_NB)
-        envelopes.append(np.sqrt(np.add.reduceat(power_NB[:, :highest], edges, axis=1)))
+        envelopes.append(np.sqrt(np.add.reduceat(power_NB[:, :stop], starts, axis=1)))
     return Spectra(
         power_B=power_B / max(num_audible, 1),
-        flatness=flatness / num_audible if num_audible else None,
         envelopes_NE=np.concatenate(envelopes),
     )
 

@@ -47,7 +47,7 @@ def shown(frame_HW3: np.ndarray) -> Shown:
 def sound_track(waveform_S: np.ndarray, **changes: Any) -> Any:
     """What is asked of a track after reading; its samples are as loud as given."""
     values: dict[str, Any] = {"stream": SimpleNamespace(index=1), "is_default": False, "language": None}
-    folded = Folded(waveform_S=waveform_S, how="mono", notes=("silent",), opposed=0.0, channels_dbfs=(None,))
+    folded = Folded(waveform_S=waveform_S, how="mono", notes=("silent",), opposed=0.0)
     return SimpleNamespace(**(values | {"folded": folded} | changes))
 
 

@@ -133,7 +133,7 @@ def test_a_starved_decoder_tells_of_the_machine(
         raise error
         yield
 
-    opened = source_stream.open_container
+    opened = source_stream.open_video
 
     class Container:
         def __init__(self, container: Any) -> None:
@@ -142,7 +142,11 @@ def test_a_starved_decoder_tells_of_the_machine(
         def __getattr__(self, attribute: str) -> Any:
             return starved if attribute == "demux" else getattr(self._container, attribute)
 
-    monkeypatch.setattr(source_stream, "open_container", lambda path: Container(opened(path)))
+    def opened_starved(path: Path) -> tuple[Any, Any]:
+        container, stream = opened(path)
+        return Container(container), stream
+
+    monkeypatch.setattr(source_stream, "open_video", opened_starved)
     status, reason, message = only(curate(mute))
     assert (status, reason) == (Status.QUARANTINED, RejectReason.FAILED_THIS_TIME)
     assert words in message

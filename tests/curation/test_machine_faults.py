@@ -110,8 +110,13 @@ def test_a_disk_that_fails_for_a_moment_leaves_no_verdict(
     path = reel("one", ["face"])
     calm = StepStore(tmp_path / "calm")
     expected = curate(path, calm)
-    opened = source_stream.open_container
-    monkeypatch.setattr(source_stream, "open_container", lambda path: MomentaryFault(opened(path)))
+    opened = source_stream.open_video
+
+    def opened_at_fault(path: Path) -> tuple[Any, Any]:
+        container, stream = opened(path)
+        return MomentaryFault(container), stream
+
+    monkeypatch.setattr(source_stream, "open_video", opened_at_fault)
     monkeypatch.setattr(MomentaryFault, "times", times)
     outcome = curate(path)
     if times == 1:

@@ -14,6 +14,8 @@ import pytest
 from lipforcing_core.media.encode import VideoWriter, mux
 from lipforcing_core.media.ffmpeg import run_ffmpeg
 
+from .pictures import textured
+
 SQUARE = 16
 BITS = 8
 
@@ -70,3 +72,29 @@ def convert(source: Path, out: Path, **options: Any) -> Path:
     """Run ffmpeg on a file with output options."""
     run_ffmpeg(ffmpeg.input(str(source)).output(str(out), **options), source)
     return out
+
+
+@pytest.fixture(scope="module")
+def master(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Flashes and beeps at 1.0 and 2.6 s of four seconds."""
+    from .sources import flash_and_beep
+
+    return flash_and_beep(tmp_path_factory.mktemp("master") / "master.mkv")
+
+
+@pytest.fixture(scope="module")
+def coloured_video(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A picture in H.264, which sites chroma at the left, with options for the output."""
+    folder = tmp_path_factory.mktemp("coloured")
+    count = iter(range(1000))
+
+    def make(
+        width: int = 160, height: int = 96, content: Callable[..., np.ndarray] = textured, **options: Any
+    ) -> Path:
+        path = folder / f"{next(count)}.mp4"
+        raw = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", r=25)
+        settings: dict[str, Any] = {"pix_fmt": "yuv420p", "crf": 1, "colorspace": "bt709", **options}
+        run_ffmpeg(raw.output(str(path), **settings), path, stdin=content(width, height).tobytes() * 3)
+        return path
+
+    return make

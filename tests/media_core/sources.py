@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 
 from lipforcing_core.media.source_stream import SourceStream
@@ -19,6 +20,7 @@ from .conftest import BITS, SQUARE, counter_frame
 TICKS = 1000
 """Ticks of a second in which the times of pictures are given."""
 WIDTH, HEIGHT = 160, 96
+HALF_A_FRAME_S = 0.02
 X264 = ("-c:v", "libx264", "-preset", "ultrafast")
 
 
@@ -110,6 +112,12 @@ def converted(source: Path, out: Path, *options: str) -> Path:
     return out
 
 
+def joined(first: Path, second: Path, out: Path) -> Path:
+    """``cat first second > out``."""
+    out.write_bytes(first.read_bytes() + second.read_bytes())
+    return out
+
+
 def numbers_of_filter_fps(path: Path) -> list[int]:
     """The numbers that ffmpeg's own filter ``fps`` shows at 25 frames a second, from the start of the file on."""
     raw = ffmpeg(
@@ -156,6 +164,21 @@ def events_of(
         folded = source.tracks[track].folded
     assert folded is not None
     return _onsets(np.array(levels) > 128, 25.0, 2), beeps_in(folded.waveform_S)
+
+
+def assert_in_step(path: Path, events_s: list[float], *, sound_path: Path | None = None) -> None:
+    """Flashes are where they belong to one frame, and every beep begins within half a frame of its flash."""
+    flashes, beeps = events_of(path, sound_path=sound_path)
+    assert flashes == pytest.approx(events_s, abs=0.041)
+    assert beeps == pytest.approx(flashes, abs=HALF_A_FRAME_S)
+
+
+def sizes_of(path: Path) -> tuple[list[tuple[int, int]], int, list[int]]:
+    """The sizes of all pictures, how many are invented, and which break."""
+    with SourceStream(path) as source:
+        pictures = [(p.shown.form.size, p.invented, p.index if p.breaks else None) for p in source.pictures()]
+    sizes = [size for size, _, _ in pictures]
+    return sizes, sum(p[1] for p in pictures), [index for *_, index in pictures if index is not None]
 
 
 def beeps_in(waveform_S: np.ndarray) -> list[float]:

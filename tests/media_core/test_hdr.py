@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -25,14 +23,16 @@ from lipforcing_core.media.hdr import (
     to_bt709,
     to_standard,
 )
-from lipforcing_core.media.picture import PictureForm, is_hdr, reduced, region, to_picture
+from lipforcing_core.media.picture import reduced, region, to_picture
+from lipforcing_core.media.picture_form import PictureForm
+
+from .pictures import SQUARE_PIXELS
 
 PQ, HLG = 16, 18
 BT709, BT2020, DISPLAY_P3 = 1, 9, 12
 BT709_TO_BT2020 = np.array(  # ITU-R BT.2087-0, section 2.3
     [[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]]
 )
-SQUARE_PIXELS = SimpleNamespace(sample_aspect_ratio=Fraction(1))
 
 
 def test_pq_has_its_published_values() -> None:
@@ -203,7 +203,7 @@ def test_the_kind_is_read_from_a_files_tags(transfer: str, words: str | None, tm
     container, stream = open_video(path)
     form = PictureForm.of(next(container.decode(stream)), stream)
     container.close()
-    assert (form.tone_mapped, is_hdr(form), form.gamut) == (words, words is not None, "bt2020")
+    assert (form.tone_mapped, form.gamut) == (words, "bt2020")
     assert (form.transfer, form.matrix, form.problem) == (transfer, "bt2020nc", None)
 
 

@@ -219,7 +219,6 @@ def test_silence_is_said(num_channels: int, layout: str) -> None:
     folded = fold(*[NOTHING] * num_channels, layout=layout)
     assert not folded.waveform_S.any()
     assert "silent" in folded.notes
-    assert folded.channels_dbfs == (None,) * num_channels
 
 
 def test_silent_is_below_80_dbfs() -> None:
@@ -229,12 +228,9 @@ def test_silent_is_below_80_dbfs() -> None:
         assert ("silent" in fold(tone, tone, layout="stereo").notes) == is_silent
 
 
-def test_levels_of_the_channels() -> None:
-    """A sine of amplitude 0.5 has -9.03 dBFS; an offset is not heard."""
-    t = np.arange(16000) / 16000
-    tone = 0.5 * np.sin(2 * np.pi * 440 * t)
-    folded = fold(tone + 0.1, 0.1 * tone, layout="stereo")
-    assert folded.channels_dbfs == pytest.approx((-9.03, -29.03), abs=0.02)
+def test_an_offset_is_not_heard() -> None:
+    offset = np.full(16000, 0.1)
+    assert "silent" in fold(offset, offset, layout="stereo").notes
 
 
 @pytest.mark.parametrize("num_samples", [0, 1, 1599, 1600, 1601, 700_000])
@@ -257,7 +253,6 @@ def test_blocks_do_not_matter(blocks: Sequence[int]) -> None:
     parts = folder.finish()
     np.testing.assert_array_equal(parts.waveform_S, whole.waveform_S)
     assert (parts.how, parts.notes, parts.opposed) == (whole.how, whole.notes, whole.opposed)
-    assert parts.channels_dbfs == whole.channels_dbfs
 
 
 def test_values_that_no_sample_should_have() -> None:

@@ -65,18 +65,10 @@ def test_what_is_60_db_below_is_no_energy(below_db: int, expected: int) -> None:
     assert bandwidth_hz(spectra(quiet).power_B, drop_db=60.0) == pytest.approx(expected, abs=200)
 
 
-def test_flatness_of_white_noise_is_that_of_an_exponential_distribution() -> None:
-    """The logarithm of an exponential variable of mean 1 is on average minus Euler's constant."""
-    assert spectra(noise()).flatness == pytest.approx(math.exp(-np.euler_gamma), abs=0.02)
-
-
-def test_flatness_of_a_tone_is_nothing_and_silence_does_not_count() -> None:
-    pure = spectra(tone(1000)).flatness
-    assert pure is not None
-    assert pure < 1e-3
-    half = np.concatenate([noise()[:40000], np.zeros(40000, dtype=np.float32)])
-    assert spectra(half).flatness == pytest.approx(math.exp(-np.euler_gamma), abs=0.02)
-    assert spectra(np.zeros(16000, dtype=np.float32)).flatness is None
+def test_silence_does_not_count_in_the_mean_power() -> None:
+    loud = noise()[:40000]
+    half = np.concatenate([loud, np.zeros(40000, dtype=np.float32)])
+    assert spectra(half).power_B.mean() == pytest.approx(spectra(loud).power_B.mean(), rel=0.01)
 
 
 def test_all_modulation_of_one_rate_is_there() -> None:
@@ -119,7 +111,6 @@ def test_the_power_of_noise_is_that_of_its_window() -> None:
 @pytest.mark.parametrize("num_samples", [0, 1, 511])
 def test_a_sound_under_one_window(num_samples: int) -> None:
     found = spectra(noise()[:num_samples])
-    assert found.flatness is None
     assert found.envelopes_NE.shape == (0, 20)
     assert not found.power_B.any()
 
@@ -131,4 +122,3 @@ def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = spectra(sound)
     np.testing.assert_allclose(parts.power_B, whole.power_B)
     np.testing.assert_allclose(parts.envelopes_NE, whole.envelopes_NE)
-    assert parts.flatness == pytest.approx(whole.flatness)

@@ -57,10 +57,6 @@ class SpeechActivity:
         """Share of the samples that are speech, 0 to 1; 0 for a sound without samples."""
         return sum(stop - start for start, stop in self.speech) / max(self.num_samples, 1)
 
-    def silences_of(self, min_s: float) -> list[tuple[int, int]]:
-        """The silences that last at least ``min_s`` seconds."""
-        return [(start, stop) for start, stop in self.silences if stop - start >= min_s * SAMPLE_RATE]
-
     def speaks_S(self) -> np.ndarray:
         """Whether each sample belongs to speech, bool [S]."""
         speaks_S = np.zeros(self.num_samples, dtype=bool)

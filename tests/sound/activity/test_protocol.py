@@ -77,12 +77,6 @@ def test_short_silences_are_closed_before_short_speech_is_dropped() -> None:
     assert hops(activity(0, 1, 1, 0, 1, 1, 0).speech) == [(1, 6)]
 
 
-def test_silences_of_a_length() -> None:
-    found = activity(0, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 0, 0)
-    assert hops(found.silences_of(0.3)) == [(5, 8)]
-    assert hops(found.silences_of(0.2)) == [(5, 8), (12, 14)]
-
-
 def test_all_and_nothing() -> None:
     assert (activity(1, 1, 1, 1).silences, activity(1, 1, 1, 1).speech_share) == ([], 1.0)
     assert hops(activity(0, 0, 0).silences) == [(0, 3)]

@@ -1,0 +1,112 @@
+"""Recordings that were joined, time stamps that jump or are missing, and holes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from .sources import (
+    HEIGHT,
+    WIDTH,
+    X264,
+    assert_in_step,
+    converted,
+    joined,
+    read_numbers,
+    sizes_of,
+    write_numbers,
+    write_pictures,
+)
+
+
+@pytest.mark.parametrize("other", [(), ("-vf", "scale=128:64"), ("-ac", "2", "-ar", "44100")])
+def test_two_recordings_joined_stay_in_step(master: Path, tmp_path: Path, other: tuple[str, ...]) -> None:
+    """``cat a.ts b.ts``: time stamps jump back, and size or sound may change; 4 s of each."""
+    ts = (*X264, "-c:a", "aac")
+    first = converted(master, tmp_path / "a.ts", *ts)
+    second = converted(master, tmp_path / "b.ts", *ts, *other)
+    path = joined(first, second, tmp_path / "joined.ts")
+    assert_in_step(path, [1.0, 2.6, 5.0, 6.6])
+    _, _, breaks = sizes_of(path)
+    assert breaks == pytest.approx([100], abs=2)
+
+
+def test_another_size_begins_at_the_splice(master: Path, tmp_path: Path) -> None:
+    first = converted(master, tmp_path / "a.ts", *X264, "-c:a", "aac")
+    second = converted(master, tmp_path / "b.ts", *X264, "-c:a", "aac", "-vf", "scale=128:64")
+    sizes, num_invented, breaks = sizes_of(joined(first, second, tmp_path / "joined.ts"))
+    assert len(breaks) == 1
+    assert sizes == [(WIDTH, HEIGHT)] * breaks[0] + [(128, 64)] * (len(sizes) - breaks[0])
+    assert len(sizes) == pytest.approx(200, abs=3)
+    assert num_invented <= 2
+
+
+def test_another_size_breaks_where_the_time_stamps_go_on(master: Path, tmp_path: Path) -> None:
+    first = converted(master, tmp_path / "a.ts", *X264, "-an")
+    later = ("-an", "-vf", "scale=128:64", "-output_ts_offset", "4")
+    second = converted(master, tmp_path / "b.ts", *X264, *later)
+    sizes, num_invented, breaks = sizes_of(joined(first, second, tmp_path / "joined.ts"))
+    assert (len(sizes), num_invented, breaks) == (200, 0, [100])
+
+
+@pytest.mark.parametrize("where", ["both", "picture", "sound"])
+def test_time_stamps_that_jump_ahead(tmp_path: Path, where: str) -> None:
+    """After 2 s of 4 the stamps of one stream or of both are two hours ahead: nothing is invented or moved."""
+    hours = 7200
+    times = [40 * k + (1000 * hours if k >= 50 and where != "sound" else 0) for k in range(100)]
+    sound_S = np.zeros(64_000, np.float32)
+    for event in (16_000, 48_000):
+        sound_S[event : event + 640] = 0.8
+    ahead = 0 if where == "picture" else hours
+    starts = [1024 * i + (16_000 * ahead if 1024 * i >= 32_000 else 0) for i in range(63)]
+    frames = (np.full((HEIGHT, WIDTH, 3), 240 if k in (25, 75) else 20, np.uint8) for k in range(100))
+    path = write_pictures(tmp_path / "a.nut", frames, times, sound=sound_S, sound_times=starts)
+    assert_in_step(path, [1.0, 3.0])
+    sizes, num_invented, breaks = sizes_of(path)
+    assert (len(sizes), num_invented) == (100, 0)
+    assert breaks == ([] if where == "sound" else [50])
+
+
+def test_a_slow_but_honest_source_is_read(tmp_path: Path) -> None:
+    """One picture a second for 20 s: every second one index of its own and 24 repeated ones."""
+    path = write_numbers(tmp_path / "a.mp4", list(range(0, 20_000, 1000)))
+    numbers, invented, _ = read_numbers(path)
+    assert numbers[: 19 * 25] == [k for k in range(19) for _ in range(25)]
+    assert len([index for index in invented if index < 19 * 25]) == 19 * 24
+
+
+@pytest.mark.parametrize("missing", ["picture", "sound"])
+def test_a_long_hole_in_one_stream_leaves_it_in_step(tmp_path: Path, missing: str) -> None:
+    """From 2 to 16 s one stream has nothing while the other goes on: that is no jump of its time stamps."""
+    gone = [k for k in range(450) if missing == "picture" and 50 <= k < 400]
+    kept = [k for k in range(450) if k not in gone]
+    frames = (np.full((HEIGHT, WIDTH, 3), 240 if k in (25, 425) else 20, np.uint8) for k in kept)
+    sound_S = np.zeros(18 * 16_000, np.float32)
+    for event in (16_000, 17 * 16_000):
+        sound_S[event : event + 640] = 0.8
+    blocks = [i for i in range(282) if missing == "picture" or not 32 <= i < 250]
+    left = np.concatenate([sound_S[1024 * i : 1024 * (i + 1)] for i in blocks])
+    path = write_pictures(
+        tmp_path / "a.mkv", frames, [40 * k for k in kept], sound=left, sound_times=[1024 * i for i in blocks]
+    )
+    assert_in_step(path, [1.0, 17.0])
+    _, num_invented, breaks = sizes_of(path)
+    assert num_invented == len(gone)
+    assert breaks == ([50, 400] if gone else [])
+
+
+def test_pictures_that_last_for_hours_are_no_hours(tmp_path: Path) -> None:
+    """Where the header is honest of itself but a length is not: 20 pictures after one of two hours."""
+    times = [*range(0, 800, 40), *(7_200_000 + 40 * k for k in range(20))]
+    numbers, invented, breaks = read_numbers(write_numbers(tmp_path / "a.mkv", times))
+    assert numbers == list(range(40))
+    assert (invented, breaks) == ([], [20])
+
+
+def test_frames_without_time_stamps_follow_each_other(tmp_path: Path) -> None:
+    """A raw H.264 stream has none of its own."""
+    path = write_numbers(tmp_path / "a.mp4", list(range(0, 2000, 40)))
+    raw = converted(path, tmp_path / "a.h264", "-c", "copy")
+    assert read_numbers(raw)[0] == list(range(50))
