@@ -14,7 +14,7 @@ from lipforcing_core.curation.contract import Check, ContractResult
 from lipforcing_core.curation.funnel import Balance, FunnelRow, ReasonCount
 from lipforcing_core.curation.gallery import ClipOf, Kind, gallery
 from lipforcing_core.curation.histogram import histogram, histogram_svg
-from lipforcing_core.curation.limits import MEASURES, Direction, judged, limit_of, passes
+from lipforcing_core.curation.limits import MEASURES, Direction, borders, judged, limit_of, passes
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import ClipRecord, Decision, SourceOutcome, Status
 from lipforcing_core.curation.sources import IgnoredFiles, ignored_line
@@ -128,21 +128,16 @@ def score_charts(decisions: Sequence[Decision], settings: Mapping[str, Any]) -> 
         scored = [d for d in decisions if getattr(d.scores, measure.score) is not None]
         if not scored:
             continue
-        limit = limit_of(measure, settings)
         groups: dict[bool, list[float]] = {True: [], False: []}
         for decision in scored:
             groups[decision.status is Status.ACCEPTED].append(float(getattr(decision.scores, measure.score)))
-        limits = [] if limit is None else [limit]
-        if limit and measure.direction is Direction.ZERO:
-            limits = [-limit, limit]
-        shape = histogram(groups[True], groups[False], limits)
         first = judged(measure, scored[0], settings)
-        if shape is None:
-            continue
+        shape = histogram(groups[True], groups[False], borders(first.limit, first.direction))
+        assert shape is not None, "a piece has the score"
         missed = 0
-        if limit is not None and first.passed is not None:
+        if first.limit is not None and first.passed is not None:
             values = groups[True] + groups[False]
-            missed = sum(passes(value, limit, first.direction) is False for value in values)
+            missed = sum(passes(value, first.limit, first.direction) is False for value in values)
         charts.append(
             ScoreChart(
                 label=measure.label,
@@ -177,7 +172,7 @@ def offset_charts(
         if decision.scores.av_offset_measured is not None:
             groups.setdefault(origins.get(decision.source, ""), []).append(decision)
     (measure,) = (m for m in MEASURES if m.score == "av_offset_measured")
-    limit = limit_of(measure, settings)
+    limits = borders(limit_of(measure, settings), measure.direction)
     ends = (-FARTHEST_FRAMES - 0.5, FARTHEST_FRAMES + 0.5)
     charts = []
     for origin, pieces in sorted(groups.items(), key=lambda pair: (-len(pair[1]), pair[0])):
@@ -185,7 +180,6 @@ def offset_charts(
             [_offset(d) for d in pieces if (d.status is Status.ACCEPTED) is accepted]
             for accepted in (True, False)
         )
-        limits = [] if limit is None else [-limit, limit]
         shape = histogram(kept, lost, limits, 2 * FARTHEST_FRAMES + 1, ends)
         assert shape is not None, "a group has a piece"
         charts.append(
