@@ -19,6 +19,7 @@ from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import ClipRecord, Decision, SourceOutcome, Status
 from lipforcing_core.curation.sources import IgnoredFiles, ignored_line
 from lipforcing_core.curation.thumbnails import thumbnails
+from lipforcing_core.sync.offset import MAX_OFFSET
 
 TEMPLATE = Path(__file__).with_name("data_docs.html")
 
@@ -28,9 +29,6 @@ MAX_PLAYERS = 12
 MAX_ORIGINS = 24
 MAX_TEXT = 240
 """What the page shows at most of a table, a list, the players, the corpora and a text; the Parquet files hold all."""
-
-FARTHEST_FRAMES = 15
-"""Offsets that a sync expert looks for, in frames to either side."""
 
 T = TypeVar("T")
 
@@ -173,14 +171,14 @@ def offset_charts(
             groups.setdefault(origins.get(decision.source, ""), []).append(decision)
     (measure,) = (m for m in MEASURES if m.score == "av_offset_measured")
     limits = borders(limit_of(measure, settings), measure.direction)
-    ends = (-FARTHEST_FRAMES - 0.5, FARTHEST_FRAMES + 0.5)
+    ends = (-MAX_OFFSET - 0.5, MAX_OFFSET + 0.5)
     charts = []
     for origin, pieces in sorted(groups.items(), key=lambda pair: (-len(pair[1]), pair[0])):
         kept, lost = (
             [_offset(d) for d in pieces if (d.status is Status.ACCEPTED) is accepted]
             for accepted in (True, False)
         )
-        shape = histogram(kept, lost, limits, 2 * FARTHEST_FRAMES + 1, ends)
+        shape = histogram(kept, lost, limits, 2 * MAX_OFFSET + 1, ends)
         assert shape is not None, "a group has a piece"
         charts.append(
             OffsetChart(
@@ -196,7 +194,7 @@ def offset_charts(
 def _offset(decision: Decision) -> float:
     """The measured offset in frames, kept inside the charts."""
     measured = float(decision.scores.av_offset_measured or 0)
-    return min(max(measured, -FARTHEST_FRAMES), FARTHEST_FRAMES)
+    return min(max(measured, -MAX_OFFSET), MAX_OFFSET)
 
 
 def _players(
