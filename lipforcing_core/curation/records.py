@@ -164,6 +164,10 @@ class SourceFacts(BaseModel):
         return None
 
 
+CLIP_FACTS = ("identity", "licence", "commercial_ok", "language", "consent", "dataset")
+"""The facts of a source that are columns of its clips as they are; a clip has a split in any case."""
+
+
 class ClipRecord(ScoredRow):
     """One accepted clip: a row of the manifest. Paths are relative to the manifest's folder.
 

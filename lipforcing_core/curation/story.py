@@ -11,12 +11,10 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation.limits import Judged, judged_scores
 from lipforcing_core.curation.lookup import Asked, look_up
-from lipforcing_core.curation.records import ClipRecord, Decision, Status
+from lipforcing_core.curation.records import CLIP_FACTS, ClipRecord, Decision, Status
 from lipforcing_core.curation.results import Piece, Reading, Undecodable
 from lipforcing_core.curation.stored_clips import StoredClips, track_of
 from lipforcing_core.curation.stored_run import StoredRun
-
-_FACTS = ("identity", "licence", "commercial_ok", "language", "consent", "dataset", "split")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +77,7 @@ def story_of(run: StoredRun, store: StepStore, asked: Asked) -> Story:
     records = [piece.record for piece in pieces if piece.record is not None]
     facts = None if row is None else row.known_facts
     if facts is None and records:
-        told = {name: getattr(records[0], name) for name in _FACTS}
+        told = {name: getattr(records[0], name) for name in (*CLIP_FACTS, "split")}
         facts = {name: value for name, value in told.items() if value is not None}
     return Story(
         run=run,
