@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
-from lipforcing_core.base.products import atomic_path
 from lipforcing_core.curation.contract import Check, ContractResult
 from lipforcing_core.curation.funnel import Balance, FunnelRow, ReasonCount
 from lipforcing_core.curation.gallery import ClipOf, Kind, gallery
 from lipforcing_core.curation.histogram import histogram, histogram_svg
 from lipforcing_core.curation.limits import MEASURES, Direction, borders, judged, limit_of, passes
+from lipforcing_core.curation.page import write_page
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import ClipRecord, Decision, SourceOutcome, Status
 from lipforcing_core.curation.sources import IgnoredFiles, ignored_line
@@ -81,15 +81,12 @@ class ScoreChart:
 
 def write_data_docs(path: Path | str, docs: DataDocs) -> None:
     """Write the page: no scripts, no outside files but the clips beside it; equal input gives equal bytes."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"short": short, "address": address}
     clips = sorted(docs.clips, key=lambda c: (c.source, c.start_frame))
     decisions = [decision for outcome in docs.outcomes for decision in outcome.decisions]
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    write_page(
+        path,
+        TEMPLATE,
+        {"short": short, "address": address},
         clips=some(clips, MAX_ROWS),
         players=_players(clips, decisions, docs),
         outcomes=some(sorted(docs.outcomes, key=lambda o: o.source), MAX_ROWS),
@@ -115,8 +112,6 @@ def write_data_docs(path: Path | str, docs: DataDocs) -> None:
         meaning_of=meaning_of,
         facts_of=lambda decision: facts_of(decision, docs.settings),
     )
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
 
 
 def score_charts(decisions: Sequence[Decision], settings: Mapping[str, Any]) -> list[ScoreChart]:

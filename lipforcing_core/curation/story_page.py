@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from lipforcing_core.base.products import atomic_path
 from lipforcing_core.curation.histogram import strip_svg
 from lipforcing_core.curation.limits import MEASURES, Judged, borders
+from lipforcing_core.curation.page import write_page
 from lipforcing_core.curation.records import Decision
 from lipforcing_core.curation.story import PieceStory, Story
 from lipforcing_core.curation.story_text import facts_line, piece_lines, piece_title, reading_lines, verdict
@@ -22,11 +22,6 @@ Pictures = Callable[[Path, Sequence[int]], Sequence[str]]
 
 def write_story_page(path: Path | str, story: Story, pictures: Pictures = thumbnails) -> None:
     """Write the page: no scripts and no outside files; the same story gives the same bytes."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     ranges = _ranges(story.run.decisions)
     pieces = [
         {
@@ -38,7 +33,10 @@ def write_story_page(path: Path | str, story: Story, pictures: Pictures = thumbn
         }
         for number, piece in enumerate(story.pieces, 1)
     ]
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    write_page(
+        path,
+        TEMPLATE,
+        {},
         story=story,
         verdict=verdict(story),
         facts=facts_line(story),
@@ -46,8 +44,6 @@ def write_story_page(path: Path | str, story: Story, pictures: Pictures = thumbn
         pieces=pieces,
         settings=sorted(story.settings.items()),
     )
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
 
 
 def _pictures(piece: PieceStory, pictures: Pictures) -> list[str]:
