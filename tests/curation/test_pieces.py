@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ from lipforcing_core.curation.results import (
 )
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import SourceFile
+
+from .readings import plain_reading
 
 SETTINGS = CurationSettings(min_segment_s=2.0, max_segment_s=4.0, quality_threshold=50, val_fraction=0.4)
 FILE = SourceFile(path=Path("/corpus/sub/a.mp4"), name="sub/a.mp4", sha256="ab" * 32)
@@ -66,24 +67,8 @@ def spans(*pairs: tuple[int, int]) -> tuple[Shot, ...]:
     return tuple(Shot(start=start, stop=stop) for start, stop in pairs)
 
 
-def reading(*pieces: Piece, num_frames: int = 60, num_samples: int | None = None, **changes: Any) -> Reading:
-    values: dict[str, Any] = {
-        "num_frames": num_frames,
-        "num_samples": num_frames * 640 if num_samples is None else num_samples,
-        "width": 2,
-        "height": 2,
-        "declared_s": Fraction(1),
-        "complaint": "",
-        "num_damaged": 0,
-        "num_invented": 0,
-        "num_dropped": 0,
-        "tone_mapped": None,
-        "sound": None,
-        "shots": (),
-        "pieces": pieces,
-        "short": (),
-    }
-    return Reading(**(values | changes))
+def reading(*pieces: Piece, num_frames: int = 60, **changes: Any) -> Reading:
+    return plain_reading(num_frames, pieces=pieces, **changes)
 
 
 class Steps:
