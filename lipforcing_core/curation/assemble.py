@@ -31,6 +31,7 @@ from lipforcing_core.curation.prints import (
 )
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import (
+    CLIP_FACTS,
     SPLITS,
     ClipRecord,
     Decision,
@@ -100,8 +101,8 @@ def assemble_manifest(
     ``ignored`` files of the folder, ``warnings`` about its side information and ``problems`` of annotation rows are
     told in the report and the page. ``facts`` are those of each source by its name; identity, rights and split of the
     clips follow them, whatever a worker knew. None leaves the clips as the workers made them. Clips whose faces were
-    embedded get identities as ``people`` says. ``folders`` are those that the
-    names of the sources are relative to. Raises ``BadInputError`` where ``against`` cannot be read.
+    embedded get identities as ``people`` says. ``folders`` are those that the names of the sources are relative to.
+    Raises ``BadInputError`` where ``against`` cannot be read.
 
     ``name`` is that of the data set; the contract of a named one is told how far it is from the run before it,
     ``earlier`` (None: there is none).
@@ -215,9 +216,8 @@ def _with_facts(outcome: SourceOutcome, facts: SourceFacts, settings: CurationSe
 
 
 def _clip_with_facts(clip: ClipRecord, facts: SourceFacts, settings: CurationSettings) -> ClipRecord:
-    names = ("identity", "licence", "commercial_ok", "language", "consent", "dataset")
     split = split_of(facts.identity, clip.source_id, settings.val_fraction, facts.split)
-    known = {name: getattr(facts, name) for name in names}
+    known = {name: getattr(facts, name) for name in CLIP_FACTS}
     known |= {"split": split, "identity_from": "official" if facts.identity else "source"}
     return ClipRecord.model_validate(clip.model_dump() | known)
 

@@ -6,7 +6,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from lipforcing_core.curation.drift import Drift
@@ -95,32 +95,28 @@ def check_contract(
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
     data_source = context.data_sources.add_pandas("curation")
-    frames = {
-        "manifest": pd.DataFrame([c.model_dump() for c in clips], columns=arrow_schema(ClipRecord).names),
-        "balance": pd.DataFrame([_books(counts, decisions)]),
-        "people": pd.DataFrame(_people(clips), columns=["identity", "leak"], dtype=object),
-        "twins": pd.DataFrame(_twins(clips, others or {}), columns=["clip_id", "leak"], dtype=object),
-        "rights": pd.DataFrame(_rights(facts or {}), columns=["source", "contradiction"], dtype=object),
-    }
-    suites = {
-        "manifest": _manifest_expectations(settings, clips),
-        "balance": _balance_expectations(),
-        "people": _empty_column("leak"),
-        "twins": _empty_column("leak"),
-        "rights": _empty_column("contradiction"),
+    rows = pd.DataFrame([c.model_dump() for c in clips], columns=arrow_schema(ClipRecord).names)
+    people = pd.DataFrame(_people(clips), columns=["identity", "leak"], dtype=object)
+    twins = pd.DataFrame(_twins(clips, others or {}), columns=["clip_id", "leak"], dtype=object)
+    rights = pd.DataFrame(_rights(facts or {}), columns=["source", "contradiction"], dtype=object)
+    tables = {
+        "manifest": (rows, _manifest_expectations(settings, clips)),
+        "balance": (pd.DataFrame([_books(counts, decisions)]), _balance_expectations()),
+        "people": (people, _empty_column("leak")),
+        "twins": (twins, _empty_column("leak")),
+        "rights": (rights, _empty_column("contradiction")),
     }
     if drift is not None and drift.rows:
-        frames["drift"] = pd.DataFrame([{row.what: row.value for row in drift.rows}], dtype=float)
-        suites["drift"] = _drift_expectations(drift)
-    warning = {"drift"} if settings.drift == "warn" else set()
+        values = pd.DataFrame([{row.what: row.value for row in drift.rows}], dtype=float)
+        tables["drift"] = values, _drift_expectations(drift)
     checks: list[Check] = []
-    for table, frame in frames.items():
-        suite = context.suites.add(gx.ExpectationSuite(name=table, expectations=suites[table]))
+    for table, (frame, expectations) in tables.items():
+        suite = context.suites.add(gx.ExpectationSuite(name=table, expectations=expectations))
         definition = data_source.add_dataframe_asset(table).add_batch_definition_whole_dataframe("all")
         result = definition.get_batch({"dataframe": frame}).validate(suite)
         outcome = result.to_json_dict()  # type: ignore[no-untyped-call]
-        only_warns = table in warning
-        checks += [replace(_check(table, entry), only_warns=only_warns) for entry in outcome["results"]]
+        only_warns = table == "drift" and settings.drift == "warn"
+        checks += [_check(table, entry, only_warns=only_warns) for entry in outcome["results"]]
     checks.sort(key=lambda c: (c.table, c.expectation, c.column or "", c.expected))
     failed = sum(not (check.success or check.only_warns) for check in checks)
     return ContractResult(
@@ -269,7 +265,7 @@ def _books(counts: Balance, decisions: Sequence[Decision]) -> dict[str, int]:
     }
 
 
-def _check(table: str, entry: dict[str, Any]) -> Check:
+def _check(table: str, entry: dict[str, Any], *, only_warns: bool = False) -> Check:
     config, result = entry["expectation_config"], entry.get("result") or {}
     kwargs = {k: v for k, v in config["kwargs"].items() if k != "batch_id" and v is not None}
     column = kwargs.pop("column", None) or ", ".join(
@@ -290,6 +286,7 @@ def _check(table: str, entry: dict[str, Any]) -> Check:
         success=bool(entry["success"]),
         num_unexpected=int(count or 0),
         examples=tuple(str(value) for value in unexpected[:_EXAMPLES]),
+        only_warns=only_warns,
     )
 
 

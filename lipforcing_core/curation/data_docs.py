@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
-from lipforcing_core.base.products import atomic_path
 from lipforcing_core.curation.contract import Check, ContractResult
 from lipforcing_core.curation.funnel import Balance, FunnelRow, ReasonCount
 from lipforcing_core.curation.gallery import ClipOf, Kind, gallery
 from lipforcing_core.curation.histogram import histogram, histogram_svg
-from lipforcing_core.curation.limits import MEASURES, Direction, judged, limit_of, passes
+from lipforcing_core.curation.limits import MEASURES, Direction, borders, judged, limit_of, passes
+from lipforcing_core.curation.page import write_page
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import ClipRecord, Decision, SourceOutcome, Status
 from lipforcing_core.curation.sources import IgnoredFiles, ignored_line
 from lipforcing_core.curation.thumbnails import thumbnails
+from lipforcing_core.sync.offset import MAX_OFFSET
 
 TEMPLATE = Path(__file__).with_name("data_docs.html")
 
@@ -28,9 +29,6 @@ MAX_PLAYERS = 12
 MAX_ORIGINS = 24
 MAX_TEXT = 240
 """What the page shows at most of a table, a list, the players, the corpora and a text; the Parquet files hold all."""
-
-FARTHEST_FRAMES = 15
-"""Offsets that a sync expert looks for, in frames to either side."""
 
 T = TypeVar("T")
 
@@ -83,15 +81,12 @@ class ScoreChart:
 
 def write_data_docs(path: Path | str, docs: DataDocs) -> None:
     """Write the page: no scripts, no outside files but the clips beside it; equal input gives equal bytes."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"short": short, "address": address}
     clips = sorted(docs.clips, key=lambda c: (c.source, c.start_frame))
     decisions = [decision for outcome in docs.outcomes for decision in outcome.decisions]
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    write_page(
+        path,
+        TEMPLATE,
+        {"short": short, "address": address},
         clips=some(clips, MAX_ROWS),
         players=_players(clips, decisions, docs),
         outcomes=some(sorted(docs.outcomes, key=lambda o: o.source), MAX_ROWS),
@@ -117,8 +112,6 @@ def write_data_docs(path: Path | str, docs: DataDocs) -> None:
         meaning_of=meaning_of,
         facts_of=lambda decision: facts_of(decision, docs.settings),
     )
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
 
 
 def score_charts(decisions: Sequence[Decision], settings: Mapping[str, Any]) -> list[ScoreChart]:
@@ -128,21 +121,16 @@ def score_charts(decisions: Sequence[Decision], settings: Mapping[str, Any]) -> 
         scored = [d for d in decisions if getattr(d.scores, measure.score) is not None]
         if not scored:
             continue
-        limit = limit_of(measure, settings)
         groups: dict[bool, list[float]] = {True: [], False: []}
         for decision in scored:
             groups[decision.status is Status.ACCEPTED].append(float(getattr(decision.scores, measure.score)))
-        limits = [] if limit is None else [limit]
-        if limit and measure.direction is Direction.ZERO:
-            limits = [-limit, limit]
-        shape = histogram(groups[True], groups[False], limits)
         first = judged(measure, scored[0], settings)
-        if shape is None:
-            continue
+        shape = histogram(groups[True], groups[False], borders(first.limit, first.direction))
+        assert shape is not None, "a piece has the score"
         missed = 0
-        if limit is not None and first.passed is not None:
+        if first.limit is not None and first.passed is not None:
             values = groups[True] + groups[False]
-            missed = sum(passes(value, limit, first.direction) is False for value in values)
+            missed = sum(passes(value, first.limit, first.direction) is False for value in values)
         charts.append(
             ScoreChart(
                 label=measure.label,
@@ -177,16 +165,15 @@ def offset_charts(
         if decision.scores.av_offset_measured is not None:
             groups.setdefault(origins.get(decision.source, ""), []).append(decision)
     (measure,) = (m for m in MEASURES if m.score == "av_offset_measured")
-    limit = limit_of(measure, settings)
-    ends = (-FARTHEST_FRAMES - 0.5, FARTHEST_FRAMES + 0.5)
+    limits = borders(limit_of(measure, settings), measure.direction)
+    ends = (-MAX_OFFSET - 0.5, MAX_OFFSET + 0.5)
     charts = []
     for origin, pieces in sorted(groups.items(), key=lambda pair: (-len(pair[1]), pair[0])):
         kept, lost = (
             [_offset(d) for d in pieces if (d.status is Status.ACCEPTED) is accepted]
             for accepted in (True, False)
         )
-        limits = [] if limit is None else [-limit, limit]
-        shape = histogram(kept, lost, limits, 2 * FARTHEST_FRAMES + 1, ends)
+        shape = histogram(kept, lost, limits, 2 * MAX_OFFSET + 1, ends)
         assert shape is not None, "a group has a piece"
         charts.append(
             OffsetChart(
@@ -202,7 +189,7 @@ def offset_charts(
 def _offset(decision: Decision) -> float:
     """The measured offset in frames, kept inside the charts."""
     measured = float(decision.scores.av_offset_measured or 0)
-    return min(max(measured, -FARTHEST_FRAMES), FARTHEST_FRAMES)
+    return min(max(measured, -MAX_OFFSET), MAX_OFFSET)
 
 
 def _players(

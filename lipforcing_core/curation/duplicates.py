@@ -18,11 +18,7 @@ from lipforcing_core.base.names import printable
 from lipforcing_core.curation.prints import PrintedClip
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import SPLITS, Decision, SourceOutcome, Status, StoredClip
-from lipforcing_core.fingerprints.clips import (
-    MAX_SOUND_DISTANCE,
-    Likeness,
-    compare,
-)
+from lipforcing_core.fingerprints.clips import MAX_SOUND_DISTANCE, Likeness, compare
 from lipforcing_core.fingerprints.index import candidate_pairs
 
 
@@ -74,7 +70,7 @@ def find_twins(clips: Iterable[PrintedClip], *, reject: bool) -> dict[str, Twin]
         if clip.origin:
             continue
         firsts = earlier.get(number, [])
-        found = {n: n for n in firsts} | {repeats[n]: repeats[n] for n in firsts if n in repeats}
+        found = {*firsts, *(repeats[n] for n in firsts if n in repeats)}
         matches = []
         for other in sorted(found):
             twin = twins.get(ordered[other].clip_id) if not ordered[other].origin else None

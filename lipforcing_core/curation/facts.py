@@ -49,15 +49,6 @@ def read_facts(path: Path | str, root: Path | str) -> SourceFacts:
     return row.facts if row else SourceFacts()
 
 
-def facts_by_name(sources: Iterable[Path], root: Path | str) -> dict[str, SourceFacts]:
-    """What is known of each source, by its name; sources of which nothing is known are left out.
-
-    It belongs to the identity of a run: with other licences the same videos make another data set.
-    """
-    known = {source_name(path, root): read_facts(path, root) for path in sources}
-    return {name: facts for name, facts in known.items() if facts != SourceFacts()}
-
-
 def side_warnings(found: Discovery) -> tuple[str, ...]:
     """One line, with file and line, for everything in the side information of a corpus that has no effect.
 

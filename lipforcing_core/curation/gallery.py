@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lipforcing_core.curation.records import Decision, Status
 
-ACCEPTED = "accepted"
+ACCEPTED = Status.ACCEPTED.value
 PER_KIND = 12
 PICTURE_BYTES = 1_500_000
 """What all thumbnails of a page may take together."""
@@ -70,9 +70,7 @@ def gallery(
 
 def kind_of(decision: Decision) -> str:
     """The reason of a piece, or ``accepted``."""
-    if decision.reason is not None:
-        return decision.reason.value
-    return ACCEPTED if decision.status is Status.ACCEPTED else decision.status.value
+    return (decision.reason or decision.status).value
 
 
 def _lot(decision: Decision) -> bytes:

@@ -156,6 +156,13 @@ def limit_of(measure: Measure, settings: Mapping[str, Any]) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
+def borders(limit: float | None, direction: Direction) -> list[float]:
+    """Where good and bad values of a score meet; at two places where those near 0 are good."""
+    if limit is None:
+        return []
+    return [-limit, limit] if direction is Direction.ZERO and limit else [limit]
+
+
 def judged(measure: Measure, decision: Decision, settings: Mapping[str, Any]) -> Judged:
     """A score of a piece beside what is asked of it."""
     value = getattr(decision.scores, measure.score)

@@ -61,6 +61,12 @@ def read_decisions(path: Path | str) -> list[Decision]:
     return _read(path, Decision)
 
 
+def write_table(path: Path | str, table: pa.Table) -> None:
+    """Write a table as Parquet: the same rows give the same bytes."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:  # arrow takes UTF-8 alone
+        pq.write_table(table, stream, compression="zstd")
+
+
 def arrow_schema(model: type[ScoredRow]) -> pa.Schema:
     """Arrow columns of a record type: integers, floats and booleans as such, everything else as text.
 
@@ -88,12 +94,8 @@ def _column(name: str, annotation: Any, *, nullable: bool = True) -> pa.Field:
 
 
 def _write(path: Path | str, model: type[ScoredRow], rows: list[Any]) -> None:
-    table = pa.Table.from_pylist([row.model_dump(mode="json") for row in rows], schema=arrow_schema(model))
-    with (
-        atomic_path(path) as temporary,
-        open(temporary, "wb") as stream,
-    ):  # arrow takes no path that is not UTF-8
-        pq.write_table(table, stream, compression="zstd")
+    values = [row.model_dump(mode="json") for row in rows]
+    write_table(path, pa.Table.from_pylist(values, schema=arrow_schema(model)))
 
 
 def _read(path: Path | str, model: type[Any]) -> list[Any]:

@@ -31,15 +31,16 @@ def with_people(
     """
     seen: dict[str, Seen] = {}
     backend = ""
-    records = [clip.record for outcome in outcomes for clip in outcome.clips]
-    for outcome in outcomes:
-        for clip in outcome.clips:
-            if (found := stored_embedding(clip, store)) is not None and np.any(found.vector_D()):
-                backend = found.backend
-                official = clip.record.identity if clip.record.identity_from == "official" else None
-                seen[clip.record.clip_id] = Seen(
-                    clip_id=clip.record.clip_id, vector_D=found.vector_D(), identity=official
-                )
+    clips = [clip for outcome in outcomes for clip in outcome.clips]
+    records = [clip.record for clip in clips]
+    for clip in clips:
+        found = stored_embedding(clip, store)
+        if found is None or not np.any(vector_D := found.vector_D()):
+            continue
+        backend = found.backend
+        record = clip.record
+        official = record.identity if record.identity_from == "official" else None
+        seen[record.clip_id] = Seen(clip_id=record.clip_id, vector_D=vector_D, identity=official)
     if not seen:
         return list(outcomes), ()
     given = settle(list(seen.values()), store, backend, cosine=settings.same_person_cosine)

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.base.products import StepStore, atomic_path, read_json
-from lipforcing_core.curation.manifest import read_manifest
+from lipforcing_core.base.products import StepStore, read_json
+from lipforcing_core.curation.manifest import read_manifest, write_table
 from lipforcing_core.curation.records import ClipRecord, StoredClip
 from lipforcing_core.curation.results import EmbeddingResult, FingerprintResult
 from lipforcing_core.fingerprints.clips import FINGERPRINT_VERSION, ClipFingerprint
@@ -54,9 +56,6 @@ def write_fingerprints(
     path: Path, clips: Iterable[ClipRecord], prints: Mapping[str, ClipFingerprint]
 ) -> None:
     """Write the fingerprints of those clips that have one, ordered by clip id: same prints, same bytes."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     columns: dict[str, list[Any]] = {name: [] for name in (*_COLUMNS, *_PLACE)}
     for clip in sorted(clips, key=lambda clip: clip.clip_id):
         if (print_ := prints.get(clip.clip_id)) is None:
@@ -71,8 +70,7 @@ def write_fingerprints(
     schema = pa.schema(
         list(zip(columns, kinds, strict=True)), metadata={"fingerprint_version": str(FINGERPRINT_VERSION)}
     )
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        pq.write_table(pa.table(columns, schema=schema), stream, compression="zstd")
+    write_table(path, pa.table(columns, schema=schema))
 
 
 def read_fingerprints(path: Path) -> dict[str, ClipFingerprint]:
@@ -85,9 +83,6 @@ def read_fingerprints(path: Path) -> dict[str, ClipFingerprint]:
 
 def _read(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     """The rows of a file of fingerprints, each with its fingerprint as ``print``."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     again = "curate that data set again with this version"
     try:
         with open(path, "rb") as stream:

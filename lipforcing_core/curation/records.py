@@ -59,26 +59,17 @@ class Scores:
 
     def backend_of(self, name: str) -> str | None:
         """What measured a score; None where no model did."""
-        models = {
-            self.detector_backend: (
-                "detected_fraction",
-                "absent_frames",
-                "face_height_px",
-                "num_faces",
-                "yaw_deg",
-            ),
-            self.sync_backend: (
-                "sync_confidence",
-                "sync_distance",
-                "av_offset_measured",
-                "av_offset_remaining",
-            ),
-            self.quality_backend: ("quality",),
-            self.activity_backend: ("speech_share", "longest_silence_s", "snr_db"),
-        }
-        return next((backend for backend, names in models.items() if name in names), None)
+        model = next((model for model, names in _MEASURED_BY.items() if name in names), None)
+        return None if model is None else getattr(self, model)
 
 
+_MEASURED_BY = {
+    "detector_backend": ("detected_fraction", "absent_frames", "face_height_px", "num_faces", "yaw_deg"),
+    "sync_backend": ("sync_confidence", "sync_distance", "av_offset_measured", "av_offset_remaining"),
+    "quality_backend": ("quality",),
+    "activity_backend": ("speech_share", "longest_silence_s", "snr_db"),
+}
+"""The scores that each model measures."""
 SCORE_NAMES = tuple(field.name for field in fields(Scores))
 MAY_LACK = frozenset(
     {
@@ -171,6 +162,10 @@ class SourceFacts(BaseModel):
         if self.commercial_ok and commercial_use(self.licence) is False:
             return f"commercial_ok is true, but its licence is {self.licence}"
         return None
+
+
+CLIP_FACTS = ("identity", "licence", "commercial_ok", "language", "consent", "dataset")
+"""The facts of a source that are columns of its clips as they are; a clip has a split in any case."""
 
 
 class ClipRecord(ScoredRow):

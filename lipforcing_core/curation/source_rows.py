@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_as_text
-from lipforcing_core.base.products import StepStore, as_json, atomic_path
+from lipforcing_core.base.products import StepStore, as_json
+from lipforcing_core.curation.manifest import write_table
 from lipforcing_core.curation.records import SourceFacts, SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.steps import READ, read_key
@@ -123,9 +124,7 @@ def _reading_of(
 def write_source_rows(path: Path | str, rows: Iterable[SourceRow]) -> None:
     """Write the rows sorted by source: the same rows give the same bytes."""
     ordered = sorted(rows, key=lambda row: row.source)
-    table = pa.Table.from_pylist([row.model_dump() for row in ordered], schema=_SCHEMA)
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        pq.write_table(table, stream, compression="zstd")
+    write_table(path, pa.Table.from_pylist([row.model_dump() for row in ordered], schema=_SCHEMA))
 
 
 def read_source_rows(path: Path | str) -> list[SourceRow]:

@@ -31,12 +31,9 @@ class StoredClips:
         if decision.clip_id is not None:
             placed = self._folder / "clips" / f"{decision.clip_id}.mp4"
             return placed if placed.is_file() else None
-        reading, key = self.reading(decision.source), self._keys.get(decision.source)
-        if not isinstance(reading, Reading) or key is None or decision.level != "segment":
-            return None
-        piece = piece_at(reading, decision.start_frame, decision.stop_frame)
+        piece, key = self.piece(decision), self._keys.get(decision.source)
         track = None if piece is None else track_of(piece, decision.scores)
-        if piece is None or track is None:
+        if piece is None or track is None or key is None:
             return None
         clip = self._store.folder(READ, key) / piece.folder / f"{track.number}.mp4"
         return clip if clip.is_file() else None
@@ -46,17 +43,20 @@ class StoredClips:
         key = self._keys.get(source)
         return None if key is None else self._read(key)
 
+    def piece(self, decision: Decision) -> Piece | None:
+        """The piece of the reading that a decision is about; None where there is none, or no longer."""
+        reading = self.reading(decision.source)
+        if not isinstance(reading, Reading) or decision.level != "segment":
+            return None
+        place = (decision.start_frame, decision.stop_frame)
+        return next((p for p in reading.pieces if (p.start, p.stop) == place), None)
+
     def _stored(self, key: str) -> Reading | Undecodable | None:
         found = self._store.find(READ, key)
         try:
             return None if found is None else reading_from_json(found.result)
         except ValidationError:  # of another version
             return None
-
-
-def piece_at(reading: Reading, start_frame: int, stop_frame: int) -> Piece | None:
-    """The piece of a reading with these borders."""
-    return next((p for p in reading.pieces if (p.start, p.stop) == (start_frame, stop_frame)), None)
 
 
 def track_of(piece: Piece, scores: Scores) -> TrackFacts | None:

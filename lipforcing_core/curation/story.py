@@ -11,12 +11,10 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation.limits import Judged, judged_scores
 from lipforcing_core.curation.lookup import Asked, look_up
-from lipforcing_core.curation.records import ClipRecord, Decision, Status
+from lipforcing_core.curation.records import CLIP_FACTS, ClipRecord, Decision, Status
 from lipforcing_core.curation.results import Piece, Reading, Undecodable
-from lipforcing_core.curation.stored_clips import StoredClips, piece_at, track_of
+from lipforcing_core.curation.stored_clips import StoredClips, track_of
 from lipforcing_core.curation.stored_run import StoredRun
-
-_FACTS = ("identity", "licence", "commercial_ok", "language", "consent", "dataset", "split")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +73,11 @@ def story_of(run: StoredRun, store: StepStore, asked: Asked) -> Story:
         raise BadInputError(f"{asked.source}: the run {run.run_id} holds no decision about it")
     row = run.row_of_source.get(asked.source)
     clips = StoredClips(run.folder, store, run.rows)
-    reading = clips.reading(asked.source)
-    pieces = [_piece_story(d, run, reading, clips(d), asked) for d in decisions]
+    pieces = [_piece_story(d, run, clips, asked) for d in decisions]
     records = [piece.record for piece in pieces if piece.record is not None]
     facts = None if row is None else row.known_facts
     if facts is None and records:
-        told = {name: getattr(records[0], name) for name in _FACTS}
+        told = {name: getattr(records[0], name) for name in (*CLIP_FACTS, "split")}
         facts = {name: value for name, value in told.items() if value is not None}
     return Story(
         run=run,
@@ -93,16 +90,13 @@ def story_of(run: StoredRun, store: StepStore, asked: Asked) -> Story:
         frames_trimmed=None if row is None else row.frames_trimmed,
         decoder_message=None if row is None else row.decoder_message,
         facts=facts,
-        reading=reading,
+        reading=clips.reading(asked.source),
         pieces=tuple(pieces),
     )
 
 
-def _piece_story(
-    decision: Decision, run: StoredRun, reading: Reading | Undecodable | None, clip: Path | None, asked: Asked
-) -> PieceStory:
-    is_read = isinstance(reading, Reading) and decision.level == "segment"
-    piece = piece_at(reading, decision.start_frame, decision.stop_frame) if is_read else None  # type: ignore[arg-type]
+def _piece_story(decision: Decision, run: StoredRun, clips: StoredClips, asked: Asked) -> PieceStory:
+    piece = clips.piece(decision)
     track = None if piece is None else track_of(piece, decision.scores)
     return PieceStory(
         decision=decision,
@@ -110,7 +104,7 @@ def _piece_story(
         record=run.clip_of_id.get(decision.clip_id or ""),
         piece=piece,
         face=None if track is None else track.number,
-        clip=clip,
+        clip=clips(decision),
         is_asked=asked.clip_id is not None and decision.clip_id == asked.clip_id,
     )
 

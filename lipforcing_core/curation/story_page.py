@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from lipforcing_core.base.products import atomic_path
 from lipforcing_core.curation.histogram import strip_svg
-from lipforcing_core.curation.limits import Direction, Judged
+from lipforcing_core.curation.limits import MEASURES, Judged, borders
+from lipforcing_core.curation.page import write_page
+from lipforcing_core.curation.records import Decision
 from lipforcing_core.curation.story import PieceStory, Story
 from lipforcing_core.curation.story_text import facts_line, piece_lines, piece_title, reading_lines, verdict
 from lipforcing_core.curation.thumbnails import three_frames, thumbnails
@@ -21,22 +22,21 @@ Pictures = Callable[[Path, Sequence[int]], Sequence[str]]
 
 def write_story_page(path: Path | str, story: Story, pictures: Pictures = thumbnails) -> None:
     """Write the page: no scripts and no outside files; the same story gives the same bytes."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    ranges = _ranges(story.run.decisions)
     pieces = [
         {
             "story": piece,
             "title": piece_title(number, piece),
             "lines": piece_lines(piece),
             "pictures": _pictures(piece, pictures) if number <= MAX_PICTURED else [],
-            "scores": [(score, _strip(score, story)) for score in piece.scores],
+            "scores": [(score, _strip(score, ranges)) for score in piece.scores],
         }
         for number, piece in enumerate(story.pieces, 1)
     ]
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    write_page(
+        path,
+        TEMPLATE,
+        {},
         story=story,
         verdict=verdict(story),
         facts=facts_line(story),
@@ -44,8 +44,6 @@ def write_story_page(path: Path | str, story: Story, pictures: Pictures = thumbn
         pieces=pieces,
         settings=sorted(story.settings.items()),
     )
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
 
 
 def _pictures(piece: PieceStory, pictures: Pictures) -> list[str]:
@@ -54,14 +52,21 @@ def _pictures(piece: PieceStory, pictures: Pictures) -> list[str]:
     return list(pictures(piece.clip, three_frames(piece.decision.num_frames)))
 
 
-def _strip(score: Judged, story: Story) -> str:
+def _ranges(decisions: Iterable[Decision]) -> dict[str, tuple[float, float]]:
+    """The least and the largest value of every score that any of these decisions has."""
+    found: dict[str, tuple[float, float]] = {}
+    for decision in decisions:
+        for measure in MEASURES:
+            if (value := getattr(decision.scores, measure.score)) is not None:
+                low, high = found.get(measure.score, (value, value))
+                found[measure.score] = min(low, value), max(high, value)
+    return found
+
+
+def _strip(score: Judged, ranges: Mapping[str, tuple[float, float]]) -> str:
     """The place of a value among those of the whole run; empty where there is no value."""
     if score.value is None:
         return ""
-    limits: list[float] = []
-    if score.limit is not None:
-        limits = [-score.limit, score.limit] if score.direction is Direction.ZERO else [score.limit]
-    found = (getattr(decision.scores, score.measure.score) for decision in story.run.decisions)
-    values = [float(value) for value in found if value is not None]
-    ends = [*values, *limits, float(score.value)]
+    limits = borders(score.limit, score.direction)
+    ends = [*ranges[score.measure.score], *limits]
     return strip_svg(float(score.value), limits, min(ends), max(ends))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +27,13 @@ def thumbnails(clip: Path, frames: Sequence[int], side_px: int = SIDE_PX) -> lis
     wanted, found = set(frames), []
     if not clip.is_file() or not wanted:
         return []
-    try:
-        with opened_video(clip) as (container, stream), decoder_errors(clip):
-            forms = Forms(stream)
-            for number, frame in enumerate(container.decode(stream)):
-                if number in wanted:
-                    found.append(_data_uri(reduced(frame, forms.of(frame), side_px).rgb_HW3))
-                if number >= max(wanted):
-                    break
-    except LipForcingError:
-        return found
+    with suppress(LipForcingError), opened_video(clip) as (container, stream), decoder_errors(clip):
+        forms = Forms(stream)
+        for number, frame in enumerate(container.decode(stream)):
+            if number in wanted:
+                found.append(_data_uri(reduced(frame, forms.of(frame), side_px).rgb_HW3))
+            if number >= max(wanted):
+                break
     return found
 
 

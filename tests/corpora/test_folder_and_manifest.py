@@ -11,7 +11,7 @@ import pytest
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.corpora.catalogue import read_corpus
-from lipforcing_core.curation.facts import facts_by_name, side_warnings
+from lipforcing_core.curation.facts import side_warnings
 from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.curation.sources import find_sources
 
@@ -24,9 +24,7 @@ def test_a_folder_is_what_it_always_was(tree: Tree) -> None:
     tree.put("sources.csv", "path,identity,colour\na.mp4,anna,red\ngone.mp4,ben,\n")
     listing, found = read_corpus("folder", tree.root), find_sources(tree.root)
     assert tuple(source.path for source in listing.sources) == found.sources
-    assert (
-        listing.facts() == facts_by_name(found.sources, tree.root) == {"a.mp4": SourceFacts(identity="anna")}
-    )
+    assert listing.facts() == {"a.mp4": SourceFacts(identity="anna")}
     assert (listing.ignored, listing.lines()) == (found.ignored, side_warnings(found))
     assert [known.dataset for known in facts(listing).values()] == [None, None]
 

@@ -14,6 +14,8 @@ import pytest
 
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation.backends import CurationBackends
+from lipforcing_core.curation.pipeline import curate_source
+from lipforcing_core.curation.records import SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.faces.detectors.protocol import Face
 from lipforcing_core.media.encode import VideoWriter, mux
@@ -22,6 +24,8 @@ from lipforcing_core.sound.activity.protocol import SpeechActivity
 from lipforcing_core.sync.offset import SyncScore
 
 WIDTH, HEIGHT = 320, 240
+
+Curate = Callable[..., SourceOutcome]
 
 
 class SquareDetector:
@@ -178,6 +182,20 @@ def settings() -> CurationSettings:
 @pytest.fixture
 def store(tmp_path: Path) -> StepStore:
     return StepStore(tmp_path / "store")
+
+
+def curator(settings: CurationSettings, backends: CurationBackends, store: StepStore) -> Curate:
+    def run(path: Path, into: StepStore = store, **changes: object) -> SourceOutcome:
+        changed = settings.model_copy(update=changes)
+        return curate_source(path, settings=changed, backends=backends, store=into, root=path.parent)
+
+    return run
+
+
+@pytest.fixture
+def curate(settings: CurationSettings, backends: CurationBackends, store: StepStore) -> Curate:
+    """Curate a video, with changed settings or into another store."""
+    return curator(settings, backends, store)
 
 
 @pytest.fixture(scope="session")

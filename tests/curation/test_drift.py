@@ -19,24 +19,14 @@ from lipforcing_core.curation.drift import (
     relative_change,
     spread,
 )
-from lipforcing_core.curation.funnel import Balance
+from lipforcing_core.curation.funnel import balance
 from lipforcing_core.curation.records import ClipRecord, Decision
 from lipforcing_core.curation.settings import CurationSettings
 
 from .runs import piece, record
 
 SETTINGS = CurationSettings()
-NOTHING = Balance(
-    sources_in=0,
-    sources_accepted=0,
-    sources_rejected=0,
-    sources_quarantined=0,
-    frames_in=0,
-    frames_accepted=0,
-    frames_rejected=0,
-    frames_quarantined=0,
-    clips=0,
-)
+NOTHING = balance([])
 
 
 def clips_of(num: int, **changes: Any) -> list[ClipRecord]:

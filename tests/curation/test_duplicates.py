@@ -140,29 +140,21 @@ def test_clips_of_other_data_sets_stay_and_are_not_told_of() -> None:
 def stored(store: StepStore, name: str, print_: ClipFingerprint | None, **changes: object) -> SourceOutcome:
     """A source with one accepted clip of 125 frames whose files lie in the store."""
     clip_id = hashlib.sha256(name.encode()).hexdigest()[:16]
-    values = {
+    values: dict[str, object] = {
         "clip_id": clip_id,
         "source_id": clip_id,
         "source": name,
         "source_sha256": clip_id * 4,
-        "shot": 0,
-        "start_frame": 0,
-        "stop_frame": 125,
-        "num_frames": 125,
-        "seconds": 5.0,
-        "identity": None,
         "licence": None,
         "commercial_ok": None,
-        "split": "train",
         "clip_path": f"clips/{clip_id}.mp4",
         "audio_path": f"clips/{clip_id}.wav",
         "alignment_path": f"clips/{clip_id}.npz",
         "clip_sha256": clip_id * 4,
         "audio_sha256": clip_id * 4,
         "scores": SCORES,
-        "num_lossy_encodes": 1,
     }
-    record = ClipRecord.model_validate(values | changes)
+    record = clip(**(values | changes))
     for kind in ("mp4", "wav", "npz"):
         path = store.root / f"{clip_id}.{kind}"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,13 +170,12 @@ def stored(store: StepStore, name: str, print_: ClipFingerprint | None, **change
         | {"seconds": 5.0, "status": "accepted", "clip_id": clip_id}
     )
     names = {"clip": f"{clip_id}.mp4", "audio": f"{clip_id}.wav", "alignment": f"{clip_id}.npz"}
-    clip = StoredClip(record=record, fingerprint=fingerprint, **names)
     return SourceOutcome(
         source=name,
         source_id=clip_id,
         sha256=clip_id * 4,
         frames_in=125,
-        clips=(clip,),
+        clips=(StoredClip(record=record, fingerprint=fingerprint, **names),),
         decisions=(decision,),
     ).check_balance()
 

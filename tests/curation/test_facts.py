@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.curation.facts import facts_by_name, read_facts, side_warnings
+from lipforcing_core.corpora.catalogue import read_corpus
+from lipforcing_core.curation.facts import read_facts, side_warnings
 from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.curation.sources import find_sources
 
@@ -122,12 +123,11 @@ def test_a_malformed_row_is_refused_with_its_line(corpus: Path) -> None:
 
 
 def test_what_is_known_can_be_part_of_the_identity_of_a_run(corpus: Path) -> None:
-    found = find_sources(corpus)
-    assert facts_by_name(found.sources, corpus) == {}
+    assert read_corpus("folder", corpus).facts() == {}
     (corpus / "sources.csv").write_text("path,licence\na.mp4,CC0\nb.mp4,\n")
-    assert facts_by_name(found.sources, corpus) == {"a.mp4": SourceFacts(licence="CC0")}
+    assert read_corpus("folder", corpus).facts() == {"a.mp4": SourceFacts(licence="CC0")}
     (corpus / "sources.csv").write_text("path,licence\na.mp4,CC-BY-4.0\nb.mp4,\n")
-    assert facts_by_name(found.sources, corpus) == {"a.mp4": SourceFacts(licence="CC-BY-4.0")}
+    assert read_corpus("folder", corpus).facts() == {"a.mp4": SourceFacts(licence="CC-BY-4.0")}
 
 
 def test_a_corpus_may_be_a_link_and_its_table_name_links_within(corpus: Path, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_every_column_of_the_table_counts_and_a_sidecar_instead_of_it(corpus: Pa
     assert read_facts(str(corpus / "b.mp4"), str(corpus)) == SourceFacts(identity="ben", commercial_ok=False)
     (corpus / "a.mp4.meta.json").write_text('{"licence": "CC0", "identity": ""}')
     assert read_facts(corpus / "a.mp4", corpus) == SourceFacts(licence="CC0")
-    found = facts_by_name(find_sources(corpus).sources, corpus)
+    found = read_corpus("folder", corpus).facts()
     assert list(found) == ["a.mp4", "b.mp4"]
 
 

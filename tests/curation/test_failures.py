@@ -15,24 +15,15 @@ from lipforcing_core.base import products
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation import reading, sources, steps
 from lipforcing_core.curation.backends import CurationBackends
-from lipforcing_core.curation.pipeline import curate_source, failed_source
+from lipforcing_core.curation.pipeline import failed_source
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import SourceOutcome, Status
-from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import source_sha256
 from lipforcing_core.media import source_stream
 
+from .conftest import Curate
+
 Reel = Callable[..., Path]
-Curate = Callable[..., SourceOutcome]
-
-
-@pytest.fixture
-def curate(settings: CurationSettings, backends: CurationBackends, store: StepStore) -> Curate:
-    def run(path: Path, **changes: object) -> SourceOutcome:
-        changed = settings.model_copy(update=changes)
-        return curate_source(path, settings=changed, backends=backends, store=store, root=path.parent)
-
-    return run
 
 
 @pytest.fixture

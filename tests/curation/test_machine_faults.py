@@ -26,19 +26,9 @@ from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.faces.detectors.protocol import Face
 from lipforcing_core.media import source_stream
 
-from .conftest import BlueExpert, DetailQuality, EverySoundSpeaks, SquareDetector
+from .conftest import BlueExpert, Curate, DetailQuality, EverySoundSpeaks, SquareDetector
 
 Reel = Callable[..., Path]
-Curate = Callable[..., SourceOutcome]
-
-
-@pytest.fixture
-def curate(settings: CurationSettings, backends: CurationBackends, store: StepStore) -> Curate:
-    def run(path: Path, into: StepStore = store, **changes: object) -> SourceOutcome:
-        changed = settings.model_copy(update=changes)
-        return curate_source(path, settings=changed, backends=backends, store=into, root=path.parent)
-
-    return run
 
 
 def half_done(store: StepStore) -> list[str]:

@@ -12,9 +12,10 @@ import pytest
 
 from lipforcing_core.base.names import real_name
 from lipforcing_core.base.products import StepStore, content_key, read_json
+from lipforcing_core.corpora.catalogue import read_corpus
 from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
 from lipforcing_core.curation.backends import CurationBackends
-from lipforcing_core.curation.facts import facts_by_name, side_warnings
+from lipforcing_core.curation.facts import side_warnings
 from lipforcing_core.curation.manifest import read_decisions
 from lipforcing_core.curation.pipeline import curate_source
 from lipforcing_core.curation.settings import CurationSettings
@@ -98,7 +99,7 @@ def test_side_information_finds_a_name_by_its_shown_form(corpus: Path, tmp_path:
     )
     found = find_sources(tmp_path)
     assert side_warnings(found) == ()
-    known = facts_by_name(found.sources, tmp_path)
+    known = read_corpus("folder", tmp_path).facts()
     assert {name: facts.identity for name, facts in known.items()} == {
         r"caf\xe9.mp4": "eve",
         r"back\\xe9.mp4": "ben",

@@ -217,6 +217,21 @@ def test_scores_are_columns_among_the_others() -> None:
     assert not arrow_schema(Decision).field("source").nullable
 
 
+def test_each_score_names_the_model_that_measured_it() -> None:
+    one = replace(
+        SCORES, activity_backend="one", detector_backend="one", sync_backend="one", quality_backend=None
+    )
+    names = (
+        "speech_share",
+        "face_height_px",
+        "sync_confidence",
+        "quality",
+        "loudness_dbfs",
+        "detector_backend",
+    )
+    assert [one.backend_of(name) for name in names] == ["one", "one", "one", None, None, None]
+
+
 def test_rows_survive_json_and_parquet(tmp_path: Path) -> None:
     rows = [clip(source="b.mp4"), clip(start_frame=5), clip()]
     write_manifest(tmp_path / "m.parquet", rows)

@@ -1,160 +1,29 @@
-"""Pieces of one source: which rows they leave, with what in them, where the steps say what the tests want."""
+"""Pieces of one source: what is measured on them, which face counts, and why one is rejected."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, replace
-from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lipforcing_core.base.products import StepStore, content_key
-from lipforcing_core.curation import steps
-from lipforcing_core.curation.backends import CurationBackends
-from lipforcing_core.curation.pieces import Curated, curate_pieces, split_of
-from lipforcing_core.curation.records import Scores, SourceFacts
-from lipforcing_core.curation.results import (
-    Finished,
-    Piece,
-    QualityResult,
-    Reading,
-    Shot,
-    SpeechResult,
-    SyncResult,
-    TrackFacts,
-)
-from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.curation.sources import SourceFile
+from lipforcing_core.curation.pieces import split_of
+from lipforcing_core.curation.records import Scores
+from lipforcing_core.curation.results import TrackFacts
 
-SETTINGS = CurationSettings(min_segment_s=2.0, max_segment_s=4.0, quality_threshold=50, val_fraction=0.4)
-FILE = SourceFile(path=Path("/corpus/sub/a.mp4"), name="sub/a.mp4", sha256="ab" * 32)
-FACTS = SourceFacts(identity="anna", licence="MIT", commercial_ok=True)
-READ = "re" * 8
-
-
-class Detector:
-    backend_id = "detector-v1"
-
-
-BACKENDS = CurationBackends(detector=Detector(), sync_expert="expert", quality="scorer", activity="activity")  # type: ignore[arg-type]
-
-
-def track(number: int = 0, **changes: Any) -> TrackFacts:
-    values: dict[str, Any] = {
-        "number": number,
-        "detected_fraction": 0.9,
-        "absent_frames": 0,
-        "face_height_px": 100.0,
-        "box_xyxy": (10.0, 20.5, 90.0, 120.0),
-        "yaw_deg": 12.0,
-        "lips_outside": 0.05,
-        "mouth_likeness": 0.875,
-        "repeated": (2, 4),
-        "clip_sha256": f"{number + 1:02d}" * 32,
-    }
-    return TrackFacts(**(values | changes))
-
-
-def piece(start: int = 0, stop: int = 60, *tracks: TrackFacts, **changes: Any) -> Piece:
-    values: dict[str, Any] = {"start": start, "stop": stop, "shot": 0, "num_invented": 3}
-    return Piece(**(values | {"tracks": tracks or (track(),)} | changes))
-
-
-def spans(*pairs: tuple[int, int]) -> tuple[Shot, ...]:
-    return tuple(Shot(start=start, stop=stop) for start, stop in pairs)
-
-
-def reading(*pieces: Piece, num_frames: int = 60, num_samples: int | None = None, **changes: Any) -> Reading:
-    values: dict[str, Any] = {
-        "num_frames": num_frames,
-        "num_samples": num_frames * 640 if num_samples is None else num_samples,
-        "width": 2,
-        "height": 2,
-        "declared_s": Fraction(1),
-        "complaint": "",
-        "num_damaged": 0,
-        "num_invented": 0,
-        "num_dropped": 0,
-        "tone_mapped": None,
-        "sound": None,
-        "shots": (),
-        "pieces": pieces,
-        "short": (),
-    }
-    return Reading(**(values | changes))
-
-
-class Steps:
-    """What every step says about every face, unless told otherwise; and what it was asked."""
-
-    def __init__(self, store: StepStore) -> None:
-        self.store = store
-        self.asked: list[Any] = []
-        self.speech = SpeechResult(
-            loudness_dbfs=-20.0,
-            speech_share=0.8,
-            longest_silence_s=0.5,
-            snr_db=30.0,
-            clipping_share=0.01,
-            bandwidth_hz=7000.0,
-            modulation_4hz=0.25,
-            silences=((0, 640),),
-            backend="activity-v1",
-        )
-        self.quality = QualityResult(value=30.0, backend="quality-v1", higher_is_better=False)
-        self.sync = SyncResult(
-            offset_measured=-3,
-            offset_applied=-4,
-            offset_remaining=0,
-            confidence=5.0,
-            distance=7.0,
-            confidence_before=4.0,
-            backend="sync-v1",
-            audio_sha256="02" * 32,
-        )
-        self.confidences: dict[int, float] = {}
-
-    def heard(self, source: steps.ReadSource, asked: Piece, activity: Any) -> SpeechResult:
-        self.asked.append(("speech", asked.start, activity))
-        return self.speech
-
-    def rated(self, face: steps.CutFace, scorer: Any, store: StepStore) -> QualityResult:
-        self.asked.append(("quality", face.track.number, scorer, store))
-        return self.quality
-
-    def synchronised(
-        self, face: steps.CutFace, expert: Any, store: StepStore, *, correct: bool
-    ) -> Finished[SyncResult]:
-        self.asked.append(("sync", face.track.number, expert, store, correct))
-        confidence = self.confidences.get(face.track.number, self.sync.confidence)
-        result = self.sync.model_copy(update={"confidence": confidence})
-        return Finished(key="5c" * 8, folder=self.store.root / "sync" / "5c", result=result)
-
-    def fingerprinted(self, face: steps.CutFace, store: StepStore) -> Finished[Any]:
-        return Finished(key="f1" * 8, folder=self.store.root / "fingerprint" / "f1", result=None)
+from .scripted import READ, Curate, Steps, piece, reading, track
 
 
 @pytest.fixture
 def said(store: StepStore, monkeypatch: pytest.MonkeyPatch) -> Steps:
-    scripted = Steps(store)
-    for name in ("heard", "rated", "synchronised", "fingerprinted"):
-        monkeypatch.setattr(steps, name, getattr(scripted, name))
-    return scripted
+    return Steps(store, monkeypatch)
 
 
 @pytest.fixture
-def curate(store: StepStore, said: Steps) -> Callable[..., Curated]:
-    def run(found: Reading | None = None, **changes: Any) -> Curated:
-        result = reading(piece()) if found is None else found
-        source = steps.ReadSource(file=FILE, store=store, key=READ, result=result)
-        return curate_pieces(source, result, FACTS, SETTINGS.model_copy(update=changes), BACKENDS)
+def curate(said: Steps) -> Curate:
+    return said.curate
 
-    return run
-
-
-Curate = Callable[..., Curated]
 
 HEARD = Scores(
     loudness_dbfs=-20.0,
@@ -406,88 +275,6 @@ def test_without_the_sync_filter_nothing_is_corrected(curate: Curate, said: Step
     said.confidences = {0: 0.0}
     assert len(curate(sync_filter=False).clips) == 1
     assert said.asked[-1][-1] is False
-
-
-def test_pieces_leave_rows_in_their_order_and_clips_know_their_shot(curate: Curate) -> None:
-    found = curate(
-        reading(
-            piece(0, 60),
-            piece(60, 130, shot=1),
-            piece(130, 200, shot=1),
-            piece(230, 290, shot=3),
-            num_frames=330,
-            num_samples=310 * 640,
-            short=spans((200, 230), (310, 312)),
-            outside=spans((290, 310)),
-        )
-    )
-    rows = [
-        (d.start_frame, d.stop_frame, d.reason, d.measured, d.threshold, d.seconds) for d in found.decisions
-    ]
-    assert rows == [
-        (0, 60, None, None, None, 2.4),
-        (60, 130, None, None, None, 2.8),
-        (130, 200, None, None, None, 2.8),
-        (200, 230, "too_short", 1.2, 2.0, 1.2),
-        (230, 290, None, None, None, 2.4),
-        (290, 310, "outside_ranges", None, None, 0.8),
-        (310, 312, "too_short", 0.08, 2.0, 0.08),
-        (312, 330, "audio_missing", 12.4, 13.2, 0.72),
-    ]
-    starts = [(c.record.shot, c.record.start_frame) for c in found.clips]
-    assert starts == [(0, 0), (1, 60), (1, 130), (3, 230)]
-    assert found.frames_trimmed == 0
-
-
-def test_one_bad_segment_spares_the_next(curate: Curate) -> None:
-    found = curate(reading(piece(0, 60, track(detected_fraction=0.0)), piece(60, 120), num_frames=120))
-    assert [(d.start_frame, d.reason) for d in found.decisions] == [(0, "no_face"), (60, None)]
-    assert [c.record.start_frame for c in found.clips] == [60]
-
-
-@pytest.mark.parametrize(
-    ("stop", "num_samples", "trimmed", "missing"),
-    [(60, 60 * 640, 0, None), (60, 59 * 640 + 1, 0, None), (59, 59 * 640, 1, None), (55, 55 * 640, 5, None),
-     (54, 54 * 640, 0, (54, 60)), (60, 80 * 640, 0, None)],
-)  # fmt: skip
-def test_a_picture_that_outlasts_its_sound_by_little_is_trimmed_and_counted(
-    stop: int, num_samples: int, trimmed: int, missing: tuple[int, int] | None, curate: Curate
-) -> None:
-    """The last piece ends with the sound."""
-    found = curate(reading(piece(0, stop), num_samples=num_samples))
-    assert found.frames_trimmed == trimmed
-    rows = [d for d in found.decisions if d.reason == "audio_missing"]
-    assert [(d.start_frame, d.stop_frame) for d in rows] == ([missing] if missing else [])
-    assert [(d.measured, d.threshold) for d in rows] == ([(2.16, 2.4)] if missing else [])
-    assert sum(d.num_frames for d in found.decisions) == 60 - trimmed
-
-
-@pytest.mark.parametrize(
-    ("sounding", "reason"), [(60, None), (55, None), (54, "audio_missing"), (1, "audio_missing")]
-)
-def test_a_piece_that_was_cut_before_the_sound_was_known_to_end(
-    sounding: int, reason: str | None, curate: Curate, said: Steps
-) -> None:
-    """A shot in the middle has been written when the end of the sound becomes known."""
-    found = curate(reading(piece(0, 60), num_frames=60, num_samples=sounding * 640))
-    (decision,) = found.decisions
-    assert (decision.reason, found.frames_trimmed) == (reason, 0)
-    if reason:
-        assert (decision.measured, decision.threshold) == (sounding / 25, 2.4)
-        assert said.asked == [], "nothing is measured on it"
-
-
-@pytest.mark.parametrize(
-    ("stop", "trimmed", "missing"), [(57, 1, []), (53, 5, []), (52, 0, [(52, 58)]), (20, 0, [(20, 58)])]
-)
-def test_sound_that_ends_within_a_range_loses_no_frame_before_what_is_not_wanted(
-    stop: int, trimmed: int, missing: list[tuple[int, int]], curate: Curate
-) -> None:
-    """The corpus wants frames 0 to 58 of 60, and the sound has ended before the range has."""
-    found = curate(reading(piece(0, stop), num_samples=stop * 640, outside=spans((58, 60))))
-    assert found.frames_trimmed == trimmed
-    assert [(d.start_frame, d.stop_frame) for d in found.decisions if d.reason == "audio_missing"] == missing
-    assert sum(d.num_frames for d in found.decisions) + trimmed == 60
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,9 @@ from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.media.decode import read_audio, read_frames
 from lipforcing_core.media.probe import probe
 
-from .conftest import BlueExpert, DetailQuality, SquareDetector, speech
+from .conftest import BlueExpert, Curate, DetailQuality, SquareDetector, curator, speech
 
 Reel = Callable[..., Path]
-Curate = Callable[..., SourceOutcome]
 
 WHOLE_SHOT = {"shot_min_content_change": 200.0}
 """So that nothing that happens in a small picture is a cut."""
@@ -37,20 +36,12 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> StepStore:
 
 @pytest.fixture
 def curate(settings: CurationSettings, backends: CurationBackends, shared_store: StepStore) -> Curate:
-    return _curator(settings, backends, shared_store)
+    return curator(settings, backends, shared_store)
 
 
 @pytest.fixture
 def curate_afresh(settings: CurationSettings, backends: CurationBackends, store: StepStore) -> Curate:
-    return _curator(settings, backends, store)
-
-
-def _curator(settings: CurationSettings, backends: CurationBackends, store: StepStore) -> Curate:
-    def run(path: Path, **changes: object) -> SourceOutcome:
-        changed = settings.model_copy(update=changes)
-        return curate_source(path, settings=changed, backends=backends, store=store, root=path.parent)
-
-    return run
+    return curator(settings, backends, store)
 
 
 def reasons(outcome: SourceOutcome) -> dict[tuple[int, int], str]:

@@ -23,30 +23,16 @@ from lipforcing_core.curation.sources import SourceChangedError, identify_source
 from lipforcing_core.curation.wanted import Wanted
 from lipforcing_core.media.decode import NO_VIDEO
 
+from .readings import plain_reading
+
 SETTINGS = CurationSettings()
 BACKENDS = CurationBackends(detector="detector", sync_expert=None, quality=None, activity=None)  # type: ignore[arg-type]
 FACTS = SourceFacts(identity="anna")
 
 
-def whole(**changes: Any) -> Reading:
+def whole(num_frames: int = 250, **changes: Any) -> Reading:
     """A source of ten seconds with sound and nothing in it."""
-    values: dict[str, Any] = {
-        "num_frames": 250,
-        "num_samples": 160_000,
-        "width": 64,
-        "height": 64,
-        "declared_s": Fraction(10),
-        "complaint": "",
-        "num_damaged": 0,
-        "num_invented": 0,
-        "num_dropped": 0,
-        "tone_mapped": None,
-        "sound": None,
-        "shots": (),
-        "pieces": (),
-        "short": (),
-    }
-    return Reading(**(values | changes))
+    return plain_reading(num_frames, **changes)
 
 
 Curate = Callable[..., SourceOutcome]

@@ -12,100 +12,47 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation.assemble import assemble_manifest
 from lipforcing_core.curation.manifest import arrow_schema, read_manifest, write_manifest
-from lipforcing_core.curation.records import ClipRecord, Decision, Scores, SourceOutcome, Status, StoredClip
+from lipforcing_core.curation.records import ClipRecord, SourceOutcome, StoredClip
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.media.window_plan import ReferenceKind
+
+from .test_outcomes import clip, decision, outcome
 
 LENGTHS = {"d" * 16: 250, "c" * 16: 162, "b" * 16: 161, "a" * 16: 125, "9" * 16: 92}
 
 
-SCORES = Scores(
-    loudness_dbfs=-20.0,
-    detected_fraction=0.9,
-    absent_frames=0,
-    face_height_px=120.0,
-    detector_backend="d",
-    sync_confidence=5.0,
-    sync_distance=7.0,
-    av_offset_measured=0,
-    av_offset_applied=0,
-    av_offset_remaining=0,
-    sync_backend="s",
-    quality=60.0,
-    quality_backend="q",
-)
-
-
 def record(clip_id: str, start: int = 0, num_frames: int = 125) -> ClipRecord:
     """A clip as workers write it: it says nothing of references."""
-    return ClipRecord(
+    return clip(
         clip_id=clip_id,
-        source_id="cd" * 8,
-        source="a.mp4",
-        source_sha256="cd" * 32,
-        shot=0,
         start_frame=start,
         stop_frame=start + num_frames,
         num_frames=num_frames,
         seconds=num_frames / 25,
-        identity=None,
-        licence=None,
-        commercial_ok=None,
-        split="train",
         clip_path=f"clips/{clip_id}.mp4",
         audio_path=f"clips/{clip_id}.wav",
         alignment_path=f"clips/{clip_id}.npz",
-        clip_sha256="01" * 32,
-        audio_sha256="02" * 32,
-        scores=SCORES,
-        num_lossy_encodes=1,
     )
 
 
-def accepted(clip: ClipRecord) -> Decision:
-    return Decision(
-        source=clip.source,
-        source_id=clip.source_id,
-        level="segment",
-        start_frame=clip.start_frame,
-        stop_frame=clip.stop_frame,
-        seconds=clip.seconds,
-        status=Status.ACCEPTED,
-        clip_id=clip.clip_id,
-    )
-
-
-def outcome(store: StepStore) -> SourceOutcome:
+def cut(store: StepStore) -> SourceOutcome:
     """A source that was cut into clips of these lengths; their files lie in the store."""
-    clips, start = [], 0
+    clips, decisions, start = [], [], 0
     for clip_id, num_frames in LENGTHS.items():
-        clips.append(record(clip_id, start, num_frames))
-        start += num_frames
-    for clip in clips:
-        for suffix in ("mp4", "wav", "npz"):
-            (store.root / f"{clip.clip_id}.{suffix}").write_bytes(b"x")
-    return SourceOutcome(
-        source="a.mp4",
-        source_id="cd" * 8,
-        sha256="cd" * 32,
-        frames_in=start,
-        clips=tuple(
-            StoredClip(
-                record=clip,
-                clip=f"{clip.clip_id}.mp4",
-                audio=f"{clip.clip_id}.wav",
-                alignment=f"{clip.clip_id}.npz",
-            )
-            for clip in clips
-        ),
-        decisions=tuple(accepted(clip) for clip in clips),
-    )
+        names = {"clip": f"{clip_id}.mp4", "audio": f"{clip_id}.wav", "alignment": f"{clip_id}.npz"}
+        for name in names.values():
+            (store.root / name).write_bytes(b"x")
+        clips.append(StoredClip(record=record(clip_id, start, num_frames), **names))
+        stop = start + num_frames
+        decisions.append(decision("a.mp4", start, stop, status="accepted", reason=None, clip_id=clip_id))
+        start = stop
+    return outcome("a.mp4", *decisions, clips=clips)
 
 
 def test_the_kind_of_every_clip_is_in_the_manifest(tmp_path: Path) -> None:
     store = StepStore(tmp_path / "store")
     store.root.mkdir(exist_ok=True)
-    source = outcome(store)
+    source = cut(store)
     assert {clip.record.reference_81 for clip in source.clips} == {None}
     settings = CurationSettings(min_segment_s=3.0)
     report = assemble_manifest([source], tmp_path / "out", settings, store=store)

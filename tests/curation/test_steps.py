@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +21,11 @@ from lipforcing_core.media.encode import VideoWriter, write_flac
 from lipforcing_core.quality.protocol import QualityScore
 from lipforcing_core.sync.offset import SyncScore
 
+from .readings import plain_reading
+
 SHA256 = "ab" * 32
 FILE = SourceFile(path=Path("a.mp4"), name="a.mp4", sha256=SHA256)
-READING = Reading(
-    num_frames=60,
-    num_samples=38400,
-    width=64,
-    height=64,
-    declared_s=Fraction(12, 5),
-    complaint="",
-    num_damaged=0,
-    num_invented=0,
-    num_dropped=0,
-    tone_mapped=None,
-    sound=None,
-    shots=(),
-    pieces=(),
-    short=(),
-)
+READING = plain_reading(60)
 REFUSED = Undecodable(problem="is empty", decoder_message="", declared_s=None)
 TRACK = TrackFacts(
     number=1,

@@ -8,7 +8,7 @@ import pytest
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import content_key
-from lipforcing_core.curation.facts import facts_by_name, side_warnings
+from lipforcing_core.curation.facts import side_warnings
 from lipforcing_core.curation.manifest import read_manifest
 from lipforcing_core.curation.records import SourceFacts, SourceOutcome, StoredClip
 from lipforcing_core.curation.settings import CurationSettings
@@ -53,7 +53,7 @@ def test_a_folder_is_found_as_ever(tmp_path: Path) -> None:
     (tmp_path / "sources.csv").write_text("path,identity,colour\na.mp4,anna,red\n")
     found, files = discover(tmp_path), find_sources(tmp_path)
     assert [source.path for source in found.sources] == list(files.sources)
-    assert found.facts == facts_by_name(files.sources, tmp_path)
+    assert found.facts == {"a.mp4": SourceFacts(identity="anna")}
     assert found.identity() == {"facts": {"a.mp4": SourceFacts(identity="anna")}}
     assert (found.ignored, found.warnings, found.problems) == (files.ignored, side_warnings(files), ())
 
