@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from lipforcing_core.curation import crops, pipeline, reading, steps
 from lipforcing_core.faces.follow import FaceFollower
-from lipforcing_core.media import picture, shots
+from lipforcing_core.media import shots
 from lipforcing_core.media.source_stream import SourceStream
 
 DECODE = "decode"
@@ -86,9 +85,6 @@ class Stages:
                 stack.enter_context(patch.object(owner, name, self._counted(getattr(owner, name), stage)))
             decoded = patch.object(SourceStream, "_decoded", self._decoding(SourceStream._decoded))
             small = patch.object(steps, "small_frames", self._decoding_clip(steps.small_frames))
-            # `crops` reaches it through the module, as `picture.reduced` does, which is no crop.
-            regions = SimpleNamespace(region=self._counted(picture.region, "crops: region"))
-            stack.enter_context(patch.object(crops, "picture", regions))
             stack.enter_context(decoded)
             stack.enter_context(small)
             self._since = _now()
@@ -134,8 +130,7 @@ _FUNCTIONS: tuple[tuple[Any, str, str], ...] = (
     (FaceFollower, "look", "placing"),
     (FaceFollower, "settle", "placing"),
     (reading, "cut_out", "crops: rest"),
-    (crops, "warp_face", "crops: warp"),
-    (crops, "to_yuv", "crops: to YUV"),
+    (crops, "warped_yuv", "crops: warp"),
     (reading, "write_track", "encode"),
     (SourceStream, "_hear", SOUND),
     (SourceStream, "_read_beside", SOUND),

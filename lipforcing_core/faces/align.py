@@ -21,6 +21,7 @@ import numpy as np
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.faces.track import FaceTrack
+from lipforcing_core.media.affine import composed, resize_matrix, warp
 
 RESOLUTION = 512
 CROP_WIDTH = 420
@@ -60,7 +61,7 @@ def template_size(resolution: int = RESOLUTION) -> tuple[int, int]:
 
 def aligned_already(num_frames: int, width: int, height: int) -> Alignment:
     """The alignment of frames that are square crops themselves, of any size: each is the whole crop."""
-    matrix = _resize_matrix((width, height), (CROP_WIDTH, CROP_HEIGHT))
+    matrix = resize_matrix((width, height), (CROP_WIDTH, CROP_HEIGHT))
     return Alignment(
         matrices_F23=np.repeat(matrix[None], num_frames, axis=0), usable_F=np.ones(num_frames, dtype=bool)
     )
@@ -121,25 +122,9 @@ def warp_face(frame: np.ndarray, matrix: np.ndarray, size: int = RESOLUTION) -> 
     """The square crop [size, size, 3] uint8 of a [H, W, 3] uint8 frame; outside the frame it is grey 127.
 
     One bilinear warp does placing and stretching at once. A face larger than the crop is first reduced by
-    area averaging, so that fine texture does not alias. ``matrix`` is one row of ``Alignment.matrices_F23``.
+    area averaging (`affine.warp`). ``matrix`` is one row of ``Alignment.matrices_F23``.
     """
-    to_square = square_matrix(matrix, size)
-    reduction = _axis_lengths(to_square).max()
-    if reduction < 0.75:
-        frame, corner = _region(frame, to_square, size)
-        to_square[:, 2] += to_square[:, :2] @ corner
-        height, width = frame.shape[:2]
-        reduced = (max(1, round(width * reduction)), max(1, round(height * reduction)))
-        frame = cv2.resize(frame, reduced, interpolation=cv2.INTER_AREA)
-        to_square = to_square @ _three(_resize_matrix(reduced, (width, height)))
-    return cv2.warpAffine(
-        frame,
-        to_square,
-        (size, size),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(FILL_VALUE, FILL_VALUE, FILL_VALUE),
-    )
+    return warp(frame, square_matrix(matrix, size), (size, size), FILL_VALUE)
 
 
 def warp_face_latentsync(
@@ -172,14 +157,7 @@ def template_crop(frame: np.ndarray, matrix: np.ndarray, resolution: int = RESOL
 
 def square_matrix(matrix: np.ndarray, size: int = RESOLUTION) -> np.ndarray:
     """[2, 3] map from frame pixels to the square crop, from the map to the 420 x 560 template crop."""
-    to_square = _resize_matrix((CROP_WIDTH, CROP_HEIGHT), (size, size))
-    composed: np.ndarray = to_square @ _three(np.asarray(matrix, dtype=np.float64))
-    return composed
-
-
-def invert_matrix(matrix: np.ndarray) -> np.ndarray:
-    """The inverse of one [2, 3] affine map."""
-    return np.linalg.inv(_three(matrix))[:2]
+    return composed(resize_matrix((CROP_WIDTH, CROP_HEIGHT), (size, size)), matrix)
 
 
 def _ratio(resolution: int) -> float:
@@ -223,33 +201,3 @@ def _nearest_true(usable_F: np.ndarray) -> np.ndarray:
     before = np.clip(after - 1, 0, None)
     take_after = np.abs(known[after] - frames) < np.abs(known[before] - frames)
     return np.where(take_after, known[after], known[before])
-
-
-def _three(matrix: np.ndarray) -> np.ndarray:
-    return np.vstack([matrix, [0.0, 0.0, 1.0]])
-
-
-def _resize_matrix(source: tuple[int, int], target: tuple[int, int]) -> np.ndarray:
-    """The map of pixel centres that resizing from (width, height) to (width, height) does: [2, 3]."""
-    scale_x, scale_y = target[0] / source[0], target[1] / source[1]
-    return np.array([[scale_x, 0.0, (scale_x - 1) / 2], [0.0, scale_y, (scale_y - 1) / 2]])
-
-
-def _axis_lengths(matrix: np.ndarray) -> np.ndarray:
-    """How long one frame pixel becomes along each of the frame's axes."""
-    lengths: np.ndarray = np.linalg.norm(matrix[:, :2], axis=0)
-    return lengths
-
-
-def _region(frame: np.ndarray, to_square: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The part of the frame under the square crop, two pixels wider, and its top left corner (x, y)."""
-    corners = np.array([[0, 0, 1], [size, 0, 1], [0, size, 1], [size, size, 1]], dtype=np.float64) - [
-        0.5,
-        0.5,
-        0,
-    ]
-    in_frame = corners @ invert_matrix(to_square).T
-    height, width = frame.shape[:2]
-    low = np.clip(np.floor(in_frame.min(axis=0)).astype(int) - 2, 0, [width - 1, height - 1])
-    high = np.clip(np.ceil(in_frame.max(axis=0)).astype(int) + 3, low + 1, [width, height])
-    return frame[low[1] : high[1], low[0] : high[0]], low.astype(np.float64)

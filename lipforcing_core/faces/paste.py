@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.faces.align import FILL_VALUE, RESOLUTION, invert_matrix, square_matrix, template_size
+from lipforcing_core.faces.align import FILL_VALUE, RESOLUTION, square_matrix, template_size
 from lipforcing_core.faces.mask import compositing_mask, mask_source
+from lipforcing_core.media.affine import invert_matrix
 
 FEATHER = 0.012
 

@@ -41,6 +41,7 @@ class VideoWriter:
         width, height: frame size in pixels, both even.
         crf: x264 quality, 0 (lossless) to 51.
         preset: x264 preset.
+        x264_parameters: what differs from the preset, as x264's ``name=value`` joined by colons.
         frame_rate: frames a second, exact.
         metadata: container tags, for example ``{"comment": "synthetic ..."}``.
         threads: encoder threads; another number may give other bytes.
@@ -54,6 +55,7 @@ class VideoWriter:
         height: int,
         crf: int = 13,
         preset: str = "veryfast",
+        x264_parameters: str = "",
         frame_rate: Fraction = FPS,
         metadata: Mapping[str, str] | None = None,
         threads: int = 1,
@@ -68,7 +70,7 @@ class VideoWriter:
         try:
             self._container = av.open(str(temporary), "w", options={"movflags": "+faststart"})
             self._container.metadata.update(metadata or {})
-            self._stream = self._new_stream(crf, preset, frame_rate, threads)
+            self._stream = self._new_stream(crf, preset, x264_parameters, frame_rate, threads)
         except BaseException as error:
             self._cleanup.__exit__(type(error), error, error.__traceback__)
             raise
@@ -119,8 +121,12 @@ class VideoWriter:
         else:
             self.abort()
 
-    def _new_stream(self, crf: int, preset: str, frame_rate: Fraction, threads: int) -> Any:
+    def _new_stream(
+        self, crf: int, preset: str, x264_parameters: str, frame_rate: Fraction, threads: int
+    ) -> Any:
         options = {"crf": str(crf), "preset": preset, "flags": "+bitexact", **REPRODUCIBLE}
+        if x264_parameters:
+            options["x264-params"] += f":{x264_parameters}"
         stream = self._container.add_stream("libx264", rate=frame_rate, options=options)
         context = stream.codec_context
         stream.width, stream.height, stream.pix_fmt = self.width, self.height, "yuv420p"

@@ -103,6 +103,12 @@ def reduced(frame: Any, form: PictureForm, max_side: int) -> View:
     return View(rgb, (0, 0), (size[0] / width, size[1] / height))
 
 
+def plane_values(plane: Any, kind: type[np.generic] = np.uint8) -> np.ndarray:
+    """The numbers of one plane of a frame, [H, W], without a copy; writing to them changes the frame."""
+    rows = np.frombuffer(plane, kind).reshape(plane.height, -1)
+    return rows[:, : plane.width]
+
+
 def _check(frame: Any, form: PictureForm) -> None:
     if form.problem:
         raise BadInputError(f"a frame {form.problem}")
@@ -133,7 +139,7 @@ def _rgb(
         interpolation=flags,
         threads=1,
     )
-    green, blue, red = (_plane(plane, np.uint8 if standard else np.uint16) for plane in planar.planes)
+    green, blue, red = (plane_values(plane, np.uint8 if standard else np.uint16) for plane in planar.planes)
     packed: np.ndarray = cv2.merge((red, green, blue))
     return packed if standard else to_standard(packed, form.tone_mapped, form.gamut)
 
@@ -143,11 +149,6 @@ def _assumed_matrix(form: PictureForm) -> Colorspace | None:
     if form.matrix != UNSPECIFIED:
         return None
     return Colorspace.BT2020 if form.tone_mapped else Colorspace.ITU601
-
-
-def _plane(plane: Any, kind: type[np.generic]) -> np.ndarray:
-    rows = np.frombuffer(plane, kind).reshape(plane.height, -1)
-    return rows[:, : plane.width]
 
 
 _TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}

@@ -85,8 +85,11 @@ def test_a_crop_is_that_of_the_whole_picture(x: float, y: float, side: float, ti
     whole = to_yuv(warp_face(to_picture(shown.frame, shown.form), place.matrix_23, CLIP_SIZE))
     most, mean = planes_differ(crop.yuv, whole)
     assert mean < 0.5
-    if side < 300:
+    inside = crop.lips_outside == 0.0
+    if side < 300 and inside:
         assert most <= 2
+    elif side < 300:  # at the border chroma, of half the resolution, is blended with the fill a pixel further
+        assert (np.abs(crop.yuv.to_ndarray().astype(int) - whole.to_ndarray()) > 2).mean() < 0.01
     else:  # reduced by other means first; at the border to the fill a pixel may be blended otherwise
         assert np.quantile(np.abs(luma(crop.yuv) - luma(whole)), 0.99) <= 2
 
@@ -102,7 +105,9 @@ def test_a_turned_source_is_cut_upright(quarter_turns: int, mirrored: bool, side
     assert planes_differ(crop.yuv, whole)[1] < 0.5
 
 
-@pytest.mark.parametrize("pixel_format", ["yuv444p", "yuv422p10le", "nv12", "rgb24", "yuyv422"])
+@pytest.mark.parametrize(
+    "pixel_format", ["yuv444p", "yuv422p10le", "yuv420p10be", "nv12", "rgb24", "yuyv422"]
+)
 def test_any_pixel_format_is_cut(pixel_format: str) -> None:
     shown = shown_frame(smooth_frame(800, 600, 2, pixel_format))
     place = place_at(300, 300, 170)

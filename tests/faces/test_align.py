@@ -14,7 +14,6 @@ from lipforcing_core.faces.align import (
     CROP_WIDTH,
     align_points,
     align_track,
-    invert_matrix,
     square_matrix,
     template_crop,
     template_points,
@@ -24,6 +23,7 @@ from lipforcing_core.faces.align import (
 )
 from lipforcing_core.faces.sightings import FaceState
 from lipforcing_core.faces.track import FaceTrack
+from lipforcing_core.media.affine import invert_matrix
 
 
 def similarity(angle: float, scale: float, shift: tuple[float, float]) -> np.ndarray:
