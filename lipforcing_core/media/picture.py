@@ -9,6 +9,7 @@ once. Two threads may not hold one frame: PyAV changes its tags during a convers
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import av
@@ -103,6 +104,17 @@ def reduced(frame: Any, form: PictureForm, max_side: int) -> View:
     return View(rgb, (0, 0), (size[0] / width, size[1] / height))
 
 
+def in_eight_bits(frame: Any, form: PictureForm) -> tuple[Any, PictureForm]:
+    """A frame of more than 8 bits, and its form, with 8 bits and half the memory, dithered.
+
+    It is left as it is where more than that can be seen of it (HDR, wide gamuts), and where it is not made of planes.
+    """
+    if form.bits == 8 or not (form.has_planes and form.is_standard):
+        return frame, form
+    name = form.pixel_format.removesuffix(f"{form.bits}le")
+    return frame.reformat(format=name, threads=1), replace(form, pixel_format=name)
+
+
 def plane_values(plane: Any, kind: type[np.generic] = np.uint8) -> np.ndarray:
     """The numbers of one plane of a frame, [H, W], without a copy; writing to them changes the frame."""
     rows = np.frombuffer(plane, kind).reshape(plane.height, -1)
@@ -126,7 +138,7 @@ def _rgb(
     flags: Interpolation = EXACT_COLOUR,
 ) -> np.ndarray:
     """A coded frame as RGB uint8 [H, W, 3] in its coded orientation, scaled to ``size`` where given."""
-    standard = form.tone_mapped is None and form.gamut == "bt709"
+    standard = form.is_standard
     width, height = size or (frame.width, frame.height)
     matrix = _assumed_matrix(form)
     # The scaler writes planes three times as fast as packed RGB with these flags; the values are the same.

@@ -111,6 +111,23 @@ class PictureForm:
         packed = not layout.is_planar and not layout.is_rgb and len(layout.components) > 2
         return self.pixel_aspect == 1 and min(self.coded_size) >= 2 and not (packed or layout.is_bit_stream)
 
+    @cached_property
+    def has_planes(self) -> bool:
+        """Whether brightness and the two colours lie in planes of their own, in numbers that numpy can read."""
+        layout = VideoFormat(self.pixel_format)
+        in_planes = [component.plane for component in layout.components] == [0, 1, 2]
+        return in_planes and not (layout.is_rgb or layout.is_big_endian)
+
+    @cached_property
+    def bits(self) -> int:
+        """The bits of one number of the first plane."""
+        return int(VideoFormat(self.pixel_format).components[0].bits)
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether 8 bits of BT.709 are meant to hold the picture: it is neither HDR nor of a wide gamut."""
+        return self.tone_mapped is None and self.gamut == "bt709"
+
     @property
     def _upright_aspect(self) -> Fraction:
         return 1 / self.pixel_aspect if self.quarter_turns % 2 else self.pixel_aspect

@@ -12,7 +12,6 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.format import VideoFormat
 from av.video.reformatter import ColorRange
 
 from lipforcing_core.base.errors import BadInputError
@@ -28,7 +27,7 @@ def warped_yuv(frame: Any, form: PictureForm, to_square_23: np.ndarray, size: in
     The map is [2, 3]; ``size`` is even. Beyond the borders of the picture the square has this level (0 to 255) in all
     three channels of RGB. Raises BadInputError for colours unknown.
     """
-    if not _has_planes(form):
+    if not (form.can_be_cut and form.has_planes):
         return to_yuv(warp(to_picture(frame, form), to_square_23, (size, size), grey))
     if form.problem:
         raise BadInputError(f"a frame {form.problem}")
@@ -41,41 +40,54 @@ def warped_yuv(frame: Any, form: PictureForm, to_square_23: np.ndarray, size: in
     return to_yuv(to_picture(square, small))
 
 
-def _has_planes(form: PictureForm) -> bool:
-    """Whether brightness and the two colours lie in planes of their own whose numbers numpy can read."""
-    layout = VideoFormat(form.pixel_format)
-    in_planes = [component.plane for component in layout.components] == [0, 1, 2]
-    return form.can_be_cut and in_planes and not (layout.is_rgb or layout.is_big_endian)
+def warped_luma(
+    frame: Any, form: PictureForm, to_square_23: np.ndarray, size: int, *, grey: int
+) -> np.ndarray:
+    """The brightness of such a square as float32 [size, size], in levels of 8 bits of the frame's own range.
+
+    Two frames that are alike give the same numbers under the same map. It costs 0.1 ms for a small square.
+    """
+    if not (form.can_be_cut and form.has_planes):
+        return plane_values(warped_yuv(frame, form, to_square_23, size, grey=grey).planes[0]).astype(
+            np.float32
+        )
+    matrix_23 = composed(to_square_23, _upright_from_coded(form))
+    width, height = form.even_size
+    luma_HW = plane_values(frame.planes[0], _kind(form))[:height, :width]
+    square: np.ndarray = warp(luma_HW, matrix_23, (size, size), _fills(form, grey)[0]).astype(np.float32)
+    return square / (1 << form.bits - 8)
+
+
+def _kind(form: PictureForm) -> type[np.unsignedinteger]:
+    return np.uint8 if form.bits == 8 else np.uint16
+
+
+def _fills(form: PictureForm, grey: int) -> tuple[int, int, int]:
+    """A grey level as the numbers of the three planes."""
+    luma = grey / 255 * ((1 << form.bits) - 1)
+    if not form.full_range:
+        luma = (16 + 219 * grey / 255) * (1 << form.bits - 8)
+    return round(luma), 1 << form.bits - 1, 1 << form.bits - 1
 
 
 def _is_encoded_form(form: PictureForm) -> bool:
-    is_standard = form.tone_mapped is None and form.gamut == "bt709" and form.matrix == "bt709"
-    return is_standard and not form.full_range and _bits(form) == 8
-
-
-def _bits(form: PictureForm) -> int:
-    return int(VideoFormat(form.pixel_format).components[0].bits)
+    return form.is_standard and form.matrix == "bt709" and not form.full_range and form.bits == 8
 
 
 def _warped_planes(frame: Any, form: PictureForm, to_square_23: np.ndarray, size: int, grey: int) -> Any:
     """The square as 4:2:0 of the depth, matrix and range of the frame."""
-    bits = _bits(form)
-    luma_fill = grey / 255 * ((1 << bits) - 1)
-    if not form.full_range:
-        luma_fill = (16 + 219 * grey / 255) * (1 << bits - 8)
     sides = (size, size // 2, size // 2)
-    fills = (round(luma_fill), 1 << bits - 1, 1 << bits - 1)
-    square = av.VideoFrame(size, size, "yuv420p" if bits == 8 else f"yuv420p{bits}le")
+    square = av.VideoFrame(size, size, "yuv420p" if form.bits == 8 else f"yuv420p{form.bits}le")
     square.colorspace, square.color_range = frame.colorspace, frame.color_range
     if form.full_range:
         square.color_range = ColorRange.JPEG  # yuvj420p says so by its name alone
     step = (8 // frame.format.chroma_width(8), 8 // frame.format.chroma_height(8))
     to_square_chroma_23 = composed(invert_matrix(_chroma_place((2, 2))), to_square_23)
     matrices = (to_square_23, *(composed(to_square_chroma_23, _chroma_place(step)),) * 2)
-    kind = np.uint8 if bits == 8 else np.uint16
+    kind = _kind(form)
     width, height = form.even_size
     for source, target, matrix_23, side, fill in zip(
-        frame.planes, square.planes, matrices, sides, fills, strict=True
+        frame.planes, square.planes, matrices, sides, _fills(form, grey), strict=True
     ):
         values_HW = plane_values(source, kind)[:height, :width]
         plane_values(target, kind)[:] = warp(values_HW, matrix_23, (side, side), fill)

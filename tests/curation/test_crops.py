@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lipforcing_core.curation import crops
 from lipforcing_core.curation.crops import CLIP_SIZE, LIPS_XYXY, Crop, CropRow, cut_out, repeated, write_track
 from lipforcing_core.faces.align import align_points, aligned_already, square_matrix, warp_face
 from lipforcing_core.faces.anchors import anchors_from_points
@@ -20,7 +21,7 @@ from lipforcing_core.faces.follow import Placement
 from lipforcing_core.faces.sightings import FaceState
 from lipforcing_core.media.decode import read_frames
 from lipforcing_core.media.encode import to_yuv
-from lipforcing_core.media.picture import to_picture
+from lipforcing_core.media.picture import plane_values, to_picture
 from lipforcing_core.media.picture_form import PictureForm
 from lipforcing_core.media.segments import Segment
 from lipforcing_core.media.source_stream import Shown
@@ -205,36 +206,97 @@ def test_the_mouths_of_real_people_lie_in_the_box_of_the_lips(media_dir: Path) -
 
 def flat_crop(level: float, state: FaceState = FaceState.DETECTED, **measured: Any) -> Crop:
     """A crop of one grey whose small picture has this level."""
-    facts: dict[str, Any] = {"lips_outside": 0.0, "yaw_deg": None} | measured
+    facts: dict[str, Any] = {"lips_outside": 0.0, "yaw_deg": None, "repeats": False} | measured
     return Crop(
         yuv=to_yuv(np.full((CLIP_SIZE, CLIP_SIZE, 3), int(level), np.uint8)),
         placement=placement(WHOLE, state, yaw_deg=facts["yaw_deg"]),
         lips_outside=facts["lips_outside"],
         small_HW=np.full((64, 64), level, np.float32),
+        look_HW=np.full((64, 64), level, np.float32),
+        repeats=facts["repeats"],
     )
 
 
 @pytest.mark.parametrize(
-    ("levels", "runs"),
+    ("repeats", "runs"),
     [
-        ([], []),
-        ([1], []),
-        ([1, 2, 3], []),
-        ([1, 1], [1]),
-        ([1, 1, 1, 2, 2, 3], [2, 1]),
-        ([1, 2, 2, 2, 2], [3]),
-        ([1, 1, 2, 1, 1, 1], [1, 2]),
-        ([1.0, 1.2, 1.4, 1.6], [3]),  # less than a quarter of a level from one to the next
-        ([1.0, 1.25, 1.5], []),
-        ([1, 1, None, 1, 1], [1, 1]),  # a frame without the face is not the same as anything
-        ([None, None, 1], []),
+        ("", []),
+        (".", []),
+        ("...", []),
+        (".r", [1]),
+        (".rr.r.", [2, 1]),
+        ("..rrr", [3]),
+        (".r..rr", [1, 2]),
+        ("rr.", [1]),  # the first one repeats a frame of another segment
+        (".r-.r", [1, 1]),
+        ("--.", []),
     ],
 )
-def test_runs_of_repeated_frames(levels: list[float | None], runs: list[int]) -> None:
-    crops = [None if level is None else Crop(
-        yuv=None, placement=placement(WHOLE), lips_outside=0.0, small_HW=np.full((64, 64), level, np.float32)
-    ) for level in levels]  # fmt: skip
+def test_runs_of_repeated_frames(repeats: str, runs: list[int]) -> None:
+    """A dash is a frame without the face."""
+    crops = [None if kind == "-" else flat_crop(1, repeats=kind == "r") for kind in repeats]
     assert repeated(crops) == runs
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv444p10le", "rgb24"])
+def test_a_picture_shown_twice_is_known_wherever_its_face_was_placed(pixel_format: str) -> None:
+    first = shown_frame(smooth_frame(800, 600, 4, pixel_format))
+    again = shown_frame(smooth_frame(800, 600, 4, pixel_format))
+    other = shown_frame(smooth_frame(800, 600, 5, pixel_format))
+    here, there = place_at(300, 300, 170), place_at(304, 297, 166, 3)
+    before = cut_out(first, here)
+    assert not before.repeats
+    assert cut_out(again, here, before).repeats
+    assert cut_out(again, there, before).repeats
+    assert not cut_out(other, here, before).repeats
+
+
+def test_a_face_that_moves_with_its_place_is_no_repetition() -> None:
+    """Both crops are the same, and the picture has moved by three pixels."""
+    wide = smooth_frame(806, 600, 4, "rgb24").to_ndarray()
+    first, second = (
+        shown_frame(av.VideoFrame.from_ndarray(np.ascontiguousarray(wide[:, x : x + 800]), format="rgb24"))
+        for x in (0, 3)
+    )
+    before = cut_out(first, place_at(300, 300, 170))
+    after = cut_out(second, place_at(297, 300, 170), before)
+    assert planes_differ(after.yuv, before.yuv)[1] < 0.1
+    assert not after.repeats
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "levels", "repeats"),
+    [
+        (0.2, 1.0, 1, False),
+        (0.2, 1.0, 0, True),
+        (0.05, 0.5, 3, False),
+        (0.03, 0.5, 3, True),
+        (0.9, 1.0, 1, False),
+    ],
+)
+def test_pictures_that_hardly_differ_anywhere_are_one(
+    rows: float, columns: float, levels: int, repeats: bool
+) -> None:
+    """The upper left part of the second picture is brighter. Differences of whole blocks by a level are no noise."""
+    flat = np.full((300, 300), 128, np.uint8)
+    frames = []
+    for added in (0, levels):
+        luma_HW = np.full((600, 600), 90, np.uint8)
+        luma_HW[: round(600 * rows), : round(600 * columns)] += added
+        frame = av.VideoFrame(600, 600, "yuv420p")
+        for plane, values in zip(frame.planes, (luma_HW, flat, flat), strict=True):
+            plane_values(plane)[:] = values
+        frames.append(shown_frame(frame))
+    place = placement(aligned_already(1, 600, 600).matrices_F23[0])
+    assert cut_out(frames[1], place, cut_out(frames[0], place)).repeats is repeats
+
+
+@pytest.mark.parametrize(("mean", "repeats"), [(0.24, True), (0.26, False)])
+def test_pictures_that_differ_little_everywhere_are_one(mean: float, repeats: bool) -> None:
+    """In every block of 8 x 8 this share of the numbers is a level higher."""
+    flat_HW = np.full((64, 64), 90.0)
+    higher = np.arange(64).reshape(8, 8) < round(64 * mean)
+    assert crops._same(flat_HW, flat_HW + np.tile(higher, (8, 8))) is repeats
 
 
 def test_a_row_gives_the_crops_of_a_segment_and_forgets_the_rest() -> None:
@@ -263,7 +325,7 @@ def test_a_track_is_written_with_its_places_and_its_facts(tmp_path: Path) -> Non
     row = row_of(
         None,
         flat_crop(60, yaw_deg=10.0),
-        flat_crop(60, FaceState.INTERPOLATED, lips_outside=0.25),
+        flat_crop(60, FaceState.INTERPOLATED, lips_outside=0.25, repeats=True),
         flat_crop(200, absent, lips_outside=1.0),
         flat_crop(90, yaw_deg=30.0, lips_outside=0.5),
     )

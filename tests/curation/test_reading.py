@@ -391,6 +391,44 @@ def test_pictures_that_stand_still_are_counted(
     assert face.repeated == repeated
 
 
+@pytest.mark.usefixtures("unencoded")
+def test_a_freeze_is_seen_while_the_place_of_a_moving_face_is_smoothed(tmp_path: Path) -> None:
+    """The face goes to the right, stands with its picture for 13 frames from frame 12 on, and goes on."""
+
+    def walked(index: int) -> int:
+        return index if index <= 12 else max(12, index - 13)
+
+    def make(index: int) -> np.ndarray:
+        wide = np.random.default_rng(3).integers(60, 120, (SIZE, 2 * SIZE, 3)).astype(np.uint8)
+        frame = np.ascontiguousarray(wide[:, SIZE - walked(index) :][:, :SIZE])
+        frame[0, 0] = (index // 256, index % 256, 0)
+        return frame
+
+    detector = Sees(lambda index: [(5.0 + walked(index), 16.0, 61.0 + walked(index), 80.0)])
+    result = reading_of(Played(40, make=make), tmp_path, detector, shot_min_content_change=255.0)
+    (face,) = result.pieces[0].tracks
+    assert face.repeated == (13,)
+
+
+@pytest.mark.usefixtures("unencoded")
+def test_a_large_picture_is_looked_at_and_waits_in_a_lighter_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With limits of 48 pixels a side and 96 x 96 in all the picture is large; the face is found where it is."""
+    monkeypatch.setattr(reading, "LOOK_SIDE", 48)
+    monkeypatch.setattr(reading, "LARGE_PIXELS", SIZE * SIZE)
+    lighter = []
+    monkeypatch.setattr(reading, "in_eight_bits", lambda *given: lighter.append(given) or given)
+    detector = Sees(lambda _: [tuple(side / 2 for side in BOX)])
+    (piece,) = reading_of(Played(30), tmp_path, detector).pieces
+    assert piece.tracks[0].box_xyxy == pytest.approx(BOX, abs=0.6)
+    assert len(lighter) == 30
+    monkeypatch.setattr(reading, "LARGE_PIXELS", SIZE * SIZE + 1)
+    (tmp_path / "again").mkdir()
+    reading_of(Played(30), tmp_path / "again", detector)
+    assert len(lighter) == 30
+
+
 def test_a_source_without_a_picture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError) as refused:
         reading_of(Played(0, complaint="no key frame"), tmp_path)

@@ -17,7 +17,7 @@ from lipforcing_core.media import picture
 from lipforcing_core.media.decode import read_frames, to_rgb
 from lipforcing_core.media.ffmpeg import run_ffmpeg
 from lipforcing_core.media.normalise import normalise
-from lipforcing_core.media.picture import View, reduced, region, to_picture
+from lipforcing_core.media.picture import View, in_eight_bits, reduced, region, to_picture
 from lipforcing_core.media.picture_form import PictureForm
 
 from .pictures import KR_KB, SQUARE_PIXELS, fill, first_frame, frame_of, patches, smooth, textured
@@ -120,6 +120,47 @@ def test_the_older_formats_of_full_range_need_no_tag() -> None:
     assert form.full_range
     assert np.array_equal(to_picture(frame, form), tagged)
     assert_regions_are_cuts(frame, form)
+
+
+@pytest.mark.parametrize(
+    ("name", "small"), [("yuv420p10le", "yuv420p"), ("yuv422p12le", "yuv422p"), ("yuv444p10le", "yuv444p")]
+)
+@pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
+def test_deep_planes_become_eight_bits_of_the_same_picture(name: str, small: str, full: bool) -> None:
+    frame = frame_of(textured(160, 96), name)
+    frame.colorspace, frame.color_range = 9, 2 if full else 1
+    form = replace(PictureForm.of(frame, SQUARE_PIXELS), quarter_turns=1, mirrored=True)
+    frame.pts = 77
+    light, its_form = in_eight_bits(frame, form)
+    assert its_form == replace(form, pixel_format=small)
+    assert (light.format.name, int(light.colorspace), int(light.color_range), light.pts) == (
+        small,
+        9,
+        1 + full,
+        77,
+    )
+    wide = to_picture(frame, form).astype(int)
+    error = to_picture(light, its_form) - wide
+    assert np.abs(error).max() <= 4
+    assert abs(error.mean()) < (0.5 if full else 0.1)  # the scaler shifts the numbers of full range, too
+
+
+@pytest.mark.parametrize(
+    ("name", "tags"),
+    [
+        ("yuv420p", {}),
+        ("gbrp10le", {}),
+        ("p010le", {}),
+        ("yuv420p10le", {"transfer": "smpte2084"}),
+        ("yuv420p10le", {"primaries": "bt2020"}),
+    ],
+)
+def test_what_has_no_deep_planes_or_needs_them_stays(name: str, tags: dict[str, str]) -> None:
+    frame = frame_of(textured(160, 96), name)
+    form = replace(PictureForm.of(frame, SQUARE_PIXELS), **tags)  # type: ignore[arg-type]
+    light, its_form = in_eight_bits(frame, form)
+    assert light is frame
+    assert its_form is form
 
 
 @pytest.mark.parametrize(("turns", "mirrored"), ORIENTATIONS)
