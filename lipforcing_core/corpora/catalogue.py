@@ -159,19 +159,19 @@ def read_corpus(name: str, given: Path, test_list: Path | None = None) -> Corpus
     test = _test_list(entry, test_list)
     listing = entry.load().read(given, test)
     warnings = [*listing.warnings, *_about_the_test(entry, test)]
-    if not entry.licence:
-        return replace(listing, warnings=tuple(warnings))
-    if (listing.root / TABLE_NAME).is_file():
+    if entry.licence and (listing.root / TABLE_NAME).is_file():
         warnings.append(
             f"{listing.root / TABLE_NAME}: has no effect, since the facts of {name} are its annotations"
         )
-    rights = {"dataset": name, "licence": entry.licence, "commercial_ok": commercial_use(entry.licence)}
-    sources = (replace(s, facts=s.facts.model_copy(update=rights)) for s in listing.sources)
-    listing = replace(listing, sources=tuple(sources), warnings=tuple(warnings))
+    listing = replace(listing, warnings=tuple(warnings))
     if not listing.sources:
         told = "; ".join([*listing.lines(), *map(str, listing.problems[:3])])
         raise BadInputError(f"{given}: no source of {name} can be used: {told}")
-    return listing
+    if not entry.licence:
+        return listing
+    rights = {"dataset": name, "licence": entry.licence, "commercial_ok": commercial_use(entry.licence)}
+    sources = (replace(s, facts=s.facts.model_copy(update=rights)) for s in listing.sources)
+    return replace(listing, sources=tuple(sources))
 
 
 def _test_list(entry: CorpusEntry, path: Path | None) -> TestList | None:

@@ -19,7 +19,7 @@ from lipforcing_core.base.names import path_in, shown_name
 from lipforcing_core.base.user_file import read_text, require_regular
 from lipforcing_core.corpora.protocol import CorpusListing, CorpusSource, TestList, counted
 from lipforcing_core.corpora.rows import LARGEST_ANNOTATIONS, Problems, RowError, json_object, quoted
-from lipforcing_core.curation.facts import COLUMNS, KNOWN, facts_of, meant
+from lipforcing_core.curation.facts import COLUMNS, KNOWN, FactError, facts_of, meant
 from lipforcing_core.curation.sources import relative_path
 
 SUFFIXES = (".csv", ".parquet", ".jsonl", ".ndjson")
@@ -98,10 +98,9 @@ def _source(row: dict[str, Any], root: Path) -> CorpusSource:
             "path", f"{quoted(given)} leaves the folder of the manifest; put the manifest above its files"
         )
     try:
-        facts = facts_of({name: value for name, value in row.items() if name in KNOWN}, "")
-    except BadInputError as error:
-        field, _, message = str(error).removeprefix(": ").partition(": ")
-        raise RowError(field, message) from error
+        facts = facts_of({name: value for name, value in row.items() if name in KNOWN})
+    except FactError as error:
+        raise RowError(error.field, error.problem) from error
     return CorpusSource(path=root / path.relative_to(os.path.abspath(root)), facts=facts)
 
 
