@@ -73,6 +73,16 @@ class Manifest:
         )
 
 
+def named_files(path: Path) -> frozenset[str]:
+    """The files that the rows of a manifest name, relative to its folder, whether they are there or not.
+
+    Raises ``BadInputError`` for what is no manifest.
+    """
+    rows = _rows(_file(path), Problems(path.parent))
+    given = (row.get(name) for _, row in rows for name in ("path", "audio"))
+    return frozenset(os.path.normpath(name) for name in given if isinstance(name, str) and name)
+
+
 def _file(given: Path) -> Path:
     if given.is_dir():
         files = [file for suffix in SUFFIXES if (file := given / f"manifest{suffix}").is_file()]
