@@ -166,6 +166,37 @@ def test_lines_of_json_that_are_broken_are_quarantined_alone(tree: Tree) -> None
     assert list(facts(listing)) == ["a.mp4"]
 
 
+def test_side_information_beside_a_manifest_has_no_effect_and_that_is_said(tree: Tree) -> None:
+    tree.touch("a.mp4", "b.mp4")
+    tree.put("a.mp4.meta.json", '{"licence": "CC0"}')
+    rows = "path,split\na.mp4,val\nb.mp4,test\n"
+    path = tree.put("m.csv", rows)
+    why = "has no effect, since the facts of manifest are its rows"
+    assert read_corpus("manifest", path).warnings == (f"{tree.root}/a.mp4.meta.json: {why}",)
+    table = tree.put("sources.csv", rows)
+    assert read_corpus("manifest", path).warnings[0] == f"{table}: {why}"
+    assert len(read_corpus("manifest", table).warnings) == 1, "it may be called so itself"
+
+
+@pytest.mark.parametrize(
+    ("consents", "words"),
+    [
+        (["yes", "signed 2024", ""], None),
+        (["yes", "no", ""], "1 source is without consent (for example b.mp4)"),
+        (["FALSE", " no", "yes"], "2 sources are without consent (for example a.mp4)"),
+    ],
+)
+@pytest.mark.parametrize("corpus", ["folder", "manifest"])
+def test_a_consent_that_is_denied_is_told(
+    corpus: str, consents: list[str], words: str | None, tree: Tree
+) -> None:
+    tree.touch("a.mp4", "b.mp4", "c.mp4")
+    rows = "".join(f"{name}.mp4,{consent}\n" for name, consent in zip("abc", consents, strict=True))
+    tree.put({"folder": "sources.csv", "manifest": "manifest.csv"}[corpus], f"path,consent\n{rows}")
+    told = [line for line in read_corpus(corpus, tree.root).warnings if "consent" in line]
+    assert [line.partition(",")[0] for line in told] == ([] if words is None else [words])
+
+
 def test_unknown_columns_are_warnings(tree: Tree) -> None:
     tree.touch("a.mp4")
     path = tree.put("m.csv", "path,licens,consent\na.mp4,CC0,signed\n")
