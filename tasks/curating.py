@@ -57,8 +57,8 @@ class Corpus:
         return replace(source, facts=facts)
 
     def listing(self) -> list[tuple[str, str]]:
-        """Name and hash of every file, as run ids are made of them."""
-        names = [source.path.name for source in self.sources]
+        """Name below the folder and hash of every file, as run ids are made of them."""
+        names = [source_name(source.path, source.root) for source in self.sources]
         return [*zip(names, self.hashes, strict=True), *self.sounds]
 
 
@@ -143,7 +143,7 @@ def survey(
         sources=tuple(sources),
         hashes=tuple(hashes[s.root, s.path] for s in sources),
         keys=tuple(keys),
-        sounds=tuple((path.name, heard[s]) for s, path in sounds.items()),
+        sounds=tuple((source_name(path, s.root), heard[s]) for s, path in sounds.items()),
         facts={source_name(s.path, s.root): known[s] for s in sources},
     )
 

@@ -34,10 +34,14 @@ def code_digest() -> str:
 
 def settings_digest(settings: CurationSettings) -> str:
     """A hash of the settings that decide about a source, and of the files that they name."""
+    return content_key(settings.deciding(), model_hashes(settings))
+
+
+def model_hashes(settings: CurationSettings) -> list[str]:
+    """The hashes of the files of models that the settings name; another file in the same place is another model."""
     named = [settings.sync_weights, settings.quality_weights, settings.identity_model]
     used = [*files_beside(DETECTORS[settings.detector], settings.detector_model), *filter(None, named)]
-    hashes = [remembered_sha256(path) for path in used]
-    return content_key(settings.deciding(), hashes)
+    return [remembered_sha256(path) for path in used]
 
 
 def outcome_key(path: Path, root: Path, sha256: str, facts: SourceFacts, *, settings: str, code: str) -> str:

@@ -18,6 +18,8 @@ from typing import Any
 from lipforcing_core.base.errors import BadInputError, LipForcingError
 from lipforcing_core.base.names import shown_name
 from lipforcing_core.base.products import atomic_path, content_key
+from lipforcing_core.corpora import manifest
+from lipforcing_core.curation.sources import TABLE_NAME, sidecar_of
 from tasks.digests import source_digests
 from tasks.progress import Advance, step
 from tasks.workspace import Workspace
@@ -39,9 +41,10 @@ def here(place: Path | str, workspace: Workspace) -> Path:
 def mirrored(uri: str, workspace: Workspace) -> Path:
     """The local copy of the folder or file at ``uri``, brought up to date first.
 
-    It stands in the workspace under ``state/remote``. Files appear when they are complete, so a copy that was killed
-    goes on where it was; those that are gone at the URI are removed. Raises ``BadInputError`` where nothing can be
-    listed there, and ``LipForcingError`` where a file cannot be fetched.
+    It stands in the workspace under ``state/remote``. A manifest comes with the files that it names, and a video with
+    its side information. Files appear when they are complete, so a copy that was killed goes on where it was; those
+    that are gone at the URI are removed. Raises ``BadInputError`` where nothing can be listed there, and
+    ``LipForcingError`` where a file cannot be fetched.
     """
     place = _Place.of(uri)
     files = place.files()
@@ -50,6 +53,18 @@ def mirrored(uri: str, workspace: Workspace) -> Path:
     home = workspace.state / "remote" / content_key(uri)
     folder = home / (place.parent.name or "corpus")
     known = _Fetched(home / "fetched.jsonl")
+    _bring(place, files, folder, known)
+    if place.is_file:
+        files |= place.files_beside(folder / place.name)
+        _bring(place, files, folder, known)
+    for path in _files_below(folder):
+        if path.relative_to(folder).as_posix() not in files:
+            path.unlink()
+    return folder / place.name if place.is_file else folder
+
+
+def _bring(place: _Place, files: dict[str, list[str]], folder: Path, known: _Fetched) -> None:
+    """Fetch those of the files that are not in ``folder`` in this version."""
     new = [name for name in files if known.get(name) != files[name] or not (folder / name).is_file()]
 
     def fetch(name: str) -> None:
@@ -58,12 +73,9 @@ def mirrored(uri: str, workspace: Workspace) -> Path:
         known.add(name, files[name])
 
     if new:
-        with step(f"fetch {len(new)} of {len(files)} files of {shown_name(uri)}", "files") as advance:
-            _each(fetch, new, advance, f"{shown_name(uri)}: cannot be fetched")
-    for path in _files_below(folder):
-        if path.relative_to(folder).as_posix() not in files:
-            path.unlink()
-    return folder / place.name if place.is_file else folder
+        shown = shown_name(place.uri)
+        with step(f"fetch {len(new)} of {len(files)} files of {shown}", "files") as advance:
+            _each(fetch, new, advance, f"{shown}: cannot be fetched")
 
 
 def publish(folder: Path, uri: str, workspace: Workspace) -> int:
@@ -129,8 +141,23 @@ class _Place:
 
     def files(self) -> dict[str, list[str]]:
         """Every file by its relative path, with what changes when it changes; empty where there is nothing."""
+        return self._below(str(self.parent / self.name))
+
+    def files_beside(self, local: Path) -> dict[str, list[str]]:
+        """The files that belong to a single one, of which ``local`` is a copy, as ``files`` gives them.
+
+        Of a manifest those that it names, of a video its sidecar and the table of its folder.
+        """
+        if local.suffix.lower() in manifest.SUFFIXES:
+            wanted, found = manifest.named_files(local), self._below(str(self.parent))
+        else:
+            wanted = frozenset({sidecar_of(local).name, TABLE_NAME})
+            found = self._below(str(self.parent), maxdepth=1)
+        return {name: version for name, version in found.items() if name in wanted}
+
+    def _below(self, folder: str, **options: Any) -> dict[str, list[str]]:
         try:
-            found = self.system.find(str(self.parent / self.name), detail=True)
+            found = self.system.find(folder, detail=True, **options)
         except FileNotFoundError:
             return {}
         except OSError as error:

@@ -1,7 +1,9 @@
-"""How far a curation is: seconds of video done and left, what is at work, and what became of the pieces so far."""
+"""How far a curation is: seconds of video done and left, at which pace, what is at work, and what became of the pieces
+so far."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
@@ -32,6 +34,7 @@ class Tally:
         self._shown = shown
         self._left = {source: seconds[source] for source in self.sources}
         self._total_s, self._done_s = sum(seconds.values()), 0.0
+        self._started_s = time.monotonic()
         self._clips = 0
         self._reasons: Counter[str] = Counter()
         self.show()
@@ -49,11 +52,17 @@ class Tally:
         self.show()
 
     def show(self) -> None:
-        """Tell how far it is, what came of it, and the names of the files that are next or at work."""
+        """Tell how far it is, how fast it goes, what came of it, and the files that are next or at work."""
         files = f"{len(self.sources) - len(self._left)}/{len(self.sources)} files"
         names = ", ".join(shown_name(source.path.name) for source in islice(self._left, 2))
-        self._shown.at_work("; ".join(part for part in (files, self._funnel(), f"now {names}") if part))
+        parts = (files, self._pace(), self._funnel(), f"now {names}")
+        self._shown.at_work("; ".join(part for part in parts if part))
         self._shown(round(self._done_s), max(1, round(self._total_s)))
+
+    def _pace(self) -> str:
+        """Seconds of video for each second since the start; empty before anything is done."""
+        elapsed_s = time.monotonic() - self._started_s
+        return f"{self._done_s / elapsed_s:.1f} x real time" if self._done_s and elapsed_s > 0 else ""
 
     def _funnel(self) -> str:
         turned_away = self._reasons.total()

@@ -16,10 +16,14 @@ _OTHER_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 
 @dataclass(frozen=True, kw_only=True)
 class CsvRow:
-    """One row: its fields by column, and the line of the file that it begins in (the first line is 1)."""
+    """One row: its fields by column, and the line of the file that it begins in (the first line is 1).
+
+    surplus: how many fields more than the header it has.
+    """
 
     line: int
     fields: dict[str, str]
+    surplus: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +39,13 @@ def read_csv(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
     return [row.fields for row in read_csv_table(path, required).rows]
 
 
-def read_csv_table(path: Path, required: Sequence[str]) -> CsvTable:
+def read_csv_table(path: Path, required: Sequence[str], *, allow_surplus: bool = False) -> CsvTable:
     """The columns and rows of a file with a header that has the ``required`` columns; none where the file is empty.
 
     Blank lines are no rows. Fields that a row lacks at its end are "". Raises ``BadInputError`` for a file that cannot
     be read or is no CSV, naming the row that has more fields than the header (rows count from 1 below it), or naming
     the columns that are missing and, where the header looks like it, the separator that was used instead of commas.
+    allow_surplus: rows with more fields than the header are for the caller to judge; the fields behind are left out.
     """
     require_regular(path)
     found: list[tuple[int, list[str]]] = []
@@ -62,13 +67,17 @@ def read_csv_table(path: Path, required: Sequence[str]) -> CsvTable:
     if missing := [name for name in required if name not in header]:
         raise BadInputError(f"{path}: {_columns(missing)} missing in its first line{_hint(header)}")
     for number, (_, fields) in enumerate(found, start=1):
-        if len(fields) > len(header):
+        if len(fields) > len(header) and not allow_surplus:
             raise BadInputError(
                 f"{path}, row {number}: {len(fields)} fields, but the first line names {len(header)} columns (a field "
                 "with a comma in it needs quotes)"
             )
-    rows = [CsvRow(line=n, fields=dict(zip_longest(header, fields, fillvalue=""))) for n, fields in found]
-    return CsvTable(header=header, rows=rows)
+    return CsvTable(header=header, rows=[_row(line, header, fields) for line, fields in found])
+
+
+def _row(line: int, header: Sequence[str], fields: Sequence[str]) -> CsvRow:
+    known = zip_longest(header, fields[: len(header)], fillvalue="")
+    return CsvRow(line=line, fields=dict(known), surplus=max(0, len(fields) - len(header)))
 
 
 def _columns(names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING
 from lipforcing_core.base.catalogue import Catalogue, Entry, either
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.licences import commercial_use
-from lipforcing_core.curation.sources import TABLE_NAME
+from lipforcing_core.base.names import shown_name
+from lipforcing_core.curation.sources import TABLE_NAME, sidecar_of
 
 if TYPE_CHECKING:
     from lipforcing_core.corpora.protocol import Corpus, CorpusListing, TestList
 
 BY_PERSON = "train and val by person"
+DENIALS = frozenset({"no", "false", "0", "none", "denied", "refused", "withdrawn"})
+"""What the column ``consent`` says of people who do not agree; any other text is kept as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,19 +163,40 @@ def read_corpus(name: str, given: Path, test_list: Path | None = None) -> Corpus
     test = _test_list(entry, test_list)
     listing = entry.load().read(given, test)
     warnings = [*listing.warnings, *_about_the_test(entry, test)]
-    if not entry.licence:
-        return replace(listing, warnings=tuple(warnings))
-    if (listing.root / TABLE_NAME).is_file():
-        warnings.append(
-            f"{listing.root / TABLE_NAME}: has no effect, since the facts of {name} are its annotations"
-        )
-    rights = {"dataset": name, "licence": entry.licence, "commercial_ok": commercial_use(entry.licence)}
-    sources = (replace(s, facts=s.facts.model_copy(update=rights)) for s in listing.sources)
-    listing = replace(listing, sources=tuple(sources), warnings=tuple(warnings))
+    if name != CORPORA.default:
+        warnings += _without_effect(entry, listing, given)
+    listing = replace(listing, warnings=(*warnings, *_without_consent(listing)))
     if not listing.sources:
         told = "; ".join([*listing.lines(), *map(str, listing.problems[:3])])
         raise BadInputError(f"{given}: no source of {name} can be used: {told}")
-    return listing
+    if not entry.licence:
+        return listing
+    rights = {"dataset": name, "licence": entry.licence, "commercial_ok": commercial_use(entry.licence)}
+    sources = (replace(s, facts=s.facts.model_copy(update=rights)) for s in listing.sources)
+    return replace(listing, sources=tuple(sources))
+
+
+def _without_effect(entry: CorpusEntry, listing: CorpusListing, given: Path) -> list[str]:
+    """Side information as a plain folder may have it, which a corpus with facts of its own does not read."""
+    table = listing.root / TABLE_NAME
+    found = [table] if table.is_file() and table != given else []
+    sidecars = [path for source in listing.sources if os.path.lexists(path := sidecar_of(source.path))]
+    why = f"the facts of {entry.name} are its {'annotations' if entry.licence else 'rows'}"
+    more = f" and {len(sidecars) - 1} more like it" if len(sidecars) > 1 else ""
+    lines = [f"{shown_name(path)}: has no effect, since {why}" for path in found]
+    return lines + [f"{shown_name(path)}{more}: has no effect, since {why}" for path in sidecars[:1]]
+
+
+def _without_consent(listing: CorpusListing) -> list[str]:
+    """A line for sources of which it is said that somebody in them does not agree."""
+    denied = [s.path for s in listing.sources if (s.facts.consent or "").strip().lower() in DENIALS]
+    if not denied:
+        return []
+    shown = shown_name(denied[0].relative_to(listing.root))
+    sources = "1 source is" if len(denied) == 1 else f"{len(denied)} sources are"
+    return [
+        f"{sources} without consent (for example {shown}), and curated all the same; leave out what may not be used"
+    ]
 
 
 def _test_list(entry: CorpusEntry, path: Path | None) -> TestList | None:

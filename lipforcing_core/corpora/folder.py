@@ -4,23 +4,40 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lipforcing_core.corpora.protocol import CorpusListing, CorpusSource, TestList
-from lipforcing_core.curation.facts import read_facts, side_warnings
-from lipforcing_core.curation.sources import find_sources
+from lipforcing_core.corpora.protocol import CorpusListing, CorpusSource, TestList, counted
+from lipforcing_core.corpora.rows import Problems, RowError
+from lipforcing_core.curation.facts import FactError, read_facts, side_warnings, table_errors
+from lipforcing_core.curation.sources import find_sources, relative_path
+
+UNUSABLE = "videos whose side information cannot be used"
 
 
 class Folder:
-    """A folder that is searched, or one video; a row that cannot be read is refused before any work."""
+    """A folder that is searched, or one video."""
 
     def read(self, given: Path, test: TestList | None) -> CorpusListing:
-        """List the videos; ``lipforcing_core.curation.facts`` says where their facts come from."""
+        """List the videos; ``lipforcing_core.curation.facts`` says where their facts come from.
+
+        A malformed row of the table, or sidecar, becomes a problem, and its video is left out: nobody knows its rights.
+        """
         found = find_sources(given)
         warnings = side_warnings(found)
+        errors = dict.fromkeys(table_errors(found.root))
+        sources, unusable = [], []
+        for path in found.sources:
+            try:
+                sources.append(CorpusSource(path=path, facts=read_facts(path, found.root)))
+            except FactError as error:
+                errors[error] = None
+                unusable.append(relative_path(path, found.root))
+        problems = Problems(found.root)
+        for row in errors:
+            problems.add(row.file or found.root, row.line, RowError(row.field, row.problem))
         return CorpusListing(
             root=found.root,
-            sources=tuple(
-                CorpusSource(path=path, facts=read_facts(path, found.root)) for path in found.sources
-            ),
+            sources=tuple(sources),
             ignored=found.ignored,
+            problems=tuple(problems.found),
+            left_out=counted(UNUSABLE, unusable),
             warnings=warnings,
         )

@@ -19,7 +19,7 @@ from lipforcing_core.base.names import path_in, shown_name
 from lipforcing_core.base.user_file import read_text, require_regular
 from lipforcing_core.corpora.protocol import CorpusListing, CorpusSource, TestList, counted
 from lipforcing_core.corpora.rows import LARGEST_ANNOTATIONS, Problems, RowError, json_object, quoted
-from lipforcing_core.curation.facts import COLUMNS, KNOWN, facts_of, meant
+from lipforcing_core.curation.facts import COLUMNS, KNOWN, FactError, facts_of, meant
 from lipforcing_core.curation.sources import relative_path
 
 SUFFIXES = (".csv", ".parquet", ".jsonl", ".ndjson")
@@ -73,6 +73,16 @@ class Manifest:
         )
 
 
+def named_files(path: Path) -> frozenset[str]:
+    """The files that the rows of a manifest name, relative to its folder, whether they are there or not.
+
+    Raises ``BadInputError`` for what is no manifest.
+    """
+    rows = _rows(_file(path), Problems(path.parent))
+    given = (row.get(name) for _, row in rows for name in ("path", "audio"))
+    return frozenset(os.path.normpath(name) for name in given if isinstance(name, str) and name)
+
+
 def _file(given: Path) -> Path:
     if given.is_dir():
         files = [file for suffix in SUFFIXES if (file := given / f"manifest{suffix}").is_file()]
@@ -98,10 +108,9 @@ def _source(row: dict[str, Any], root: Path) -> CorpusSource:
             "path", f"{quoted(given)} leaves the folder of the manifest; put the manifest above its files"
         )
     try:
-        facts = facts_of({name: value for name, value in row.items() if name in KNOWN}, "")
-    except BadInputError as error:
-        field, _, message = str(error).removeprefix(": ").partition(": ")
-        raise RowError(field, message) from error
+        facts = facts_of({name: value for name, value in row.items() if name in KNOWN})
+    except FactError as error:
+        raise RowError(error.field, error.problem) from error
     return CorpusSource(path=root / path.relative_to(os.path.abspath(root)), facts=facts)
 
 

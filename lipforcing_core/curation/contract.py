@@ -81,6 +81,7 @@ def check_contract(
 ) -> ContractResult:
     """Validate the manifest's rows against the settings, and the books: everything that came in has gone out.
 
+    Manifest and decisions must name the same clips, and nothing may repeat what is not there.
     Nobody and no near-duplicate may be in two splits, and no fact of a source (``facts``, by name) may claim a right
     that its licence excludes. ``others``: the splits of clips of other data sets that near-duplicates may repeat.
     ``drift`` against the run before only warns, unless the settings say that it fails.
@@ -98,12 +99,16 @@ def check_contract(
     rows = pd.DataFrame([c.model_dump() for c in clips], columns=arrow_schema(ClipRecord).names)
     people = pd.DataFrame(_people(clips), columns=["identity", "leak"], dtype=object)
     twins = pd.DataFrame(_twins(clips, others or {}), columns=["clip_id", "leak"], dtype=object)
+    named = pd.DataFrame(
+        _references(clips, decisions, others or {}), columns=["name", "broken"], dtype=object
+    )
     rights = pd.DataFrame(_rights(facts or {}), columns=["source", "contradiction"], dtype=object)
     tables = {
         "manifest": (rows, _manifest_expectations(settings, clips)),
         "balance": (pd.DataFrame([_books(counts, decisions)]), _balance_expectations()),
         "people": (people, _empty_column("leak")),
         "twins": (twins, _empty_column("leak")),
+        "references": (named, _empty_column("broken")),
         "rights": (rights, _empty_column("contradiction")),
     }
     if drift is not None and drift.rows:
@@ -240,6 +245,36 @@ def _twins(clips: Sequence[ClipRecord], others: Mapping[str, str]) -> list[dict[
                 else None
             )
             rows.append({"clip_id": clip.clip_id, "leak": leak})
+    return rows
+
+
+def _references(
+    clips: Sequence[ClipRecord], decisions: Sequence[Decision], others: Mapping[str, str]
+) -> list[dict[str, str | None]]:
+    """A row for every name of a clip or a source in another row; ``broken`` says why it leads nowhere."""
+    place = {clip.clip_id: (clip.source, clip.start_frame, clip.stop_frame) for clip in clips}
+    accepted = {d.clip_id: d for d in decisions if d.status is Status.ACCEPTED}
+    sources = {decision.source for decision in decisions}
+    rows: list[dict[str, str | None]] = []
+    for clip_id in place:
+        found = accepted.get(clip_id)
+        broken = None
+        if found is None:
+            broken = f"clip {clip_id} of the manifest was accepted by no decision"
+        elif (found.source, found.start_frame, found.stop_frame) != place[clip_id]:
+            broken = f"clip {clip_id} is another piece in the decisions"
+        rows.append({"name": clip_id, "broken": broken})
+    for decision in accepted.values():
+        clip_id = decision.clip_id or "without an id"
+        broken = None if clip_id in place else f"the accepted clip {clip_id} is not in the manifest"
+        rows.append({"name": clip_id, "broken": broken})
+    repeats = [(clip.source, clip.duplicate_of) for clip in clips]
+    repeats += [(decision.source, decision.duplicate_of) for decision in decisions]
+    for source, twin in repeats:
+        if twin is not None:
+            known = twin in place or twin in others or twin in sources
+            broken = None if known else f"{source} repeats {twin}, which is not there"
+            rows.append({"name": twin, "broken": broken})
     return rows
 
 

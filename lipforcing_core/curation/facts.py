@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from lipforcing_core.base.csv_file import read_csv_table
+from lipforcing_core.base.csv_file import CsvRow, read_csv_table
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_in, shown_name
 from lipforcing_core.base.suggestions import did_you_mean
@@ -35,30 +35,56 @@ KNOWN = tuple(name for name in SourceFacts.model_fields if name != "origin")
 COLUMNS = ("path", *KNOWN)
 
 
+class FactError(BadInputError):
+    """A row of side information, or a sidecar, that cannot be used: in which field, and what is wrong with that.
+
+    file, line: where it stands; None where whoever asks knows, and for a sidecar, which is one row.
+    """
+
+    def __init__(
+        self, field: str, problem: str, *, file: Path | None = None, line: int | None = None
+    ) -> None:
+        self.field, self.problem = field, problem
+        self.file, self.line = file, line
+        place = "" if file is None else f"{file}{f', line {line}' if line else ''}: "
+        super().__init__(f"{place}{field}: {problem}")
+
+
 def read_facts(path: Path | str, root: Path | str) -> SourceFacts:
     """Identity and licence of a source.
 
     From ``<video>.meta.json`` beside it, else from its row in ``sources.csv`` at the root (columns ``path`` and
-    any of ``KNOWN``), else unknown. Raises BadInputError for a malformed file.
+    any of ``KNOWN``), else unknown. Raises ``FactError`` where its sidecar or its row is malformed, and
+    ``BadInputError`` for a table that is none.
     """
     sidecar = sidecar_of(Path(path))
     if os.path.lexists(sidecar):
-        return facts_of(read_json_object(sidecar), str(sidecar))
+        return facts_of(_in_sidecar(sidecar), file=sidecar)
     rows = _rows_of(Path(root))
     row = rows.get(relative_path(path, root)) or rows.get(source_name(path, root))
+    if row is not None and row.error is not None:
+        raise row.error
     return row.facts if row else SourceFacts()
+
+
+def table_errors(root: Path) -> tuple[FactError, ...]:
+    """The rows of ``sources.csv`` that cannot be used; raises ``BadInputError`` for a table that is none."""
+    return tuple(row.error for row in _rows(root) if row.error is not None)
 
 
 def side_warnings(found: Discovery) -> tuple[str, ...]:
     """One line, with file and line, for everything in the side information of a corpus that has no effect.
 
     Rows that name no video, columns and keys that nobody knows, rows that repeat another, sidecars without a video,
-    sound files that are not there.
-    Raises BadInputError for a malformed file, before hours of work.
+    sound files that are not there. Malformed rows and sidecars are passed over: ``read_facts`` raises for them.
+    Raises BadInputError for a table that is none, before hours of work.
     """
     warnings = list(_table_warnings(found.root))
     for path in found.sources:
-        sound = read_facts(path, found.root).audio
+        try:
+            sound = read_facts(path, found.root).audio
+        except FactError:
+            continue
         if sound and not path_in(found.root, sound).is_file():
             warnings.append(f"{shown_name(path)}: its separate sound {shown_name(sound)} is not there")
         if os.path.lexists(sidecar_of(path)):
@@ -79,41 +105,68 @@ def _stray(sidecar: Path, sources: Iterable[Path]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """A row of the table, with the line of the file that it begins in."""
+    """A row of the table, with the line of the file that it begins in.
+
+    name: of the video, empty where the row has none. error: why the row cannot be used.
+    """
 
     line: int
     name: str
-    facts: SourceFacts
+    facts: SourceFacts = field(default_factory=SourceFacts)
+    error: FactError | None = None
 
 
 def _rows_of(root: Path) -> Mapping[str, _Row]:
+    return {row.name: row for row in _rows(root)}
+
+
+def _rows(root: Path) -> tuple[_Row, ...]:
     table = root / TABLE_NAME
     if not table.is_file():
-        return {}
+        return ()
     state = table.stat()
-    return {row.name: row for row in _table(table, state.st_mtime_ns, state.st_size)}
+    return _table(table, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=4)
 def _table(table: Path, _mtime_ns: int, _size: int) -> tuple[_Row, ...]:
     """Every row of a table, read once for all sources of a corpus, and again when the file has changed."""
-    rows = []
-    for row in read_csv_table(table, ["path"]).rows:
-        given = row.fields["path"]
-        if not given:
-            raise BadInputError(f"{table}, line {row.line}: every row needs a 'path'")
-        origin = f"{table}, line {row.line}"
-        facts = facts_of({key: value for key, value in row.fields.items() if key != "path"}, origin)
-        rows.append(_Row(line=row.line, name=_below(table.parent, given, origin), facts=facts))
-    return tuple(rows)
+    return tuple(_row(table, row) for row in read_csv_table(table, ["path"], allow_surplus=True).rows)
 
 
-def _below(root: Path, given: str, origin: str) -> str:
+def _row(table: Path, row: CsvRow) -> _Row:
+    name = ""
+    try:
+        name = _below(table, row)
+        if row.surplus:
+            known = len(row.fields)
+            words = f"{known + row.surplus} fields, but the first line names {known} columns"
+            raise FactError(
+                "row", f"{words} (a field with a comma in it needs quotes)", file=table, line=row.line
+            )
+        values = {key: value for key, value in row.fields.items() if key != "path"}
+        return _Row(line=row.line, name=name, facts=facts_of(values, file=table, line=row.line))
+    except FactError as error:
+        return _Row(line=row.line, name=name, error=error)
+
+
+def _below(table: Path, row: CsvRow) -> str:
     """A path of the table, plain or as ``shown_name`` writes it, relative to the folder of the table."""
+    root, given = table.parent, row.fields["path"]
+    if not given:
+        raise FactError("path", "every row needs a 'path'", file=table, line=row.line)
     if "\0" in given or not path_in(root, given).resolve().is_relative_to(root.resolve()):
-        raise BadInputError(f"{origin}: path {given!r} leaves the folder")
+        raise FactError("path", f"{given!r} leaves the folder", file=table, line=row.line)
     joined = os.path.normpath(os.path.abspath(path_in(root, given)))
     return Path(os.path.relpath(joined, os.path.abspath(root))).as_posix()
+
+
+def _in_sidecar(sidecar: Path) -> dict[str, Any]:
+    try:
+        return read_json_object(sidecar)
+    except BadInputError as error:
+        problem = str(error).removeprefix(f"{shown_name(sidecar)}: ")
+        raise FactError("file", problem, file=sidecar) from error
 
 
 def _table_warnings(root: Path) -> Iterator[str]:
@@ -121,13 +174,14 @@ def _table_warnings(root: Path) -> Iterator[str]:
     if not table.is_file():
         return
     label = shown_name(table)
-    for column in read_csv_table(table, ["path"]).header:
+    for column in read_csv_table(table, ["path"], allow_surplus=True).header:
         if column not in COLUMNS:
             yield f"{label}, line 1: unknown column {shown_name(column)!r}{meant(column, COLUMNS)}"
-    state = table.stat()
     first: dict[str, int] = {}
-    for row in _table(table, state.st_mtime_ns, state.st_size):
+    for row in _rows(root):
         name = shown_name(row.name)
+        if row.error is not None:
+            continue
         if not os.path.lexists(root / row.name):
             yield f"{label}, line {row.line}: names {name}, which is not there"
         elif Path(row.name).suffix.lower() not in VIDEO_SUFFIXES:
@@ -151,18 +205,17 @@ def meant(word: str, known: Iterable[str]) -> str:
     return did_you_mean(word.lower(), known) or f" (known: {', '.join(known)})"
 
 
-def facts_of(values: Mapping[str, Any], origin: str) -> SourceFacts:
-    """The facts among the columns of a row, empty ones left out; ``BadInputError`` names ``origin`` and the column."""
+def facts_of(values: Mapping[str, Any], *, file: Path | None = None, line: int | None = None) -> SourceFacts:
+    """The facts among the columns of a row, empty ones left out; ``FactError`` says which of them is no such fact."""
     known = {key: values[key] for key in KNOWN if values.get(key) not in (None, "")}
     try:
         facts = SourceFacts.model_validate(known)
     except ValidationError as error:
         first = error.errors()[0]
-        raise BadInputError(
-            f"{origin}: {first['loc'][0]}: {complaint(first)} (got {shown_value(first['input'])})"
-        ) from error
+        problem = f"{complaint(first)} (got {shown_value(first['input'])})"
+        raise FactError(str(first["loc"][0]), problem, file=file, line=line) from error
     if facts.audio and (
         "\0" in facts.audio or facts.audio.startswith("/") or ".." in Path(facts.audio).parts
     ):
-        raise BadInputError(f"{origin}: audio: path {facts.audio!r} leaves the folder")
+        raise FactError("audio", f"path {facts.audio!r} leaves the folder", file=file, line=line)
     return facts

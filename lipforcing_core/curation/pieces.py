@@ -196,7 +196,7 @@ def _measured(
         lips_outside=track.lips_outside,
         mouth_likeness=track.mouth_likeness,
         longest_repeat_frames=max(track.repeated, default=0),
-        repeated_fraction=sum(track.repeated) / face.piece.num_frames,
+        repeated_fraction=_num_repeated(face) / face.piece.num_frames,
         quality=quality.value,
         quality_backend=quality.backend,
         sync_confidence=sync.result.confidence,
@@ -214,6 +214,15 @@ def _measured(
         fingerprint=steps.fingerprinted(face, store),
         embedding=None if backends.identity is None else steps.embedded(face, backends.identity, store),
     )
+
+
+def _num_repeated(face: steps.CutFace) -> int:
+    """How many frames of a clip show the same as the frame before.
+
+    The crop of a head that moves is not the same for the same picture, since its place is smoothed over time; of an
+    invented frame it is known that it repeats the one before.
+    """
+    return max(sum(face.track.repeated), face.piece.num_invented)
 
 
 def split_of(identity: str | None, source_id: str, val_fraction: float, official: str | None = None) -> str:

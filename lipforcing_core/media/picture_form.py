@@ -26,6 +26,7 @@ from lipforcing_core.media.colour_tags import (
     tag_name,
 )
 from lipforcing_core.media.hdr import GAMUTS
+from lipforcing_core.media.streams import PixelAspects, pixel_aspect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,15 +56,14 @@ class PictureForm:
     transfer: str
 
     @classmethod
-    def of(cls, frame: Any, stream: Any) -> PictureForm:
-        """The form of a decoded frame of a PyAV video stream."""
+    def of(cls, frame: Any, stream: Any, aspect: Fraction | None = None) -> PictureForm:
+        """The form of a decoded frame of a PyAV video stream; its pixels have the shape of the stream's unless told."""
         side_data = _side_data(frame)
         quarter_turns, mirrored = _orientation(frame, side_data)
         pixel_format = frame.format
-        aspect = stream.sample_aspect_ratio
         return cls(
             coded_size=(frame.width, frame.height),
-            pixel_aspect=Fraction(aspect) if aspect and aspect > 0 else Fraction(1),
+            pixel_aspect=aspect or pixel_aspect(stream),
             quarter_turns=quarter_turns,
             mirrored=mirrored,
             pixel_format=pixel_format.name,
@@ -137,17 +137,20 @@ class Forms:
     """The forms of the frames of one stream, in order.
 
     A frame whose side data was looked at stays in memory until Python next collects cycles, hundreds of frames later.
-    So only a frame that shows another size, colour or turn than the one before is looked at closely.
+    So only a frame that shows another size, shape, colour or turn than the one before is looked at closely.
     """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self._aspects = PixelAspects(stream)
         self._facts: tuple[Any, ...] = ()
         self._form: PictureForm | None = None
 
     def of(self, frame: Any) -> PictureForm:
         """The form of the next frame."""
+        aspect = self._aspects.of(frame)
         facts = (
+            aspect,
             frame.width,
             frame.height,
             frame.format.name,
@@ -158,7 +161,7 @@ class Forms:
             frame.rotation,
         )
         if self._form is None or facts != self._facts:
-            self._form, self._facts = PictureForm.of(frame, self._stream), facts
+            self._form, self._facts = PictureForm.of(frame, self._stream, aspect), facts
         return self._form
 
 

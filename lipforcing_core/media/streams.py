@@ -57,3 +57,29 @@ class PresentationStamps:
         if self._delay is None:
             self._delay = frame.dts - self._start
         frame.pts = frame.dts - self._delay
+
+
+class PixelAspects:
+    """The shape of the pixels of each frame of a stream, which changes where a 4:3 recording follows one of 16:9.
+
+    Most containers state one shape for the whole file, and players keep to it. In a transport or program stream the
+    coded picture states it. The decoder tells of a new shape up to some frames before the first frame that has it,
+    which is the next key frame.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._may_change = stream.container.format.name in ("mpegts", "mpeg")
+        self._shape = pixel_aspect(stream)
+
+    def of(self, frame: Any) -> Fraction:
+        """The width of a pixel against its height in the next frame."""
+        if self._may_change and frame.key_frame:
+            self._shape = pixel_aspect(self._stream.codec_context, self._shape)
+        return self._shape
+
+
+def pixel_aspect(stream: Any, undeclared: Fraction = Fraction(1)) -> Fraction:
+    """The width of a pixel against its height, as a stream or its decoder tells it."""
+    aspect = stream.sample_aspect_ratio
+    return Fraction(aspect) if aspect and aspect > 0 else undeclared

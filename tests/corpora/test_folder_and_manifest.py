@@ -36,6 +36,39 @@ def test_one_file_is_a_folder_with_one_video(tree: Tree) -> None:
     assert listing.root == tree.root
 
 
+def test_malformed_side_information_costs_its_video_alone(tree: Tree) -> None:
+    tree.touch("a.mp4", "b.mp4", "c.mp4", "d.mp4", "e.mp4")
+    tree.put("sources.csv", "path,split,licence\na.mp4,test,CC0\nb.mp4,dev,CC0\n,val,\nc.mp4,val,CC,BY\n")
+    tree.put("d.mp4.meta.json", '{"licence": 3}')
+    listing = read_corpus("folder", tree.root)
+    assert told(listing) == [
+        "sources.csv, line 3, split: should be 'train', 'val' or 'test' (got 'dev')",
+        "sources.csv, line 4, path: every row needs a 'path'",
+        "sources.csv, line 5, row: 4 fields, but the first line names 3 columns (a field with a comma in it needs "
+        "quotes)",
+        "d.mp4.meta.json, licence: should be a text (got 3)",
+    ]
+    assert facts(listing) == {"a.mp4": SourceFacts(split="test", licence="CC0"), "e.mp4": SourceFacts()}
+    assert left_out(listing) == {"videos whose side information cannot be used": (3, "b.mp4")}
+    assert listing.warnings == ()
+
+
+@pytest.mark.parametrize("corpus", ["folder", "manifest"])
+def test_where_no_row_can_be_used_nothing_is_curated(corpus: str, tree: Tree) -> None:
+    """A run over nothing would end well, and publish an empty data set."""
+    tree.touch("a.mp4")
+    name = {"folder": "sources.csv", "manifest": "manifest.csv"}[corpus]
+    tree.put(name, "path,split\na.mp4,dev\n")
+    with pytest.raises(BadInputError, match=rf"no source of {corpus} can be used: .*{name}, line 2, split: "):
+        read_corpus(corpus, tree.root)
+    if corpus == "manifest":
+        tree.put(name, "path,split\ngone.mp4,val\n")
+        with pytest.raises(
+            BadInputError, match=r"can be used: files that the manifest names and that are not"
+        ):
+            read_corpus(corpus, tree.root)
+
+
 ROWS = [
     {"path": "a.mp4", "identity": "anna", "licence": "CC-BY-4.0", "split": "test", "ranges": "1-2.5", "consent": "yes"},
     {"path": "sub/b.mp4", "identity": None, "licence": "CC-BY-NC-4.0", "split": "val", "ranges": None, "consent": None},
@@ -131,6 +164,37 @@ def test_lines_of_json_that_are_broken_are_quarantined_alone(tree: Tree) -> None
         "m.jsonl, line 5, audio: 'c.wav' is not there",
     ]
     assert list(facts(listing)) == ["a.mp4"]
+
+
+def test_side_information_beside_a_manifest_has_no_effect_and_that_is_said(tree: Tree) -> None:
+    tree.touch("a.mp4", "b.mp4")
+    tree.put("a.mp4.meta.json", '{"licence": "CC0"}')
+    rows = "path,split\na.mp4,val\nb.mp4,test\n"
+    path = tree.put("m.csv", rows)
+    why = "has no effect, since the facts of manifest are its rows"
+    assert read_corpus("manifest", path).warnings == (f"{tree.root}/a.mp4.meta.json: {why}",)
+    table = tree.put("sources.csv", rows)
+    assert read_corpus("manifest", path).warnings[0] == f"{table}: {why}"
+    assert len(read_corpus("manifest", table).warnings) == 1, "it may be called so itself"
+
+
+@pytest.mark.parametrize(
+    ("consents", "words"),
+    [
+        (["yes", "signed 2024", ""], None),
+        (["yes", "no", ""], "1 source is without consent (for example b.mp4)"),
+        (["FALSE", " no", "yes"], "2 sources are without consent (for example a.mp4)"),
+    ],
+)
+@pytest.mark.parametrize("corpus", ["folder", "manifest"])
+def test_a_consent_that_is_denied_is_told(
+    corpus: str, consents: list[str], words: str | None, tree: Tree
+) -> None:
+    tree.touch("a.mp4", "b.mp4", "c.mp4")
+    rows = "".join(f"{name}.mp4,{consent}\n" for name, consent in zip("abc", consents, strict=True))
+    tree.put({"folder": "sources.csv", "manifest": "manifest.csv"}[corpus], f"path,consent\n{rows}")
+    told = [line for line in read_corpus(corpus, tree.root).warnings if "consent" in line]
+    assert [line.partition(",")[0] for line in told] == ([] if words is None else [words])
 
 
 def test_unknown_columns_are_warnings(tree: Tree) -> None:

@@ -37,6 +37,12 @@ def test_a_table_of_the_user_has_no_effect_and_that_is_said(tree: Tree) -> None:
         "sources.csv: has no effect, since the facts of hallo3 are its annotations"
     )
     assert facts(listing)["videos/0001.mp4"].consent is None
+    tree.touch(
+        "videos/0002.mp4", "caption/0002.txt", "videos/0001.mp4.meta.json", "videos/0002.mp4.meta.json"
+    )
+    assert [line.removeprefix(f"{tree.root}/") for line in read_corpus("hallo3", tree.root).warnings[2:]] == [
+        "videos/0001.mp4.meta.json and 1 more like it: has no effect, since the facts of hallo3 are its annotations"
+    ]
 
 
 @pytest.mark.parametrize(("size", "fits"), [(9, False), (10, True), (30, True), (40, True), (41, False)])

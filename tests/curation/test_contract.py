@@ -60,6 +60,11 @@ def named(number: int, **changes: Any) -> ClipRecord:
     return record.model_copy(update=changes | {"scores": replace(record.scores, **scores)})
 
 
+def of_values(result: ContractResult) -> list[Check]:
+    """The checks that fail, but for those of names: no decision is about the clips made here."""
+    return [check for check in result.failures if check.table != "references"]
+
+
 AT_THE_BOUND: list[dict[str, Any]] = [
     {"source": "1", "num_frames": 125, "seconds": 5.0, "loudness_dbfs": -50.0, "detected_fraction": 0.3},
     {"source": "2", "num_frames": 250, "seconds": 10.0, "loudness_dbfs": 3.1, "detected_fraction": 1.0},
@@ -115,7 +120,7 @@ def broken() -> ContractResult:
 
 
 def test_rows_beyond_a_bound_break_the_check_of_their_column(broken: ContractResult) -> None:
-    failed = {(c.expectation, c.column): (c.num_unexpected, set(c.examples)) for c in broken.failures}
+    failed = {(c.expectation, c.column): (c.num_unexpected, set(c.examples)) for c in of_values(broken)}
     expected: dict[tuple[str, str | None], tuple[int, set[str]]] = {
         (expectation, column): (len(values), {str(value) for value in values})
         for expectation, column, values in BEYOND
@@ -137,7 +142,7 @@ def test_rows_beyond_a_bound_break_the_check_of_their_column(broken: ContractRes
     }
     assert failed == expected
     assert not broken.success
-    assert broken.num_failed == len(broken.failures) == len(BEYOND) + 6
+    assert broken.num_failed == len(broken.failures) == len(BEYOND) + 6 + 1
     assert broken.num_checks == len(broken.checks)
 
 
@@ -178,8 +183,8 @@ def test_every_check_says_what_it_expects(broken: ContractResult) -> None:
         "identity", "licence", "commercial_ok", "language", "consent", "dataset", "face_track", "face_box",
         "reference_81", "duplicate_of", "identity_from",
     } - MAY_LACK  # fmt: skip
-    tables = ["balance"] * 4 + ["manifest"] * (len(broken.checks) - 7) + ["people", "rights", "twins"]
-    assert [c.table for c in broken.checks] == tables
+    tables = ["balance"] * 4 + ["manifest"] * (len(broken.checks) - 8)
+    assert [c.table for c in broken.checks] == [*tables, "people", "references", "rights", "twins"]
     order = [(c.table, c.expectation, c.column or "", c.expected) for c in broken.checks]
     assert order == sorted(order)
 
@@ -230,7 +235,8 @@ def test_without_the_sync_filter_nothing_is_promised_about_sync_and_the_run_is_q
     broken: ContractResult, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("GX_ANALYTICS_ENABLED")
-    rows = [named(0, sync_confidence=0.0, av_offset_measured=15, av_offset_remaining=3)]
+    place = {"clip_id": "ab" * 8, "start_frame": 0, "stop_frame": 125}
+    rows = [named(0, **place, sync_confidence=0.0, av_offset_measured=15, av_offset_remaining=3)]
     loose = check_contract(rows, DECISIONS, BALANCE, SETTINGS.model_copy(update={"sync_filter": False}))
     assert (loose.success, loose.num_failed, loose.failures) == (True, 0, ())
     assert loose.num_checks == broken.num_checks - 3
@@ -256,14 +262,50 @@ def test_the_books_are_those_of_all_decisions() -> None:
 def test_books_that_do_not_balance_break_the_contract() -> None:
     wrong = replace(BALANCE, sources_in=7, frames_in=999, clips=2, frames_accepted=124)
     result = check_contract([], DECISIONS, wrong, SETTINGS)
-    assert [(c.table, c.column) for c in result.failures] == [
+    assert [(c.table, c.column) for c in of_values(result)] == [
         ("balance", "clips, accepted_decisions"),
         ("balance", "frames_accepted, accepted_frames_decided"),
         ("balance", "frames_in, frames_out"),
         ("balance", "sources_in, sources_out"),
     ]
     assert {check.num_unexpected for check in result.failures} == {1}
-    assert (result.success, result.num_failed) == (False, 4)
+    assert (result.success, result.num_failed) == (False, 5)
+
+
+def broken_names(clips: list[ClipRecord], decisions: list[Decision], **others: str) -> list[str]:
+    found = check_contract(clips, decisions, BALANCE, SETTINGS, others=others)
+    return [example for check in found.failures if check.table == "references" for example in check.examples]
+
+
+def test_every_name_leads_to_what_it_names() -> None:
+    one, two = (
+        clip(clip_id="ab" * 8, start_frame=0, stop_frame=125),
+        clip(clip_id="cd" * 8, start_frame=125, stop_frame=250, duplicate_of="ab" * 8),
+    )
+    rows = [
+        decision(stop=125, status="accepted", reason=None, clip_id="ab" * 8),
+        decision(
+            start=125, stop=250, status="accepted", reason=None, clip_id="cd" * 8, duplicate_of="ab" * 8
+        ),
+        decision("copy.mp4", reason="duplicate", duplicate_of="a.mp4"),
+        decision("b.mp4", reason="near_duplicate", duplicate_of="of-another-set"),
+    ]
+    assert broken_names([one, two], rows, **{"of-another-set": "test"}) == []
+    assert broken_names([one, two], rows) == ["b.mp4 repeats of-another-set, which is not there"]
+    assert broken_names([two], rows[:3]) == [
+        f"the accepted clip {one.clip_id} is not in the manifest",
+        f"a.mp4 repeats {one.clip_id}, which is not there",
+        f"a.mp4 repeats {one.clip_id}, which is not there",
+    ]
+    assert broken_names([one, two], [rows[1]]) == [
+        f"clip {one.clip_id} of the manifest was accepted by no decision"
+    ]
+    assert broken_names([one], [rows[0].model_copy(update={"start_frame": 1})]) == [
+        f"clip {one.clip_id} is another piece in the decisions"
+    ]
+    assert broken_names([], [rows[2].model_copy(update={"duplicate_of": "gone.mp4"})]) == [
+        "copy.mp4 repeats gone.mp4, which is not there"
+    ]
 
 
 def test_an_entry_of_the_validator_becomes_a_check() -> None:
@@ -342,7 +384,7 @@ def test_a_row_on_the_wrong_side_of_any_limit_breaks_the_contract(scorer: str, w
                 rows.append(named(len(rows), source=f"s{len(rows)}", **rated | {measure.score: value}))
         expected[measure.score] = len(signs[measure.direction])
     found = check_contract(rows, DECISIONS, BALANCE, settings)
-    assert {check.column: check.num_unexpected for check in found.failures} == expected
+    assert {check.column: check.num_unexpected for check in of_values(found)} == expected
 
 
 def test_the_limit_of_an_unknown_scorer_has_no_side() -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.corpora.catalogue import read_corpus
-from lipforcing_core.curation.facts import read_facts, side_warnings
+from lipforcing_core.curation.facts import FactError, read_facts, side_warnings, table_errors
 from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.curation.sources import find_sources
 
@@ -112,14 +111,27 @@ def test_a_sidecar_that_cannot_be_read_is_refused(kind: str, corpus: Path) -> No
         sidecar.mkdir()
     else:
         sidecar.write_text("[" * 100_000 if kind == "deep" else '{"identity": ' + "9" * 5000 + "}")
-    with pytest.raises(BadInputError, match=r"a\.mp4\.meta\.json"):
-        side_warnings(find_sources(corpus))
+    with pytest.raises(FactError, match=r"a\.mp4\.meta\.json: file: "):
+        read_facts(corpus / "a.mp4", corpus)
+    assert warnings(corpus) == []
 
 
 def test_a_malformed_row_is_refused_with_its_line(corpus: Path) -> None:
     (corpus / "sources.csv").write_text("path,commercial_ok\na.mp4,yes\nb.mp4,perhaps\n")
-    with pytest.raises(BadInputError, match=r"sources\.csv, line 3: commercial_ok: .*perhaps"):
-        read_facts(corpus / "a.mp4", corpus)
+    with pytest.raises(FactError, match=r"sources\.csv, line 3: commercial_ok: .*perhaps"):
+        read_facts(corpus / "b.mp4", corpus)
+    assert read_facts(corpus / "a.mp4", corpus).commercial_ok is True
+    assert [(error.line, error.field) for error in table_errors(corpus)] == [(3, "commercial_ok")]
+
+
+def test_a_row_that_is_repaired_further_down_counts_and_is_told(corpus: Path) -> None:
+    (corpus / "sources.csv").write_text("path,split\na.mp4,dev\na.mp4,val\nb.mp4,test,x,y\n")
+    assert read_facts(corpus / "a.mp4", corpus).split == "val"
+    assert [str(error).removeprefix(f"{corpus}/") for error in table_errors(corpus)] == [
+        "sources.csv, line 2: split: should be 'train', 'val' or 'test' (got 'dev')",
+        "sources.csv, line 4: row: 4 fields, but the first line names 2 columns (a field with a comma in it needs "
+        "quotes)",
+    ]
 
 
 def test_what_is_known_can_be_part_of_the_identity_of_a_run(corpus: Path) -> None:
@@ -143,8 +155,9 @@ def test_a_corpus_may_be_a_link_and_its_table_name_links_within(corpus: Path, tm
 @pytest.mark.parametrize("given", ["../x.mp4", "/etc/hosts", "a\0.mp4"])
 def test_a_path_of_the_table_stays_in_its_folder(given: str, corpus: Path) -> None:
     (corpus / "sources.csv").write_text(f"path,identity\nb.mp4,ben\n{given},eve\n")
-    with pytest.raises(BadInputError, match=r"sources\.csv, line 3: path .* leaves the folder"):
-        read_facts(corpus / "a.mp4", corpus)
+    assert read_facts(corpus / "b.mp4", corpus).identity == "ben"
+    (error,) = table_errors(corpus)
+    assert (error.line, error.field, error.problem) == (3, "path", f"{given!r} leaves the folder")
 
 
 def test_every_column_of_the_table_counts_and_a_sidecar_instead_of_it(corpus: Path) -> None:
@@ -171,5 +184,5 @@ def test_keys_are_guessed_in_any_case_and_a_key_that_is_not_found_is_on_the_firs
 
 def test_a_mistake_in_a_sidecar_names_the_key(corpus: Path) -> None:
     (corpus / "a.mp4.meta.json").write_text('{"identity": 3, "commercial_ok": "perhaps"}')
-    with pytest.raises(BadInputError, match=r"a\.mp4\.meta\.json: identity: should be a text \(got 3\)$"):
-        side_warnings(find_sources(corpus))
+    with pytest.raises(FactError, match=r"a\.mp4\.meta\.json: identity: should be a text \(got 3\)$"):
+        read_facts(corpus / "a.mp4", corpus)

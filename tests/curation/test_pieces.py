@@ -268,7 +268,14 @@ def test_a_small_face_in_the_background_and_a_mistake_of_the_detector_do_not_cou
 def test_a_detector_without_points_tells_no_turn(curate: Curate) -> None:
     (clip,) = curate(reading(piece(0, 60, track(yaw_deg=None, repeated=())))).clips
     scores = clip.record.scores
-    assert (scores.yaw_deg, scores.longest_repeat_frames, scores.repeated_fraction) == (None, 0, 0.0)
+    assert (scores.yaw_deg, scores.longest_repeat_frames, scores.repeated_fraction) == (None, 0, 3 / 60)
+
+
+def test_a_slow_source_is_told_though_its_head_moves(curate: Curate) -> None:
+    """16 frames a second: 22 of 60 repeat the one before, but no two crops of a moving head are the same."""
+    slow = piece(0, 60, track(repeated=())).model_copy(update={"num_invented": 22})
+    (decision,) = curate(reading(slow)).decisions
+    assert (decision.reason, decision.measured) == ("repeated_frames", 22 / 60)
 
 
 def test_without_the_sync_filter_nothing_is_corrected(curate: Curate, said: Steps) -> None:

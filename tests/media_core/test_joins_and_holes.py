@@ -43,6 +43,29 @@ def test_another_size_begins_at_the_splice(master: Path, tmp_path: Path) -> None
     assert num_invented <= 2
 
 
+@pytest.mark.parametrize("codec", [X264, ("-c:v", "mpeg2video")])
+@pytest.mark.parametrize("interlaced", [(), ("-flags", "+ilme+ildct")])
+def test_pixels_of_another_shape_begin_at_the_splice(
+    master: Path, tmp_path: Path, codec: tuple[str, ...], interlaced: tuple[str, ...]
+) -> None:
+    """The coded size is the same, 160 x 96, once for a screen of 16:9 and then for one of 4:3: nothing is stretched."""
+    ts = (*codec, *interlaced, "-bf", "2", "-an", "-vf")
+    first = converted(master, tmp_path / "a.ts", *ts, "setdar=16/9")
+    second = converted(master, tmp_path / "b.ts", *ts, "setdar=4/3")
+    sizes, _, breaks = sizes_of(joined(first, second, tmp_path / "joined.ts"))
+    assert len(breaks) == 1
+    assert sizes == [(170, HEIGHT)] * breaks[0] + [(128, HEIGHT)] * (len(sizes) - breaks[0])
+    assert breaks[0] == pytest.approx(100, abs=2)
+
+
+def test_a_container_that_states_the_shape_of_pixels_is_believed(master: Path, tmp_path: Path) -> None:
+    """As by players: an MP4 file has one shape, whatever its coded pictures say."""
+    coded = converted(master, tmp_path / "a.mp4", *X264, "-an", "-vf", "setsar=2")
+    path = converted(coded, tmp_path / "b.mp4", "-c", "copy", "-aspect", f"{WIDTH}:{HEIGHT}")
+    sizes, _, _ = sizes_of(path)
+    assert set(sizes) == {(WIDTH, HEIGHT)}
+
+
 def test_another_size_breaks_where_the_time_stamps_go_on(master: Path, tmp_path: Path) -> None:
     first = converted(master, tmp_path / "a.ts", *X264, "-an")
     later = ("-an", "-vf", "scale=128:64", "-output_ts_offset", "4")

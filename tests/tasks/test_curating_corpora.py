@@ -16,7 +16,7 @@ from lipforcing_core.curation.sources import find_sources
 from tasks import curating
 from tasks.curating import Corpus, curate_corpus, discover, require_contract, survey
 from tasks.curation import Source
-from tasks.outcomes import outcome_key
+from tasks.outcomes import model_hashes, outcome_key
 from tasks.workspace import Workspace
 from tests.curation.test_outcomes import clip, decision, outcome
 
@@ -109,6 +109,31 @@ def test_sources_without_anything_new_have_the_key_of_a_folder(
         ),
     )
     assert corpus.listing() == [("a.mp4", corpus.hashes[0])]
+
+
+def test_a_file_in_another_folder_and_another_model_are_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record of the earlier run, which names the file as it was, would be overwritten."""
+    (tmp_path / "in/a").mkdir(parents=True)
+    (tmp_path / "in/a/00001.mp4").write_text("a")
+
+    def listing() -> list[tuple[str, str]]:
+        found = discover(tmp_path / "in")
+        return survey(Workspace(tmp_path / "ws"), found.sources, SETTINGS, found.facts).listing()
+
+    before = listing()
+    assert [name for name, _ in before] == ["a/00001.mp4"]
+    (tmp_path / "in/a").rename(tmp_path / "in/b")
+    assert [name for name, _ in listing()] == ["b/00001.mp4"]
+    assert [sha256 for _, sha256 in listing()] == [sha256 for _, sha256 in before]
+
+    weights = tmp_path / "expert.pth"
+    weights.write_text("one")
+    settings = SETTINGS.model_copy(update={"sync_weights": weights})
+    one = model_hashes(settings)
+    weights.write_text("another")
+    assert (len(one), model_hashes(settings) == one, model_hashes(SETTINGS)) == (1, False, [])
 
 
 def accepted(workspace: Workspace, source: str, number: int) -> SourceOutcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import fsspec
 import pytest
 
 from lipforcing_core.base.errors import BadInputError, LipForcingError
+from lipforcing_core.corpora.catalogue import read_corpus
 from tasks import digests
 from tasks.remote import here, mirrored, publish
 from tasks.request_path import is_uri
@@ -89,6 +91,40 @@ def test_one_file_is_a_corpus_too(bucket: Any, tmp_path: Path) -> None:
     put(bucket, a="one", b="two")
     file = mirrored(f"{URI}/a.mp4", Workspace(tmp_path))
     assert (file.name, file.read_text()) == ("a.mp4", "one")
+
+
+def test_one_file_comes_with_its_side_information(bucket: Any, tmp_path: Path) -> None:
+    """Without it the rights of the video would be lost on the way."""
+    put(bucket, a="one", b="two")
+    for name in ("a.mp4.meta.json", "b.mp4.meta.json", "sources.csv", "sub/sources.csv"):
+        bucket.pipe(f"/bucket/talks/{name}", name.encode())
+    file = mirrored(f"{URI}/a.mp4", Workspace(tmp_path))
+    assert set(below(file.parent)) == {"a.mp4", "a.mp4.meta.json", "sources.csv"}
+    bucket.rm("/bucket/talks/a.mp4.meta.json")
+    mirrored(f"{URI}/a.mp4", Workspace(tmp_path))
+    assert set(below(file.parent)) == {"a.mp4", "sources.csv"}
+
+
+def test_a_manifest_comes_with_the_files_that_it_names(
+    bucket: Any, fetched: list[str], tmp_path: Path
+) -> None:
+    put(bucket, a="one", sub__b="two", other="not named")
+    bucket.pipe("/bucket/talks/sound/b.m4a", b"sound")
+    rows = [
+        {"path": "a.mp4"},
+        {"path": "./sub/b.mp4", "audio": "sound/b.m4a"},
+        {"path": "gone.mp4"},
+        {"path": 3},
+    ]
+    bucket.pipe("/bucket/talks/m.jsonl", "\n".join(map(json.dumps, rows)).encode())
+    workspace = Workspace(tmp_path)
+    file = here(f"{URI}/m.jsonl", workspace)
+    assert set(below(file.parent)) == {"a.mp4", "m.jsonl", "sound/b.m4a", "sub/b.mp4"}
+    listing = read_corpus("manifest", file)
+    assert [source.path.name for source in listing.sources] == ["a.mp4", "b.mp4"]
+    fetched.clear()
+    here(f"{URI}/m.jsonl", workspace)
+    assert fetched == []
 
 
 def test_a_fetch_that_fails_leaves_what_was_complete(

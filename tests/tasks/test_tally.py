@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ class Shown:
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
     monkeypatch.setattr(tally, "_length_s", lambda path: LENGTHS[path.name])
+    clock = count(100.0, 4.0)  # at the start, and 4 s later whenever something is told
+    monkeypatch.setattr(tally.time, "monotonic", lambda: next(clock))
     return Shown()
 
 
@@ -51,8 +54,12 @@ def test_the_longest_is_first_and_seconds_are_counted(shown: Shown) -> None:
     assert (shown.words, shown.progress) == ("0/3 files; now b.mp4, c.mp4", (0, 100))
     told.done(told.sources[1], judged("c.mp4", "no_face", "no_face", "no_speech"))
     assert shown.progress == (30, 100)
-    assert shown.words == "1/3 files; 0 clips, 3 turned away (2 no_face, 1 no_speech); now b.mp4, a.mp4"
+    assert (
+        shown.words
+        == "1/3 files; 3.8 x real time; 0 clips, 3 turned away (2 no_face, 1 no_speech); now b.mp4, a.mp4"
+    )
     told.done(told.sources[0], judged("b.mp4", "silent_audio", "frozen_picture"))
+    assert shown.words.startswith("2/3 files; 7.5 x real time; "), "90 s of video in 12 s"
     assert shown.words.endswith("5 turned away (2 no_face, 1 no_speech, 1 silent_audio, ...); now a.mp4")
     assert told.costs == {"read": StepCost(done=2, wall_s=4.0, cpu_s=2.0)}
 
