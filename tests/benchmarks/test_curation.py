@@ -173,13 +173,11 @@ def test_while_a_source_is_read_other_threads_are_those_of_its_decoder(
 
 def test_functions_are_put_back() -> None:
     from lipforcing_core.curation import crops, reading, steps
-    from lipforcing_core.media import picture
 
-    before = (reading.cut_out, steps.read, crops.picture, crops.warp_face)
+    before = (reading.cut_out, steps.read, crops.warped_yuv)
     with Stages().attached():
         assert reading.cut_out is not before[0]
-    assert (reading.cut_out, steps.read, crops.picture, crops.warp_face) == before
-    assert crops.picture is picture
+    assert (reading.cut_out, steps.read, crops.warped_yuv) == before
 
 
 def test_the_table_tells_shares_and_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,24 @@ def swaying_portrait(k: int) -> np.ndarray:
     return cv2.warpAffine(astronaut(), matrix, (320, 320), borderMode=cv2.BORDER_REFLECT)
 
 
+def test_parameters_of_x264_are_added_to_the_reproducible_ones(tmp_path: Path) -> None:
+    """x264 writes its settings into the file, which says what it was asked for."""
+    path = tmp_path / "a.mp4"
+    with VideoWriter(
+        path, width=32, height=32, preset="ultrafast", x264_parameters="8x8dct=1:bframes=3"
+    ) as writer:
+        writer.write(np.zeros((32, 32, 3), np.uint8))
+    data = path.read_bytes()
+    assert b"8x8dct=1" in data
+    assert b"bframes=3" in data
+    assert b"cabac=0" in data
+
+
+def test_a_decoder_has_two_threads_on_any_machine(counter_video: MakeVideo) -> None:
+    with decode.opened_video(counter_video()) as (_, stream):
+        assert stream.codec_context.thread_count == 2
+
+
 def test_failure_and_emptiness_leave_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(KeyError), VideoWriter(tmp_path / "a.mp4", width=64, height=48) as writer:
         writer.write(np.zeros((48, 64, 3), dtype=np.uint8))

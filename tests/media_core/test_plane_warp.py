@@ -14,7 +14,7 @@ from lipforcing_core.media.affine import warp
 from lipforcing_core.media.encode import to_yuv
 from lipforcing_core.media.picture import to_picture
 from lipforcing_core.media.picture_form import PictureForm
-from lipforcing_core.media.plane_warp import warped_yuv
+from lipforcing_core.media.plane_warp import warped_luma, warped_yuv
 from tests.media_core.pictures import KR_KB, SQUARE_PIXELS, fill, patches, smooth
 
 COLOURS_N3 = np.array([[200, 60, 50], [40, 160, 90], [60, 70, 190], [210, 180, 150], [127, 127, 127]])
@@ -135,6 +135,24 @@ def test_chroma_lies_where_h_264_says() -> None:
     assert u[8, :6].tolist() == [20, 22, 24, 26, 28, 30]  # pixel 2 i of the square is pixel i of the frame
     # Row 2 j + 0.5 of the square is row j + 0.25 of the frame, so an eighth of a sample before the sample j / 2.
     np.testing.assert_allclose(v[1:7, 8], [20 + 4 * (j + 0.25 - 0.5) / 2 for j in range(1, 7)], atol=0.51)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("format_name", ["yuv420p", "yuv420p10le", "yuv420p10be", "nv12"])
+def test_the_brightness_alone_is_that_of_the_upright_square(
+    turns: int, mirrored: bool, format_name: str
+) -> None:
+    frame = av.VideoFrame.from_ndarray(smooth(96, 64), format="rgb24").reformat(
+        format=format_name, dst_colorspace=1
+    )
+    frame.colorspace, frame.color_range = 1, 1
+    form = form_of(frame, quarter_turns=turns, mirrored=mirrored)
+    place = np.array([[0.5, 0.0, -4.0], [0.0, 0.5, -2.0]])
+    square_HW = warped_luma(frame, form, place, 40, grey=127)
+    assert square_HW.dtype == np.float32
+    wanted = planes(warped_yuv(frame, form, place, 40, grey=127))[0]
+    np.testing.assert_allclose(square_HW, wanted, atol=2)
 
 
 def test_unknown_colours_are_refused() -> None:
