@@ -7,13 +7,12 @@ empty: ``identity``, ``licence``, ``commercial_ok``, ``language``, ``split``, ``
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lipforcing_core.base.csv_file import csv_table
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_in, shown_name
 from lipforcing_core.base.user_file import read_text, require_regular
@@ -121,21 +120,18 @@ def _rows(path: Path, problems: Problems) -> Iterator[Row]:
 
 
 def _csv_rows(path: Path, problems: Problems) -> Iterator[Row]:
-    lines = csv.reader(io.StringIO(read_text(path, largest=LARGEST_ANNOTATIONS), newline=""))
+    text = read_text(path, largest=LARGEST_ANNOTATIONS)
     try:
-        header = next(lines, [])
-        if "path" not in header:
-            raise BadInputError(f"{shown_name(path)}: column path is missing in its first line; {LAYOUT}")
-        line = lines.line_num + 1
-        for fields in lines:
-            if len(fields) > len(header):
-                message = f"{len(fields)} fields, but the first line names {len(header)} columns"
-                problems.add(path, line, RowError("row", message))
-            elif fields:
-                yield line, dict(zip(header, fields, strict=False))
-            line = lines.line_num + 1
-    except csv.Error as error:
+        table = csv_table(text)
+    except ValueError as error:
         raise BadInputError(f"{shown_name(path)} is not a CSV file: {error}") from error
+    if "path" not in table.header:
+        raise BadInputError(f"{shown_name(path)}: column path is missing in its first line; {LAYOUT}")
+    for row in table.rows:
+        if row.problem:
+            problems.add(path, row.line, RowError("row", row.problem))
+        else:
+            yield row.line, dict(row.fields)
 
 
 def _json_rows(path: Path, problems: Problems) -> Iterator[Row]:
