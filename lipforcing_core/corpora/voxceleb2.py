@@ -18,7 +18,15 @@ from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.corpora.disk import is_sound, look, require_folder, sound_beside
-from lipforcing_core.corpora.protocol import CorpusListing, CorpusSource, TestList, counted
+from lipforcing_core.corpora.protocol import (
+    CorpusListing,
+    CorpusSource,
+    Omission,
+    TestList,
+    by_rule,
+    counted,
+    unusable,
+)
 from lipforcing_core.corpora.rows import Problems, RowError, quoted, text_lines
 from lipforcing_core.corpora.youtube import watch_address
 from lipforcing_core.curation.official import Origin, exact
@@ -50,18 +58,17 @@ class VoxCeleb2:
         sets = dict(_sets(meta, problems)) if meta else {}
         disk = look(root, LAYOUT, annotations={meta} if meta else (), is_about=_is_about)
         sources, strangers = [], []
+        omitted: dict[Path, Omission] = {}
         for path in sorted(disk.paths()):
             clip = path.relative_to(root).parts
             if len(clip) < 3 or not _PERSON.fullmatch(clip[-3]):
                 strangers.append(path.relative_to(root).as_posix())
+                omitted[path] = by_rule("it lies outside the folders of people")
                 continue
             try:
-                facts = _facts(path, root, sets, problems)
+                sources.append(CorpusSource(path=path, facts=_facts(path, root, sets)))
             except RowError as error:
-                problems.add(path, None, error)
-                continue
-            if facts is not None:
-                sources.append(CorpusSource(path=path, facts=facts))
+                omitted[path] = unusable(problems.add(error.file or path, error.line, error))
         if strangers and not sources and not problems.found:
             raise BadInputError(f"{root}: no video lies as in VoxCeleb2 (first: {strangers[0]}); {LAYOUT}")
         return CorpusListing(
@@ -70,6 +77,7 @@ class VoxCeleb2:
             ignored=disk.ignored,
             problems=tuple(problems.found),
             left_out=counted("videos outside the folders of people", strangers),
+            omitted=omitted,
         )
 
 
@@ -79,8 +87,8 @@ def _is_about(path: Path) -> bool:
     )
 
 
-def _facts(path: Path, root: Path, sets: dict[str, str], problems: Problems) -> SourceFacts | None:
-    """What is known of a clip; None where its txt file cannot be used, which is told."""
+def _facts(path: Path, root: Path, sets: dict[str, str]) -> SourceFacts:
+    """What is known of a clip; raises ``RowError`` where what is said of it cannot be used."""
     person = path.parts[-3]
     by_folder = [part for part in path.relative_to(root).parts[:-3] if part in _SETS]
     published = by_folder[0] if by_folder else sets.get(person)
@@ -96,8 +104,8 @@ def _facts(path: Path, root: Path, sets: dict[str, str], problems: Problems) -> 
         try:
             origin = _origin(description, person)
         except RowError as error:
-            problems.add(description, error.line, error)
-            return None
+            error.file = description
+            raise
     beside = _parallel(path, "aac", ".m4a")
     sound = beside.relative_to(root).as_posix() if beside else sound_beside(path, root)
     return SourceFacts(

@@ -248,6 +248,14 @@ def failed_source(path: Path | str, root: Path | str, problem: str) -> SourceOut
     return _failed(_lost(source_name(path, root)), problem)
 
 
+def omitted_source(path: Path | str, root: Path | str, reason: RejectReason, message: str) -> SourceOutcome:
+    """The outcome of a media file that its corpus leaves out; the file is not opened."""
+    verdict = Verdict(reason=reason, measured=None, threshold=None)
+    mendable = reason is RejectReason.ANNOTATION_UNUSABLE
+    status = Status.QUARANTINED if mendable else Status.REJECTED
+    return _whole(_lost(source_name(path, root)), 0, status, verdict, message)
+
+
 def _lost(name: str) -> SourceFile:
     """A source of which nothing but its name is known."""
     return SourceFile(path=Path(name), name=name, sha256=lost_sha256(name))

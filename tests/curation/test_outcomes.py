@@ -315,6 +315,8 @@ def test_every_reason_belongs_to_the_stage_that_gives_it() -> None:
         ("inaccessible", Stage.DECODE),
         ("unreadable", Stage.DECODE),
         ("truncated", Stage.DECODE),
+        ("annotation_unusable", Stage.DECODE),
+        ("left_out_by_corpus", Stage.DECODE),
         ("no_video", Stage.DECODE),
         ("over_limits", Stage.DECODE),
         ("duplicate", Stage.UNIQUE),
