@@ -89,6 +89,10 @@ class Found:
             return {"corpus": self.corpus, "facts": content_key(self.facts)} | omitted
         return ({"facts": self.facts} if self.facts else {}) | omitted
 
+    def told(self) -> str:
+        """A key of everything that the page of a run tells of the corpus besides its sources."""
+        return content_key(self.ignored, self.warnings, self.problems)
+
 
 def discover(given: Path, corpus: str = CORPORA.default, test_list: Path | None = None) -> Found:
     """The videos of a corpus; a layout or a side file that cannot be used is said here, before hours of work.
