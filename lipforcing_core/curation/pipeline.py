@@ -188,6 +188,9 @@ def _opened(
     file: SourceFile, wanted: Wanted, settings: CurationSettings, detector: FaceDetector, store: StepStore
 ) -> steps.ReadSource | SourceOutcome:
     """A source that has been read; the outcome of one that can have no clips, whatever its pieces are like."""
+    if wanted.facts.consent_denied:
+        verdict = Verdict(reason=RejectReason.CONSENT_DENIED, measured=None, threshold=None)
+        return _whole(file, 0, Status.REJECTED, verdict, f"consent: {wanted.facts.consent}")
     try:
         source = steps.read_source(file, wanted, settings, detector, store)
     except OverLimitsError as error:

@@ -33,8 +33,8 @@ class RejectReason(StrEnum):
     """Reason codes.
 
     ``failed_this_time``, ``inaccessible``, ``unreadable``, ``truncated`` and ``annotation_unusable`` put a whole source
-    into quarantine; the first says nothing about the source. The last and ``left_out_by_corpus`` are said without
-    opening the file.
+    into quarantine; the first says nothing about the source. The last, ``left_out_by_corpus`` and ``consent_denied``
+    are said without decoding the file.
     """
 
     FAILED_THIS_TIME = "failed_this_time"
@@ -43,6 +43,7 @@ class RejectReason(StrEnum):
     TRUNCATED = "truncated"
     ANNOTATION_UNUSABLE = "annotation_unusable"
     LEFT_OUT_BY_CORPUS = "left_out_by_corpus"
+    CONSENT_DENIED = "consent_denied"
     NO_VIDEO = "no_video"
     OVER_LIMITS = "over_limits"
     DUPLICATE = "duplicate"
@@ -86,6 +87,7 @@ _STAGES = {
     RejectReason.TRUNCATED: Stage.DECODE,
     RejectReason.ANNOTATION_UNUSABLE: Stage.DECODE,
     RejectReason.LEFT_OUT_BY_CORPUS: Stage.DECODE,
+    RejectReason.CONSENT_DENIED: Stage.DECODE,
     RejectReason.NO_VIDEO: Stage.DECODE,
     RejectReason.OVER_LIMITS: Stage.DECODE,
     RejectReason.DUPLICATE: Stage.UNIQUE,
@@ -119,6 +121,7 @@ _EXPLANATIONS = {
     RejectReason.TRUNCATED: "the file ends before its declared end",
     RejectReason.ANNOTATION_UNUSABLE: "what is said of the file cannot be used (file, line, field); it was not opened",
     RejectReason.LEFT_OUT_BY_CORPUS: "the corpus does not count the file as a source; it was not opened",
+    RejectReason.CONSENT_DENIED: "the side information says that a person in it does not agree to its use",
     RejectReason.NO_VIDEO: "the file has no video, only sound perhaps",
     RejectReason.OVER_LIMITS: "the file is longer, or its pictures are larger, than the settings allow",
     RejectReason.DUPLICATE: "the same bytes are in the corpus under another name",
