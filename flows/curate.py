@@ -41,12 +41,13 @@ def curate(request: CurateRequest) -> CurateSummary:
         config = {"settings": settings, "sources": corpus.listing()} | found.identity() | dataset.identity()
         config |= {"models": models} if (models := model_hashes(settings)) else {}
         run = RunInfo(run_id=f"curate-{content_key(config)}", flow="curate", config=config)
-        if earlier := find_summary(workspace.runs / "curate" / run.run_id, corpus.keys, CurateSummary):
+        state = (*corpus.keys, found.told())
+        if earlier := find_summary(workspace.runs / "curate" / run.run_id, state, CurateSummary):
             load_if_possible(workspace)
             remember_run(workspace, dataset.name, run.run_id)
             if request.publish:
                 publish(workspace.runs / "curate" / run.run_id, request.publish, workspace)
-            return earlier.of_today(found)
+            return earlier.model_copy(update={"sources_reused": len(found.sources)})
         with run_folder(workspace, run) as folder:
             before = earlier_run(workspace, dataset.name, run.run_id)
             curated = curate_corpus(workspace, corpus, settings, folder, found, dataset, before)
@@ -65,5 +66,5 @@ def curate(request: CurateRequest) -> CurateSummary:
                 run.run_id, folder, curated, problem, sync_advice=advice_for_people(settings.sync_expert)
             )
             if curated.is_settled:
-                keep_summary(folder, corpus.keys, summary, curated.report)
+                keep_summary(folder, state, summary, curated.report)
             return summary

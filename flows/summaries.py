@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from lipforcing_core.metrics.suite import Evaluation
     from lipforcing_core.streaming.generate import GenerationReport
-    from tasks.curating import Curated, Found
+    from tasks.curating import Curated
     from tasks.judging import Judged
     from tasks.training import TrainedModel
     from tasks.user_videos import UserVideo
@@ -101,17 +101,6 @@ class CurateSummary(Summary):
     """How far the run is from the one before it of the same data set, in a sentence; empty where nobody asked."""
     drift: list[str] = []
     """The comparisons that are beyond their limits."""
-
-    def of_today(self, found: Found) -> Self:
-        """The summary of an earlier run that nothing has to be added to, with what lies beside the sources now."""
-        from lipforcing_core.curation.sources import ignored_line
-
-        today = {
-            "ignored": ignored_line(found.ignored),
-            "warnings": list(found.warnings),
-            "problems": list(found.problems),
-        }
-        return self.model_copy(update={"sources_reused": len(found.sources), **today})
 
     @classmethod
     def of(

@@ -14,7 +14,8 @@ from lipforcing_core.corpora.catalogue import CORPORA, read_corpus
 from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
 from lipforcing_core.curation.drift import EarlierRun
 from lipforcing_core.curation.facts import read_facts
-from lipforcing_core.curation.records import SourceFacts
+from lipforcing_core.curation.pipeline import omitted_source
+from lipforcing_core.curation.records import SourceFacts, SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import IgnoredFiles, source_name
 from tasks.curation import Source, curate_shard, redecided, shards
@@ -73,15 +74,24 @@ class Found:
     warnings: tuple[str, ...]
     problems: tuple[str, ...] = ()
     corpus: str = CORPORA.default
+    omitted: tuple[tuple[Source, SourceOutcome], ...] = ()
+    """Media files that the corpus leaves out, with their rows."""
 
     def identity(self) -> dict[str, Any]:
         """The part of a run's configuration that the corpus and its facts are; empty for a folder without any.
 
-        The annotations of a published corpus are as large as the corpus, so a key stands for them.
+        The annotations of a published corpus are as large as the corpus, so a key stands for them, and for the files
+        that are left out.
         """
+        rows = [outcome for _, outcome in self.omitted]
+        omitted = {"omitted": content_key(rows)} if rows else {}
         if self.corpus != CORPORA.default:
-            return {"corpus": self.corpus, "facts": content_key(self.facts)}
-        return {"facts": self.facts} if self.facts else {}
+            return {"corpus": self.corpus, "facts": content_key(self.facts)} | omitted
+        return ({"facts": self.facts} if self.facts else {}) | omitted
+
+    def told(self) -> str:
+        """A key of everything that the page of a run tells of the corpus besides its sources."""
+        return content_key(self.ignored, self.warnings, self.problems)
 
 
 def discover(given: Path, corpus: str = CORPORA.default, test_list: Path | None = None) -> Found:
@@ -97,6 +107,13 @@ def discover(given: Path, corpus: str = CORPORA.default, test_list: Path | None 
         warnings=listing.lines(),
         problems=tuple(map(str, listing.problems)),
         corpus=corpus,
+        omitted=tuple(
+            (
+                Source(path=path, root=listing.root),
+                omitted_source(path, listing.root, why.reason, why.message),
+            )
+            for path, why in sorted(listing.omitted.items())
+        ),
     )
 
 
@@ -210,8 +227,9 @@ def curate_corpus(
         stored = (found[n] or find_outcome(store, key) for n, key in enumerate(corpus.keys))
         outcomes = [outcome for outcome in stored if outcome is not None]
         assert len(outcomes) == len(corpus.keys), "every source has an outcome"
+        omitted = beside.omitted if beside else ()
         report = assemble_manifest(
-            outcomes,
+            [*outcomes, *(outcome for _, outcome in omitted)],
             folder,
             settings,
             store=store,
@@ -219,7 +237,9 @@ def curate_corpus(
             warnings=beside.warnings if beside else (),
             problems=beside.problems if beside else (),
             facts=corpus.facts,
-            folders={source_name(s.path, s.root): s.root for s in corpus.sources},
+            folders={
+                source_name(s.path, s.root): s.root for s in (*corpus.sources, *(s for s, _ in omitted))
+            },
             against=dataset.against if dataset else (),
             name=dataset.name if dataset else None,
             earlier=earlier,

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from lipforcing_core.corpora.protocol import Corpus, CorpusListing, TestList
 
 BY_PERSON = "train and val by person"
-DENIALS = frozenset({"no", "false", "0", "none", "denied", "refused", "withdrawn"})
-"""What the column ``consent`` says of people who do not agree; any other text is kept as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,14 +187,12 @@ def _without_effect(entry: CorpusEntry, listing: CorpusListing, given: Path) -> 
 
 def _without_consent(listing: CorpusListing) -> list[str]:
     """A line for sources of which it is said that somebody in them does not agree."""
-    denied = [s.path for s in listing.sources if (s.facts.consent or "").strip().lower() in DENIALS]
+    denied = [s.path for s in listing.sources if s.facts.consent_denied]
     if not denied:
         return []
     shown = shown_name(denied[0].relative_to(listing.root))
     sources = "1 source is" if len(denied) == 1 else f"{len(denied)} sources are"
-    return [
-        f"{sources} without consent (for example {shown}), and curated all the same; leave out what may not be used"
-    ]
+    return [f"{sources} without consent (for example {shown}), and rejected as consent_denied"]
 
 
 def _test_list(entry: CorpusEntry, path: Path | None) -> TestList | None:

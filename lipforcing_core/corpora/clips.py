@@ -4,14 +4,14 @@ video."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 from lipforcing_core.corpora.disk import Disk
 from lipforcing_core.corpora.official_test import Candidate
-from lipforcing_core.corpora.protocol import LeftOut, counted
+from lipforcing_core.corpora.protocol import LeftOut, Omission, by_rule, counted
 from lipforcing_core.curation.official import CropBox, Origin, TimeRange
 from lipforcing_core.curation.records import SourceFacts
 
@@ -46,10 +46,11 @@ class AnnotatedClip:
 
 @dataclass(frozen=True, kw_only=True)
 class Matched:
-    """The files of the clips that are on disk, and what could not be used."""
+    """The files of the clips that are on disk, and what could not be used; ``omitted`` are all other files on disk."""
 
     candidates: list[Candidate]
     left_out: tuple[LeftOut, ...]
+    omitted: dict[Path, Omission]
 
 
 @dataclass
@@ -64,14 +65,14 @@ def match_clips(
     clips: Iterable[AnnotatedClip],
     disk: Disk,
     *,
-    broken: Collection[str] = frozenset(),
+    broken: Mapping[str, Omission] | None = None,
     sound_of: Callable[[Path], str | None] = lambda path: None,
 ) -> Matched:
     """Find the file of every clip.
 
     A clip that has a file of its own is taken from there, with where it comes from as ``origin``. Of a whole video
-    the clips become its ranges. ``broken`` are the stems that malformed rows are about; it is asked when all clips
-    have been read. ``sound_of`` gives the separate sound of a file.
+    the clips become its ranges. ``broken`` are the stems that malformed rows are about, or that are known and no
+    sources; it is asked when all clips have been read. ``sound_of`` gives the separate sound of a file.
     """
     pile = _Pile()
     found: dict[Path, Candidate] = {}
@@ -90,13 +91,19 @@ def match_clips(
             pile.missing.append(clip.names[0])
     for path, inside in whole.items():
         found.setdefault(path, _whole(inside, path, sound_of(path), pile))
-    accounted = pile.replaced.union(found)
-    unknown = [
-        path.relative_to(disk.root).as_posix()
-        for stem, paths in disk.videos.items()
-        for path in paths
-        if path not in accounted and stem not in broken
-    ]
+    omitted: dict[Path, Omission] = {}
+    unknown = []
+    for stem, paths in disk.videos.items():
+        for path in paths:
+            if path in found:
+                continue
+            if path in pile.replaced:
+                omitted[path] = by_rule("its clips lie beside it as files of their own")
+            elif broken and stem in broken:
+                omitted[path] = broken[stem]
+            else:
+                omitted[path] = by_rule("no usable row of the annotations names it")
+                unknown.append(path.relative_to(disk.root).as_posix())
     left_out = (
         *counted(NOT_ON_DISK, pile.missing),
         *counted(UNKNOWN, unknown),
@@ -104,7 +111,7 @@ def match_clips(
         *counted(OVERLAPPING, pile.overlapping),
         *counted(CUT_ALREADY, (path.name for path in pile.replaced.difference(found))),
     )
-    return Matched(candidates=[found[path] for path in sorted(found)], left_out=left_out)
+    return Matched(candidates=[found[path] for path in sorted(found)], left_out=left_out, omitted=omitted)
 
 
 def _files(stems: Sequence[str], disk: Disk) -> list[Path]:

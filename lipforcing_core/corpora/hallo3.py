@@ -10,7 +10,7 @@ from pathlib import Path
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.corpora.disk import look, require_folder
 from lipforcing_core.corpora.official_test import Candidate, hold_out
-from lipforcing_core.corpora.protocol import CorpusListing, TestList, counted
+from lipforcing_core.corpora.protocol import CorpusListing, TestList, by_rule, counted
 from lipforcing_core.curation.records import SourceFacts
 
 LAYOUT = (
@@ -40,14 +40,16 @@ class Hallo3:
                 candidates.append(Candidate(path=path, facts=facts))
             else:
                 elsewhere.append(path.relative_to(root).as_posix())
-        sources, held_out = hold_out(candidates, test)
+        divided = hold_out(candidates, test)
         return CorpusListing(
             root=root,
-            sources=sources,
+            sources=divided.sources,
             ignored=disk.ignored,
             left_out=(
                 *counted("captions whose video is not on disk", missing),
                 *counted("videos outside the folder videos/", elsewhere),
-                *held_out,
+                *divided.left_out,
             ),
+            omitted={root / name: by_rule("it lies outside the folder videos/") for name in elsewhere}
+            | divided.omitted,
         )

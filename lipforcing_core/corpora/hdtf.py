@@ -19,7 +19,7 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.corpora.clips import AnnotatedClip, match_clips
 from lipforcing_core.corpora.disk import look, require_folder
 from lipforcing_core.corpora.official_test import hold_out
-from lipforcing_core.corpora.protocol import CorpusListing, TestList
+from lipforcing_core.corpora.protocol import CorpusListing, Omission, TestList, unusable
 from lipforcing_core.corpora.rows import Problems, RowError, clock_seconds, quoted, text_lines
 from lipforcing_core.corpora.youtube import address_parts, queried_id
 from lipforcing_core.curation.official import CropBox
@@ -57,18 +57,19 @@ class Hdtf:
         root = require_folder(given, LAYOUT)
         groups = list(_groups(root))
         problems = Problems(root)
-        broken: set[str] = set()
+        broken: dict[str, Omission] = {}
         clips = [clip for group in groups for clip in _clips(group, problems, broken)]
         files = {group.file(kind) for group in groups for kind in (*_NEEDED, "crop_ratio")}
         disk = look(root, LAYOUT, annotations=files)
         matched = match_clips(clips, disk, broken=broken)
-        sources, held_out = hold_out(matched.candidates, test)
+        divided = hold_out(matched.candidates, test)
         return CorpusListing(
             root=root,
-            sources=sources,
+            sources=divided.sources,
             ignored=disk.ignored,
             problems=tuple(problems.found),
-            left_out=(*matched.left_out, *held_out),
+            left_out=(*matched.left_out, *divided.left_out),
+            omitted=matched.omitted | divided.omitted,
         )
 
 
@@ -91,7 +92,7 @@ def _groups(root: Path) -> Iterator[_Group]:
     raise BadInputError(f"{root}: no annotation files of HDTF here; {LAYOUT}")
 
 
-def _clips(group: _Group, problems: Problems, broken: set[str]) -> Iterator[AnnotatedClip]:
+def _clips(group: _Group, problems: Problems, broken: dict[str, Omission]) -> Iterator[AnnotatedClip]:
     addresses = dict(_addresses(group.file("video_url"), problems))
     heights = dict(_heights(group.file("resolution"), problems, broken))
     crops = dict(_crops(group.file("crop_wh"), heights, problems, broken))
@@ -107,8 +108,8 @@ def _clips(group: _Group, problems: Problems, broken: set[str]) -> Iterator[Anno
             if video in seen:
                 raise RowError("video name", f"{video} has a row above already")
         except RowError as error:
-            problems.add(group.file("annotion_time"), line, error)
-            broken.update(_whole_names(group, video, addresses))
+            problem = problems.add(group.file("annotion_time"), line, error)
+            broken.update(dict.fromkeys(_whole_names(group, video, addresses), unusable(problem)))
             continue
         seen.add(video)
         with_crops = 0
@@ -120,12 +121,15 @@ def _clips(group: _Group, problems: Problems, broken: set[str]) -> Iterator[Anno
                 with_crops += 1
             try:
                 start, stop = _times(text)
-                if published in broken:  # its crop or the height for it has been told already
-                    continue
             except ValueError as error:
-                problems.add(group.file("annotion_time"), line, RowError(f"clip {index}", str(error)))
-                broken.update(names)
-                broken.update(_whole_names(group, video, addresses))
+                where = group.file("annotion_time")
+                problem = problems.add(where, line, RowError(f"clip {index}", str(error)))
+                stems = (*names, *_whole_names(group, video, addresses))
+                broken.update(dict.fromkeys(stems, unusable(problem)))
+                continue
+            if published in broken:  # its crop or the height for it has been told already
+                stems = (*names, *_whole_names(group, video, addresses))
+                broken.update(dict.fromkeys(stems, broken[published]))
                 continue
             yield AnnotatedClip(
                 names=names,
@@ -163,26 +167,26 @@ def _addresses(path: Path, problems: Problems) -> Iterator[tuple[str, str]]:
             )
 
 
-def _heights(path: Path, problems: Problems, broken: set[str]) -> Iterator[tuple[str, int]]:
+def _heights(path: Path, problems: Problems, broken: dict[str, Omission]) -> Iterator[tuple[str, int]]:
     for line, text in text_lines(path):
         video, *rest = text.split()
         if len(rest) == 1 and rest[0].isdecimal() and 0 < int(rest[0]) < 100_000:
             yield video.removesuffix(".mp4"), int(rest[0])
         else:
             message = f"a row is 'NAME.mp4 HEIGHT', in pixels, and this is {quoted(text)}"
-            problems.add(path, line, RowError("resolution", message))
-            broken.add(video.removesuffix(".mp4"))
+            problem = problems.add(path, line, RowError("resolution", message))
+            broken[video.removesuffix(".mp4")] = unusable(problem)
 
 
 def _crops(
-    path: Path, heights: dict[str, int], problems: Problems, broken: set[str]
+    path: Path, heights: dict[str, int], problems: Problems, broken: dict[str, Omission]
 ) -> Iterator[tuple[str, CropBox]]:
     for line, text in text_lines(path):
         clip, *sides = text.split()
         clip = clip.removesuffix(".mp4")
         video = clip.rpartition("_")[0]
         if video in broken:
-            broken.add(clip)
+            broken[clip] = broken[video]
             continue
         try:
             if len(sides) != 4:
@@ -194,8 +198,7 @@ def _crops(
                 if not side.isdecimal() or len(side) > 6 or (name in ("width", "height") and int(side) == 0):
                     raise RowError(name, f"{quoted(side)} is no number of pixels")
         except RowError as error:
-            problems.add(path, line, error)
-            broken.add(clip)
+            broken[clip] = unusable(problems.add(path, line, error))
             continue
         x, width, y, height = sides
         yield clip, CropBox(x=x, y=y, width=width, height=height, frame_height=heights.get(video))

@@ -7,17 +7,23 @@ empty: ``identity``, ``licence``, ``commercial_ok``, ``language``, ``split``, ``
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lipforcing_core.base.csv_file import csv_table
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_in, shown_name
 from lipforcing_core.base.user_file import read_text, require_regular
-from lipforcing_core.corpora.protocol import CorpusListing, CorpusSource, TestList, counted
+from lipforcing_core.corpora.protocol import (
+    CorpusListing,
+    CorpusSource,
+    Omission,
+    TestList,
+    counted,
+    unusable,
+)
 from lipforcing_core.corpora.rows import LARGEST_ANNOTATIONS, Problems, RowError, json_object, quoted
 from lipforcing_core.curation.facts import COLUMNS, KNOWN, FactError, facts_of, meant
 from lipforcing_core.curation.sources import relative_path
@@ -28,7 +34,8 @@ LAYOUT = (
     "of that kind called manifest)"
 )
 
-Row = tuple[int, dict[str, Any]]
+Row = tuple[int, dict[str, Any], str]
+"""The line of a row, its fields, and what is wrong with it as a whole; then the fields are what was probably meant."""
 
 
 class Manifest:
@@ -43,9 +50,12 @@ class Manifest:
         unknown: dict[str, None] = {}
         found: dict[str, CorpusSource] = {}
         missing: list[str] = []
-        for line, row in _rows(path, problems):
+        omitted: dict[Path, Omission] = {}
+        for line, row, mistake in _rows(path, problems):
             unknown |= dict.fromkeys(name for name in row if name not in COLUMNS)
             try:
+                if mistake:
+                    raise RowError("row", mistake)
                 source = _source(row, root)
                 name = relative_path(source.path, root)
                 if name in found:
@@ -57,7 +67,9 @@ class Manifest:
                     raise RowError("audio", f"{quoted(source.facts.audio)} is not there")
                 found[name] = source
             except RowError as error:
-                problems.add(path, line, error)
+                problem = problems.add(path, line, error)
+                if (file := _file_of(row, root)) is not None:
+                    omitted[file] = unusable(problem)
         if not found and not problems.found and not missing:
             raise BadInputError(f"{shown_name(path)}: has no rows; {LAYOUT}")
         warnings = tuple(
@@ -70,6 +82,7 @@ class Manifest:
             problems=tuple(problems.found),
             left_out=counted("files that the manifest names and that are not on disk", missing),
             warnings=warnings,
+            omitted={file: why for file, why in omitted.items() if relative_path(file, root) not in found},
         )
 
 
@@ -79,7 +92,7 @@ def named_files(path: Path) -> frozenset[str]:
     Raises ``BadInputError`` for what is no manifest.
     """
     rows = _rows(_file(path), Problems(path.parent))
-    given = (row.get(name) for _, row in rows for name in ("path", "audio"))
+    given = (row.get(name) for _, row, _ in rows for name in ("path", "audio"))
     return frozenset(os.path.normpath(name) for name in given if isinstance(name, str) and name)
 
 
@@ -102,8 +115,8 @@ def _source(row: dict[str, Any], root: Path) -> CorpusSource:
         raise RowError("path", f"must be the path of a video, and is {quoted(given)}")
     if "\0" in given:
         raise RowError("path", f"{quoted(given)} is no path")
-    path = Path(os.path.normpath(os.path.abspath(path_in(root, given))))
-    if not path.is_relative_to(os.path.abspath(root)):
+    path = _below(root, given)
+    if path is None:
         raise RowError(
             "path", f"{quoted(given)} leaves the folder of the manifest; put the manifest above its files"
         )
@@ -111,7 +124,21 @@ def _source(row: dict[str, Any], root: Path) -> CorpusSource:
         facts = facts_of({name: value for name, value in row.items() if name in KNOWN})
     except FactError as error:
         raise RowError(error.field, error.problem) from error
-    return CorpusSource(path=root / path.relative_to(os.path.abspath(root)), facts=facts)
+    return CorpusSource(path=path, facts=facts)
+
+
+def _below(root: Path, given: str) -> Path | None:
+    """The path that a row names; None where it leaves the folder of the manifest."""
+    path = Path(os.path.normpath(os.path.abspath(path_in(root, given))))
+    above = os.path.abspath(root)
+    return root / path.relative_to(above) if path.is_relative_to(above) else None
+
+
+def _file_of(row: dict[str, Any], root: Path) -> Path | None:
+    """The file below the folder of the manifest that a row is about, if it is there."""
+    given = row.get("path")
+    path = _below(root, given) if isinstance(given, str) and given and "\0" not in given else None
+    return path if path is not None and os.path.lexists(path) else None
 
 
 def _rows(path: Path, problems: Problems) -> Iterator[Row]:
@@ -120,22 +147,16 @@ def _rows(path: Path, problems: Problems) -> Iterator[Row]:
     return rows(path, problems)
 
 
-def _csv_rows(path: Path, problems: Problems) -> Iterator[Row]:
-    lines = csv.reader(io.StringIO(read_text(path, largest=LARGEST_ANNOTATIONS), newline=""))
+def _csv_rows(path: Path, _problems: Problems) -> Iterator[Row]:
+    text = read_text(path, largest=LARGEST_ANNOTATIONS)
     try:
-        header = next(lines, [])
-        if "path" not in header:
-            raise BadInputError(f"{shown_name(path)}: column path is missing in its first line; {LAYOUT}")
-        line = lines.line_num + 1
-        for fields in lines:
-            if len(fields) > len(header):
-                message = f"{len(fields)} fields, but the first line names {len(header)} columns"
-                problems.add(path, line, RowError("row", message))
-            elif fields:
-                yield line, dict(zip(header, fields, strict=False))
-            line = lines.line_num + 1
-    except csv.Error as error:
+        table = csv_table(text)
+    except ValueError as error:
         raise BadInputError(f"{shown_name(path)} is not a CSV file: {error}") from error
+    if "path" not in table.header:
+        raise BadInputError(f"{shown_name(path)}: column path is missing in its first line; {LAYOUT}")
+    for row in table.rows:
+        yield row.line, dict(row.fields), row.problem
 
 
 def _json_rows(path: Path, problems: Problems) -> Iterator[Row]:
@@ -143,7 +164,7 @@ def _json_rows(path: Path, problems: Problems) -> Iterator[Row]:
         if not text.strip():
             continue
         try:
-            yield line, json_object(text)
+            yield line, json_object(text), ""
         except RowError as error:
             problems.add(path, line, error)
 
@@ -160,7 +181,7 @@ def _parquet_rows(path: Path, problems: Problems) -> Iterator[Row]:
             number = 1
             for batch in file.iter_batches(batch_size=4096):
                 for row in batch.to_pylist():
-                    yield number, row
+                    yield number, row, ""
                     number += 1
     except (pa.ArrowException, OSError) as error:
         raise BadInputError(f"{shown_name(path)}: is not a readable Parquet file ({error})") from error

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import shown_name
 from lipforcing_core.corpora.disk import plain_stem
-from lipforcing_core.corpora.protocol import CorpusSource, LeftOut, TestList, counted
+from lipforcing_core.corpora.protocol import CorpusSource, LeftOut, Omission, TestList, counted
 from lipforcing_core.corpora.rows import text_lines
+from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import SourceFacts
 
 SAME_PEOPLE = (
@@ -43,16 +44,23 @@ def read_test_list(path: Path) -> TestList:
     return TestList(path=path, names=names)
 
 
-def hold_out(
-    candidates: Sequence[Candidate], test: TestList | None
-) -> tuple[tuple[CorpusSource, ...], tuple[LeftOut, ...]]:
-    """The sources with the clips of the list as ``test``, and what is left out so that nobody is on two sides.
+@dataclass(frozen=True, kw_only=True)
+class Divided:
+    """The sources with their splits, and what is left out so that nobody is on two sides."""
+
+    sources: tuple[CorpusSource, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    omitted: dict[Path, Omission] = field(default_factory=dict)
+
+
+def hold_out(candidates: Sequence[Candidate], test: TestList | None) -> Divided:
+    """The sources with the clips of the list as ``test``.
 
     Of a whole video only the ranges that are listed stay. Other files of the same identity are left out. The split that
     annotations give stays where there is no list.
     """
     if test is None:
-        return tuple(CorpusSource(path=c.path, facts=c.facts) for c in candidates), ()
+        return Divided(sources=tuple(CorpusSource(path=c.path, facts=c.facts) for c in candidates))
     sources: list[CorpusSource] = []
     rest: list[Candidate] = []
     found: set[str] = set()
@@ -66,14 +74,18 @@ def hold_out(
         found |= own.union(*(test.names.intersection(candidate.range_names[i]) for i in kept))
         mates += [names[0] for i, names in enumerate(candidate.range_names) if i not in kept]
         sources.append(CorpusSource(path=candidate.path, facts=_as_test(candidate.facts, kept)))
+    omitted: dict[Path, Omission] = {}
     people = {source.facts.identity for source in sources if source.facts.identity}
     for candidate in rest:
         if candidate.facts.identity in people:
             mates += [names[0] for names in candidate.range_names] or [candidate.path.name]
+            words = f"{candidate.facts.identity} is in the official test split, whose list does not name this file"
+            omitted[candidate.path] = Omission(reason=RejectReason.HELD_OUT_PERSON, message=words)
         else:
             sources.append(CorpusSource(path=candidate.path, facts=candidate.facts))
     sources.sort(key=lambda source: source.path)
-    return tuple(sources), (*counted(SAME_PEOPLE, mates), *counted(NOT_FOUND, test.names - found))
+    left_out = (*counted(SAME_PEOPLE, mates), *counted(NOT_FOUND, test.names - found))
+    return Divided(sources=tuple(sources), left_out=left_out, omitted=omitted)
 
 
 def _as_test(facts: SourceFacts, kept: list[int]) -> SourceFacts:

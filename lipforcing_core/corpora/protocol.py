@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from lipforcing_core.base.names import shown_name
+from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.curation.sources import IgnoredFiles, source_name
 
@@ -39,6 +40,24 @@ class CorpusProblem:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Omission:
+    """Why a media file of a corpus is no source: the reason, and what the corpus says, in a clause for people."""
+
+    reason: RejectReason
+    message: str
+
+
+def unusable(problem: CorpusProblem) -> Omission:
+    """The omission of a file that a row is about which cannot be used."""
+    return Omission(reason=RejectReason.ANNOTATION_UNUSABLE, message=str(problem))
+
+
+def by_rule(message: str) -> Omission:
+    """The omission of a file that the corpus is not about, or that it holds in another form too."""
+    return Omission(reason=RejectReason.LEFT_OUT_BY_CORPUS, message=message)
+
+
+@dataclass(frozen=True, kw_only=True)
 class LeftOut:
     """Things of one kind that the corpus names or holds and that are no sources: how many, and the first by name."""
 
@@ -58,7 +77,7 @@ class CorpusListing:
 
     root: the folder that names are relative to. sources: sorted by path. ignored: files that are no part of it, by
     kind. problems: rows of annotations that cannot be used. left_out: what is not there, or not for use. warnings:
-    one line each.
+    one line each. omitted: every media file below the root that was seen and is no source.
     """
 
     root: Path
@@ -67,6 +86,7 @@ class CorpusListing:
     problems: tuple[CorpusProblem, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
+    omitted: Mapping[Path, Omission] = field(default_factory=dict)
 
     def facts(self) -> dict[str, SourceFacts]:
         """What is known of each source, by its name; sources of which nothing is known are left out."""
@@ -85,8 +105,9 @@ class Corpus(Protocol):
         """List the sources below the folder ``given``, or in the manifest file ``given``.
 
         ``test`` names the clips of the official test split, where the corpus does not say itself which they are. A file
-        that the annotations name and that is not there is counted, and a malformed row becomes a problem. Raises
-        ``BadInputError`` where the layout is another one: it says what must be on disk.
+        that the annotations name and that is not there is counted, and a malformed row becomes a problem. Every media
+        file that is there is a source or omitted. Raises ``BadInputError`` where the layout is another one: it says
+        what must be on disk.
         """
         ...
 

@@ -32,11 +32,14 @@ _LONGEST_VALUE = 80
 
 
 class RowError(ValueError):
-    """A row cannot be used: which field, and what is wrong with it; ``line`` where the reader of the row knows it."""
+    """A row cannot be used: which field, and what is wrong with it.
 
-    def __init__(self, field: str, message: str, line: int | None = None) -> None:
+    file, line: where it stands, if the reader of the row knows it.
+    """
+
+    def __init__(self, field: str, message: str, line: int | None = None, file: Path | None = None) -> None:
         self.field = field
-        self.line = line
+        self.line, self.file = line, file
         super().__init__(message)
 
 
@@ -47,13 +50,15 @@ class Problems:
     root: Path
     found: list[CorpusProblem] = field(default_factory=list)
 
-    def add(self, path: Path, line: int | None, error: RowError) -> None:
-        """Note that this row cannot be used."""
+    def add(self, path: Path, line: int | None, error: RowError) -> CorpusProblem:
+        """Note that this row cannot be used, and return the note."""
         name = path.relative_to(self.root) if path.is_relative_to(self.root) else path
         message = printable(str(error)).replace("\n", " ")
-        self.found.append(
-            CorpusProblem(file=shown_name(name), line=line, field=shown_name(error.field), message=message)
+        problem = CorpusProblem(
+            file=shown_name(name), line=line, field=shown_name(error.field), message=message
         )
+        self.found.append(problem)
+        return problem
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:

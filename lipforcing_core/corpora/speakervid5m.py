@@ -20,7 +20,7 @@ from lipforcing_core.base.user_file import read_json_object, read_json_value
 from lipforcing_core.corpora.clips import NOT_ON_DISK, AnnotatedClip, match_clips
 from lipforcing_core.corpora.disk import is_sound, look, plain_stem, require_folder, sound_beside
 from lipforcing_core.corpora.official_test import hold_out
-from lipforcing_core.corpora.protocol import CorpusListing, TestList, counted
+from lipforcing_core.corpora.protocol import CorpusListing, Omission, TestList, by_rule, counted, unusable
 from lipforcing_core.corpora.rows import LARGEST_ANNOTATIONS, Problems, RowError, exact_number, quoted
 from lipforcing_core.corpora.youtube import watch_address
 from lipforcing_core.curation.official import CropBox, exact
@@ -54,22 +54,23 @@ class SpeakerVid5M:
         names = list(_clip_names(own[0], problems))
         here = [name for name in names if name in disk.videos or name[:_ID_LENGTH] in disk.videos]
         listeners: list[str] = []
-        broken: set[str] = set()
+        broken: dict[str, Omission] = {}
         clips = _clips(here, folder, problems, listeners, broken)
         matched = match_clips(clips, disk, broken=broken, sound_of=lambda path: sound_beside(path, root))
         known = frozenset(names)
-        sources, held_out = hold_out(matched.candidates, test or _published_test(own[2], known))
+        divided = hold_out(matched.candidates, test or _published_test(own[2], known))
         return CorpusListing(
             root=root,
-            sources=sources,
+            sources=divided.sources,
             ignored=disk.ignored,
             problems=tuple(problems.found),
             left_out=(
                 *counted(NOT_ON_DISK, known.difference(here)),
                 *counted(LISTENERS, listeners),
                 *matched.left_out,
-                *held_out,
+                *divided.left_out,
             ),
+            omitted=matched.omitted | divided.omitted,
         )
 
 
@@ -87,19 +88,23 @@ def _clip_names(path: Path, problems: Problems) -> Iterator[str]:
 
 
 def _clips(
-    names: list[str], folder: Path, problems: Problems, listeners: list[str], broken: set[str]
+    names: list[str], folder: Path, problems: Problems, listeners: list[str], broken: dict[str, Omission]
 ) -> Iterator[AnnotatedClip]:
     for name in names:
         path = folder / f"{name}.json"
         try:
             clip = _clip(name, path)
         except RowError as error:
-            problems.add(path, None, error)
-            broken |= {name, name[:_ID_LENGTH]}
+            problem = problems.add(path, None, error)
+            broken |= dict.fromkeys((name, name[:_ID_LENGTH]), unusable(problem))
             continue
         if clip is None:
             listeners.append(name)
-            broken |= {name, name[:_ID_LENGTH]}  # a video of listeners alone is known, and no source
+            listens = by_rule(
+                "the person seen does not talk"
+            )  # a video of listeners alone is known, and no source
+            for stem in (name, name[:_ID_LENGTH]):
+                broken.setdefault(stem, listens)
         else:
             yield clip
 

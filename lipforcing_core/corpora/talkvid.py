@@ -20,7 +20,7 @@ from lipforcing_core.corpora.clips import AnnotatedClip, match_clips
 from lipforcing_core.corpora.disk import Disk, is_sound, look, require_folder, sound_beside
 from lipforcing_core.corpora.languages import language_code
 from lipforcing_core.corpora.official_test import hold_out
-from lipforcing_core.corpora.protocol import CorpusListing, TestList
+from lipforcing_core.corpora.protocol import CorpusListing, Omission, TestList, unusable
 from lipforcing_core.corpora.rows import Problems, RowError, exact_number, json_rows, quoted
 from lipforcing_core.corpora.youtube import address_parts, queried_id
 from lipforcing_core.curation.official import CropBox, exact
@@ -59,7 +59,7 @@ class TalkVid:
             is_about=_is_about,
         )
         by_times = _files_by_times(disk)
-        broken: set[str] = set()
+        broken: dict[str, Omission] = {}
         clips = _clips(metadata, by_times, problems, broken)
         matched = match_clips(
             clips,
@@ -67,13 +67,14 @@ class TalkVid:
             broken=broken,
             sound_of=lambda p: sound_beside(p, root, [p.parent.parent / "audios"]),
         )
-        sources, held_out = hold_out(matched.candidates, test)
+        divided = hold_out(matched.candidates, test)
         return CorpusListing(
             root=root,
-            sources=sources,
+            sources=divided.sources,
             ignored=disk.ignored,
             problems=tuple(problems.found),
-            left_out=(*matched.left_out, *held_out),
+            left_out=(*matched.left_out, *divided.left_out),
+            omitted=matched.omitted | divided.omitted,
         )
 
 
@@ -94,7 +95,7 @@ def _files_by_times(disk: Disk) -> _ByTimes:
 
 
 def _clips(
-    metadata: Path, by_times: _ByTimes, problems: Problems, broken: set[str]
+    metadata: Path, by_times: _ByTimes, problems: Problems, broken: dict[str, Omission]
 ) -> Iterator[AnnotatedClip]:
     seen: set[str] = set()
     for line, entry in json_rows(metadata, problems):
@@ -106,9 +107,9 @@ def _clips(
             seen.add(clip.names[0])
             yield clip
         except RowError as error:
-            problems.add(metadata, line, error)
-            broken |= {str(name), *_video_id(entry)}
-            broken |= {stem for video in _video_id(entry) for _, _, stem in by_times.get(video, ())}
+            problem = problems.add(metadata, line, error)
+            stems = [stem for video in _video_id(entry) for _, _, stem in by_times.get(video, ())]
+            broken |= dict.fromkeys((str(name), *_video_id(entry), *stems), unusable(problem))
 
 
 def _clip(entry: dict[str, Any], by_times: _ByTimes) -> AnnotatedClip:

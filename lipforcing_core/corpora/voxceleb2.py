@@ -6,7 +6,9 @@ As published: ``dev/mp4/id00012/21Uxsk56VDQ/00001.mp4`` (and ``test/...``), the 
 
 A txt file has the lines ``Identity``, ``Reference``, ``Offset``, ``FV Conf`` and ``ASD Conf``, then ``FRAME X Y W H``
 and a row for each frame at 25 fps of the YouTube video, with the box of the face in shares of its width and height.
-The clips are cut out around these boxes, so the boxes are no crops of the clips.
+The clips are cut out around these boxes, so the boxes are no crops of the clips. A line that cannot be read costs
+itself: the clip is used with the boxes that can be read, or without any. A file about another person than its folder
+costs the clip.
 """
 
 from __future__ import annotations
@@ -17,8 +19,17 @@ from fractions import Fraction
 from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.names import shown_name
 from lipforcing_core.corpora.disk import is_sound, look, require_folder, sound_beside
-from lipforcing_core.corpora.protocol import CorpusListing, CorpusSource, TestList, counted
+from lipforcing_core.corpora.protocol import (
+    CorpusListing,
+    CorpusSource,
+    Omission,
+    TestList,
+    by_rule,
+    counted,
+    unusable,
+)
 from lipforcing_core.corpora.rows import Problems, RowError, quoted, text_lines
 from lipforcing_core.corpora.youtube import watch_address
 from lipforcing_core.curation.official import Origin, exact
@@ -50,18 +61,17 @@ class VoxCeleb2:
         sets = dict(_sets(meta, problems)) if meta else {}
         disk = look(root, LAYOUT, annotations={meta} if meta else (), is_about=_is_about)
         sources, strangers = [], []
+        omitted: dict[Path, Omission] = {}
         for path in sorted(disk.paths()):
             clip = path.relative_to(root).parts
             if len(clip) < 3 or not _PERSON.fullmatch(clip[-3]):
                 strangers.append(path.relative_to(root).as_posix())
+                omitted[path] = by_rule("it lies outside the folders of people")
                 continue
             try:
-                facts = _facts(path, root, sets, problems)
+                sources.append(CorpusSource(path=path, facts=_facts(path, root, sets, problems)))
             except RowError as error:
-                problems.add(path, None, error)
-                continue
-            if facts is not None:
-                sources.append(CorpusSource(path=path, facts=facts))
+                omitted[path] = unusable(problems.add(error.file or path, error.line, error))
         if strangers and not sources and not problems.found:
             raise BadInputError(f"{root}: no video lies as in VoxCeleb2 (first: {strangers[0]}); {LAYOUT}")
         return CorpusListing(
@@ -70,6 +80,7 @@ class VoxCeleb2:
             ignored=disk.ignored,
             problems=tuple(problems.found),
             left_out=counted("videos outside the folders of people", strangers),
+            omitted=omitted,
         )
 
 
@@ -79,8 +90,8 @@ def _is_about(path: Path) -> bool:
     )
 
 
-def _facts(path: Path, root: Path, sets: dict[str, str], problems: Problems) -> SourceFacts | None:
-    """What is known of a clip; None where its txt file cannot be used, which is told."""
+def _facts(path: Path, root: Path, sets: dict[str, str], problems: Problems) -> SourceFacts:
+    """What is known of a clip; raises ``RowError`` where nobody can say whose it is and to which set it belongs."""
     person = path.parts[-3]
     by_folder = [part for part in path.relative_to(root).parts[:-3] if part in _SETS]
     published = by_folder[0] if by_folder else sets.get(person)
@@ -90,21 +101,17 @@ def _facts(path: Path, root: Path, sets: dict[str, str], problems: Problems) -> 
         )
     if sets.get(person, published) != published:
         raise RowError("set", f"lies in {published}, but {META} says that {person} belongs to {sets[person]}")
-    origin = None
     description = _parallel(path, "txt", ".txt")
+    origin = Origin(address=watch_address(path.parts[-2]))
     if description is not None:
-        try:
-            origin = _origin(description, person)
-        except RowError as error:
-            problems.add(description, error.line, error)
-            return None
+        origin = _origin(description, person, problems)
     beside = _parallel(path, "aac", ".m4a")
     sound = beside.relative_to(root).as_posix() if beside else sound_beside(path, root)
     return SourceFacts(
         identity=f"voxceleb2:{person}",
         split="test" if published == "test" else None,
         audio=sound,
-        origin=origin or Origin(address=watch_address(path.parts[-2])),
+        origin=origin,
     )
 
 
@@ -137,38 +144,48 @@ def _sets(meta: Path, problems: Problems) -> Iterator[tuple[str, str]]:
             yield person, published
 
 
-def _origin(path: Path, person: str) -> Origin:
-    """Where a clip comes from, of its txt file; raises ``RowError`` with the line as ``line``."""
+def _origin(path: Path, person: str, problems: Problems) -> Origin:
+    """Where a clip comes from, of its txt file: of the lines of it that can be read, and the first other one is told.
+
+    Raises ``RowError`` where the file is about another person.
+    """
     head: dict[str, str] = {}
     frames: list[int] = []
     sides: list[tuple[Fraction, Fraction, Fraction, Fraction]] = []
+    mistakes: list[RowError] = []
     in_table = False
-    for line, text in text_lines(path):
+    for line, text in _lines(path, mistakes):
         try:
             if in_table:
                 frame, *box = text.split()
-                frames.append(_frame(frame, frames))
-                sides.append(_box(box))
+                number, side = _frame(frame, frames), _box(box)
+                frames.append(number)
+                sides.append(side)
             elif text.split()[:1] == ["FRAME"]:
                 if text.split() != ["FRAME", "X", "Y", "W", "H"]:
-                    raise RowError(
-                        "FRAME", f"the table has the columns FRAME X Y W H, and this is {quoted(text)}"
-                    )
+                    message = f"the table has the columns FRAME X Y W H, and this is {quoted(text)}"
+                    mistakes.append(RowError("FRAME", message, line))
+                    break
                 in_table = True
             else:
                 name, colon, value = text.partition(":")
                 if not colon:
                     raise RowError("header", f"a line is 'NAME : VALUE', and this is {quoted(text)}")
                 head[name.strip()] = value.strip()
-                if name.strip() == "Identity" and value.strip() != person:
-                    raise RowError(
-                        "Identity", f"is {quoted(value.strip())}, and the file lies in the folder of {person}"
-                    )
         except RowError as error:
             error.line = line
-            raise
+            mistakes.append(error)
+        if head.get("Identity", person) != person:
+            message = f"is {quoted(head['Identity'])}, and the file lies in the folder of {person}"
+            raise RowError("Identity", message, line, path)
+    if not frames and not mistakes:
+        mistakes.append(RowError("FRAME", "has no row of a frame"))
+    if mistakes:
+        first, more = mistakes[0], len(mistakes) - 1
+        behind = f" (and {more} more line{'s' if more > 1 else ''} of this file)" if more else ""
+        problems.add(path, first.line, RowError(first.field, f"{first}{behind}"))
     if not frames:
-        raise RowError("FRAME", "has no row of a frame")
+        return Origin(address=watch_address(head.get("Reference") or path.parts[-2]))
     reference = head.get("Reference") or path.parts[-2]
     left, top = min(x for x, _, _, _ in sides), min(y for _, y, _, _ in sides)
     right, bottom = max(x + w for x, _, w, _ in sides), max(y + h for _, y, _, h in sides)
@@ -181,6 +198,14 @@ def _origin(path: Path, person: str) -> Origin:
         stop_s=Fraction(frames[-1] + 1, FPS),
         face_shares=(left, top, right - left, bottom - top) if relative else None,
     )
+
+
+def _lines(path: Path, mistakes: list[RowError]) -> Iterator[tuple[int, str]]:
+    """The lines of a file; none, and a mistake, where it is no text."""
+    try:
+        yield from text_lines(path)
+    except BadInputError as error:
+        mistakes.append(RowError("file", str(error).removeprefix(f"{shown_name(path)}: ")))
 
 
 def _frame(text: str, before: list[int]) -> int:

@@ -229,13 +229,13 @@ def mark_duplicates(
 
     The copy whose ``facts`` name the official split test, else val, else train is kept; then the one with the shortest
     name, as that of the original mostly is (``a.mp4`` before ``backup/copy of a.mp4``). One on which the machine failed
-    gives way to its twin.
+    gives way to its twin. A copy to whose use a person does not agree is before all others, so that none of them stays.
     """
 
-    def rank(outcome: SourceOutcome) -> tuple[bool, int, int]:
-        official = (facts or {}).get(outcome.source, SourceFacts()).split
-        place = len(SPLITS) if official is None else len(SPLITS) - 1 - SPLITS.index(official)
-        return outcome.failed_this_time, place, len(outcome.source)
+    def rank(outcome: SourceOutcome) -> tuple[bool, bool, int, int]:
+        known = (facts or {}).get(outcome.source, SourceFacts())
+        place = len(SPLITS) if known.split is None else len(SPLITS) - 1 - SPLITS.index(known.split)
+        return not known.consent_denied, outcome.failed_this_time, place, len(outcome.source)
 
     by_name = sorted(outcomes, key=lambda o: o.source)
     kept: dict[str, SourceOutcome] = {}

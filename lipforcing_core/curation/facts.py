@@ -131,19 +131,15 @@ def _rows(root: Path) -> tuple[_Row, ...]:
 @lru_cache(maxsize=4)
 def _table(table: Path, _mtime_ns: int, _size: int) -> tuple[_Row, ...]:
     """Every row of a table, read once for all sources of a corpus, and again when the file has changed."""
-    return tuple(_row(table, row) for row in read_csv_table(table, ["path"], allow_surplus=True).rows)
+    return tuple(_row(table, row) for row in read_csv_table(table, ["path"], lenient=True).rows)
 
 
 def _row(table: Path, row: CsvRow) -> _Row:
     name = ""
     try:
         name = _below(table, row)
-        if row.surplus:
-            known = len(row.fields)
-            words = f"{known + row.surplus} fields, but the first line names {known} columns"
-            raise FactError(
-                "row", f"{words} (a field with a comma in it needs quotes)", file=table, line=row.line
-            )
+        if row.problem:
+            raise FactError("row", row.problem, file=table, line=row.line)
         values = {key: value for key, value in row.fields.items() if key != "path"}
         return _Row(line=row.line, name=name, facts=facts_of(values, file=table, line=row.line))
     except FactError as error:
@@ -174,7 +170,7 @@ def _table_warnings(root: Path) -> Iterator[str]:
     if not table.is_file():
         return
     label = shown_name(table)
-    for column in read_csv_table(table, ["path"], allow_surplus=True).header:
+    for column in read_csv_table(table, ["path"], lenient=True).header:
         if column not in COLUMNS:
             yield f"{label}, line 1: unknown column {shown_name(column)!r}{meant(column, COLUMNS)}"
     first: dict[str, int] = {}

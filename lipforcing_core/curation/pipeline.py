@@ -188,6 +188,9 @@ def _opened(
     file: SourceFile, wanted: Wanted, settings: CurationSettings, detector: FaceDetector, store: StepStore
 ) -> steps.ReadSource | SourceOutcome:
     """A source that has been read; the outcome of one that can have no clips, whatever its pieces are like."""
+    if wanted.facts.consent_denied:
+        verdict = Verdict(reason=RejectReason.CONSENT_DENIED, measured=None, threshold=None)
+        return _whole(file, 0, Status.REJECTED, verdict, f"consent: {wanted.facts.consent}")
     try:
         source = steps.read_source(file, wanted, settings, detector, store)
     except OverLimitsError as error:
@@ -246,6 +249,14 @@ def _inaccessible(name: str, problem: str) -> SourceOutcome:
 def failed_source(path: Path | str, root: Path | str, problem: str) -> SourceOutcome:
     """The outcome of a source whose worker died at it, so that nothing is known of it."""
     return _failed(_lost(source_name(path, root)), problem)
+
+
+def omitted_source(path: Path | str, root: Path | str, reason: RejectReason, message: str) -> SourceOutcome:
+    """The outcome of a media file that its corpus leaves out; the file is not opened."""
+    verdict = Verdict(reason=reason, measured=None, threshold=None)
+    mendable = reason is RejectReason.ANNOTATION_UNUSABLE
+    status = Status.QUARANTINED if mendable else Status.REJECTED
+    return _whole(_lost(source_name(path, root)), 0, status, verdict, message)
 
 
 def _lost(name: str) -> SourceFile:

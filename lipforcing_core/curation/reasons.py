@@ -32,14 +32,18 @@ class Step(StrEnum):
 class RejectReason(StrEnum):
     """Reason codes.
 
-    ``failed_this_time``, ``inaccessible``, ``unreadable`` and ``truncated`` put a whole source into quarantine; the
-    first says nothing about the source.
+    ``failed_this_time``, ``inaccessible``, ``unreadable``, ``truncated`` and ``annotation_unusable`` put a whole source
+    into quarantine; the first says nothing about the source. The last, ``left_out_by_corpus`` and ``consent_denied``
+    are said without decoding the file.
     """
 
     FAILED_THIS_TIME = "failed_this_time"
     INACCESSIBLE = "inaccessible"
     UNREADABLE = "unreadable"
     TRUNCATED = "truncated"
+    ANNOTATION_UNUSABLE = "annotation_unusable"
+    LEFT_OUT_BY_CORPUS = "left_out_by_corpus"
+    CONSENT_DENIED = "consent_denied"
     NO_VIDEO = "no_video"
     OVER_LIMITS = "over_limits"
     DUPLICATE = "duplicate"
@@ -81,6 +85,9 @@ _STAGES = {
     RejectReason.INACCESSIBLE: Stage.DECODE,
     RejectReason.UNREADABLE: Stage.DECODE,
     RejectReason.TRUNCATED: Stage.DECODE,
+    RejectReason.ANNOTATION_UNUSABLE: Stage.DECODE,
+    RejectReason.LEFT_OUT_BY_CORPUS: Stage.DECODE,
+    RejectReason.CONSENT_DENIED: Stage.DECODE,
     RejectReason.NO_VIDEO: Stage.DECODE,
     RejectReason.OVER_LIMITS: Stage.DECODE,
     RejectReason.DUPLICATE: Stage.UNIQUE,
@@ -112,11 +119,14 @@ _EXPLANATIONS = {
     RejectReason.INACCESSIBLE: "the file cannot be read (a dangling link, no permission, a failing disk)",
     RejectReason.UNREADABLE: "the file cannot be decoded",
     RejectReason.TRUNCATED: "the file ends before its declared end",
+    RejectReason.ANNOTATION_UNUSABLE: "what is said of the file cannot be used (file, line, field); it was not opened",
+    RejectReason.LEFT_OUT_BY_CORPUS: "the corpus does not count the file as a source; it was not opened",
+    RejectReason.CONSENT_DENIED: "the side information says that a person in it does not agree to its use",
     RejectReason.NO_VIDEO: "the file has no video, only sound perhaps",
     RejectReason.OVER_LIMITS: "the file is longer, or its pictures are larger, than the settings allow",
     RejectReason.DUPLICATE: "the same bytes are in the corpus under another name",
     RejectReason.NEAR_DUPLICATE: "the same footage or sound is in another clip (distance of the fingerprints)",
-    RejectReason.HELD_OUT_PERSON: "the face is of somebody of another, official split",
+    RejectReason.HELD_OUT_PERSON: "the person, by name or by face, is one of another, official split",
     RejectReason.NO_AUDIO: "the file has no sound",
     RejectReason.AUDIO_MISSING: "the picture goes on after the sound has ended",
     RejectReason.SILENT_AUDIO: "the sound is silent (loudness in dBFS)",

@@ -120,6 +120,10 @@ SPLITS = ("train", "val", "test")
 """The parts of a data set, as a manifest names them."""
 
 
+DENIALS = frozenset({"no", "false", "0", "none", "denied", "refused", "revoked", "withdrawn"})
+"""What ``consent`` says of people who do not agree, in small letters; any other text is kept as it is."""
+
+
 class SourceFacts(BaseModel):
     """What the corpus says about a source, from its annotations, a sidecar or the folder's table; None where unknown.
 
@@ -155,6 +159,11 @@ class SourceFacts(BaseModel):
             for name, value in as_dict(self).items()
             if value is not None or name in ("identity", "licence", "commercial_ok")
         }
+
+    @property
+    def consent_denied(self) -> bool:
+        """Whether somebody in it does not agree to its use."""
+        return (self.consent or "").strip().lower() in DENIALS
 
     @property
     def rights_contradiction(self) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lipforcing_core.base.csv_file import read_csv
+from lipforcing_core.base.csv_file import csv_table, read_csv
 from lipforcing_core.base.errors import BadInputError
 
 
@@ -64,5 +64,53 @@ def test_what_is_no_file_or_no_csv_is_refused(file: Path) -> None:
     with pytest.raises(BadInputError, match=r"a\.csv is not a CSV file"):
         read_csv(file, [])
     file.write_text('name\n"' + "x" * 200_000)
-    with pytest.raises(BadInputError, match=r"a\.csv is not a CSV file: field larger"):
+    with pytest.raises(BadInputError, match=r"a\.csv, row 1: field larger"):
         read_csv(file, [])
+
+
+UNCLOSED = "a quote is opened and not closed, so the row is taken to end with its line"
+
+
+@pytest.mark.parametrize(
+    ("row", "fields", "problem"),
+    [
+        ('c,"open,x', ["c", "open", "x"], UNCLOSED),
+        ('"c,open,x', ["c", "open", "x"], UNCLOSED),
+        ('c,"open,x\nd,"closed, here",y', ["c", "open", "x"], UNCLOSED),
+        ('c,"open\nd,closed,"', ["c", "open", ""], UNCLOSED),
+        (
+            'c,"a" b,x',
+            ["c", "a b", "x"],
+            "text follows the quote that closes a field (a quote inside a field is written twice)",
+        ),
+    ],
+)
+def test_a_quote_that_is_not_closed_costs_its_own_row_alone(
+    row: str, fields: list[str], problem: str
+) -> None:
+    """The quote opens a field that the grammar of CSV lets go on until the next quote, or to the end of the file."""
+    table = csv_table(f'name,note,more\na,"one\ntwo",""""\n{row}\ny,1,2\nz,3,4\n')
+    first, broken, *rest = table.rows
+    assert first.fields == {"name": "a", "note": "one\ntwo", "more": '"'}
+    assert (broken.line, list(broken.fields.values()), broken.problem) == (4, fields, problem)
+    assert [(r.fields["name"], r.line) for r in rest if not r.problem][-2:] == [
+        ("y", 5 + row.count("\n")),
+        ("z", 6 + row.count("\n")),
+    ]
+
+
+def test_a_file_of_broken_rows_is_read_in_one_pass_and_each_is_told() -> None:
+    table = csv_table("name,note\n" + 'a,"x\n' * 20_000)
+    assert len(table.rows) == 20_000
+    assert {row.problem for row in table.rows} == {UNCLOSED}
+
+
+def test_a_quote_that_is_not_closed_is_refused_where_every_row_is_needed(file: Path) -> None:
+    file.write_text('name,note\na,"x\nb,y\n')
+    with pytest.raises(BadInputError, match=r"a\.csv, row 1: a quote is opened and not closed"):
+        read_csv(file, ["name"])
+    file.write_text('name,"note\na,x\n')
+    with pytest.raises(
+        BadInputError, match=r"a\.csv is not a CSV file: its first line cannot be read: a quote"
+    ):
+        read_csv(file, ["name"])

@@ -117,7 +117,10 @@ def test_every_kind_of_table_says_the_same(kind: str, by_folder: bool, tree: Tre
             "../b.mp4,val,",
             "line 3, path: '../b.mp4' leaves the folder of the manifest; put the manifest above its files",
         ),
-        ("b.mp4,val,,x", "line 3, row: 4 fields, but the first line names 3 columns"),
+        (
+            "b.mp4,val,,x",
+            "line 3, row: 4 fields, but the first line names 3 columns (a field with a comma in it needs quotes)",
+        ),
     ],
 )
 def test_a_malformed_row_is_quarantined_alone(row: str, problem: str, tree: Tree) -> None:
@@ -138,6 +141,23 @@ def test_lines_are_counted_through_quotes_and_blank_ones(tree: Tree) -> None:
     listing = read_corpus("manifest", path)
     assert [problem.line for problem in listing.problems] == [2, 6]
     assert facts(listing)["a.mp4"].consent == "signed\nby hand"
+
+
+@pytest.mark.parametrize("corpus", ["folder", "manifest"])
+@pytest.mark.parametrize("row", ['b.mp4,"ben,test', '"b.mp4,ben,test'])
+def test_a_quote_that_is_not_closed_costs_its_video_alone(corpus: str, row: str, tree: Tree) -> None:
+    """A quote that is never closed would swallow every row below it, and with them the splits that they declare."""
+    tree.touch("a.mp4", "b.mp4", "c.mp4")
+    name = {"folder": "sources.csv", "manifest": "manifest.csv"}[corpus]
+    tree.put(name, f"path,identity,split\na.mp4,anna,val\n{row}\nc.mp4,carl,test\n")
+    listing = read_corpus(corpus, tree.root)
+    assert told(listing) == [
+        f"{name}, line 3, row: a quote is opened and not closed, so the row is taken to end with its line"
+    ]
+    assert facts(listing) == {
+        "a.mp4": SourceFacts(identity="anna", split="val"),
+        "c.mp4": SourceFacts(identity="carl", split="test"),
+    }
 
 
 def test_only_line_ends_of_text_files_end_a_row(tree: Tree) -> None:

@@ -51,28 +51,63 @@ def test_other_places_of_the_same_files(meta: str, sound: str, tree: Tree) -> No
     assert found[f"mp4/{CLIP}.mp4"].split is None
 
 
+ALL = ("10", "253/25", ("3/10", "0", "17/40", "1"))
+LAST_TWO = ("251/25", "253/25", ("31/100", "0", "83/200", "1"))
+OUTER = ("10", "253/25", ("3/10", "1/10", "41/100", "9/10"))
+FIRST_TWO = ("10", "252/25", ("3/10", "0", "17/40", "17/20"))
+NOTHING = (None, None, None)
+
+
 @pytest.mark.parametrize(
-    ("old", "new", "problem"),
+    ("old", "new", "problem", "known"),
     [
-        ("000251 \t0.325", "000251 \tx", "line 9, X: 'x' is no number"),
-        ("000251 \t0.325", "00025l \t0.325", "line 9, FRAME: '00025l' is no number of a frame"),
-        ("000251 ", "000249 ", "line 9, FRAME: 000249 does not follow 250"),
-        ("0.400 \t0.900", "0.400", "line 10, X Y W H: four numbers follow the frame, and here are 3"),
-        ("0.400 \t0.900", "0 \t0.900", "line 10, W: must be more than 0"),
+        ("000250 ", "000250x ", "line 8, FRAME: '000250x' is no number of a frame", LAST_TWO),
+        ("000251 \t0.325", "000251 \tx", "line 9, X: 'x' is no number", OUTER),
+        ("000251 \t0.325", "00025l \t0.325", "line 9, FRAME: '00025l' is no number of a frame", OUTER),
+        ("000251 ", "000249 ", "line 9, FRAME: 000249 does not follow 250", OUTER),
+        ("0.400 \t0.900", "0.400", "line 10, X Y W H: four numbers follow the frame, and here are 3", FIRST_TWO),
+        ("0.400 \t0.900", "0 \t0.900", "line 10, W: must be more than 0", FIRST_TWO),
+        ("0.400", "x", "line 8, W: 'x' is no number (and 2 more lines of this file)", NOTHING),
         ("FRAME \tX", "FRAME \tY", "line 7, FRAME: the table has the columns FRAME X Y W H, and this is "
-         "'FRAME \\tY \\tY \\tW \\tH'"),
-        ("id00901", "id00902", "line 1, Identity: is 'id00902', and the file lies in the folder of id00901"),
-        ("Offset    :", "Offset    ", "line 3, header: a line is 'NAME : VALUE', and this is 'Offset     \\t2'"),
-        (TXT[TXT.index("000250") :], "", "FRAME: has no row of a frame"),
+         "'FRAME \\tY \\tY \\tW \\tH'", NOTHING),
+        ("Offset    :", "Offset    ", "line 3, header: a line is 'NAME : VALUE', and this is 'Offset     \\t2'", ALL),
+        (TXT[TXT.index("000250") :], "", "FRAME: has no row of a frame", NOTHING),
     ],
 )  # fmt: skip
-def test_a_malformed_txt_file_costs_its_clip(old: str, new: str, problem: str, tree: Tree) -> None:
-    tree.touch(f"dev/mp4/{CLIP}.mp4", "dev/mp4/id00901/AAAAAAAAAAA/00002.mp4")
+def test_a_malformed_line_of_a_txt_file_costs_itself(
+    old: str, new: str, problem: str, known: tuple[object, ...], tree: Tree
+) -> None:
+    """Of the three boxes the readable ones count: left 0.3, 0.325, 0.31; top 0.1, 0 (cut), 0.1; 0.4 wide; 0.75 and 0.9
+    high."""
+    tree.touch(f"dev/mp4/{CLIP}.mp4")
     tree.put(f"dev/txt/{CLIP}.txt", TXT.replace(old, new))
     listing = read_corpus("voxceleb2", tree.root)
-    separator = ", " if problem.startswith(("line", "FRAME: has")) else ""
-    assert told(listing) == [f"dev/txt/{CLIP}.txt{separator}{problem}"]
-    assert list(facts(listing)) == ["dev/mp4/id00901/AAAAAAAAAAA/00002.mp4"]
+    assert told(listing) == [f"dev/txt/{CLIP}.txt, {problem}"]
+    origin = facts(listing)[f"dev/mp4/{CLIP}.mp4"].origin
+    assert origin
+    assert origin.address == "https://www.youtube.com/watch?v=AAAAAAAAAAA"
+    assert (origin.start_s, origin.stop_s, origin.face_shares) == known
+
+
+def test_a_txt_file_that_is_no_text_costs_the_boxes_of_its_clip(tree: Tree) -> None:
+    tree.touch(f"dev/mp4/{CLIP}.mp4")
+    tree.put(f"dev/txt/{CLIP}.txt").write_bytes(b"Identity : id00901\n\xff")
+    listing = read_corpus("voxceleb2", tree.root)
+    (problem,) = told(listing)
+    assert problem.startswith(f"dev/txt/{CLIP}.txt, file: ")
+    assert "is not UTF-8 text" in problem
+    assert list(facts(listing)) == [f"dev/mp4/{CLIP}.mp4"]
+
+
+def test_a_txt_file_of_another_person_costs_its_clip(tree: Tree) -> None:
+    other = "dev/mp4/id00901/AAAAAAAAAAA/00002.mp4"
+    tree.touch(f"dev/mp4/{CLIP}.mp4", other)
+    tree.put(f"dev/txt/{CLIP}.txt", TXT.replace("id00901", "id00902"))
+    listing = read_corpus("voxceleb2", tree.root)
+    words = "line 1, Identity: is 'id00902', and the file lies in the folder of id00901"
+    assert told(listing) == [f"dev/txt/{CLIP}.txt, {words}"]
+    assert list(facts(listing)) == [other]
+    assert [why.message for why in listing.omitted.values()] == told(listing)
 
 
 def test_pixels_of_an_earlier_release_are_no_shares(tree: Tree) -> None:

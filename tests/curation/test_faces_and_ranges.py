@@ -315,6 +315,16 @@ def test_separate_sound_that_is_gone_is_told(curate: Curate) -> None:
     assert not outcome.is_final
 
 
+@pytest.mark.parametrize("word", ["no", "False", "0", "none", "denied", "refused", "Revoked ", "withdrawn"])
+def test_a_source_whose_consent_is_denied_is_not_decoded(word: str, curate: Curate, store: StepStore) -> None:
+    outcome = curate(Played(31), facts={"consent": word})
+    (decision,) = outcome.decisions
+    assert (rows(outcome), decision.status) == ([(0, 0, "consent_denied")], "rejected")
+    assert decision.message == f"consent: {word}"
+    assert not list(store.root.rglob("result.json"))
+    assert rows(curate(Played(31), facts={"consent": "not asked"})) == [(0, 31, "accepted")]
+
+
 @pytest.mark.parametrize(
     ("changes", "measured", "limit"),
     [

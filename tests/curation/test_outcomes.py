@@ -29,6 +29,7 @@ from lipforcing_core.curation.records import (
     ClipRecord,
     Decision,
     Scores,
+    SourceFacts,
     SourceOutcome,
     Status,
     StoredClip,
@@ -109,6 +110,14 @@ def test_of_equal_copies_the_shortest_name_is_kept_and_named() -> None:
     messages = {o.source: o.decisions[0].message for o in marked}
     assert messages == dict.fromkeys(names, "same bytes as interview 01.mp4") | {"interview 01.mp4": ""}
     assert [o.decisions[0].reason for o in marked] == ["duplicate", "no_face", "duplicate"]
+
+
+def test_a_copy_whose_consent_is_denied_takes_the_others_with_it() -> None:
+    accepted = outcome("a.mp4", decision("a.mp4"))
+    denied = outcome("long/name.mp4", decision("long/name.mp4", reason="consent_denied"))
+    facts = {"a.mp4": SourceFacts(split="test"), "long/name.mp4": SourceFacts(consent="revoked")}
+    marked = {o.source: o.decisions[0].reason for o in mark_duplicates([accepted, denied], facts)}
+    assert marked == {"a.mp4": "duplicate", "long/name.mp4": "consent_denied"}
 
 
 def test_a_duplicate_keeps_its_frames_in_the_books() -> None:
@@ -315,6 +324,9 @@ def test_every_reason_belongs_to_the_stage_that_gives_it() -> None:
         ("inaccessible", Stage.DECODE),
         ("unreadable", Stage.DECODE),
         ("truncated", Stage.DECODE),
+        ("annotation_unusable", Stage.DECODE),
+        ("left_out_by_corpus", Stage.DECODE),
+        ("consent_denied", Stage.DECODE),
         ("no_video", Stage.DECODE),
         ("over_limits", Stage.DECODE),
         ("duplicate", Stage.UNIQUE),

@@ -175,6 +175,33 @@ def test_a_run_that_comes_again_is_the_one_before_the_next(curate: Curate, works
     assert curate("abc", content="3").drift_verdict.count(first.run_id) == 1
 
 
+@pytest.mark.usefixtures("quick")
+def test_the_page_follows_what_is_said_beside_the_same_sources(curate: Curate, tmp_path: Path) -> None:
+    """Neither a mistake in the side information nor another file changes a source, and the page tells of both."""
+    first = curate("abc")
+    page = first.manifest.with_name("funnel.json")
+    assert (read_json(page)["problems"], read_json(page)["warnings"]) == ([], [])
+    table = tmp_path / "talks" / "sources.csv"
+    table.write_text("path,split\n,dev\n")
+    assert curate("abc").run_id == first.run_id
+    (problem,) = read_json(page)["problems"]
+    assert problem == "sources.csv, line 2, path: every row needs a 'path'"
+    assert "every row needs a" in first.data_docs.read_text()
+    table.write_text("path,splitt\n")
+    assert curate("abc").run_id == first.run_id
+    assert (read_json(page)["problems"], len(read_json(page)["warnings"])) == ([], 1)
+    table.unlink()
+    (tmp_path / "talks" / "notes.txt").touch()
+    assert curate("abc").run_id == first.run_id
+    assert read_json(page)["warnings"] == []
+    assert read_json(page)["ignored"] == [{"kind": ".txt", "num_files": 1, "example": "notes.txt"}]
+    written = page.stat().st_mtime_ns
+    assert curate("abc").ignored == "ignored: 1 .txt"
+    assert page.stat().st_mtime_ns == written, (
+        "a run that changes nothing answers from what the last one left"
+    )
+
+
 def test_drift_can_fail_and_then_stays_a_failure(curate: Curate, workspace: Workspace) -> None:
     first = curate("abc")
     for _ in range(2):

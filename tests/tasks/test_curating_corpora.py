@@ -9,9 +9,10 @@ import pytest
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import content_key
 from lipforcing_core.curation.facts import side_warnings
-from lipforcing_core.curation.manifest import read_manifest
+from lipforcing_core.curation.manifest import read_decisions, read_manifest
 from lipforcing_core.curation.records import SourceFacts, SourceOutcome, StoredClip
 from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.curation.source_rows import SOURCES, read_source_rows
 from lipforcing_core.curation.sources import find_sources
 from tasks import curating
 from tasks.curating import Corpus, curate_corpus, discover, require_contract, survey
@@ -56,6 +57,7 @@ def test_a_folder_is_found_as_ever(tmp_path: Path) -> None:
     assert found.facts == {"a.mp4": SourceFacts(identity="anna")}
     assert found.identity() == {"facts": {"a.mp4": SourceFacts(identity="anna")}}
     assert (found.ignored, found.warnings, found.problems) == (files.ignored, side_warnings(files), ())
+    assert found.omitted == ()
 
 
 def test_a_corpus_is_found_with_its_facts_and_problems(voxceleb2: Path) -> None:
@@ -73,6 +75,44 @@ def test_a_corpus_is_found_with_its_facts_and_problems(voxceleb2: Path) -> None:
     assert discover(voxceleb2, "voxceleb2").identity() != before
     with pytest.raises(BadInputError, match="takes no list of test clips"):
         discover(voxceleb2, "voxceleb2", voxceleb2 / "vox2_meta.csv")
+
+
+def test_a_file_that_is_left_out_has_rows_and_belongs_to_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        (folder / name).touch()
+    (folder / "sources.csv").write_text("path,split\na.mp4,val\nb.mp4,dev\n")
+    (folder / "c.mp4").chmod(0)  # what is left out is not opened
+    (folder / "c.mp4.meta.json").write_text('{"split": 3}')
+    found = discover(folder)
+    workspace = Workspace(tmp_path / "ws")
+    done = accepted(workspace, "a.mp4", 1)
+    monkeypatch.setattr(curating, "find_outcome", lambda store, key: done)
+    corpus = Corpus(sources=tuple(found.sources), hashes=(done.sha256,), keys=("a.mp4",), facts=found.facts)
+    curated = curate_corpus(workspace, corpus, SETTINGS, tmp_path / "out", found)
+    rows = {d.source: (d.status.value, d.reason, d.num_frames, d.message) for d in read_decisions(
+        curated.report.decisions) if d.reason}  # fmt: skip
+    words = "should be 'train', 'val' or 'test' (got"
+    assert rows == {
+        "b.mp4": ("quarantined", "annotation_unusable", 0, f"sources.csv, line 3, split: {words} 'dev')"),
+        "c.mp4": ("quarantined", "annotation_unusable", 0, f"c.mp4.meta.json, split: {words} 3)"),
+    }
+    kept = read_source_rows(tmp_path / "out" / SOURCES)
+    assert [(row.source, row.status) for row in kept] == [
+        ("a.mp4", "accepted"), ("b.mp4", "quarantined"), ("c.mp4", "quarantined")
+    ]  # fmt: skip
+    assert {row.folder for row in kept} == {str(folder)}
+    counts = curated.report.balance
+    assert (counts.sources_in, counts.sources_accepted, counts.sources_quarantined) == (3, 1, 2)
+    assert curated.report.contract.success
+    assert "annotation_unusable" in curated.report.data_docs.read_text()
+    assert curated.is_settled
+    (folder / "c.mp4").unlink()
+    (folder / "c.mp4.meta.json").unlink()
+    assert discover(folder).identity() != found.identity()
 
 
 def test_separate_sound_belongs_to_the_keys_and_to_the_run(voxceleb2: Path, tmp_path: Path) -> None:

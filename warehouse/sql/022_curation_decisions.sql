@@ -28,7 +28,7 @@ comment on column curation_decisions.source_name is 'File name of the source; tw
 comment on column curation_decisions.segment_start_s is 'First instant of the segment in the source, seconds; null for the whole source.';
 comment on column curation_decisions.segment_stop_s is 'End of the segment in the source, seconds; null for the whole source.';
 comment on column curation_decisions.decision is 'accepted, rejected or quarantined.';
-comment on column curation_decisions.reason is 'Reason code: failed_this_time, inaccessible, unreadable, truncated, no_video, over_limits, duplicate, near_duplicate, held_out_person, no_audio, audio_missing, silent_audio, no_speech, outside_ranges, too_short, no_face, face_lost, face_too_small, several_faces, turned_away, lips_cut_off, frozen_picture, repeated_frames, occluded, sync_confidence_low, av_offset_too_large, av_offset_unstable or quality_low; null for accepted.';
+comment on column curation_decisions.reason is 'Reason code: failed_this_time, inaccessible, unreadable, truncated, annotation_unusable, left_out_by_corpus, consent_denied, no_video, over_limits, duplicate, near_duplicate, held_out_person, no_audio, audio_missing, silent_audio, no_speech, outside_ranges, too_short, no_face, face_lost, face_too_small, several_faces, turned_away, lips_cut_off, frozen_picture, repeated_frames, occluded, sync_confidence_low, av_offset_too_large, av_offset_unstable or quality_low; null for accepted.';
 comment on column curation_decisions.stage is 'The stage that decided.';
 comment on column curation_decisions.measured_value is 'What was measured; null where nothing could be.';
 comment on column curation_decisions.threshold is 'The limit it was held against; null where there is none.';
