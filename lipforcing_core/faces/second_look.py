@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 from lipforcing_core.faces.detectors.protocol import Face, FaceDetector
-from lipforcing_core.media.picture import View
 
 MARGIN = 0.5
 """The margin on each side in heights and widths of the picture."""
@@ -58,16 +57,4 @@ def moved(face: Face, x: float, y: float) -> Face:
         box_xyxy=(x0 + x, y0 + y, x1 + x, y1 + y),
         points=None if face.points is None else face.points + shift_2,
         landmarks106=None if face.landmarks106 is None else face.landmarks106 + shift_2,
-    )
-
-
-def in_picture(face: Face, view: View) -> Face:
-    """A face found in a view as it is in the picture of which that is a part."""
-
-    def placed(points_N2: np.ndarray | None) -> np.ndarray | None:
-        return None if points_N2 is None else view.to_picture(points_N2)
-
-    x0, y0, x1, y1 = view.to_picture(np.reshape(face.box_xyxy, (2, 2))).ravel().tolist()
-    return replace(
-        face, box_xyxy=(x0, y0, x1, y1), points=placed(face.points), landmarks106=placed(face.landmarks106)
     )

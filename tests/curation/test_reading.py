@@ -411,21 +411,16 @@ def test_a_freeze_is_seen_while_the_place_of_a_moving_face_is_smoothed(tmp_path:
 
 
 @pytest.mark.usefixtures("unencoded")
-def test_a_large_picture_is_looked_at_and_waits_in_a_lighter_form(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With limits of 48 pixels a side and 96 x 96 in all the picture is large; the face is found where it is."""
-    monkeypatch.setattr(reading, "LOOK_SIDE", 48)
+def test_a_large_picture_waits_in_a_lighter_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "LARGE_PIXELS", SIZE * SIZE)
     lighter = []
     monkeypatch.setattr(reading, "in_eight_bits", lambda *given: lighter.append(given) or given)
-    detector = Sees(lambda _: [tuple(side / 2 for side in BOX)])
-    (piece,) = reading_of(Played(30), tmp_path, detector).pieces
+    (piece,) = reading_of(Played(30), tmp_path).pieces
     assert piece.tracks[0].box_xyxy == pytest.approx(BOX, abs=0.6)
     assert len(lighter) == 30
     monkeypatch.setattr(reading, "LARGE_PIXELS", SIZE * SIZE + 1)
     (tmp_path / "again").mkdir()
-    reading_of(Played(30), tmp_path / "again", detector)
+    reading_of(Played(30), tmp_path / "again")
     assert len(lighter) == 30
 
 
