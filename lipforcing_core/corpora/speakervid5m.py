@@ -100,9 +100,8 @@ def _clips(
             continue
         if clip is None:
             listeners.append(name)
-            listens = by_rule(
-                "the person seen does not talk"
-            )  # a video of listeners alone is known, and no source
+            # A video of listeners alone is known, and no source.
+            listens = by_rule("the person seen does not talk")
             for stem in (name, name[:_ID_LENGTH]):
                 broken.setdefault(stem, listens)
         else:

@@ -23,6 +23,8 @@ from lipforcing_core.quality.protocol import QualityScore
 from lipforcing_core.sound.activity.protocol import SpeechActivity
 from lipforcing_core.sync.offset import SyncScore
 
+from .scripted import Steps
+
 WIDTH, HEIGHT = 320, 240
 
 Curate = Callable[..., SourceOutcome]
@@ -190,6 +192,12 @@ def curator(settings: CurationSettings, backends: CurationBackends, store: StepS
         return curate_source(path, settings=changed, backends=backends, store=into, root=path.parent)
 
     return run
+
+
+@pytest.fixture
+def said(store: StepStore, monkeypatch: pytest.MonkeyPatch) -> Steps:
+    """What the steps that look at pieces say, in place of them."""
+    return Steps(store, monkeypatch)
 
 
 @pytest.fixture

@@ -56,9 +56,7 @@ def placement(matrix_23: np.ndarray, state: FaceState = FaceState.DETECTED, **op
 
 
 def luma(yuv: Any) -> np.ndarray:
-    plane = yuv.planes[0]
-    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
-    return rows[:, : plane.width].astype(int)
+    return plane_values(yuv.planes[0]).astype(int)
 
 
 def planes_differ(a: Any, b: Any) -> tuple[int, float]:

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lipforcing_core.base.products import StepStore
-
 from .scripted import Curate, Steps, piece, reading, spans, track
-
-
-@pytest.fixture
-def said(store: StepStore, monkeypatch: pytest.MonkeyPatch) -> Steps:
-    return Steps(store, monkeypatch)
 
 
 @pytest.fixture

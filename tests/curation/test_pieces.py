@@ -16,11 +16,6 @@ from .scripted import READ, Curate, Steps, piece, reading, track
 
 
 @pytest.fixture
-def said(store: StepStore, monkeypatch: pytest.MonkeyPatch) -> Steps:
-    return Steps(store, monkeypatch)
-
-
-@pytest.fixture
 def curate(said: Steps) -> Curate:
     return said.curate
 

@@ -12,7 +12,7 @@ import pytest
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.media.affine import warp
 from lipforcing_core.media.encode import to_yuv
-from lipforcing_core.media.picture import to_picture
+from lipforcing_core.media.picture import plane_values, to_picture
 from lipforcing_core.media.picture_form import PictureForm
 from lipforcing_core.media.plane_warp import warped_luma, warped_yuv
 from tests.media_core.pictures import KR_KB, SQUARE_PIXELS, fill, patches, smooth
@@ -26,8 +26,7 @@ def form_of(frame: Any, **tags: Any) -> PictureForm:
 
 
 def planes(frame: Any) -> list[np.ndarray]:
-    shown = [np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width] for p in frame.planes]
-    return [values.astype(int) for values in shown]
+    return [plane_values(plane).astype(int) for plane in frame.planes]
 
 
 @pytest.mark.parametrize("matrix", KR_KB)
