@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from lipforcing_core.sound.activity.protocol import VoiceActivityDetector
     from lipforcing_core.sync.experts.protocol import SyncExpert
 
-READ_VERSION = 1
+READ_VERSION = 2
 SYNC_VERSION = 2
 QUALITY_VERSION = 2
 SPEECH_VERSION = 1

@@ -87,7 +87,7 @@ def test_keys_of_finished_work_are_what_they_always_were() -> None:
     assert heard.asked == [("speech", SPEECH_KEY)]
 
 
-READ_KEY = "01be01307e28e398"
+READ_KEY = "3727cd9bace6f81b"
 FACE_KEY = "9e8bb19c31080eb0"
 SYNC_KEY = "a8f0763f1311da24"
 SYNC_KEY_UNCORRECTED = "d245d0b67885316f"
