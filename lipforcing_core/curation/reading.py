@@ -24,7 +24,7 @@ from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.wanted import Wanted
 from lipforcing_core.faces.detectors.protocol import Face, FaceDetector
 from lipforcing_core.faces.follow import FaceFollower, Placement
-from lipforcing_core.faces.second_look import faces_in, in_picture
+from lipforcing_core.faces.second_look import faces_in, moved
 from lipforcing_core.media.clock import FPS
 from lipforcing_core.media.encode import write_flac
 from lipforcing_core.media.picture import in_eight_bits, region
@@ -35,9 +35,6 @@ from lipforcing_core.media.source_stream import Picture, Shown, SourceStream
 
 SOUND = "sound.flac"
 LARGE_PIXELS = 4_000_000
-LOOK_SIDE = 2560
-"""The longest side of a picture that a detector is given. A larger one is reduced before it becomes RGB, a 4K one to
-less than half the pixels; a face that is then too small for a detector is too small for a clip."""
 
 
 class OverLimitsError(LipForcingError):
@@ -248,8 +245,8 @@ class _Shot:
         """What the detector finds in a picture, or in the part of it that counts."""
         frame, form = shown.shown.frame, shown.shown.form
         box = self._wanted.box(shown.index, form.size)
-        view = region(frame, form, (0, 0, *form.size) if box is None else box, LOOK_SIDE)
-        return [in_picture(face, view) for face in faces_in(view.rgb_HW3, self._detector)]
+        view = region(frame, form, (0, 0, *form.size) if box is None else box)
+        return [moved(face, *view.offset_xy) for face in faces_in(view.rgb_HW3, self._detector)]
 
     def finish(self, seen: _Seen, sounding_frames: int | None) -> None:
         """The shot has ended: settle and write the rest, and tell what came of it.

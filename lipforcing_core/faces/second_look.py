@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from lipforcing_core.faces.detectors.protocol import Face, FaceDetector
-from lipforcing_core.media.picture import View
+from lipforcing_core.faces.detectors.protocol import Face, FaceDetector, FaceFilter
 
 MARGIN = 0.5
 """The margin on each side in heights and widths of the picture."""
@@ -20,17 +19,17 @@ GREY = (127, 127, 127)
 def faces_in(picture: np.ndarray, detector: FaceDetector) -> list[Face]:
     """Usable faces in a [H, W, 3] uint8 RGB picture, the largest first, in pixels of that picture.
 
-    Detectors know faces with something around them. Where none is found, the picture is looked at once more inside a
-    grey margin; boxes may then reach beyond its borders.
+    Detectors know faces with something around them. Where none is found, or only ones that are too small to be usable,
+    the picture is looked at once more inside a grey margin; boxes may then reach beyond its borders.
     """
     faces = detector.detect(picture)
-    if faces:
+    if any(map(FaceFilter().is_large_enough, faces)):
         return faces
     height, width = picture.shape[:2]
     above, beside = round(height * MARGIN), round(width * MARGIN)
     framed = cv2.copyMakeBorder(picture, above, above, beside, beside, cv2.BORDER_CONSTANT, value=GREY)
     found = (moved(face, -beside, -above) for face in detector.detect(framed))
-    return [face for face in found if face.height >= FILLING_SHARE * height]
+    return [face for face in found if face.height >= FILLING_SHARE * height] or faces
 
 
 @dataclass(frozen=True)
@@ -58,16 +57,4 @@ def moved(face: Face, x: float, y: float) -> Face:
         box_xyxy=(x0 + x, y0 + y, x1 + x, y1 + y),
         points=None if face.points is None else face.points + shift_2,
         landmarks106=None if face.landmarks106 is None else face.landmarks106 + shift_2,
-    )
-
-
-def in_picture(face: Face, view: View) -> Face:
-    """A face found in a view as it is in the picture of which that is a part."""
-
-    def placed(points_N2: np.ndarray | None) -> np.ndarray | None:
-        return None if points_N2 is None else view.to_picture(points_N2)
-
-    x0, y0, x1, y1 = view.to_picture(np.reshape(face.box_xyxy, (2, 2))).ravel().tolist()
-    return replace(
-        face, box_xyxy=(x0, y0, x1, y1), points=placed(face.points), landmarks106=placed(face.landmarks106)
     )

@@ -11,8 +11,7 @@ import pytest
 
 from lipforcing_core.faces.detectors.catalogue import load_detector
 from lipforcing_core.faces.detectors.protocol import Face
-from lipforcing_core.faces.second_look import faces_in, in_picture, moved
-from lipforcing_core.media.picture import View
+from lipforcing_core.faces.second_look import faces_in, moved
 
 PICTURE = np.full((100, 60, 3), 200, np.uint8)
 
@@ -37,10 +36,21 @@ def box(x0: float, y0: float, x1: float, y1: float) -> Face:
 
 
 def test_a_face_that_is_found_needs_no_second_look() -> None:
-    found = box(10, 10, 40, 50)
+    found = box(5, 10, 55, 90)
     detector = Looks(lambda size: [found])
     assert faces_in(PICTURE, detector) == [found]
     assert len(detector.pictures) == 1
+
+
+def test_a_face_too_small_to_be_usable_hides_none_that_fills_the_picture() -> None:
+    """The second look sees the small one too, further in, and its 20 pixels are no half of the picture's 100."""
+    small = box(10, 10, 30, 30)
+    filling = {(60, 100): [small], (120, 200): [moved(box(0, 0, 60, 90), 30, 50), moved(small, 30, 50)]}
+    (face,) = faces_in(PICTURE, Looks(lambda size: filling[size]))
+    assert face.box_xyxy == (0, 0, 60, 90)
+    alone = {(60, 100): [small], (120, 200): [moved(small, 30, 50)]}
+    (face,) = faces_in(PICTURE, Looks(lambda size: alone[size]))
+    assert face.box_xyxy == small.box_xyxy
 
 
 def test_the_second_look_has_half_a_picture_of_grey_on_each_side() -> None:
@@ -81,19 +91,6 @@ def test_moving_a_face_moves_all_of_it() -> None:
     np.testing.assert_array_equal(there.landmarks106, np.tile([10, -20], (106, 1)))
     np.testing.assert_array_equal(face.points, np.ones((5, 2)))
     assert moved(Face(box_xyxy=(1, 2, 3, 4), score=1), 1, 1).points is None
-
-
-def test_a_face_of_a_reduced_part_is_placed_in_the_whole_picture() -> None:
-    """The part begins at (40, 20) and has half the resolution: pixel centre 0 of it lies at 0.5 of the picture."""
-    view = View(np.zeros((50, 60, 3), np.uint8), (40, 20), (0.5, 0.5))
-    face = Face(
-        box_xyxy=(0, 1, 10, 21), score=0.7, points=np.array([[0.0, 0], [4, 2], [1, 1], [2, 2], [3, 3]])
-    )
-    there = in_picture(face, view)
-    assert there.box_xyxy == (40.5, 22.5, 60.5, 62.5)
-    assert there.points is not None
-    assert there.points[:2].tolist() == [[40.5, 20.5], [48.5, 24.5]]
-    assert (there.score, there.landmarks106) == (0.7, None)
 
 
 @pytest.mark.parametrize(
