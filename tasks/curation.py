@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.base.timed_steps import Costs, TimedSteps, sum_of
-from lipforcing_core.curation.backends import CurationBackends, load_backends
+from lipforcing_core.curation.backends import CurationBackends, curation_detector, load_backends
 from lipforcing_core.curation.pipeline import curate_source, failed_source, read_ahead, redecide_source
 from lipforcing_core.curation.records import SourceFacts, SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import SourceFile, source_name
-from lipforcing_core.faces.detectors.catalogue import load_detector
 from tasks.dispatch import Station, convey
 from tasks.recording import of_the_outside, step_task
 from tasks.resources import Work, needed
@@ -157,7 +156,7 @@ def _measure_one(read: _Read, *, settings: CurationSettings, store: StepStore, o
 @lru_cache(maxsize=1)
 def _detector(settings: CurationSettings) -> FaceDetector:
     """The detector of a worker process that reads, loaded once."""
-    return load_detector(settings.detector, settings.detector_model)
+    return curation_detector(settings)
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lipforcing_core.base.movable import Movable
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.faces.detectors.catalogue import DETECTORS, load_detector
+from lipforcing_core.faces.detectors.protocol import FaceFilter
 from lipforcing_core.quality.catalogue import QUALITY_SCORERS, load_quality
 from lipforcing_core.sound.activity.catalogue import load_activity
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS, load_sync_expert
@@ -41,7 +42,7 @@ def load_backends(settings: CurationSettings, *, on_gpu: bool = False) -> Curati
     measured again for that.
     """
     backends = CurationBackends(
-        detector=load_detector(settings.detector, settings.detector_model),
+        detector=curation_detector(settings),
         sync_expert=load_sync_expert(settings.sync_expert, settings.sync_weights),
         quality=load_quality(settings.quality, settings.quality_weights),
         activity=load_activity(settings.activity),
@@ -54,6 +55,11 @@ def load_backends(settings: CurationSettings, *, on_gpu: bool = False) -> Curati
             if isinstance(model, Movable):
                 model.to(torch.device("cuda"))
     return backends
+
+
+def curation_detector(settings: CurationSettings) -> FaceDetector:
+    """The detector of the settings; it tells small faces too, since ``min_face_height_px`` decides about them."""
+    return load_detector(settings.detector, settings.detector_model, face_filter=FaceFilter(small_ones=True))
 
 
 def _load_identity(path: Path) -> FeatureExtractor:

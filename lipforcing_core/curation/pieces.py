@@ -39,14 +39,13 @@ from lipforcing_core.curation.results import (
 )
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import SourceFile
+from lipforcing_core.faces.detectors.protocol import MIN_RELATIVE_HEIGHT
 from lipforcing_core.media.clock import SAMPLES_PER_FRAME, seconds
 from lipforcing_core.media.segments import Segment
 
 TRIMMED_FRAMES = 6
 """A picture that outlasts its sound by fewer frames than this, half a chunk, is trimmed without a row: containers round
 the lengths of the two to different grids."""
-MIN_RELATIVE_HEIGHT = 0.5
-"""A face of less than half the height of the largest stands in the background, or is a picture on the wall."""
 
 
 @dataclass(kw_only=True)

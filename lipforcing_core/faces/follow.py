@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lipforcing_core.faces.align import align_points
-from lipforcing_core.faces.detectors.protocol import Face
+from lipforcing_core.faces.detectors.protocol import Face, FaceFilter
 from lipforcing_core.faces.pose import yaw_deg
 from lipforcing_core.faces.sightings import (
     MIN_CHAIN_LOOKS,
@@ -32,7 +32,11 @@ from lipforcing_core.faces.sightings import (
 from lipforcing_core.faces.smooth import BOX_SIZE_SIGMA_FRAMES, POINT_SIGMA_FRAMES, smooth_run
 
 MAX_TRACKS = 3
-"""Faces beyond this many of one shot are left out: a clip needs one, and each costs a crop of every frame."""
+"""Faces beyond this many of one shot are left out: a clip needs one, and each costs a crop of every frame.
+
+Faces that are too small to be usable (``FaceFilter``) take the place of no other one: people in the background, or
+mistakes of the detector, may be all that is seen before the speaker comes.
+"""
 SIGMAS = 4
 """Where the Gaussian of ``smooth`` ends."""
 FAR_FUTURE = 2**40
@@ -65,6 +69,15 @@ class _Track:
     def sightings(self) -> list[Sighting]:
         return [sighting for chain in self.chains for sighting in chain]
 
+    @property
+    def is_small(self) -> bool:
+        return _is_small(self.chains[-1])
+
+
+def _is_small(chain: list[Sighting]) -> bool:
+    """Whether a face was nowhere seen as large as a usable one is."""
+    return not any(FaceFilter().is_large_enough(sighting.face) for sighting in chain)
+
 
 class FaceFollower:
     """Follows the faces of one shot that begins at frame ``start``.
@@ -72,7 +85,8 @@ class FaceFollower:
     ``look`` takes what a detector finds in the frames that ``wants`` names. ``settle`` gives the places of all frames
     up to one that lies ``delay`` frames before the last look, or to the end of the shot; what it gives does not
     depend on when it is asked. A face that is lost goes on as the same track where one of about the same size is found
-    in its place, or, while no other face is in sight, elsewhere; of several that it could be it is none.
+    in its place, or, while no other face is in sight, elsewhere; of several that it could be it is none. Elsewhere one
+    that is too small to be usable never continues one that is large enough, nor the other way round.
     """
 
     def __init__(self, start: int, *, stride: int, max_gap_frames: int) -> None:
@@ -114,7 +128,14 @@ class FaceFollower:
 
         Looks may fail for so long between its sightings that the third one comes after more frames than can wait.
         """
-        waiting = [c for c in self._chains if len(c) > 1 and c[0].frame - self._stride < stop]
+        waiting = [
+            chain
+            for chain in self._chains
+            if len(chain) > 1
+            and chain[0].frame - self._stride < stop
+            and not (self._tracks and _is_small(chain))
+            and not self._is_followed(chain)
+        ]
         if waiting:
             self._follow(max(waiting, key=weight))
 
@@ -124,10 +145,12 @@ class FaceFollower:
         alike = [track for track in ended if similar_size(chain, track.chains[-1])]
         here = [t for t in alike if intersection_over_union(t.chains[-1][-1].face, chain[0].face) > 0]
         if len(here) != 1:
-            here = alike if len(self._tracks) == len(ended) else []
+            elsewhere = [track for track in alike if track.is_small == _is_small(chain)]
+            here = elsewhere if len(self._tracks) == len(ended) else []
+        rivals = [track for track in self._tracks if _is_small(chain) or not track.is_small]
         if len(here) == 1:
             here[0].chains.append(chain)
-        elif len(self._tracks) < MAX_TRACKS:
+        elif len(rivals) < MAX_TRACKS:
             self._tracks.append(_Track(chains=[chain]))
 
     def settle(self, stop: int, *, ended: bool = False) -> list[list[Placement | None]]:
@@ -147,7 +170,7 @@ class FaceFollower:
         """Decide on the frames before ``stop``, with what is known now and not when somebody asks."""
         if stop <= self._settled:
             return
-        if not self._tracks:
+        if all(track.is_small for track in self._tracks):
             self._follow_seldom_seen(stop)
         first, self._settled = self._settled, stop
         rows = [self._places(track, first, stop, end) for track in self._tracks]

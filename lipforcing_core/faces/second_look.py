@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from lipforcing_core.faces.detectors.protocol import Face, FaceDetector
+from lipforcing_core.faces.detectors.protocol import Face, FaceDetector, FaceFilter
 
 MARGIN = 0.5
 """The margin on each side in heights and widths of the picture."""
@@ -19,17 +19,17 @@ GREY = (127, 127, 127)
 def faces_in(picture: np.ndarray, detector: FaceDetector) -> list[Face]:
     """Usable faces in a [H, W, 3] uint8 RGB picture, the largest first, in pixels of that picture.
 
-    Detectors know faces with something around them. Where none is found, the picture is looked at once more inside a
-    grey margin; boxes may then reach beyond its borders.
+    Detectors know faces with something around them. Where none is found, or only ones that are too small to be usable,
+    the picture is looked at once more inside a grey margin; boxes may then reach beyond its borders.
     """
     faces = detector.detect(picture)
-    if faces:
+    if any(map(FaceFilter().is_large_enough, faces)):
         return faces
     height, width = picture.shape[:2]
     above, beside = round(height * MARGIN), round(width * MARGIN)
     framed = cv2.copyMakeBorder(picture, above, above, beside, beside, cv2.BORDER_CONSTANT, value=GREY)
     found = (moved(face, -beside, -above) for face in detector.detect(framed))
-    return [face for face in found if face.height >= FILLING_SHARE * height]
+    return [face for face in found if face.height >= FILLING_SHARE * height] or faces
 
 
 @dataclass(frozen=True)

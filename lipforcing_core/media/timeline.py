@@ -109,6 +109,7 @@ class Timeline(Generic[T]):
 
     def __init__(self) -> None:
         self._waiting: Placed[T] | None = None
+        self._broken = False
         self.num_dropped = 0
 
     def add(self, shown: T, time_s: Fraction, *, breaks: bool = False) -> Iterator[Placed[T]]:
@@ -121,12 +122,15 @@ class Timeline(Generic[T]):
         elif index > waiting.index:
             hole = index - waiting.index - 1
             yield from self._held(waiting, index)
-            breaks = breaks or hole > MAX_HOLE_FRAMES
+            breaks = breaks or self._broken or hole > MAX_HOLE_FRAMES
+            self._broken = False
             self._waiting = Placed(index=index, shown=shown, breaks=breaks)
         else:
             self.num_dropped += 1
             if index == waiting.index:
                 self._waiting = Placed(index=index, shown=shown, breaks=breaks or waiting.breaks)
+            else:  # the next picture that is shown does not continue the one before either
+                self._broken = self._broken or breaks
 
     def finish(self, end_s: Fraction) -> Iterator[Placed[T]]:
         """Give the last picture, which is shown until ``end_s``, but for no longer than half a second."""

@@ -18,15 +18,16 @@ import numpy as np
 import pytest
 
 from lipforcing_core.base.products import StepStore
-from lipforcing_core.curation import crops, steps
+from lipforcing_core.curation import backends, crops, steps
 from lipforcing_core.curation.backends import CurationBackends
 from lipforcing_core.curation.pipeline import curate_source, redecide_source
 from lipforcing_core.curation.reading import OverLimitsError, require_within_limits
+from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import SourceFacts, SourceOutcome, Status
 from lipforcing_core.curation.results import Finished, Undecodable
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import identify_source
-from lipforcing_core.faces.detectors.protocol import Face
+from lipforcing_core.faces.detectors.protocol import Face, FaceFilter
 from lipforcing_core.quality.protocol import QualityScore
 from lipforcing_core.sync.offset import SyncScore
 
@@ -101,13 +102,13 @@ def curate(tmp_path: Path, store: StepStore, monkeypatch: pytest.MonkeyPatch) ->
 
         monkeypatch.setattr(steps, "SourceStream", opened)
         expert: Any = Expert(confidences or {})
-        backends = CurationBackends(
+        models = CurationBackends(
             detector=Sees(faces), sync_expert=expert, quality=Quality(), activity=EverySoundSpeaks()
         )  # type: ignore[arg-type]
         outcome = curate_source(
             video,
             settings=SETTINGS.model_copy(update=changes),
-            backends=backends,
+            backends=models,
             store=store,
             root=tmp_path,
             facts=SourceFacts.model_validate(facts or {}),
@@ -152,6 +153,21 @@ def test_a_small_face_in_the_background_is_nobody(curate: Curate) -> None:
     outcome = curate(Played(30), lambda _: [LEFT, SMALL], confidences={0: 4.0, 1: 9.0}, sync_filter=False)
     assert box_of(outcome) == pytest.approx(LEFT, abs=0.5)
     assert outcome.clips[0].record.scores.num_faces == 1
+
+
+def test_a_small_face_is_refused_for_its_size(curate: Curate) -> None:
+    """What the filter of the detector leaves to ``min_face_height_px``: a face 42 pixels high."""
+    found = [Face(box_xyxy=LEFT, score=1.0), Face(box_xyxy=SMALL, score=1.0)]
+    assert FaceFilter().usable(found) == []
+    given: list[FaceFilter] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backends, "load_detector", lambda *_, face_filter: given.append(face_filter))
+        backends.curation_detector(SETTINGS)
+    (rule,) = given
+    (decision,) = curate(Played(30), lambda _: rule.usable(found), min_face_height_px=64).decisions
+    assert decision.reason is RejectReason.FACE_TOO_SMALL
+    assert (decision.measured, decision.threshold) == (pytest.approx(42.0), 64.0)
+    assert decision.scores.num_faces == 1, "the other has less than half its height"
 
 
 def test_every_piece_chooses_for_itself(curate: Curate) -> None:

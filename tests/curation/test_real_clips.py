@@ -152,3 +152,26 @@ def test_a_mouth_that_is_covered_for_a_second_is_told(
     assert decision.reason is RejectReason.OCCLUDED
     assert decision.measured is not None
     assert decision.measured < settings.min_mouth_likeness == decision.threshold
+
+
+def test_a_small_face_is_measured_and_refused_for_its_size(
+    media_dir: Path, backends: tuple[CurationSettings, CurationBackends], tmp_path: Path
+) -> None:
+    """The picture is brought to a size in which the face is some 30 pixels high."""
+    settings, loaded = backends
+    source = media_dir / "vs/hdtf/row1/input.mp4"
+    frames = read_frames(source)
+    height = faces_in(frames[0], loaded.detector)[0].height
+    size = tuple(2 * round(side * 15 / height) for side in frames.shape[2:0:-1])
+    picture, path = tmp_path / "picture.mp4", tmp_path / "small.mp4"
+    with VideoWriter(picture, width=size[0], height=size[1]) as writer:
+        for frame in frames[:100]:
+            writer.write(cv2.resize(frame, size, interpolation=cv2.INTER_AREA))
+    mux(picture, read_audio(source)[: 4 * SAMPLE_RATE], path)
+    picture.unlink()
+    outcome = curate_source(
+        path, settings=settings, backends=loaded, store=StepStore(tmp_path / "steps"), root=tmp_path
+    )
+    (decision,) = outcome.decisions
+    assert decision.reason is RejectReason.FACE_TOO_SMALL
+    assert decision.measured == pytest.approx(30, abs=6)

@@ -299,6 +299,41 @@ def test_there_are_at_most_three_tracks() -> None:
     assert len(rows) == MAX_TRACKS == 3
 
 
+def test_small_faces_take_the_place_of_no_speaker() -> None:
+    """Four heads in the background come first, then three speakers, of whom the last is seen in two looks only."""
+    crowd = [face(60 * k, 400, 40) for k in range(4)]
+    speakers = [face(300 * k, 50, 150) for k in range(3)]
+
+    def answer(frame: int) -> list[Face]:
+        return crowd if frame < 50 else speakers
+
+    rows, _ = followed(answer, 100)
+    sides = [next(p.box_4[2] - p.box_4[0] for p in row if p and np.isfinite(p.box_4[0])) for row in rows]
+    assert sides == pytest.approx([40] * MAX_TRACKS + [150] * 3, abs=1)
+
+
+def test_a_speaker_seen_twice_is_followed_although_a_small_face_is() -> None:
+    def answer(frame: int) -> list[Face]:
+        if frame in (100, 125):
+            return [face(300, 50, 150)]
+        return [face(60, 400, 40)] if frame < 50 else []
+
+    rows, _ = followed(answer, 200)
+    detected = [[place for place in row if place and place.state is FaceState.DETECTED] for row in rows]
+    assert list(map(bool, detected)) == [True, True]
+
+
+def test_a_small_face_elsewhere_does_not_continue_the_speaker() -> None:
+    """The speaker of 100 pixels leaves; a face of 70, which might be them by its size, is seen in another place."""
+
+    def answer(frame: int) -> list[Face]:
+        return [face(100, 100, 100)] if frame < 60 else [face(500, 300, 70)]
+
+    rows, _ = followed(answer, 120)
+    assert len(rows) == 2
+    assert {place.state for place in rows[0][80:] if place} == {FaceState.ABSENT}
+
+
 def test_the_turn_of_the_head_is_told_where_it_was_looked_at() -> None:
     """Eyes 0.4 sides apart, the nose 0.24 beside their middle: tan y = 0.24 / (0.6 * 0.4), so 45 degrees."""
     (row,), _ = followed(lambda frame: [face(100, 100, 200, turned=0.24)], 50)

@@ -36,10 +36,21 @@ def box(x0: float, y0: float, x1: float, y1: float) -> Face:
 
 
 def test_a_face_that_is_found_needs_no_second_look() -> None:
-    found = box(10, 10, 40, 50)
+    found = box(5, 10, 55, 90)
     detector = Looks(lambda size: [found])
     assert faces_in(PICTURE, detector) == [found]
     assert len(detector.pictures) == 1
+
+
+def test_a_face_too_small_to_be_usable_hides_none_that_fills_the_picture() -> None:
+    """The second look sees the small one too, further in, and its 20 pixels are no half of the picture's 100."""
+    small = box(10, 10, 30, 30)
+    filling = {(60, 100): [small], (120, 200): [moved(box(0, 0, 60, 90), 30, 50), moved(small, 30, 50)]}
+    (face,) = faces_in(PICTURE, Looks(lambda size: filling[size]))
+    assert face.box_xyxy == (0, 0, 60, 90)
+    alone = {(60, 100): [small], (120, 200): [moved(small, 30, 50)]}
+    (face,) = faces_in(PICTURE, Looks(lambda size: alone[size]))
+    assert face.box_xyxy == small.box_xyxy
 
 
 def test_the_second_look_has_half_a_picture_of_grey_on_each_side() -> None:

@@ -104,6 +104,19 @@ def test_of_pictures_for_one_index_the_last_is_shown_and_the_others_are_counted(
     assert timeline.num_dropped == 3
 
 
+def test_a_break_survives_a_picture_that_comes_too_late_to_be_shown() -> None:
+    """The first picture of the second recording lies before the last one of the first, and is dropped."""
+    timeline: Timeline[str] = Timeline()
+    placed = list(timeline.add("a", Fraction(0)))
+    placed += list(timeline.add("b", Fraction(80, 1000)))
+    placed += list(timeline.add("c", Fraction(40, 1000), breaks=True))
+    placed += list(timeline.add("d", Fraction(120, 1000)))
+    placed += list(timeline.add("e", Fraction(160, 1000)))
+    placed += list(timeline.finish(Fraction(200, 1000)))
+    breaks = [(shown.shown, shown.breaks) for shown in placed]
+    assert breaks == [("a", False), ("a", False), ("b", False), ("d", True), ("e", False)]
+
+
 def test_a_break_survives_the_picture_that_replaces_it() -> None:
     timeline: Timeline[str] = Timeline()
     placed = list(timeline.add("a", Fraction(0)))
