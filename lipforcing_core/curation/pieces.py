@@ -34,10 +34,12 @@ from lipforcing_core.curation.results import (
     Piece,
     QualityResult,
     Reading,
+    SpeechResult,
     SyncResult,
     TrackFacts,
 )
 from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.curation.sound_words import as_column, silences_of_clip, sound_notes
 from lipforcing_core.curation.sources import SourceFile
 from lipforcing_core.faces.detectors.protocol import MIN_RELATIVE_HEIGHT
 from lipforcing_core.media.clock import SAMPLES_PER_FRAME, seconds
@@ -65,6 +67,7 @@ class Measured:
     quality: QualityResult
     sync: Finished[SyncResult]
     scores: Scores
+    speech: SpeechResult
     fingerprint: Finished[FingerprintResult]
     embedding: Finished[EmbeddingResult] | None
 
@@ -164,7 +167,7 @@ def judge_piece(
         seen = max((track.detected_fraction for track in piece.tracks), default=0.0)
         scores = replace(common, detected_fraction=seen)
         return Rejected(scores=scores, verdict=judge_sound(scores, settings) or no_face(scores, settings))
-    measured = [_measured(face, common, settings, backends) for face in faces]
+    measured = [_measured(face, speech, common, settings, backends) for face in faces]
     best = max(measured, key=lambda m: (m.sync.result.confidence, -m.face.track.number))
     verdict = judge_sound(best.scores, settings) or judge_face(best.scores, settings)
     if len(measured) > 1 and not settings.sync_filter:
@@ -181,7 +184,11 @@ def _speakers(piece: Piece, settings: CurationSettings) -> list[TrackFacts]:
 
 
 def _measured(
-    face: steps.CutFace, common: Scores, settings: CurationSettings, backends: CurationBackends
+    face: steps.CutFace,
+    speech: SpeechResult,
+    common: Scores,
+    settings: CurationSettings,
+    backends: CurationBackends,
 ) -> Measured:
     store, track = face.source.store, face.track
     quality = steps.rated(face, backends.quality, store)
@@ -210,6 +217,7 @@ def _measured(
         quality=quality,
         sync=sync,
         scores=scores,
+        speech=speech,
         fingerprint=steps.fingerprinted(face, store),
         embedding=None if backends.identity is None else steps.embedded(face, backends.identity, store),
     )
@@ -271,6 +279,7 @@ def _stored_clip(chosen: Measured, facts: SourceFacts, settings: CurationSetting
     face, sync, track = chosen.face, chosen.sync, chosen.face.track
     file, piece, root = face.source.file, face.piece, face.source.store.root
     clip_id = content_key("clip", face.key, sync.key)
+    silences = silences_of_clip(chosen.speech, piece.num_frames, sync.result.offset_applied)
     record = ClipRecord(
         clip_id=clip_id,
         source_id=file.source_id,
@@ -298,6 +307,8 @@ def _stored_clip(chosen: Measured, facts: SourceFacts, settings: CurationSetting
         face_track=track.number,
         identity_from="official" if facts.identity else "source",
         face_box=",".join(f"{edge:g}" for edge in track.box_xyxy),
+        silences=as_column(silences),
+        sound_notes="; ".join(sound_notes(chosen.scores)),
     )
 
     def below(path: Path) -> str:

@@ -185,7 +185,9 @@ class ClipRecord(ScoredRow):
     models (see ``media.window_plan``); None in manifests that were written before there was the column.
     ``duplicate_of`` names the clip of which this one is a near-duplicate. ``identity_from`` says whether the corpus
     names the identity (``official``), its face was told apart from others (``cluster``), or nobody knows it and the
-    split follows the source (``source``).
+    split follows the source (``source``). ``silences`` are the stretches without speech, as the JSON text of a list of
+    [start, end] pairs in seconds of the clip; ``sound_notes`` say what is odd in its sound, separated by semicolons
+    (``curation.sound_words``). Both are None in older manifests.
     """
 
     complete: ClassVar[bool] = True
@@ -218,6 +220,8 @@ class ClipRecord(ScoredRow):
     reference_81: ReferenceKind | None = None
     duplicate_of: str | None = None
     identity_from: str | None = None
+    silences: str | None = None
+    sound_notes: str | None = None
 
     @field_validator("commercial_ok")
     @classmethod

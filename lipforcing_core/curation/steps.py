@@ -67,7 +67,7 @@ SYNC_FRAME_SIZE = 256
 QUALITY_FRAME_SIZE = 256
 MAX_CORRECTIONS = 2
 
-READ, FINGERPRINT, IDENTITY = "read", "fingerprint", "identity"
+READ, SPEECH, FINGERPRINT, IDENTITY = "read", "speech", "fingerprint", "identity"
 AUDIO = "audio.wav"
 
 
@@ -209,9 +209,14 @@ def forget_damaged(store: StepStore, product: Path) -> bool:
     return True
 
 
+def speech_key(reading: str, piece: Piece, activity_id: str) -> str:
+    """The key of what is heard in a piece. reading: the key of the source's reading."""
+    return content_key(SPEECH, SPEECH_VERSION, reading, piece.start, piece.stop, activity_id)
+
+
 def heard(source: ReadSource, piece: Piece, activity: VoiceActivityDetector) -> SpeechResult:
     """Step ``speech``: who speaks in a piece, and what else its sound is like."""
-    key = content_key("speech", SPEECH_VERSION, source.key, piece.start, piece.stop, activity.backend_id)
+    key = speech_key(source.key, piece, activity.backend_id)
 
     def work(folder: Path) -> dict[str, Any]:
         sound_S = delayed(piece_sound(source, piece), piece.num_frames)
@@ -229,7 +234,7 @@ def heard(source: ReadSource, piece: Piece, activity: VoiceActivityDetector) -> 
             backend=activity.backend_id,
         ).to_json()
 
-    return SpeechResult.model_validate(source.store.run("speech", key, work).result)
+    return SpeechResult.model_validate(source.store.run(SPEECH, key, work).result)
 
 
 def synchronised(

@@ -10,9 +10,16 @@ from pydantic import ValidationError
 
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation.records import Decision, Scores
-from lipforcing_core.curation.results import Piece, Reading, TrackFacts, Undecodable, reading_from_json
+from lipforcing_core.curation.results import (
+    Piece,
+    Reading,
+    SpeechResult,
+    TrackFacts,
+    Undecodable,
+    reading_from_json,
+)
 from lipforcing_core.curation.source_rows import SourceRow
-from lipforcing_core.curation.steps import READ
+from lipforcing_core.curation.steps import READ, SPEECH, speech_key
 
 KEPT_READINGS = 64
 
@@ -50,6 +57,18 @@ class StoredClips:
             return None
         place = (decision.start_frame, decision.stop_frame)
         return next((p for p in reading.pieces if (p.start, p.stop) == place), None)
+
+    def speech(self, decision: Decision) -> SpeechResult | None:
+        """What was heard in a piece; None where it was not measured, or is no longer stored."""
+        piece, key = self.piece(decision), self._keys.get(decision.source)
+        backend = decision.scores.activity_backend
+        if piece is None or key is None or backend is None:
+            return None
+        found = self._store.find(SPEECH, speech_key(key, piece, backend))
+        try:
+            return None if found is None else SpeechResult.model_validate(found.result)
+        except ValidationError:  # of another version
+            return None
 
     def _stored(self, key: str) -> Reading | Undecodable | None:
         found = self._store.find(READ, key)

@@ -13,6 +13,7 @@ from lipforcing_core.curation.limits import Judged, judged_scores
 from lipforcing_core.curation.lookup import Asked, look_up
 from lipforcing_core.curation.records import CLIP_FACTS, ClipRecord, Decision, Status
 from lipforcing_core.curation.results import Piece, Reading, Undecodable
+from lipforcing_core.curation.sound_words import Stretches, from_column, silences_of_clip
 from lipforcing_core.curation.stored_clips import StoredClips, track_of
 from lipforcing_core.curation.stored_run import StoredRun
 
@@ -21,13 +22,15 @@ from lipforcing_core.curation.stored_run import StoredRun
 class PieceStory:
     """One row of the decisions. face: the number of the face that was scored, among those of ``piece``.
 
-    scores is empty for a piece that was never measured. ``piece`` and ``clip`` are None where they are gone.
+    scores is empty for a piece that was never measured. ``piece``, ``clip`` and ``silences`` (in seconds of the piece, as
+    ``sound_words`` has them) are None where they are gone.
     """
 
     decision: Decision
     scores: tuple[Judged, ...]
     record: ClipRecord | None
     piece: Piece | None
+    silences: Stretches | None
     face: int | None
     clip: Path | None
     is_asked: bool
@@ -98,15 +101,27 @@ def story_of(run: StoredRun, store: StepStore, asked: Asked) -> Story:
 def _piece_story(decision: Decision, run: StoredRun, clips: StoredClips, asked: Asked) -> PieceStory:
     piece = clips.piece(decision)
     track = None if piece is None else track_of(piece, decision.scores)
+    record = run.clip_of_id.get(decision.clip_id or "")
     return PieceStory(
         decision=decision,
         scores=tuple(judged_scores(decision, run.settings)),
-        record=run.clip_of_id.get(decision.clip_id or ""),
+        record=record,
         piece=piece,
+        silences=_silences(decision, record, clips),
         face=None if track is None else track.number,
         clip=clips(decision),
         is_asked=asked.clip_id is not None and decision.clip_id == asked.clip_id,
     )
+
+
+def _silences(decision: Decision, record: ClipRecord | None, clips: StoredClips) -> Stretches | None:
+    """Those of the manifest, or else, for a rejected piece or an older run, those in the step store."""
+    if record is not None and record.silences is not None:
+        return from_column(record.silences)
+    speech = clips.speech(decision)
+    if speech is None:
+        return None
+    return silences_of_clip(speech, decision.num_frames, decision.scores.av_offset_applied or 0)
 
 
 def _status(decisions: list[Decision]) -> Status:

@@ -9,12 +9,14 @@ from lipforcing_core.base.names import printable
 from lipforcing_core.curation.limits import NOT_RECORDED, Direction, Judged
 from lipforcing_core.curation.records import Status
 from lipforcing_core.curation.results import Reading, TrackFacts, Undecodable
+from lipforcing_core.curation.sound_words import Stretches, sound_notes
 from lipforcing_core.curation.story import PieceStory, Story
 from lipforcing_core.media.clock import FPS
 
 COLUMNS = 100
 _LABEL = 14
 _MAX_SHOTS = 12
+_MAX_SILENCES = 24
 _MARKS = {True: "ok", False: "MISSED", None: ""}
 _GOOD = {
     Direction.HIGHER: "higher",
@@ -150,9 +152,21 @@ def piece_lines(piece: PieceStory) -> list[tuple[str, str]]:
         lines.append(("clip", f"{record.clip_id}, {record.split}, {record.clip_path}"))
     elif decision.clip_id is not None:
         lines.append(("clip", decision.clip_id))
+    if piece.scores:
+        lines.append(("silences", _silences(piece.silences)))
+        lines += [("sound", note) for note in sound_notes(decision.scores)]
     for track in piece.piece.tracks if piece.piece is not None else ():
         lines.append(("face", _face(track, is_scored=track.number == piece.face)))
     return lines
+
+
+def _silences(silences: Stretches | None) -> str:
+    if not silences:
+        return NOT_RECORDED if silences is None else "none"
+    shown = [f"{start:.2f}-{end:.2f}" for start, end in silences[:_MAX_SILENCES]]
+    more = len(silences) - len(shown)
+    total = sum(end - start for start, end in silences)
+    return f"{', '.join(shown)}{f' and {more} more' if more else ''} s of the piece; {total:.2f} s in all"
 
 
 def _face(track: TrackFacts, *, is_scored: bool) -> str:

@@ -41,6 +41,8 @@ DESCRIPTIONS = {
     "face_height_px": "Median height of the face in the source in pixels.",
     "loudness_dbfs": "Root mean square of the sound in dBFS.",
     "num_lossy_encodes": "How many times the picture was compressed with loss here.",
+    "silences": "Stretches without speech: a JSON list of [start, end] pairs in seconds of the clip.",
+    "sound_notes": "What is odd in the sound (clipped, narrow), separated by semicolons; empty if nothing is.",
     "reference_81": "Reference that the clip yields for training windows of 81 frames: disjoint, partial or none.",
 }
 

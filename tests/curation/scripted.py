@@ -88,7 +88,7 @@ class Steps:
             clipping_share=0.01,
             bandwidth_hz=7000.0,
             modulation_4hz=0.25,
-            silences=((0, 640),),
+            silences=((0, 640), (16_000, 24_000)),
             backend="activity-v1",
         )
         self.quality = QualityResult(value=30.0, backend="quality-v1", higher_is_better=False)

@@ -181,7 +181,7 @@ def test_every_check_says_what_it_expects(broken: ContractResult) -> None:
     required = {c.column for c in broken.checks if c.expectation == "expect_column_values_to_not_be_null"}
     assert required == set(arrow_schema(ClipRecord).names) - {
         "identity", "licence", "commercial_ok", "language", "consent", "dataset", "face_track", "face_box",
-        "reference_81", "duplicate_of", "identity_from",
+        "reference_81", "duplicate_of", "identity_from", "silences", "sound_notes",
     } - MAY_LACK  # fmt: skip
     tables = ["balance"] * 4 + ["manifest"] * (len(broken.checks) - 8)
     assert [c.table for c in broken.checks] == [*tables, "people", "references", "rights", "twins"]

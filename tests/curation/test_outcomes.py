@@ -271,17 +271,21 @@ YOUNGER = [
     "invented_frames",
     "face_track",
     "face_box",
+    "silences",
+    "sound_notes",
 ]
 
 
 def test_manifests_from_before_several_faces_are_still_read(tmp_path: Path) -> None:
     """Columns that came later are added, and stay empty, where an older version has written the file."""
-    write_manifest(tmp_path / "m.parquet", [clip(face_track=1, face_box="1,2,3,4")])
+    write_manifest(
+        tmp_path / "m.parquet", [clip(face_track=1, face_box="1,2,3,4", silences="[]", sound_notes="")]
+    )
     write_decisions(tmp_path / "d.parquet", [decision(scores=replace(SCORES, num_faces=2, speech_share=0.5))])
     for name in ("m.parquet", "d.parquet"):
         table = pq.read_table(tmp_path / name)
         there = [column for column in YOUNGER if column in table.column_names]
-        assert len(there) == {"m.parquet": 16, "d.parquet": 14}[name]
+        assert len(there) == {"m.parquet": 18, "d.parquet": 14}[name]
         pq.write_table(table.drop_columns(there), tmp_path / name)
     assert read_manifest(tmp_path / "m.parquet") == [clip()]
     assert read_decisions(tmp_path / "d.parquet") == [decision(scores=SCORES)]
@@ -304,7 +308,7 @@ def test_what_later_versions_measure_survives(tmp_path: Path) -> None:
     rows = [clip(scores=later, face_track=1, face_box="1.5,2,3,4")]
     write_manifest(tmp_path / "m.parquet", rows)
     assert read_manifest(tmp_path / "m.parquet") == rows
-    assert set(MAY_LACK) == set(YOUNGER) - {"face_track", "face_box"}
+    assert set(MAY_LACK) == set(YOUNGER) - {"face_track", "face_box", "silences", "sound_notes"}
 
 
 def test_an_accepted_clip_has_every_score(tmp_path: Path) -> None:

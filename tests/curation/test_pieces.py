@@ -94,6 +94,8 @@ def test_an_accepted_segment_is_a_clip_with_everything_that_was_measured(
         "reference_81": None,
         "duplicate_of": None,
         "identity_from": "official",
+        "silences": "[[0.84, 1.34]]",  # the sound was shifted by -4 frames, 0.16 s
+        "sound_notes": "clipped: 1 % of the samples are cut off at full scale",
     }
     assert (clip.clip, clip.audio, clip.alignment) == (
         f"read/{READ}/000000-000060/0.mp4",
