@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lipforcing_core.base.products import StepResult, StepStore
+from lipforcing_core.base.products import StepResult, StepStore, read_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,22 @@ def sum_of(costs: Iterable[Costs]) -> Costs:
     return total
 
 
+COST = "cost.json"
+"""The file of a finished step that tells what it cost, beside its result."""
+
+
+def stored_cost(store: StepStore, step: str, key: str) -> StepCost | None:
+    """What a finished step cost when it was done; None where nobody measured that, or it is no longer stored.
+
+    Of a step that was killed and went on later it is the cost of the last attempt.
+    """
+    try:
+        told = read_json(store.folder(step, key) / COST)
+        return StepCost(done=1, wall_s=float(told["wall_s"]), cpu_s=float(told["cpu_s"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 class TimedSteps(StepStore):
     """A step store that adds up what its steps cost, in ``costs``. The work of a step may not run other steps of it."""
 
@@ -61,7 +78,7 @@ class TimedSteps(StepStore):
         resumable: bool = False,
         also: Sequence[str] = (),
     ) -> StepResult:
-        """As ``StepStore.run``; a step whose work fails costs nothing."""
+        """As ``StepStore.run``; a step whose work fails costs nothing. What it cost is kept beside its result."""
         cost = StepCost(reused=1)
 
         def timed(folder: Path) -> Any:
@@ -69,6 +86,8 @@ class TimedSteps(StepStore):
             wall_s, cpu_s = time.perf_counter(), time.process_time()
             result = work(folder)
             cost = StepCost(done=1, wall_s=time.perf_counter() - wall_s, cpu_s=time.process_time() - cpu_s)
+            told = {"wall_s": round(cost.wall_s, 6), "cpu_s": round(cost.cpu_s, 6)}
+            (folder / COST).write_text(json.dumps(told) + "\n", encoding="utf-8")
             return result
 
         done = super().run(step, key, timed, resumable=resumable, also=also)

@@ -68,6 +68,7 @@ QUALITY_FRAME_SIZE = 256
 MAX_CORRECTIONS = 2
 
 READ, SPEECH, FINGERPRINT, IDENTITY = "read", "speech", "fingerprint", "identity"
+QUALITY, SYNC = "quality", "sync"
 AUDIO = "audio.wav"
 
 
@@ -95,7 +96,7 @@ class CutFace:
 
     @property
     def key(self) -> str:
-        return content_key("face", self.source.key, self.piece.start, self.piece.stop, self.track.number)
+        return face_key(self.source.key, self.piece, self.track)
 
     @property
     def clip(self) -> Path:
@@ -214,6 +215,31 @@ def speech_key(reading: str, piece: Piece, activity_id: str) -> str:
     return content_key(SPEECH, SPEECH_VERSION, reading, piece.start, piece.stop, activity_id)
 
 
+def face_key(reading: str, piece: Piece, track: TrackFacts) -> str:
+    """The key of one face of a piece, of which those of all steps that look at it are made."""
+    return content_key("face", reading, piece.start, piece.stop, track.number)
+
+
+def sync_key(face: str, expert_id: str, *, correct: bool) -> str:
+    """The key of the step ``sync`` of a face."""
+    return content_key(SYNC, SYNC_VERSION, face, expert_id, SYNC_FRAME_SIZE, correct)
+
+
+def quality_key(face: str, scorer_id: str) -> str:
+    """The key of the step ``quality`` of a face."""
+    return content_key(QUALITY, QUALITY_VERSION, face, scorer_id, QUALITY_FRAME_SIZE)
+
+
+def fingerprint_key(face: str) -> str:
+    """The key of the step ``fingerprint`` of a face."""
+    return content_key(FINGERPRINT, FINGERPRINT_VERSION, face)
+
+
+def identity_key(face: str, network_id: str) -> str:
+    """The key of the step ``identity`` of a face."""
+    return content_key(IDENTITY, IDENTITY_VERSION, face, network_id)
+
+
 def heard(source: ReadSource, piece: Piece, activity: VoiceActivityDetector) -> SpeechResult:
     """Step ``speech``: who speaks in a piece, and what else its sound is like."""
     key = speech_key(source.key, piece, activity.backend_id)
@@ -245,7 +271,7 @@ def synchronised(
     The sound is cut from the whole source, so a shift brings in what really comes before or after. Without
     ``correct`` nothing is shifted.
     """
-    key = content_key("sync", SYNC_VERSION, face.key, expert.backend_id, SYNC_FRAME_SIZE, correct)
+    key = sync_key(face.key, expert.backend_id, correct=correct)
 
     def work(folder: Path) -> dict[str, Any]:
         applied = 0
@@ -269,13 +295,13 @@ def synchronised(
             audio_sha256=file_sha256(folder / AUDIO),
         ).to_json()
 
-    found = store.run("sync", key, work)
+    found = store.run(SYNC, key, work)
     return Finished(key=key, folder=found.folder, result=SyncResult.model_validate(found.result))
 
 
 def rated(face: CutFace, scorer: QualityScorer, store: StepStore) -> QualityResult:
     """Step ``quality``: the first, middle and last frame of the aligned clip, reduced."""
-    key = content_key("quality", QUALITY_VERSION, face.key, scorer.backend_id, QUALITY_FRAME_SIZE)
+    key = quality_key(face.key, scorer.backend_id)
 
     def work(folder: Path) -> dict[str, Any]:
         score = scorer.score(face.frames_FHW3[list(sampled_indices(face.piece.num_frames))])
@@ -285,12 +311,12 @@ def rated(face: CutFace, scorer: QualityScorer, store: StepStore) -> QualityResu
             higher_is_better=bool(score.higher_is_better),
         ).to_json()
 
-    return QualityResult.model_validate(store.run("quality", key, work).result)
+    return QualityResult.model_validate(store.run(QUALITY, key, work).result)
 
 
 def fingerprinted(face: CutFace, store: StepStore) -> Finished[FingerprintResult]:
     """Step ``fingerprint``: by what picture and sound of a clip are recognised, before any shift of the sound."""
-    key = content_key("fingerprint", FINGERPRINT_VERSION, face.key)
+    key = fingerprint_key(face.key)
 
     def work(folder: Path) -> dict[str, Any]:
         waveform_S = delayed(face.wide_S, face.piece.num_frames)
@@ -303,7 +329,7 @@ def fingerprinted(face: CutFace, store: StepStore) -> Finished[FingerprintResult
 
 def embedded(face: CutFace, network: FeatureExtractor, store: StepStore) -> Finished[EmbeddingResult]:
     """Step ``identity``: the mean direction of the face in the first, middle and last frame, to a face network."""
-    key = content_key("identity", IDENTITY_VERSION, face.key, network.backend_id)
+    key = identity_key(face.key, network.backend_id)
 
     def work(folder: Path) -> dict[str, Any]:
         frames_FHW3 = face.frames_FHW3[list(sampled_indices(face.piece.num_frames))]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from lipforcing_core.base.products import StepStore
+from lipforcing_core.base.timed_steps import StepCost, stored_cost
 from lipforcing_core.curation.records import Decision, Scores
 from lipforcing_core.curation.results import (
     Piece,
@@ -20,6 +22,7 @@ from lipforcing_core.curation.results import (
 )
 from lipforcing_core.curation.source_rows import SourceRow
 from lipforcing_core.curation.steps import READ, SPEECH, speech_key
+from lipforcing_core.curation.stored_costs import StoredCosts, piece_costs
 
 KEPT_READINGS = 64
 
@@ -69,6 +72,18 @@ class StoredClips:
             return None if found is None else SpeechResult.model_validate(found.result)
         except ValidationError:  # of another version
             return None
+
+    def costs(self, decision: Decision, settings: Mapping[str, Any]) -> StoredCosts:
+        """What the steps of a piece took, under the stored settings of its run; empty where it was not measured."""
+        piece, key = self.piece(decision), self._keys.get(decision.source)
+        if piece is None or key is None:
+            return {}
+        return piece_costs(self._store, key, piece, decision.scores, settings)
+
+    def read_cost(self, source: str) -> StepCost | None:
+        """What the reading of a source took; None where that is not recorded."""
+        key = self._keys.get(source)
+        return None if key is None else stored_cost(self._store, READ, key)
 
     def _stored(self, key: str) -> Reading | Undecodable | None:
         found = self._store.find(READ, key)

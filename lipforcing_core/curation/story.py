@@ -9,12 +9,15 @@ from typing import Any
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import StepStore
+from lipforcing_core.base.timed_steps import StepCost
 from lipforcing_core.curation.limits import Judged, judged_scores
 from lipforcing_core.curation.lookup import Asked, look_up
 from lipforcing_core.curation.records import CLIP_FACTS, ClipRecord, Decision, Status
 from lipforcing_core.curation.results import Piece, Reading, Undecodable
 from lipforcing_core.curation.sound_words import Stretches, from_column, silences_of_clip
+from lipforcing_core.curation.steps import READ
 from lipforcing_core.curation.stored_clips import StoredClips, track_of
+from lipforcing_core.curation.stored_costs import StoredCosts, in_all
 from lipforcing_core.curation.stored_run import StoredRun
 
 
@@ -22,12 +25,13 @@ from lipforcing_core.curation.stored_run import StoredRun
 class PieceStory:
     """One row of the decisions. face: the number of the face that was scored, among those of ``piece``.
 
-    scores is empty for a piece that was never measured. ``piece``, ``clip`` and ``silences`` (in seconds of the piece, as
-    ``sound_words`` has them) are None where they are gone.
+    scores is empty for a piece that was never measured. costs: what its steps took. silences: in seconds of the piece,
+    as ``sound_words`` has them. These, ``piece`` and ``clip`` are None where they are gone.
     """
 
     decision: Decision
     scores: tuple[Judged, ...]
+    costs: StoredCosts
     record: ClipRecord | None
     piece: Piece | None
     silences: Stretches | None
@@ -56,7 +60,13 @@ class Story:
     decoder_message: str | None
     facts: Mapping[str, Any] | None
     reading: Reading | Undecodable | None
+    read_cost: StepCost | None
     pieces: tuple[PieceStory, ...]
+
+    @property
+    def costs(self) -> StoredCosts:
+        """What the steps took, those of all pieces together; a step is not recorded where one of them is not."""
+        return in_all([{READ: self.read_cost}, *(piece.costs for piece in self.pieces)])
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -94,6 +104,7 @@ def story_of(run: StoredRun, store: StepStore, asked: Asked) -> Story:
         decoder_message=None if row is None else row.decoder_message,
         facts=facts,
         reading=clips.reading(asked.source),
+        read_cost=clips.read_cost(asked.source),
         pieces=tuple(pieces),
     )
 
@@ -105,6 +116,7 @@ def _piece_story(decision: Decision, run: StoredRun, clips: StoredClips, asked: 
     return PieceStory(
         decision=decision,
         scores=tuple(judged_scores(decision, run.settings)),
+        costs=clips.costs(decision, run.settings),
         record=record,
         piece=piece,
         silences=_silences(decision, record, clips),

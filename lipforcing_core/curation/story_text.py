@@ -10,6 +10,7 @@ from lipforcing_core.curation.limits import NOT_RECORDED, Direction, Judged
 from lipforcing_core.curation.records import Status
 from lipforcing_core.curation.results import Reading, TrackFacts, Undecodable
 from lipforcing_core.curation.sound_words import Stretches, sound_notes
+from lipforcing_core.curation.stored_costs import costs_line
 from lipforcing_core.curation.story import PieceStory, Story
 from lipforcing_core.media.clock import FPS
 
@@ -84,6 +85,7 @@ def reading_lines(story: Story) -> list[tuple[str, str]]:
     complaint = reading.decoder_message if isinstance(reading, Undecodable) else story.decoder_message
     if complaint:
         lines.append(("decoder", printable(complaint)))
+    lines.append(("time", costs_line(story.costs)))
     if story.frames_trimmed:
         lines.append(("trimmed", f"{story.frames_trimmed} frames at the end outlast the sound"))
     return lines
@@ -153,6 +155,7 @@ def piece_lines(piece: PieceStory) -> list[tuple[str, str]]:
     elif decision.clip_id is not None:
         lines.append(("clip", decision.clip_id))
     if piece.scores:
+        lines.append(("time", costs_line(piece.costs)))
         lines.append(("silences", _silences(piece.silences)))
         lines += [("sound", note) for note in sound_notes(decision.scores)]
     for track in piece.piece.tracks if piece.piece is not None else ():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lipforcing_core.base.products import StepStore
-from lipforcing_core.base.timed_steps import StepCost, TimedSteps, sum_of
+from lipforcing_core.base.timed_steps import COST, StepCost, TimedSteps, stored_cost, sum_of
 
 
 def spin(seconds: float) -> None:
@@ -31,6 +31,31 @@ def test_work_is_timed_and_reuse_is_counted(tmp_path: Path) -> None:
     assert 0.05 <= read.cpu_s < read.wall_s - 0.04  # sleep costs no CPU
     assert store.costs["sync"] == StepCost(reused=1)
     assert list(store.costs) == ["read", "sync"]
+
+
+def test_what_a_step_cost_stays_beside_it(tmp_path: Path) -> None:
+    """Whoever looks at it later, and whatever a reuse takes."""
+    for resumable in (False, True):
+        step = f"s{resumable}"
+        for _ in range(2):
+            TimedSteps(tmp_path).run(step, "a", lambda _folder: spin(0.05), resumable=resumable)
+        found = stored_cost(StepStore(tmp_path), step, "a")
+        assert found is not None
+        assert (found.done, found.reused) == (1, 0)
+        assert 0.05 <= found.cpu_s < 0.5
+        assert 0.05 <= found.wall_s < 5
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", '{"wall_s": "long", "cpu_s": 1}'])
+def test_a_cost_that_nobody_has_written_is_not_known(text: str | None, tmp_path: Path) -> None:
+    store = StepStore(tmp_path)
+    done = store.run("read", "a", lambda _folder: {})
+    if text is not None:
+        (done.folder / COST).write_text(text)
+    assert stored_cost(store, "read", "a") is None
+    assert stored_cost(store, "read", "b") is None
+    (done.folder / COST).write_text('{"wall_s": 1.5, "cpu_s": 2}')
+    assert stored_cost(store, "read", "a") == StepCost(done=1, wall_s=1.5, cpu_s=2.0)
 
 
 def test_results_are_those_of_a_plain_store(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class ArcFaceFeatures:
     def load(cls, path: Path | None) -> ArcFaceFeatures:
         """From ``glintr100.onnx``; raises as ``open_arcface`` does."""
         assert path is not None, "the catalogue gives the file of a learned network"
-        return cls(open_arcface(path), f"arcface-r100@sha256:{file_sha256(path)[:12]}")
+        return cls(open_arcface(path), arcface_id(file_sha256(path)))
 
     def embed(self, frames: np.ndarray) -> np.ndarray:
         """``[F, H, W, 3] uint8 RGB`` to ``[F, 512] float32``; pixels enter as (value - 127.5) / 127.5."""
@@ -54,6 +54,11 @@ class ArcFaceFeatures:
             for batch in images_FCHW.split(self._batch)  # type: ignore[no-untyped-call]
         ]
         return np.concatenate(parts)
+
+
+def arcface_id(sha256: str) -> str:
+    """The id of the network in a file ``glintr100.onnx`` with this hash."""
+    return f"arcface-r100@sha256:{sha256[:12]}"
 
 
 def open_arcface(path: Path) -> InferenceSession:
