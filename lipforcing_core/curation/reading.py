@@ -19,7 +19,7 @@ import numpy as np
 from lipforcing_core.base.errors import LipForcingError, MediaError
 from lipforcing_core.curation.crops import CropRow, cut_out, write_track
 from lipforcing_core.curation.hearing import hear, wide_sound
-from lipforcing_core.curation.results import Piece, Reading, Shot, Undecodable, piece_folder
+from lipforcing_core.curation.results import Piece, Reading, Shot, SizeChange, Undecodable, piece_folder
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.wanted import Wanted
 from lipforcing_core.faces.detectors.protocol import Face, FaceDetector
@@ -87,9 +87,19 @@ class _Seen:
     pieces: list[Piece] = field(default_factory=list)
     short: list[Segment] = field(default_factory=list)
     num_invented: int = 0
-    size: tuple[int, int] = (0, 0)
+    size: tuple[int, int] | None = None
+    size_changes: list[SizeChange] = field(default_factory=list)
     largest_pixels: int = 0
     tone_mapped: str | None = None
+
+    def note_size(self, frame: int, size: tuple[int, int]) -> None:
+        """Note the size of the next picture."""
+        if self.size is None:
+            self.size = size
+        changed = self.size_changes
+        latest = (changed[-1].width, changed[-1].height) if changed else self.size
+        if size != latest:
+            changed.append(SizeChange(frame=frame, width=size[0], height=size[1]))
 
     def leave_out(self, frame: int) -> None:
         """Note that a frame lies outside what the corpus wants of the source."""
@@ -112,11 +122,13 @@ def read(
     for piece in seen.pieces:
         wide_S = wide_sound(heard.waveform_S, Segment(piece.start, piece.stop))
         write_flac(folder / piece.folder / SOUND, wide_S)
+    assert seen.size is not None, "a source without a picture is refused"
+    width, height = seen.size
     return Reading(
         num_frames=seen.num_frames,
         num_samples=len(heard.waveform_S),
-        width=seen.size[0],
-        height=seen.size[1],
+        width=width,
+        height=height,
         declared_s=source.declared_s,
         complaint=source.complaint,
         num_damaged=source.num_damaged,
@@ -129,6 +141,7 @@ def read(
         outside=tuple(seen.outside),
         short=tuple(Shot(start=segment.start, stop=segment.stop) for segment in seen.short),
         largest_pixels=seen.largest_pixels,
+        size_changes=tuple(seen.size_changes),
     )
 
 
@@ -189,7 +202,7 @@ def _checked(source: SourceStream, settings: CurationSettings, seen: _Seen) -> I
         if shown.index >= longest:
             raise _too_long(shown.index, settings)
         seen.largest_pixels = max(seen.largest_pixels, num_pixels)
-        seen.size = seen.size if seen.num_frames else form.size
+        seen.note_size(shown.index, form.size)
         seen.tone_mapped = seen.tone_mapped or form.tone_mapped
         yield shown
 

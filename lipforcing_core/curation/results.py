@@ -98,6 +98,14 @@ class SoundTaken(Result):
     notes: tuple[str, ...]
 
 
+class SizeChange(Result):
+    """From this frame on the pictures of a source have another size, in pixels."""
+
+    frame: int
+    width: int
+    height: int
+
+
 class Reading(Result):
     """A source that was read from end to end.
 
@@ -106,7 +114,8 @@ class Reading(Result):
     num_invented: pictures that repeat the one before, since the source has none of its own. num_dropped: pictures
     that came too fast. tone_mapped: the kind of HDR that was brought to standard range. short: pieces of shots too
     short for a clip. outside: what the corpus does not want. width, height: of the first picture.
-    largest_pixels: width times height of the largest one; None in readings of older versions.
+    largest_pixels: width times height of the largest one; None in readings of older versions. size_changes: where
+    pictures of another size begin, in order; older versions have not noted them.
     """
 
     num_frames: int
@@ -125,6 +134,7 @@ class Reading(Result):
     short: tuple[Shot, ...]
     outside: tuple[Shot, ...] = ()
     largest_pixels: int | None = None
+    size_changes: tuple[SizeChange, ...] = ()
 
 
 class Undecodable(Result):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,6 +16,7 @@ from lipforcing_core.base.settings_mistakes import mistakes
 from lipforcing_core.curation.reasons import RejectReason, Step
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.media.clock import FPS
+from lipforcing_core.media.timeline import GapLimits
 from lipforcing_core.quality.catalogue import QUALITY_SCORERS
 from lipforcing_core.sound.activity.catalogue import ACTIVITY_DETECTORS
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
@@ -82,6 +84,21 @@ class CurationSettings(BaseModel):
         gt=0,
         description="Largest picture; 4K has 8.3 and 8K 33.",
         json_schema_extra=_decides(Step.READ, RejectReason.OVER_LIMITS, unit="megapixels"),
+    )
+    max_hole_frames: int = Field(
+        12,
+        ge=0,
+        description="Longest hole in the pictures of a source that is filled within a shot, by repeating the picture "
+        "before it; a longer one cuts the source there. max_repeat_frames decides about what was filled.",
+        json_schema_extra=_decides(Step.READ, RejectReason.TOO_SHORT),
+    )
+    max_time_gap_s: float = Field(
+        10.0,
+        gt=0,
+        le=3600,
+        description="Longest gap in the time stamps of one stream that counts as a hole; a longer one, through which "
+        "no other stream goes on, joins two recordings.",
+        json_schema_extra=_decides(Step.READ),
     )
     shot_threshold: float = Field(
         2.0,
@@ -296,6 +313,11 @@ class CurationSettings(BaseModel):
         """The settings that decide about a source, as JSON values: all but those of the drift between runs."""
         told = self.model_dump(mode="json")
         return {name: value for name, value in told.items() if not name.startswith("drift")}
+
+    @property
+    def gaps(self) -> GapLimits:
+        """Which holes in the time stamps of a source are filled."""
+        return GapLimits(max_hole_frames=self.max_hole_frames, max_gap_s=Fraction(str(self.max_time_gap_s)))
 
     @property
     def min_frames(self) -> int:

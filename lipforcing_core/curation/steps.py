@@ -46,6 +46,7 @@ from lipforcing_core.media.encode import write_wav
 from lipforcing_core.media.picture import reduced
 from lipforcing_core.media.picture_form import Forms
 from lipforcing_core.media.source_stream import SourceStream
+from lipforcing_core.media.timeline import USUAL_GAPS
 from lipforcing_core.quality.protocol import sampled_indices
 from lipforcing_core.sound.facts import sound_facts
 
@@ -125,7 +126,11 @@ def one_at_a_time(store: StepStore, sha256: str) -> Iterator[None]:
 
 
 def read_key(sha256: str, wanted: Wanted, settings: CurationSettings, detector_id: str) -> str:
-    """The key of a source's reading: its content, and everything that decides what is cut out of it."""
+    """The key of a source's reading: its content, and everything that decides what is cut out of it.
+
+    The limits of gaps became settings later than others; the usual ones leave the keys of finished work as they were.
+    """
+    gaps = settings.gaps
     return content_key(
         READ,
         READ_VERSION,
@@ -135,6 +140,7 @@ def read_key(sha256: str, wanted: Wanted, settings: CurationSettings, detector_i
         detector_id,
         [settings.detect_stride, settings.max_gap_frames, settings.clip_crf, CLIP_SIZE],
         *wanted.identity(),
+        *([] if gaps == USUAL_GAPS else [["gaps", gaps.max_hole_frames, gaps.max_gap_s]]),
     )
 
 
@@ -190,7 +196,7 @@ def _read_into(
 ) -> Reading | Undecodable:
     declared_s = None
     try:
-        with SourceStream(path, sound_path=wanted.sound) as source:
+        with SourceStream(path, sound_path=wanted.sound, gaps=settings.gaps) as source:
             declared_s = source.declared_s or None
             return read(source, folder, wanted, settings, detector)
     except MediaError as error:

@@ -81,7 +81,7 @@ def reading_lines(story: Story) -> list[tuple[str, str]]:
         declared = "" if reading.declared_s is None else f"; declares {float(reading.declared_s):.2f} s"
         lines = [("reading", f"{reading.problem}{declared}")]
     else:
-        lines = _read(reading)
+        lines = read_lines(reading)
     complaint = reading.decoder_message if isinstance(reading, Undecodable) else story.decoder_message
     if complaint:
         lines.append(("decoder", printable(complaint)))
@@ -91,7 +91,8 @@ def reading_lines(story: Story) -> list[tuple[str, str]]:
     return lines
 
 
-def _read(reading: Reading) -> list[tuple[str, str]]:
+def read_lines(reading: Reading) -> list[tuple[str, str]]:
+    """How a source was read: a title and words for each stage."""
     read = f"{reading.num_frames} frames ({_s(reading.num_frames)}), {reading.width} x {reading.height}"
     read += f"; the header says {float(reading.declared_s):.2f} s"
     repairs = {
@@ -108,10 +109,19 @@ def _read(reading: Reading) -> list[tuple[str, str]]:
     pieces += f", {len(reading.outside)} outside the times that the corpus names" if reading.outside else ""
     return [
         ("reading", read),
+        *([("size", _sizes(reading))] if reading.size_changes else []),
         ("sound", _sound(reading)),
         ("shots", f"{len(reading.shots)}: {', '.join(shots)}{f' and {more} more' if more else ''} s"),
         ("pieces", pieces),
     ]
+
+
+def _sizes(reading: Reading) -> str:
+    words = f"{reading.width} x {reading.height}"
+    for change in reading.size_changes[:_MAX_SHOTS]:
+        words += f", from {_time(change.frame)} s on {change.width} x {change.height}"
+    more = len(reading.size_changes) - _MAX_SHOTS
+    return f"{words}{f' and {more} more changes' if more > 0 else ''}; the source is cut there"
 
 
 def _sound(reading: Reading) -> str:

@@ -22,9 +22,14 @@ from lipforcing_core.media.deinterlace import Deinterlacer
 from lipforcing_core.media.picture_form import Forms, PictureForm
 from lipforcing_core.media.soundtrack import SoundTrack
 from lipforcing_core.media.streams import PresentationStamps, start_s
-from lipforcing_core.media.timeline import MAX_GAP_S, Jumps, Placed, StreamClock, Timeline
+from lipforcing_core.media.timeline import USUAL_GAPS, GapLimits, Jumps, Placed, StreamClock, Timeline
 
 DEFAULT_FRAME_S = Fraction(1, 25)
+LEAST_FRAME_S = Fraction(1, 1000)
+"""No camera that films people is faster; what declares more has no rate."""
+USELESS_STAMPS = "has useless time stamps"
+USELESS_SHARE = Fraction(9, 10)
+"""Where more of the pictures than this are stamped no later than one before them, the time stamps say nothing."""
 LONG_S = 600
 LEAST_RATE = Fraction(1, 2)
 """A file that declares more than ten minutes and less than a frame in two seconds has a wrong header."""
@@ -48,12 +53,16 @@ Picture = Placed[Shown]
 class SourceStream:
     """Reads one source; use as a context manager, go through ``pictures()`` once, then ask for the rest.
 
-    sound_path: the file that has the sound, where it is not that of the picture. Raises MediaError where there is no
+    sound_path: the file that has the sound, where it is not that of the picture. gaps: which holes in the time stamps
+    are filled. Raises MediaError where there is no
     picture or the file cannot be opened, and SurroundingsError for a failure of the machine.
     """
 
-    def __init__(self, path: Path | str, *, sound_path: Path | None = None) -> None:
+    def __init__(
+        self, path: Path | str, *, sound_path: Path | None = None, gaps: GapLimits = USUAL_GAPS
+    ) -> None:
         self.path = Path(path)
+        self._gaps = gaps
         self.complaint = ""
         self.num_damaged = 0
         self.num_dropped = 0
@@ -72,9 +81,11 @@ class SourceStream:
             raise
 
     def _refuse_nonsense(self) -> None:
-        """Refuse a header that declares hours for a handful of frames: one changed byte is enough for that.
+        """Refuse a header that declares hours for a handful of frames, or no time from one frame to the next.
 
-        The rate counts as well as the duration, for in MP4 it comes from the lengths of the frames in ``stts``.
+        One changed byte is enough for that. The rate counts as well as the duration, for in MP4 it comes from the
+        lengths of the frames in ``stts``. Where those are all 0, libav makes lengths up, such as that of the whole file
+        for every frame; the index of the file tells that it has none itself.
         """
         frames, rate = self._video.frames, self._video.average_rate
         declared_s = max(self.declared_s, frames / Fraction(rate) if rate else Fraction(0))
@@ -84,8 +95,12 @@ class SourceStream:
                 f"declares {float(declared_s) / 3600:.1f} hours for {frames} frames; its header is wrong",
             )
 
+        index = self._video.index_entries
+        if 2 <= frames == len(index) and index[0].timestamp == index[len(index) - 1].timestamp:
+            raise MediaError(self.path, f"{USELESS_STAMPS}: all of its {frames} frames are due at once")
+
     def _open_tracks(self, streams: list[Any]) -> None:
-        jumps = Jumps()
+        jumps = Jumps(max_gap_s=self._gaps.max_gap_s)
         own = [] if self._beside else streams
         zero_s = min(start_s(stream) for stream in (self._video, *own))
         sound_zero_s = (
@@ -123,25 +138,30 @@ class SourceStream:
         """Every picture of the 25 fps time line in order; the sound is collected on the way.
 
         Damaged packets are left out and counted. The frame of a picture belongs to the reader until the next one is
-        asked for, and as long as it is kept.
+        asked for, and as long as it is kept. Raises MediaError at the end of a source whose time stamps are useless.
         """
-        timeline: Timeline[Shown] = Timeline()
+        timeline: Timeline[Shown] = Timeline(self._gaps.max_hole_frames)
         forms = Forms(self._video)
         form: PictureForm | None = None
-        end_s = Fraction(0)
+        end_s = latest_s = Fraction(0)
+        num_stamped = num_late = 0
         for frame in self._frames():
             length_s = frame.duration * Fraction(frame.time_base) if frame.duration else self.frame_s
-            if length_s > MAX_GAP_S:  # a wrong header, or a still that is shown until the next picture comes
-                length_s = DEFAULT_FRAME_S
+            # Otherwise it is a wrong header, or a still that is shown until the next picture comes.
+            length_s = length_s if length_s <= self._gaps.max_gap_s else DEFAULT_FRAME_S
             if frame.pts is None:
                 placed_s, jumped = end_s, False
             else:
                 placed_s, jumped = self._clock.place(frame.pts * Fraction(frame.time_base), length_s)
+                num_late += num_stamped > 0 and placed_s <= latest_s
+                num_stamped += 1
+                latest_s = max(latest_s, placed_s)
             end_s = placed_s + length_s
             found = forms.of(frame)
             changed = form is not None and found != form
             form = found
             yield from timeline.add(Shown(frame, found), placed_s, breaks=jumped or changed)
+        self._refuse_useless_stamps(num_stamped, num_late, latest_s)
         yield from timeline.finish(end_s)
         self.num_dropped = timeline.num_dropped
         if self._beside is not None:
@@ -149,6 +169,19 @@ class SourceStream:
         for track in self.tracks:
             track.finish()
         self._is_read = True
+
+    def _refuse_useless_stamps(self, num_stamped: int, num_late: int, latest_s: Fraction) -> None:
+        """Refuse pictures of which nearly all have the time of another, so that nobody knows when they are due.
+
+        Pictures of a fast camera that are stamped by a slow clock last as long as the rate says, and are read.
+        """
+        usual_s = num_stamped * max(self.frame_s, LEAST_FRAME_S)
+        if num_late > USELESS_SHARE * num_stamped and 2 * latest_s < usual_s:
+            raise MediaError(
+                self.path,
+                f"{USELESS_STAMPS}: {num_late} of its {num_stamped} pictures are stamped no later than one before",
+                self.complaint,
+            )
 
     def _frames(self) -> Iterator[Any]:
         deinterlacer = Deinterlacer(self._video)

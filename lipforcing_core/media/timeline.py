@@ -28,6 +28,21 @@ MAX_HOLE_FRAMES = 12
 """A hole that is filled with more repeated frames than this, half a second, stands apart from what is around it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class GapLimits:
+    """Which holes in the time stamps of a source are holes, and which of them are filled within a shot.
+
+    max_hole_frames: more repeated frames than this stand apart from what is around them. max_gap_s: what lies further
+    ahead than this belongs to another recording, unless another stream has come there too.
+    """
+
+    max_hole_frames: int = MAX_HOLE_FRAMES
+    max_gap_s: Fraction = MAX_GAP_S
+
+
+USUAL_GAPS = GapLimits()
+
+
 @dataclass
 class Jumps:
     """Jumps of time stamps that the streams of one file make together.
@@ -36,6 +51,7 @@ class Jumps:
     them in step. A stream that jumps alone, through a wrong header, is corrected alone.
     """
 
+    max_gap_s: Fraction = MAX_GAP_S
     _corrections: list[tuple[str, Fraction]] = field(default_factory=list)
     _ends_s: dict[str, Fraction] = field(default_factory=dict)
 
@@ -46,7 +62,7 @@ class Jumps:
     def is_hole(self, stream: str, placed_s: Fraction) -> bool:
         """Whether another stream has come near this time: what lies ahead of one alone is a hole in it, no jump."""
         others = (end_s for other, end_s in self._ends_s.items() if other != stream)
-        return max(others, default=-MAX_GAP_S) >= placed_s - MAX_GAP_S
+        return max(others, default=-self.max_gap_s) >= placed_s - self.max_gap_s
 
     def agree(self, stream: str, correction_s: Fraction) -> Fraction:
         """The correction for a jump of ``stream``: that of another stream's jump, if it is nearly the same."""
@@ -74,7 +90,9 @@ class StreamClock:
         """
         placed_s = time_s + self._correction_s
         end_s = self._end_s or Fraction(0)
-        is_ahead = placed_s > end_s + MAX_GAP_S and not self._jumps.is_hole(self._stream, placed_s)
+        is_ahead = placed_s > end_s + self._jumps.max_gap_s and not self._jumps.is_hole(
+            self._stream, placed_s
+        )
         is_back = self._end_s is not None and placed_s < end_s - MAX_OVERLAP_S
         jumped = is_ahead or is_back
         if jumped:
@@ -107,7 +125,8 @@ class Timeline(Generic[T]):
     ffmpeg's filter ``fps`` does it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_hole_frames: int = MAX_HOLE_FRAMES) -> None:
+        self._max_hole_frames = max_hole_frames
         self._waiting: Placed[T] | None = None
         self._broken = False
         self.num_dropped = 0
@@ -118,11 +137,11 @@ class Timeline(Generic[T]):
         waiting = self._waiting
         if waiting is None:
             yield from (Placed(index=i, shown=shown, invented=True) for i in range(index))
-            self._waiting = Placed(index=index, shown=shown, breaks=index > MAX_HOLE_FRAMES)
+            self._waiting = Placed(index=index, shown=shown, breaks=index > self._max_hole_frames)
         elif index > waiting.index:
             hole = index - waiting.index - 1
             yield from self._held(waiting, index)
-            breaks = breaks or self._broken or hole > MAX_HOLE_FRAMES
+            breaks = breaks or self._broken or hole > self._max_hole_frames
             self._broken = False
             self._waiting = Placed(index=index, shown=shown, breaks=breaks)
         else:
@@ -133,18 +152,18 @@ class Timeline(Generic[T]):
                 self._broken = self._broken or breaks
 
     def finish(self, end_s: Fraction) -> Iterator[Placed[T]]:
-        """Give the last picture, which is shown until ``end_s``, but for no longer than half a second."""
+        """Give the last picture, which is shown until ``end_s``, but for no longer than a hole that is filled."""
         if self._waiting is None:
             return
         end = math.floor(end_s * FPS + Fraction(1, 2))
-        latest = self._waiting.index + 1 + MAX_HOLE_FRAMES
+        latest = self._waiting.index + 1 + self._max_hole_frames
         yield from self._held(self._waiting, max(self._waiting.index + 1, min(end, latest)))
         self._waiting = None
 
     def _held(self, waiting: Placed[T], stop: int) -> Iterator[Placed[T]]:
         """A picture at its index, and repeated up to ``stop``."""
         yield waiting
-        apart = stop - waiting.index - 1 > MAX_HOLE_FRAMES
+        apart = stop - waiting.index - 1 > self._max_hole_frames
         for index in range(waiting.index + 1, stop):
             first = index == waiting.index + 1
             yield Placed(index=index, shown=waiting.shown, invented=True, breaks=apart and first)

@@ -25,6 +25,7 @@ from lipforcing_core.curation.results import (
     QualityResult,
     Reading,
     Shot,
+    SizeChange,
     SoundTaken,
     SpeechResult,
     SyncResult,
@@ -166,6 +167,7 @@ STORED = {
         "sound": {"track": 1, "why": "the only one", "how": "mean", "notes": ["lowered"]},
         "shots": [{"start": 0, "stop": 58}], "short": [{"start": 55, "stop": 58}],
         "outside": [{"start": 58, "stop": 60}], "largest_pixels": 76800,
+        "size_changes": [{"frame": 55, "width": 160, "height": 120}],
         "pieces": [{
             "start": 0, "stop": 55, "shot": 0, "num_invented": 2,
             "tracks": [{
@@ -179,6 +181,7 @@ STORED = {
         "num_frames": 60, "num_samples": 0, "width": 320, "height": 240, "declared_s": "0", "complaint": "",
         "num_damaged": 0, "num_invented": 0, "num_dropped": 0, "tone_mapped": None, "sound": None, "shots": [],
         "pieces": [], "short": [], "outside": [], "largest_pixels": None,
+        "size_changes": [],
     },
     "refused": {"problem": "is empty", "decoder_message": "x", "declared_s": None},
     "refused late": {"problem": "is empty", "decoder_message": "", "declared_s": "3/2"},
@@ -211,6 +214,7 @@ TYPED = {
         short=(Shot(start=55, stop=58),),
         outside=(Shot(start=58, stop=60),),
         largest_pixels=76800,
+        size_changes=(SizeChange(frame=55, width=160, height=120),),
         pieces=(
             Piece(
                 start=0,
@@ -290,7 +294,11 @@ def test_the_stored_form_of_results_is_what_it_always_was(name: str, tmp_path: P
 
 
 def test_what_older_versions_have_stored_is_read() -> None:
-    older = {name: value for name, value in STORED["mute"].items() if name != "largest_pixels"}
+    older = {
+        name: value
+        for name, value in STORED["mute"].items()
+        if name not in ("largest_pixels", "size_changes")
+    }
     assert reading_from_json(older) == TYPED["mute"]
 
 

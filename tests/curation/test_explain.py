@@ -11,11 +11,13 @@ from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation.limits import Direction, judged, judged_scores, passes
 from lipforcing_core.curation.lookup import Asked, look_up
 from lipforcing_core.curation.records import Scores
+from lipforcing_core.curation.results import SizeChange
 from lipforcing_core.curation.stored_run import StoredRun, find_run
 from lipforcing_core.curation.story import tell
 from lipforcing_core.curation.story_page import write_story_page
-from lipforcing_core.curation.story_text import story_text
+from lipforcing_core.curation.story_text import read_lines, story_text
 
+from .readings import plain_reading
 from .runs import SETTINGS, piece, sha, write_run
 
 FIRST = "010000000000007d"
@@ -158,6 +160,31 @@ def test_the_text_says_everything_in_a_hundred_columns(run: StoredRun, tmp_path:
     assert (
         "    MISSED frames without the face      4 frames     lower  at most 0 (max_absent_frames)" in story
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ((), []),
+        (((75, 270, 480),), ["540 x 960, from 3.00 s on 270 x 480; the source is cut there"]),
+        (
+            ((75, 270, 480), (80, 540, 960)),
+            ["540 x 960, from 3.00 s on 270 x 480, from 3.20 s on 540 x 960; the source is cut there"],
+        ),
+        (
+            tuple((k, 2 * k, 2) for k in range(1, 16)),
+            ["from 0.48 s on 24 x 2 and 3 more changes; the source"],
+        ),
+    ],
+)
+def test_the_story_says_where_the_size_changes(
+    changes: tuple[tuple[int, int, int], ...], words: list[str]
+) -> None:
+    noted = tuple(SizeChange(frame=frame, width=width, height=height) for frame, width, height in changes)
+    reading = plain_reading(150, width=540, height=960, size_changes=noted)
+    told = [line for title, line in read_lines(reading) if title == "size"]
+    assert len(told) == len(words)
+    assert all(word in line for word, line in zip(words, told, strict=True))
 
 
 def test_an_older_run_says_what_is_not_recorded(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from lipforcing_core.curation.results import Finished, Undecodable
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import identify_source
 from lipforcing_core.faces.detectors.protocol import Face, FaceFilter
+from lipforcing_core.media.timeline import GapLimits
 from lipforcing_core.quality.protocol import QualityScore
 from lipforcing_core.sync.offset import SyncScore
 
@@ -96,8 +97,9 @@ def curate(tmp_path: Path, store: StepStore, monkeypatch: pytest.MonkeyPatch) ->
     ) -> SourceOutcome:
         given = []
 
-        def opened(path: Path, *, sound_path: Path | None) -> Any:
+        def opened(path: Path, *, sound_path: Path | None, gaps: GapLimits) -> Any:
             given.append((path, sound_path))
+            assert gaps == SETTINGS.model_copy(update=changes).gaps
             return contextlib.nullcontext(source)
 
         monkeypatch.setattr(steps, "SourceStream", opened)

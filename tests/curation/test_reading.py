@@ -525,3 +525,20 @@ def test_the_index_of_a_picture_survives_its_conversion(tmp_path: Path) -> None:
     detector = Sees(everywhere)
     reading_of(Played(300), tmp_path, detector, detect_stride=50, min_segment_s=100.0, max_segment_s=200.0)
     assert detector.asked == [0, 50, 100, 150, 200, 250, 299]
+
+
+def test_where_the_size_changes_is_noted(tmp_path: Path, unencoded: None) -> None:
+    """Twice, the first time before the first picture has left the search for cuts."""
+    widths = {0: 96, 1: 128, 2: 128, 30: 96}
+
+    def make(index: int) -> np.ndarray:
+        return picture(index, width=widths[max(start for start in widths if start <= index)])
+
+    source = Played(60, breaks=(1, 30), make=make)
+    result = reading_of(source, tmp_path)
+    assert (result.width, result.height, result.largest_pixels) == (96, 96, 128 * 96)
+    changes = [(change.frame, change.width, change.height) for change in result.size_changes]
+    assert changes == [(1, 128, 96), (30, 96, 96)]
+    silent = Played(60, breaks=(1, 30), make=make, tracks=[])
+    assert reading_of(silent, tmp_path).size_changes == result.size_changes
+    assert reading_of(Played(60), tmp_path).size_changes == ()

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from lipforcing_core.curation import backends
 from lipforcing_core.curation.backends import CurationBackends, load_backends
 from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.faces.detectors.protocol import FaceFilter
 
 DEFAULTS = {
     "detector": "lbp",
@@ -23,6 +24,8 @@ DEFAULTS = {
     "identity_model": None,
     "max_source_hours": 12.0,
     "max_megapixels": 40.0,
+    "max_hole_frames": 12,
+    "max_time_gap_s": 10.0,
     "shot_threshold": 2.0,
     "shot_min_content_change": 15.0,
     "min_segment_s": 5.0,
@@ -84,6 +87,8 @@ def test_every_setting_takes_its_default_and_is_described_in_a_sentence(name: st
         ("max_abs_offset_frames", [0, 15], [-1, 16]),
         ("max_source_hours", [0.01], [0.0]),
         ("max_megapixels", [0.1], [0.0]),
+        ("max_hole_frames", [0, 250], [-1]),
+        ("max_time_gap_s", [0.04, 3600.0], [0.0, 3600.1]),
         ("min_speech_share", [0.0, 1.0], [-0.01, 1.01]),
         ("max_yaw_deg", [0.0, 90.0], [-0.1, 90.1]),
         ("max_lips_outside", [0.0, 1.0], [-0.01, 1.01]),
@@ -123,7 +128,9 @@ def test_settings_do_not_change() -> None:
 
 def test_every_scorer_gets_its_name_and_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("load_detector", "load_sync_expert", "load_quality", "load_activity"):
-        monkeypatch.setattr(backends, name, lambda *arguments, kind=name: (kind, *arguments))
+        monkeypatch.setattr(
+            backends, name, lambda *given, kind=name, **options: (kind, *given, *options.values())
+        )
     settings = CurationSettings(
         detector="yunet",
         detector_model=Path("d"),
@@ -133,7 +140,7 @@ def test_every_scorer_gets_its_name_and_its_file(monkeypatch: pytest.MonkeyPatch
         quality_weights=Path("q"),
     )
     assert load_backends(settings) == CurationBackends(
-        detector=("load_detector", "yunet", Path("d")),  # type: ignore[arg-type]
+        detector=("load_detector", "yunet", Path("d"), FaceFilter(small_ones=True)),  # type: ignore[arg-type]
         sync_expert=("load_sync_expert", "syncnet-v2", Path("s")),  # type: ignore[arg-type]
         quality=("load_quality", "hyperiqa", Path("q")),  # type: ignore[arg-type]
         activity=("load_activity", "silero"),  # type: ignore[arg-type]

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lipforcing_core.base.errors import MediaError
+
 from .sources import (
     HEIGHT,
     WIDTH,
@@ -133,3 +135,45 @@ def test_frames_without_time_stamps_follow_each_other(tmp_path: Path) -> None:
     path = write_numbers(tmp_path / "a.mp4", list(range(0, 2000, 40)))
     raw = converted(path, tmp_path / "a.h264", "-c", "copy")
     assert read_numbers(raw)[0] == list(range(50))
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "late"),
+    [("a.mkv", [0] * 60, 59), ("a.ts", [0] * 60, 59), ("a.mkv", [0] * 30 + [40] * 30, 58)],
+)  # fmt: skip
+def test_pictures_that_all_have_the_same_time_are_refused(
+    name: str, times: list[int], late: int, tmp_path: Path
+) -> None:
+    """Nobody knows when they are due: they are 60, and would be shown as one or two."""
+    path = write_numbers(tmp_path / name, times)
+    words = f"useless time stamps: {late} of its 60 pictures are stamped no later than one before"
+    with pytest.raises(MediaError, match=words):
+        sizes_of(path)
+
+
+@pytest.mark.parametrize("bframes", [0, 2])
+def test_a_table_of_lengths_that_are_all_zero_is_refused(bframes: int, tmp_path: Path) -> None:
+    """Some would be read as two seconds a frame, and some, whose order is stored apart, as the time of one frame."""
+    path = write_numbers(tmp_path / "a.mp4", [40 * k for k in range(50)])
+    path = converted(path, tmp_path / "b.mp4", "-c:v", "libx264", "-bf", str(bframes))
+    content = bytearray(path.read_bytes())
+    table = content.index(b"stts")
+    num_entries = int.from_bytes(content[table + 8 : table + 12], "big")
+    for entry in range(num_entries):
+        length = table + 16 + 8 * entry
+        content[length : length + 4] = bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(MediaError, match="useless time stamps: all of its 50 frames are due at once"):
+        sizes_of(path)
+
+
+@pytest.mark.parametrize("fast", [2, 4, 8])
+def test_a_fast_camera_on_a_slow_clock_is_read(fast: int, tmp_path: Path) -> None:
+    """Stamps of 25 a second for 50 to 200 pictures a second: of those with one time the last is shown."""
+    path = write_numbers(tmp_path / "a.mkv", [40 * (k // fast) for k in range(20 * fast)])
+    numbers, invented, _ = read_numbers(path)
+    assert (numbers, invented) == ([fast * k + fast - 1 for k in range(20)], [])
+
+
+def test_one_picture_has_no_time_in_common_with_another(tmp_path: Path) -> None:
+    assert read_numbers(write_numbers(tmp_path / "a.mkv", [0]))[0] == [0]

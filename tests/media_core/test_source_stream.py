@@ -17,6 +17,7 @@ from lipforcing_core.media.encode import VideoWriter
 from lipforcing_core.media.normalise import normalise
 from lipforcing_core.media.picture import to_picture
 from lipforcing_core.media.source_stream import SourceStream
+from lipforcing_core.media.timeline import GapLimits
 
 from .conftest import counter_frame
 from .sources import (
@@ -286,3 +287,23 @@ def test_the_time_of_a_frame_is_that_of_the_file(tmp_path: Path) -> None:
     with SourceStream(write_numbers(tmp_path / "a.mkv", list(range(0, 3000, 40)))) as source:
         assert source.frame_s == Fraction(1, 25)
         assert float(source.declared_s) == pytest.approx(3.0, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "length", "breaks"),
+    [
+        (GapLimits(), 90, [20, 70]),
+        (GapLimits(max_hole_frames=50), 90, []),
+        (GapLimits(max_gap_s=Fraction(1)), 40, [20]),
+        (GapLimits(max_gap_s=Fraction(2)), 90, [20, 70]),
+    ],
+)
+def test_what_becomes_of_two_seconds_without_a_picture_is_said(
+    gaps: GapLimits, length: int, breaks: list[int], tmp_path: Path
+) -> None:
+    """They are filled and stand apart, or are filled within the shot, or two recordings are joined there."""
+    times = [40 * k for k in (*range(20), *range(70, 90))]
+    with SourceStream(write_numbers(tmp_path / "a.mkv", times), gaps=gaps) as source:
+        pictures = [(shown.index, shown.breaks) for shown in source.pictures()]
+    assert [index for index, _ in pictures] == list(range(length))
+    assert [index for index, breaks in pictures if breaks] == breaks

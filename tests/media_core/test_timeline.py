@@ -35,9 +35,11 @@ RATES = {
 HALF = Fraction(1, 2)
 
 
-def on_the_line(times_s: list[Fraction], end_s: Fraction) -> list[Placed[int]]:
+def on_the_line(
+    times_s: list[Fraction], end_s: Fraction, max_hole_frames: int = MAX_HOLE_FRAMES
+) -> list[Placed[int]]:
     """The time line of pictures that are numbered from 0."""
-    timeline: Timeline[int] = Timeline()
+    timeline: Timeline[int] = Timeline(max_hole_frames)
     placed = [shown for k, time_s in enumerate(times_s) for shown in timeline.add(k, time_s)]
     return placed + list(timeline.finish(end_s))
 
@@ -92,6 +94,17 @@ def test_a_hole_of_half_a_second_does_not_stand_apart(hole: int, breaks: list[in
     assert [shown.index for shown in placed] == list(range(12 + hole))
     assert [shown.index for shown in placed if shown.invented] == list(range(6, 6 + hole))
     assert [shown.index for shown in placed if shown.breaks] == breaks
+
+
+@pytest.mark.parametrize(("limit", "breaks"), [(0, [6, 10]), (3, [6, 10]), (4, []), (100, [])])
+def test_how_long_a_hole_may_be_is_said(limit: int, breaks: list[int]) -> None:
+    """Four frames are missing; the last picture is held for as many frames as a hole may have."""
+    times = [Fraction(i, 25) for i in (*range(6), *range(10, 16))]
+    placed = on_the_line(times, Fraction(60, 25), limit)
+    assert [shown.index for shown in placed if shown.breaks] == breaks
+    assert len(placed) == 16 + min(limit, 44)
+    late = on_the_line([Fraction(4, 25)], Fraction(5, 25), limit)
+    assert [shown.index for shown in late if shown.breaks] == ([4] if breaks else [])
 
 
 def test_of_pictures_for_one_index_the_last_is_shown_and_the_others_are_counted() -> None:
@@ -176,6 +189,21 @@ def test_where_a_jump_begins(stamp_s: float, jumps: bool) -> None:
     """The first second is over at 1; half a second back and ten seconds ahead are still no jumps."""
     clock = StreamClock("picture", Jumps())
     assert place_all(clock, [0, 0.5, stamp_s])[2][1] is jumps
+
+
+@pytest.mark.parametrize(("stamp_s", "jumps"), [(3, False), (3.001, True), (11, True)])
+def test_how_far_ahead_a_jump_begins_is_said(stamp_s: float, jumps: bool) -> None:
+    clock = StreamClock("picture", Jumps(max_gap_s=Fraction(2)))
+    assert place_all(clock, [0, 0.5, stamp_s])[2][1] is jumps
+
+
+@pytest.mark.parametrize(("stamp_s", "jumps"), [(4, False), (4.001, True)])
+def test_where_another_stream_has_come_near_a_hole_is_none_of_the_jumps(stamp_s: float, jumps: bool) -> None:
+    """Sound has come to 2 s, so what the picture has up to 2 s beyond that is a hole."""
+    limits = Jumps(max_gap_s=Fraction(2))
+    picture, sound = StreamClock("picture", limits), StreamClock("sound 1", limits)
+    place_all(sound, [0, 0.5, 1.0, 1.5])
+    assert place_all(picture, [0, stamp_s])[1][1] is jumps
 
 
 def test_streams_that_jump_together_stay_together() -> None:
