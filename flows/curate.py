@@ -13,7 +13,7 @@ from tasks.artifacts import publish_curation
 from tasks.curating import curate_corpus, discover, require_contract, survey
 from tasks.datasets import DataSet, earlier_run, remember_run
 from tasks.finished import find_summary, keep_summary
-from tasks.outcomes import model_hashes
+from tasks.outcomes import by_content, model_hashes
 from tasks.recording import say_what_to_do
 from tasks.remote import here, publish
 from tasks.session import orchestration, run_folder
@@ -40,7 +40,8 @@ def curate(request: CurateRequest) -> CurateSummary:
         corpus = survey(workspace, found.sources, settings, found.facts)
         config = {"settings": settings, "sources": corpus.listing()} | found.identity() | dataset.identity()
         config |= {"models": models} if (models := model_hashes(settings)) else {}
-        run = RunInfo(run_id=f"curate-{content_key(config)}", flow="curate", config=config)
+        key = content_key(config | {"settings": by_content(settings)})
+        run = RunInfo(run_id=f"curate-{key}", flow="curate", config=config)
         state = (*corpus.keys, found.told())
         if earlier := find_summary(workspace.runs / "curate" / run.run_id, state, CurateSummary):
             load_if_possible(workspace)

@@ -12,6 +12,7 @@ from lipforcing_core.base.products import content_key
 from lipforcing_core.base.timed_steps import Costs
 from lipforcing_core.corpora.catalogue import CORPORA, read_corpus
 from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
+from lipforcing_core.curation.contract_text import failure_lines
 from lipforcing_core.curation.drift import EarlierRun
 from lipforcing_core.curation.facts import read_facts
 from lipforcing_core.curation.pipeline import omitted_source
@@ -250,6 +251,16 @@ def curate_corpus(
 
 
 def require_contract(report: CurationReport) -> None:
-    """Raise ``ContractError`` if the manifest breaks its contract."""
-    if not report.contract.success:
-        raise ContractError(f"the manifest breaks its contract; {report.data_docs} lists what and where")
+    """Raise ``ContractError``, which lists the checks that fail, if the manifest breaks its contract."""
+    contract, counts = report.contract, report.balance
+    if contract.success:
+        return
+    broken = f"{contract.num_failed} of {contract.num_checks} checks fail{'s' * (contract.num_failed == 1)}"
+    lines = [f"the manifest breaks its contract: {broken}"]
+    lines += [f"  {line}" for line in failure_lines(contract.failures)]
+    lines.append(
+        f"{counts.sources_in} sources: {counts.sources_accepted} accepted ({counts.clips} clips), "
+        f"{counts.sources_rejected} rejected, {counts.sources_quarantined} quarantined; everything has been written, "
+        f"and {report.data_docs} shows it"
+    )
+    raise ContractError("\n".join(lines))

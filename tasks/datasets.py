@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class DataSet:
                 f"against: {against[0]} would be compared with nothing, since near_duplicates is off in the settings; "
                 "set it to mark or reject, or leave the other data set out"
             )
-        others = tuple(Path(path).absolute() for path in against)
+        others = tuple(Path(os.path.abspath(path)) for path in against)
         read_printed(others)
         return cls(name=default_name(source) if name is None else name, against=others)
 

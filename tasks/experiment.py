@@ -24,6 +24,7 @@ from tasks.digests import source_digests
 from tasks.evaluation import Scorers, find_files
 from tasks.items import held_out_set, item_hashes, read_items, validation_items
 from tasks.judging import puppet_item
+from tasks.outcomes import by_content
 from tasks.progress import step
 from tasks.settings import Given, curation_settings
 from tasks.training import TrainedModel
@@ -114,7 +115,7 @@ def plan(
             weights=scorers.weights,
         )
     find_files(scorers)
-    config: dict[str, Any] = {"seed": seed, "preset": chosen, "curation": settings.deciding()}
+    config: dict[str, Any] = {"seed": seed, "preset": chosen, "curation": by_content(settings).deciding()}
     found: Found | None = None
     if isinstance(corpus, PuppetCorpus):
         found = None if videos is None else discover(videos)

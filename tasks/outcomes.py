@@ -34,7 +34,14 @@ def code_digest() -> str:
 
 def settings_digest(settings: CurationSettings) -> str:
     """A hash of the settings that decide about a source, and of the files that they name."""
-    return content_key(settings.deciding(), model_hashes(settings))
+    return content_key(by_content(settings).deciding(), model_hashes(settings))
+
+
+def by_content(settings: CurationSettings) -> CurationSettings:
+    """Settings as keys are made of them: each file by the hash of its content, wherever it lies and however its path
+    is written."""
+    files = {name: value for name, value in settings if isinstance(value, Path)}
+    return settings.model_copy(update={name: Path(remembered_sha256(path)) for name, path in files.items()})
 
 
 def model_hashes(settings: CurationSettings) -> list[str]:

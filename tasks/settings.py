@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -23,9 +24,9 @@ def curation_settings(
 ) -> CurationSettings:
     """Curation settings from a TOML file, or from those that differ from the defaults or from ``extends``, a TOML file.
 
-    ``names``: what the user calls a key, where that is something else. A detector without a model file gets the one of
-    the workspace's weights. Raises ``BadInputError`` with a line for each mistake, and ``MissingWeightsError`` naming
-    every file that is needed and absent.
+    ``names``: what the user calls a key, where that is something else. Files get absolute paths. A detector without a
+    model file gets the one of the workspace's weights. Raises ``BadInputError`` with a line for each mistake, and
+    ``MissingWeightsError`` naming every file that is needed and absent.
     """
     from lipforcing_core.curation.backends import require_backends
 
@@ -38,6 +39,8 @@ def curation_settings(
             values.get("detector", DETECTORS.default), values.get("detector_model")
         )
     settings = CurationSettings.from_mapping(values, "curate", names=names)
+    files = {name: value for name, value in settings if isinstance(value, Path)}
+    settings = settings.model_copy(update={name: Path(os.path.abspath(path)) for name, path in files.items()})
     require_backends(settings, weights_dir=workspace.weights)
     return settings
 

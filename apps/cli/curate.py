@@ -56,8 +56,8 @@ def explain(
     from lipforcing_core.curation.story_text import story_text
 
     workspace = context.obj.workspace
-    stored = read_run(find_run(workspace.runs / "curate", run))
-    story = tell(stored, workspace.store, asked)
+    runs = workspace.runs / "curate"
+    story = tell(read_run(find_run(runs, run)), workspace.store, asked, runs)
     typer.echo(printable(story_text(story)), nl=False)
     if html is not None:
         write_story_page(html, story)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from apps.cli.output import say
+from apps.cli.output import remark, say
 from lipforcing_core.export.catalogue import EXPORTS
 
 
@@ -60,3 +60,9 @@ def export(
         f"{count(len(known(card.licences)), 'licence')}, commercial use: {COMMERCIAL[card.commercial_ok]}"
     )
     say(f"card: {output / 'README.md'}")
+    if report.broken:
+        pages = (manifest if manifest.is_dir() else manifest.parent) / "data_docs.html"
+        words = "was exported all the same; do not publish it or train on it before"
+        remark("warning", f"the contract of this data set is broken ({pages}), and it {words} you know why:")
+        for line in report.broken:
+            remark("broken", line)

@@ -66,15 +66,18 @@ def match_clips(
     disk: Disk,
     *,
     broken: Mapping[str, Omission] | None = None,
+    refused: Mapping[str, Omission] | None = None,
     sound_of: Callable[[Path], str | None] = lambda path: None,
 ) -> Matched:
     """Find the file of every clip.
 
     A clip that has a file of its own is taken from there, with where it comes from as ``origin``. Of a whole video
     the clips become its ranges. ``broken`` are the stems that malformed rows are about, or that are known and no
-    sources; it is asked when all clips have been read. ``sound_of`` gives the separate sound of a file.
+    sources; ``refused`` are the first names of clips that are not used though a row describes them, since another row
+    contradicts it. Both are asked when all clips have been read. ``sound_of`` gives the separate sound of a file.
     """
     pile = _Pile()
+    refused = {} if refused is None else refused
     found: dict[Path, Candidate] = {}
     whole: dict[Path, list[AnnotatedClip]] = defaultdict(list)
     for clip in clips:
@@ -89,13 +92,18 @@ def match_clips(
                 whole[path].append(clip)
         else:
             pile.missing.append(clip.names[0])
-    for path, inside in whole.items():
-        found.setdefault(path, _whole(inside, path, sound_of(path), pile))
     omitted: dict[Path, Omission] = {}
+    for path in [path for path, candidate in found.items() if candidate.names[0] in refused]:
+        omitted[path] = refused[found.pop(path).names[0]]
+    for path, inside in whole.items():
+        if kept := [clip for clip in inside if clip.names[0] not in refused]:
+            found.setdefault(path, _whole(kept, path, sound_of(path), pile))
+        elif path not in found:
+            omitted.setdefault(path, refused[inside[0].names[0]])
     unknown = []
     for stem, paths in disk.videos.items():
         for path in paths:
-            if path in found:
+            if path in found or path in omitted:
                 continue
             if path in pile.replaced:
                 omitted[path] = by_rule("its clips lie beside it as files of their own")

@@ -19,7 +19,7 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.corpora.clips import AnnotatedClip, match_clips
 from lipforcing_core.corpora.disk import look, require_folder
 from lipforcing_core.corpora.official_test import hold_out
-from lipforcing_core.corpora.protocol import CorpusListing, Omission, TestList, unusable
+from lipforcing_core.corpora.protocol import CorpusListing, CorpusProblem, Omission, TestList, unusable
 from lipforcing_core.corpora.rows import Problems, RowError, clock_seconds, quoted, text_lines
 from lipforcing_core.corpora.youtube import address_parts, queried_id
 from lipforcing_core.curation.official import CropBox
@@ -69,6 +69,7 @@ class Hdtf:
             ignored=disk.ignored,
             problems=tuple(problems.found),
             left_out=(*matched.left_out, *divided.left_out),
+            warnings=tuple(problems.repeated),
             omitted=matched.omitted | divided.omitted,
         )
 
@@ -93,53 +94,66 @@ def _groups(root: Path) -> Iterator[_Group]:
 
 
 def _clips(group: _Group, problems: Problems, broken: dict[str, Omission]) -> Iterator[AnnotatedClip]:
-    addresses = dict(_addresses(group.file("video_url"), problems))
-    heights = dict(_heights(group.file("resolution"), problems, broken))
-    crops = dict(_crops(group.file("crop_wh"), heights, problems, broken))
-    seen: set[str] = set()
-    for line, text in text_lines(group.file("annotion_time")):
-        name, *ranges = text.split()
-        video = name.removesuffix(".mp4")
-        try:
-            if not _VIDEO.fullmatch(name) or not ranges:
-                raise RowError(
-                    "video name", f"a row is 'NAME.mp4 00:30-01:00 ...', and this is {quoted(text)}"
-                )
-            if video in seen:
-                raise RowError("video name", f"{video} has a row above already")
-        except RowError as error:
-            problem = problems.add(group.file("annotion_time"), line, error)
-            broken.update(dict.fromkeys(_whole_names(group, video, addresses), unusable(problem)))
-            continue
-        seen.add(video)
+    """The clips of a group. A clip or video of which two rows say different things is among ``broken`` in the end."""
+    addresses, doubtful = _addresses(group, problems, broken)
+    heights = _heights(group, problems, broken)
+    crops = _crops(group, heights, problems, broken)
+    rows = list(_time_rows(group, addresses, problems, broken))
+    said, contradicted = problems.agreed(
+        group.file("annotion_time"), rows, lambda ranges: {"times": " ".join(ranges)}
+    )
+    lines = {video: line for video, line, _ in reversed(rows)}
+    num_ranges = dict.fromkeys(said, 0)
+    for video, _, ranges in rows:
+        num_ranges[video] = max(num_ranges[video], len(ranges))
+    for video, ranges in said.items():
+        refused = contradicted.get(video) or doubtful.get(video)
+        whole = _whole_names(group, video, addresses)
         with_crops = 0
-        for index, text in enumerate(ranges):
+        for index in range(num_ranges[video]):
             published = f"{video}_{index}"
             names: tuple[str, ...] = (published,)
             if published in crops or published in broken:  # the common download script numbers these alone
                 names = (f"{group.name}_{video}_{with_crops:03d}", published)
                 with_crops += 1
+            if refused is not None:
+                broken.update(dict.fromkeys((*names, *whole), unusable(refused)))
+                continue
             try:
-                start, stop = _times(text)
+                start, stop = _times(ranges[index])
             except ValueError as error:
                 where = group.file("annotion_time")
-                problem = problems.add(where, line, RowError(f"clip {index}", str(error)))
-                stems = (*names, *_whole_names(group, video, addresses))
-                broken.update(dict.fromkeys(stems, unusable(problem)))
+                problem = problems.add(where, lines[video], RowError(f"clip {index}", str(error)))
+                broken.update(dict.fromkeys((*names, *whole), unusable(problem)))
                 continue
             if published in broken:  # its crop or the height for it has been told already
-                stems = (*names, *_whole_names(group, video, addresses))
-                broken.update(dict.fromkeys(stems, broken[published]))
+                broken.update(dict.fromkeys((*names, *whole), broken[published]))
                 continue
             yield AnnotatedClip(
                 names=names,
-                videos=_whole_names(group, video, addresses),
+                videos=whole,
                 start=start,
                 stop=stop,
                 crop=crops.get(published),
                 facts=SourceFacts(identity=identity_of(group.name, video)),
                 address=addresses.get(video),
             )
+
+
+def _time_rows(
+    group: _Group, addresses: dict[str, str], problems: Problems, broken: dict[str, Omission]
+) -> Iterator[tuple[str, int, list[str]]]:
+    """Every video with the line and the texts of its ranges."""
+    path = group.file("annotion_time")
+    for line, text in text_lines(path):
+        name, *ranges = text.split()
+        video = name.removesuffix(".mp4")
+        if _VIDEO.fullmatch(name) and ranges:
+            yield video, line, ranges
+            continue
+        error = RowError("video name", f"a row is 'NAME.mp4 00:30-01:00 ...', and this is {quoted(text)}")
+        problem = problems.add(path, line, error)
+        broken.update(dict.fromkeys(_whole_names(group, video, addresses), unusable(problem)))
 
 
 def _whole_names(group: _Group, video: str, addresses: dict[str, str]) -> tuple[str, ...]:
@@ -156,49 +170,90 @@ def _times(text: str) -> tuple[Fraction, Fraction]:
     return first, last
 
 
-def _addresses(path: Path, problems: Problems) -> Iterator[tuple[str, str]]:
-    for line, text in text_lines(path):
-        video, *rest = text.split()
-        if len(rest) == 1 and address_parts(rest[0]).scheme in ("http", "https"):
-            yield video.removesuffix(".mp4"), rest[0]
-        else:
-            problems.add(
-                path, line, RowError("video youtube url", f"a row is 'NAME URL', and this is {quoted(text)}")
-            )
+def _addresses(
+    group: _Group, problems: Problems, broken: dict[str, Omission]
+) -> tuple[dict[str, str], dict[str, CorpusProblem]]:
+    """The address of every video, and the problem of each that has several; a file that is called by one of these is
+    broken."""
+    path, field = group.file("video_url"), "video youtube url"
+
+    def rows() -> Iterator[tuple[str, int, str]]:
+        for line, text in text_lines(path):
+            video, *rest = text.split()
+            if len(rest) == 1 and address_parts(rest[0]).scheme in ("http", "https"):
+                yield video.removesuffix(".mp4"), line, rest[0]
+            else:
+                problems.add(path, line, RowError(field, f"a row is 'NAME URL', and this is {quoted(text)}"))
+
+    usable = list(rows())
+    addresses, refused = problems.agreed(path, usable, lambda address: {field: address})
+    for video, _, address in usable:
+        if video in refused:
+            broken.update(dict.fromkeys(queried_id(address), unusable(refused[video])))
+    return addresses, refused
 
 
-def _heights(path: Path, problems: Problems, broken: dict[str, Omission]) -> Iterator[tuple[str, int]]:
-    for line, text in text_lines(path):
-        video, *rest = text.split()
-        if len(rest) == 1 and rest[0].isdecimal() and 0 < int(rest[0]) < 100_000:
-            yield video.removesuffix(".mp4"), int(rest[0])
-        else:
-            message = f"a row is 'NAME.mp4 HEIGHT', in pixels, and this is {quoted(text)}"
-            problem = problems.add(path, line, RowError("resolution", message))
-            broken[video.removesuffix(".mp4")] = unusable(problem)
+def _heights(group: _Group, problems: Problems, broken: dict[str, Omission]) -> dict[str, int]:
+    path = group.file("resolution")
+
+    def rows() -> Iterator[tuple[str, int, int]]:
+        for line, text in text_lines(path):
+            video, *rest = text.split()
+            if len(rest) == 1 and rest[0].isdecimal() and 0 < int(rest[0]) < 100_000:
+                yield video.removesuffix(".mp4"), line, int(rest[0])
+            else:
+                message = f"a row is 'NAME.mp4 HEIGHT', in pixels, and this is {quoted(text)}"
+                problem = problems.add(path, line, RowError("resolution", message))
+                broken[video.removesuffix(".mp4")] = unusable(problem)
+
+    heights, refused = problems.agreed(path, rows(), lambda height: {"resolution": height})
+    broken |= {video: unusable(problem) for video, problem in refused.items()}
+    return heights
+
+
+_SIDES = ("min_width", "width", "min_height", "height")
 
 
 def _crops(
-    path: Path, heights: dict[str, int], problems: Problems, broken: dict[str, Omission]
-) -> Iterator[tuple[str, CropBox]]:
-    for line, text in text_lines(path):
-        clip, *sides = text.split()
-        clip = clip.removesuffix(".mp4")
-        video = clip.rpartition("_")[0]
-        if video in broken:
-            broken[clip] = broken[video]
-            continue
-        try:
-            if len(sides) != 4:
-                raise RowError(
-                    "crop",
-                    f"a row is 'NAME_0.mp4 min_width width min_height height', and this is {quoted(text)}",
-                )
-            for name, side in zip(("min_width", "width", "min_height", "height"), sides, strict=True):
-                if not side.isdecimal() or len(side) > 6 or (name in ("width", "height") and int(side) == 0):
-                    raise RowError(name, f"{quoted(side)} is no number of pixels")
-        except RowError as error:
-            broken[clip] = unusable(problems.add(path, line, error))
-            continue
-        x, width, y, height = sides
-        yield clip, CropBox(x=x, y=y, width=width, height=height, frame_height=heights.get(video))
+    group: _Group, heights: dict[str, int], problems: Problems, broken: dict[str, Omission]
+) -> dict[str, CropBox]:
+    path = group.file("crop_wh")
+
+    def rows() -> Iterator[tuple[str, int, tuple[str, ...]]]:
+        for line, text in text_lines(path):
+            clip, *sides = text.split()
+            clip = clip.removesuffix(".mp4")
+            video = clip.rpartition("_")[0]
+            if video in broken:
+                broken[clip] = broken[video]
+                continue
+            try:
+                if len(sides) != 4:
+                    raise RowError(
+                        "crop",
+                        f"a row is 'NAME_0.mp4 min_width width min_height height', and this is {quoted(text)}",
+                    )
+                for name, side in zip(_SIDES, sides, strict=True):
+                    if (
+                        not side.isdecimal()
+                        or len(side) > 6
+                        or (name in ("width", "height") and int(side) == 0)
+                    ):
+                        raise RowError(name, f"{quoted(side)} is no number of pixels")
+                if video not in heights:
+                    where = group.file("resolution").name
+                    message = (
+                        f"{quoted(video)} has no row in {where}, which says how high the picture of a crop is"
+                    )
+                    raise RowError("video name", message)
+            except RowError as error:
+                broken[clip] = unusable(problems.add(path, line, error))
+                continue
+            yield clip, line, tuple(sides)
+
+    said, refused = problems.agreed(path, rows(), lambda sides: dict(zip(_SIDES, sides, strict=True)))
+    broken |= {clip: unusable(problem) for clip, problem in refused.items()}
+    return {
+        clip: CropBox(x=x, y=y, width=width, height=height, frame_height=heights[clip.rpartition("_")[0]])
+        for clip, (x, width, y, height) in said.items()
+    }

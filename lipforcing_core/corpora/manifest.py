@@ -48,28 +48,32 @@ class Manifest:
         root = path.parent
         problems = Problems(root)
         unknown: dict[str, None] = {}
-        found: dict[str, CorpusSource] = {}
         missing: list[str] = []
         omitted: dict[Path, Omission] = {}
-        for line, row, mistake in _rows(path, problems):
-            unknown |= dict.fromkeys(name for name in row if name not in COLUMNS)
-            try:
-                if mistake:
-                    raise RowError("row", mistake)
-                source = _source(row, root)
-                name = relative_path(source.path, root)
-                if name in found:
-                    raise RowError("path", f"{quoted(name)} has a row above already")
-                if not os.path.lexists(source.path):
-                    missing.append(name)
-                    continue
-                if source.facts.audio and not (root / source.facts.audio).is_file():
-                    raise RowError("audio", f"{quoted(source.facts.audio)} is not there")
-                found[name] = source
-            except RowError as error:
-                problem = problems.add(path, line, error)
-                if (file := _file_of(row, root)) is not None:
-                    omitted[file] = unusable(problem)
+
+        def usable() -> Iterator[tuple[str, int, CorpusSource]]:
+            for line, row, mistake in _rows(path, problems):
+                unknown.update(dict.fromkeys(name for name in row if name not in COLUMNS))
+                try:
+                    if mistake:
+                        raise RowError("row", mistake)
+                    source = _source(row, root)
+                    name = relative_path(source.path, root)
+                    if not os.path.lexists(source.path):
+                        missing.append(name)
+                        continue
+                    if source.facts.audio and not (root / source.facts.audio).is_file():
+                        raise RowError("audio", f"{quoted(source.facts.audio)} is not there")
+                    yield name, line, source
+                except RowError as error:
+                    problem = problems.add(path, line, error)
+                    if (file := _file_of(row, root)) is not None:
+                        omitted[file] = unusable(problem)
+
+        found, refused = problems.agreed(
+            path, usable(), lambda source: source.facts.model_dump(mode="json", exclude_none=True)
+        )
+        omitted |= {found.pop(name).path: unusable(problem) for name, problem in refused.items()}
         if not found and not problems.found and not missing:
             raise BadInputError(f"{shown_name(path)}: has no rows; {LAYOUT}")
         warnings = tuple(
@@ -81,7 +85,7 @@ class Manifest:
             sources=tuple(found[name] for name in sorted(found)),
             problems=tuple(problems.found),
             left_out=counted("files that the manifest names and that are not on disk", missing),
-            warnings=warnings,
+            warnings=(*warnings, *problems.repeated),
             omitted={file: why for file, why in omitted.items() if relative_path(file, root) not in found},
         )
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import printable, shown_name
+from lipforcing_core.base.repeated_rows import stated
 from lipforcing_core.base.user_file import no_constant, read_text, require_regular, require_whole_characters
 from lipforcing_core.corpora.protocol import CorpusProblem
 from lipforcing_core.curation.official import exact
@@ -43,22 +44,55 @@ class RowError(ValueError):
         super().__init__(message)
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
 class Problems:
-    """Collects the problems of the annotation files of a corpus, whose names are relative to ``root``."""
+    """Collects the problems of the annotation files of a corpus, whose names are relative to ``root``.
+
+    repeated: a line for people about each thing of which several rows say the same.
+    """
 
     root: Path
     found: list[CorpusProblem] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
 
     def add(self, path: Path, line: int | None, error: RowError) -> CorpusProblem:
         """Note that this row cannot be used, and return the note."""
-        name = path.relative_to(self.root) if path.is_relative_to(self.root) else path
         message = printable(str(error)).replace("\n", " ")
         problem = CorpusProblem(
-            file=shown_name(name), line=line, field=shown_name(error.field), message=message
+            file=self._name(path), line=line, field=shown_name(error.field), message=message
         )
         self.found.append(problem)
         return problem
+
+    def agreed(
+        self,
+        path: Path,
+        rows: Iterable[tuple[str, int, T]],
+        fields: Callable[[T], Mapping[str, object]],
+    ) -> tuple[dict[str, T], dict[str, CorpusProblem]]:
+        """What the rows of a file say of each name, and the problem of each name whose rows contradict each other.
+
+        rows, fields: see ``stated``. Rows that say the same are noted in ``repeated`` and count once. Names with a
+        problem are in both: what is said of them is that of the first row.
+        """
+        said, refused = {}, {}
+        for name, known in stated(rows, fields).items():
+            said[name] = known.value
+            if (found := known.contradiction) is not None:
+                refused[name] = self.add(path, found.line, RowError(found.field, found.message))
+            elif words := known.repetition(shown_name(name)):
+                self.repeat(path, known.line, words)
+        return said, refused
+
+    def repeat(self, path: Path, line: int, words: str) -> None:
+        """Note that what this row says is said again further down."""
+        self.repeated.append(f"{self._name(path)}, line {line}: {words}")
+
+    def _name(self, path: Path) -> str:
+        return shown_name(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:

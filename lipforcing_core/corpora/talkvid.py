@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import content_key
 from lipforcing_core.corpora.clips import AnnotatedClip, match_clips
 from lipforcing_core.corpora.disk import Disk, is_sound, look, require_folder, sound_beside
 from lipforcing_core.corpora.languages import language_code
@@ -60,11 +61,13 @@ class TalkVid:
         )
         by_times = _files_by_times(disk)
         broken: dict[str, Omission] = {}
-        clips = _clips(metadata, by_times, problems, broken)
+        refused: dict[str, Omission] = {}
+        clips = _clips(metadata, by_times, problems, broken, refused)
         matched = match_clips(
             clips,
             disk,
             broken=broken,
+            refused=refused,
             sound_of=lambda p: sound_beside(p, root, [p.parent.parent / "audios"]),
         )
         divided = hold_out(matched.candidates, test)
@@ -74,6 +77,7 @@ class TalkVid:
             ignored=disk.ignored,
             problems=tuple(problems.found),
             left_out=(*matched.left_out, *divided.left_out),
+            warnings=tuple(problems.repeated),
             omitted=matched.omitted | divided.omitted,
         )
 
@@ -95,17 +99,27 @@ def _files_by_times(disk: Disk) -> _ByTimes:
 
 
 def _clips(
-    metadata: Path, by_times: _ByTimes, problems: Problems, broken: dict[str, Omission]
+    metadata: Path,
+    by_times: _ByTimes,
+    problems: Problems,
+    broken: dict[str, Omission],
+    refused: dict[str, Omission],
 ) -> Iterator[AnnotatedClip]:
-    seen: set[str] = set()
+    """The clips of the entries. One whose entries contradict each other is among ``refused`` in the end."""
+    seen: dict[str, tuple[int, str]] = {}
     for line, entry in json_rows(metadata, problems):
         name = entry.get("id")
         try:
             clip = _clip(entry, by_times)
-            if clip.names[0] in seen:
-                raise RowError("id", f"{quoted(name)} has an entry above already")
-            seen.add(clip.names[0])
-            yield clip
+            said = content_key(clip)
+            first, before = seen.setdefault(clip.names[0], (line, said))
+            if first == line:
+                yield clip
+            elif before == said:
+                problems.repeat(metadata, first, f"{quoted(name)} has the same entry again in line {line}")
+            else:
+                error = RowError("id", f"the entry of {quoted(name)} in line {first} says something else")
+                refused.setdefault(clip.names[0], unusable(problems.add(metadata, line, error)))
         except RowError as error:
             problem = problems.add(metadata, line, error)
             stems = [stem for video in _video_id(entry) for _, _, stem in by_times.get(video, ())]

@@ -58,7 +58,8 @@ class VoxCeleb2:
         root = require_folder(given, LAYOUT)
         problems = Problems(root)
         meta = next((path for path in (root / META, root / "meta" / META) if path.is_file()), None)
-        sets = dict(_sets(meta, problems)) if meta else {}
+        rows, refused = problems.agreed(meta, _rows(meta, problems), dict) if meta else ({}, {})
+        sets = {person: row["Set"] for person, row in rows.items()}
         disk = look(root, LAYOUT, annotations={meta} if meta else (), is_about=_is_about)
         sources, strangers = [], []
         omitted: dict[Path, Omission] = {}
@@ -67,6 +68,9 @@ class VoxCeleb2:
             if len(clip) < 3 or not _PERSON.fullmatch(clip[-3]):
                 strangers.append(path.relative_to(root).as_posix())
                 omitted[path] = by_rule("it lies outside the folders of people")
+                continue
+            if clip[-3] in refused:
+                omitted[path] = unusable(refused[clip[-3]])
                 continue
             try:
                 sources.append(CorpusSource(path=path, facts=_facts(path, root, sets, problems)))
@@ -80,6 +84,7 @@ class VoxCeleb2:
             ignored=disk.ignored,
             problems=tuple(problems.found),
             left_out=counted("videos outside the folders of people", strangers),
+            warnings=tuple(problems.repeated),
             omitted=omitted,
         )
 
@@ -123,8 +128,11 @@ def _parallel(path: Path, folder: str, suffix: str) -> Path | None:
     return next((file for base in above if (file := base / folder / clip).is_file()), None)
 
 
-def _sets(meta: Path, problems: Problems) -> Iterator[tuple[str, str]]:
-    """The set of every person; the published file exists with commas and with tabs, and its fields end with blanks."""
+def _rows(meta: Path, problems: Problems) -> Iterator[tuple[str, int, dict[str, str]]]:
+    """Every person with the line and the fields of the row.
+
+    The published file exists with commas and with tabs, and its fields end with blanks.
+    """
     lines = text_lines(meta)
     number, header = next(lines, (1, ""))
     separator = "\t" if "\t" in header else ","
@@ -141,7 +149,7 @@ def _sets(meta: Path, problems: Problems) -> Iterator[tuple[str, str]]:
         elif published not in _SETS:
             problems.add(meta, line, RowError("Set", f"must be dev or test, and is {quoted(published)}"))
         else:
-            yield person, published
+            yield person, line, fields
 
 
 def _origin(path: Path, person: str, problems: Problems) -> Origin:

@@ -44,6 +44,7 @@ from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.source_rows import SOURCES, source_rows, write_source_rows
 from lipforcing_core.curation.sources import IgnoredFiles
 from lipforcing_core.curation.stored_clips import StoredClips
+from lipforcing_core.curation.together import with_repeats_together
 from lipforcing_core.fingerprints.clips import ClipFingerprint
 from lipforcing_core.media.clock import seconds
 from lipforcing_core.media.window_plan import reference_kind
@@ -94,7 +95,8 @@ def assemble_manifest(
     ``fingerprints.parquet``, ``funnel.json``, ``contract.json`` and ``data_docs.html``. Clips of an earlier run that
     are no longer accepted are removed.
 
-    Sources with the same bytes count once (``mark_duplicates``), and near-duplicates are marked or rejected as
+    Sources with the same bytes count once (``mark_duplicates``). Clips that repeat each other get one split where none
+    is declared, as ``together`` says; near-duplicates are marked or rejected as
     ``duplicates`` says, also those of clips of other data sets: ``against`` are their manifests. The result does not
     depend on the order of the outcomes.
 
@@ -117,6 +119,9 @@ def assemble_manifest(
     unique, look_alikes = with_people(unique, facts or {}, settings, store)
     warnings = (*warnings, *look_alikes)
     prints = _fingerprints(unique, store)
+    if facts is not None:
+        compared = prints if settings.near_duplicates != "off" else {}
+        unique = with_repeats_together(unique, facts, compared)
     if settings.near_duplicates != "off":
         own = [
             PrintedClip(
@@ -156,7 +161,7 @@ def assemble_manifest(
         "problems": list(problems),
     }
     write_json(out_dir / "funnel.json", funnel)
-    compared = name is not None and settings.drift != "off"
+    against_earlier = name is not None and settings.drift != "off"
     contract = check_contract(
         clips,
         decisions,
@@ -164,7 +169,7 @@ def assemble_manifest(
         settings,
         facts or {},
         {clip.clip_id: clip.split for clip in others},
-        measure_drift(earlier, clips, decisions, settings) if compared else None,
+        measure_drift(earlier, clips, decisions, settings) if against_earlier else None,
     )
     write_json(out_dir / "contract.json", asdict(contract))
     page = DataDocs(

@@ -23,7 +23,10 @@ KINDS = {
 
 def diff_text(diff: RunDiff) -> str:
     """The difference, line by line: runs, settings, and the pieces of each kind with the causes."""
-    lines = [
+    lines = []
+    if diff.are_two_sets:
+        lines += _wrapped(f"two data sets: {diff.older_name} (older) and {diff.newer_name} (newer)", 4)
+    lines += [
         f"older  {diff.older}, ended {diff.older_finished or NOT_RECORDED}, {diff.clips_before} clips",
         f"newer  {diff.newer}, ended {diff.newer_finished or NOT_RECORDED}, {diff.clips_after} clips",
         f"{_pieces(len(diff.changes))} changed, {diff.num_unchanged} did not",

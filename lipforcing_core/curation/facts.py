@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from lipforcing_core.base.csv_file import CsvRow, read_csv_table
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_in, shown_name
+from lipforcing_core.base.repeated_rows import Stated, stated
 from lipforcing_core.base.suggestions import did_you_mean
 from lipforcing_core.base.user_file import read_json_object, read_text
 from lipforcing_core.base.value_words import complaint, shown_value
@@ -54,13 +55,13 @@ def read_facts(path: Path | str, root: Path | str) -> SourceFacts:
     """Identity and licence of a source.
 
     From ``<video>.meta.json`` beside it, else from its row in ``sources.csv`` at the root (columns ``path`` and
-    any of ``KNOWN``), else unknown. Raises ``FactError`` where its sidecar or its row is malformed, and
-    ``BadInputError`` for a table that is none.
+    any of ``KNOWN``), else unknown. Raises ``FactError`` where its sidecar or its row is malformed or two of its rows
+    contradict each other, and ``BadInputError`` for a table that is none.
     """
     sidecar = sidecar_of(Path(path))
     if os.path.lexists(sidecar):
         return facts_of(_in_sidecar(sidecar), file=sidecar)
-    rows = _rows_of(Path(root))
+    rows = _rows_of(Path(root)).by_name
     row = rows.get(relative_path(path, root)) or rows.get(source_name(path, root))
     if row is not None and row.error is not None:
         raise row.error
@@ -68,8 +69,15 @@ def read_facts(path: Path | str, root: Path | str) -> SourceFacts:
 
 
 def table_errors(root: Path) -> tuple[FactError, ...]:
-    """The rows of ``sources.csv`` that cannot be used; raises ``BadInputError`` for a table that is none."""
-    return tuple(row.error for row in _rows(root) if row.error is not None)
+    """The rows of ``sources.csv`` that cannot be used, by line; raises ``BadInputError`` for a table that is none.
+
+    Rows that contradict an earlier one about the same video are among them.
+    """
+    table = _rows_of(root)
+    known = dict.fromkeys(
+        row.error for row in (*table.rows, *table.by_name.values()) if row.error is not None
+    )
+    return tuple(sorted(known, key=lambda error: error.line or 0))
 
 
 def side_warnings(found: Discovery) -> tuple[str, ...]:
@@ -116,22 +124,45 @@ class _Row:
     error: FactError | None = None
 
 
-def _rows_of(root: Path) -> Mapping[str, _Row]:
-    return {row.name: row for row in _rows(root)}
+@dataclass(frozen=True, kw_only=True)
+class _Table:
+    """The rows of a table in their order, and by the video that they are about."""
+
+    rows: tuple[_Row, ...] = ()
+    by_name: Mapping[str, _Row] = field(default_factory=dict)
+    repeated: Mapping[str, Stated[SourceFacts]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, table: Path, rows: tuple[_Row, ...]) -> _Table:
+        """A malformed row counts as repaired where a row about the same video follows it; all others must agree."""
+        usable = [row for row in rows if row.error is None]
+        said = stated(((row.name, row.line, row.facts) for row in usable), _told)
+        by_name = {row.name: row for row in rows}
+        for name, known in said.items():
+            if (found := known.contradiction) is not None:
+                error = FactError(found.field, found.message, file=table, line=found.line)
+                by_name[name] = _Row(line=found.line, name=name, error=error)
+        return cls(rows=rows, by_name=by_name, repeated=said)
 
 
-def _rows(root: Path) -> tuple[_Row, ...]:
+def _told(facts: SourceFacts) -> Mapping[str, object]:
+    """The facts as side information writes them."""
+    return facts.model_dump(mode="json", exclude_none=True)
+
+
+def _rows_of(root: Path) -> _Table:
     table = root / TABLE_NAME
     if not table.is_file():
-        return ()
+        return _Table()
     state = table.stat()
     return _table(table, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=4)
-def _table(table: Path, _mtime_ns: int, _size: int) -> tuple[_Row, ...]:
+def _table(table: Path, _mtime_ns: int, _size: int) -> _Table:
     """Every row of a table, read once for all sources of a corpus, and again when the file has changed."""
-    return tuple(_row(table, row) for row in read_csv_table(table, ["path"], lenient=True).rows)
+    rows = (_row(table, row) for row in read_csv_table(table, ["path"], lenient=True).rows)
+    return _Table.of(table, tuple(rows))
 
 
 def _row(table: Path, row: CsvRow) -> _Row:
@@ -173,8 +204,8 @@ def _table_warnings(root: Path) -> Iterator[str]:
     for column in read_csv_table(table, ["path"], lenient=True).header:
         if column not in COLUMNS:
             yield f"{label}, line 1: unknown column {shown_name(column)!r}{meant(column, COLUMNS)}"
-    first: dict[str, int] = {}
-    for row in _rows(root):
+    known = _rows_of(root)
+    for row in known.rows:
         name = shown_name(row.name)
         if row.error is not None:
             continue
@@ -182,9 +213,9 @@ def _table_warnings(root: Path) -> Iterator[str]:
             yield f"{label}, line {row.line}: names {name}, which is not there"
         elif Path(row.name).suffix.lower() not in VIDEO_SUFFIXES:
             yield f"{label}, line {row.line}: names {name}, which is not taken for a video"
-        if row.name in first:
-            yield f"{label}, line {row.line}: names {name} again after line {first[row.name]}; the last row counts"
-        first.setdefault(row.name, row.line)
+    for name, said in known.repeated.items():
+        if words := said.repetition(shown_name(name)):
+            yield f"{label}, line {said.line}: {words}"
 
 
 def _sidecar_warnings(sidecar: Path) -> Iterator[str]:

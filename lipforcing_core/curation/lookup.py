@@ -9,9 +9,9 @@ from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_from_text, shown_name
-from lipforcing_core.base.products import KEY_LENGTH, file_sha256
+from lipforcing_core.base.products import KEY_LENGTH, sha256_once
 from lipforcing_core.base.suggestions import did_you_mean
-from lipforcing_core.curation.stored_run import StoredRun
+from lipforcing_core.curation.stored_run import StoredRun, last_runs, read_run
 
 _HASH = re.compile(r"[0-9a-f]{4,64}")
 _SHOWN = 8
@@ -25,10 +25,44 @@ class Asked:
     clip_id: str | None = None
 
 
+class UnknownSourceError(BadInputError):
+    """Nothing of a run is what somebody asks for."""
+
+
+def look_up_in(runs: Path, run: StoredRun, asked: str) -> Asked:
+    """``look_up``, whose error names the data sets that hold what is asked, if the last run of another one does.
+
+    runs: the folder of all curation runs.
+    """
+    try:
+        return look_up(run, asked)
+    except UnknownSourceError as error:
+        holding = _holding(runs, run, asked)
+        if not holding:
+            raise
+        sets = " and ".join(f"{name} (--run {run_id})" for name, run_id in holding)
+        own = f"the data set {run.name}, run {run.run_id}" if run.name else f"the run {run.run_id}"
+        raise BadInputError(f"{asked}: is not in {own}, but in the data set {sets}") from error
+
+
+def _holding(runs: Path, run: StoredRun, asked: str) -> list[tuple[str, str]]:
+    """The other data sets with their last runs in which exactly one thing is what is asked."""
+    found = []
+    for name, folder in last_runs(runs).items():
+        if name == run.name:
+            continue
+        try:
+            look_up(read_run(folder), asked)
+        except BadInputError:
+            continue
+        found.append((name, folder.name))
+    return found
+
+
 def look_up(run: StoredRun, asked: str) -> Asked:
     """The source that ``asked`` means in a run: first as a name, then as an id, then by the content of a file.
 
-    Raises ``BadInputError`` where nothing or more than one thing fits.
+    Raises ``UnknownSourceError`` where nothing fits, and ``BadInputError`` where more than one thing does.
     """
     sources = run.decisions_of_source
     shown = shown_name(asked)
@@ -39,7 +73,7 @@ def look_up(run: StoredRun, asked: str) -> Asked:
         return found
     if found := _by_path(run, asked):
         return found
-    raise BadInputError(
+    raise UnknownSourceError(
         f"{asked}: neither a clip nor a source of the run {run.run_id}"
         f"{did_you_mean(shown, [*sources, *run.clip_of_id]) or did_you_mean(Path(shown).name, sources)}; "
         "give the id of a clip, a path below the folder that was curated, or --run for another run"
@@ -65,7 +99,10 @@ def _by_id(run: StoredRun, word: str) -> Asked | None:
 
 
 def _by_path(run: StoredRun, asked: str) -> Asked | None:
-    """The source at a path, or with the content of the file there; a file that holds a clip; or a fitting name."""
+    """The source at a path, or with the content of the file there; a file that holds a clip; or a fitting name.
+
+    A file that is there and has other content than the source of its name is another file.
+    """
     path = Path(asked)
     place = shown_name(path.absolute().as_posix() if path.exists() else path.as_posix())
     for row in run.rows:
@@ -74,12 +111,13 @@ def _by_path(run: StoredRun, asked: str) -> Asked | None:
     names = sorted(run.decisions_of_source)
     fitting = [name for name in names if f"/{name}".endswith(f"/{place}") or place.endswith(f"/{name}")]
     if path.is_file():
-        sha256 = file_sha256(path)
+        sha256 = sha256_once(path)
         for clip in run.clips:
             if sha256 in (clip.clip_sha256, clip.audio_sha256):
                 return Asked(source=clip.source, clip_id=clip.clip_id)
         same = [name for name in names if _has_content(run, name, sha256)]
-        fitting = [name for name in same if name in fitting] or same or fitting
+        unknown = [name for name in fitting if run.sha256_of(name) is None]
+        fitting = [name for name in same if name in fitting] or same or unknown
     return _only(asked, fitting)
 
 

@@ -235,7 +235,8 @@ def _num_repeated(face: steps.CutFace) -> int:
 def split_of(identity: str | None, source_id: str, val_fraction: float, official: str | None = None) -> str:
     """The official split, or else ``train`` or ``val`` by the hash of the identity; of the source where it is unknown.
 
-    Without an official split the same person is never on both sides, and adding sources moves none.
+    Without an official split the same person is never on both sides, and adding sources moves none, but for those that
+    repeat the footage or the sound of each other (``together``).
     """
     if official is not None:
         return official

@@ -59,7 +59,7 @@ class PieceChange:
 
 @dataclass(frozen=True, kw_only=True)
 class RunDiff:
-    """What became of the older run in the newer one."""
+    """What became of the older run in the newer one. older_name, newer_name: of the data sets; empty if unknown."""
 
     older: str
     newer: str
@@ -71,6 +71,13 @@ class RunDiff:
     settings: tuple[SettingChange, ...]
     renamed: tuple[tuple[str, str], ...]
     changes: tuple[PieceChange, ...]
+    older_name: str = ""
+    newer_name: str = ""
+
+    @property
+    def are_two_sets(self) -> bool:
+        """Whether the runs are of data sets with different names."""
+        return bool(self.older_name and self.newer_name) and self.older_name != self.newer_name
 
 
 def compare_runs(one: StoredRun, other: StoredRun) -> RunDiff:
@@ -117,6 +124,8 @@ def compare_runs(one: StoredRun, other: StoredRun) -> RunDiff:
         settings=tuple(settings),
         renamed=tuple(sorted(renamed.items())),
         changes=tuple(changes),
+        older_name=older.name,
+        newer_name=newer.name,
     )
 
 

@@ -23,7 +23,10 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)")
 
 @dataclass(frozen=True, kw_only=True)
 class StoredRun:
-    """What a run has left. settings: as stored, names to values, perhaps of another version; empty if unknown."""
+    """What a run has left. settings: as stored, names to values, perhaps of another version; empty if unknown.
+
+    name: of the data set; empty where an older run has not recorded it.
+    """
 
     folder: Path
     clips: tuple[ClipRecord, ...]
@@ -33,6 +36,7 @@ class StoredRun:
     hashes: tuple[str, ...] = ()
     started: str | None = None
     finished: str | None = None
+    name: str = ""
 
     @property
     def run_id(self) -> str:
@@ -74,7 +78,8 @@ def read_run(folder: Path) -> StoredRun:
         raise BadInputError(f"{folder}: is no folder of a curation run (it holds no decisions.parquet)")
     manifest = folder / "manifest.parquet"
     started, finished = _times(folder / "run.log")
-    settings = _mapping(folder / "funnel.json").get("settings")
+    funnel = _mapping(folder / "funnel.json")
+    settings = funnel.get("settings")
     config = _mapping(folder / "config.json")
     return StoredRun(
         folder=folder,
@@ -85,7 +90,25 @@ def read_run(folder: Path) -> StoredRun:
         hashes=_hashes(config.get("sources")),
         started=started,
         finished=finished,
+        name=_name_in(funnel),
     )
+
+
+def last_runs(runs: Path) -> dict[str, Path]:
+    """The folder of the last run of every named data set, by its name.
+
+    runs: the folder of all curation runs. Those that cannot be read are passed over.
+    """
+    found: dict[str, tuple[float, Path]] = {}
+    for folder in sorted(runs.iterdir()) if runs.is_dir() else ():
+        written = folder / "decisions.parquet"
+        if folder.name == LATEST or not written.is_file():
+            continue
+        name = _name_in(_mapping(folder / "funnel.json"))
+        moment = written.stat().st_mtime
+        if name and moment >= found.get(name, (0.0, folder))[0]:
+            found[name] = moment, folder
+    return {name: folder for name, (_, folder) in sorted(found.items())}
 
 
 def find_run(runs: Path, name: str) -> Path:
@@ -132,6 +155,11 @@ def _mapping(path: Path) -> dict[str, Any]:
         return _as_mapping(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError):
         return {}
+
+
+def _name_in(funnel: Mapping[str, Any]) -> str:
+    name = funnel.get("name")
+    return name if isinstance(name, str) else ""
 
 
 def _as_mapping(value: Any) -> dict[str, Any]:

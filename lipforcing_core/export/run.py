@@ -19,6 +19,7 @@ from lipforcing_core.base.products import (
     short_name,
     write_json,
 )
+from lipforcing_core.curation.contract_text import failure_lines, stored_checks
 from lipforcing_core.export.card import Card, make_card
 from lipforcing_core.export.catalogue import EXPORTS
 from lipforcing_core.export.curated import CuratedSet, changed_file, read_curated
@@ -35,13 +36,17 @@ Advance = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class ExportReport:
-    """Where an export is, and what it holds. reused: whether it was there before."""
+    """Where an export is, and what it holds.
+
+    reused: whether it was there before. broken: a line for each check of the curation's contract that fails.
+    """
 
     folder: Path
     form: str
     card: Card
     files: tuple[WrittenPart, ...]
     reused: bool
+    broken: tuple[str, ...] = ()
 
     @property
     def num_bytes(self) -> int:
@@ -71,13 +76,14 @@ def write_export(
     plan = [(part.name, part.num_bytes, part.sha256) for part in parts]
     key = content_key("export", form, exporter.version, settings, curated.key, plan)
     card = make_card(curated)
+    broken = _broken(curated)
     if (files := _finished(out_dir, form, key)) is not None:
-        return ExportReport(folder=out_dir, form=form, card=card, files=files, reused=True)
+        return ExportReport(folder=out_dir, form=form, card=card, files=files, reused=True, broken=broken)
     partial = out_dir.with_name(f".{short_name(out_dir.name)}.{content_key(key, out_dir.name)}.partial")
     with one_process(partial / _LOCK):
         if (files := _finished(out_dir, form, key)) is not None:  # another process finished it meanwhile
             shutil.rmtree(partial, ignore_errors=True)
-            return ExportReport(folder=out_dir, form=form, card=card, files=files, reused=True)
+            return ExportReport(folder=out_dir, form=form, card=card, files=files, reused=True, broken=broken)
         _require_space(partial, parts)
         written = _write(curated, parts, partial, advance or (lambda done, total: None))
         files = (*written, *_write_papers(exporter.papers(card, settings, written), partial))
@@ -92,7 +98,15 @@ def write_export(
         write_json(partial / RECORD, record)
         os.replace(partial, out_dir)
         (out_dir / _LOCK).unlink(missing_ok=True)
-    return ExportReport(folder=out_dir, form=form, card=card, files=files, reused=False)
+    return ExportReport(folder=out_dir, form=form, card=card, files=files, reused=False, broken=broken)
+
+
+def _broken(curated: CuratedSet) -> tuple[str, ...]:
+    """A line for each check that fails; one at least where the contract is broken, whatever version has written it."""
+    lines = failure_lines(stored_checks(curated.contract))
+    if not lines and curated.contract.get("success") is False:
+        return ("its checks are in contract.json",)
+    return tuple(lines)
 
 
 def _finished(out_dir: Path, form: str, key: str) -> tuple[WrittenPart, ...] | None:
@@ -134,7 +148,7 @@ def _require_space(partial: Path, parts: Sequence[Part]) -> None:
 
 
 def _write(curated: CuratedSet, parts: Sequence[Part], folder: Path, advance: Advance) -> list[WrittenPart]:
-    """Write what is not there yet into the folder of an unfinished export."""
+    """Write what is not there yet into the folder of an partial export."""
     for left in list(folder.rglob(".*.tmp*")):  # what an earlier, killed attempt was writing
         left.unlink()
     written, done = [], 0

@@ -79,3 +79,23 @@ def test_mistakes(arguments: list[str], words: str, run: Path, tmp_path: Path) -
     with pytest.raises(BadInputError, match=words):
         invoke(run, "-o", tmp_path / "out", *arguments)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_export_of_a_broken_contract_says_which_checks_fail(run: Path, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(run, tmp_path / "broken"))
+    contract = read_json(broken / "contract.json")
+    (leak,) = [check for check in contract["checks"] if check["table"] == "people"]
+    leak |= {"success": False, "num_unexpected": 1, "examples": ["dora is in test and train"]}
+    write_json(broken / "contract.json", contract | {"success": False, "num_failed": 1})
+    for repeated in (False, True):
+        *_, warning, check = invoke(broken, "-o", tmp_path / "out")
+        assert warning.startswith(
+            f"warning the contract of this data set is broken ({broken / 'data_docs.html'})"
+        )
+        assert check == (
+            "broken people: expect_column_values_to_be_null of leak (a person is in more than one split; 1 time): dora "
+            "is in test and train"
+        ), repeated
+    write_json(broken / "contract.json", {"success": False, "num_failed": 1, "checks": [{"old": 1}]})
+    assert invoke(broken, "-o", tmp_path / "out2")[-1] == "broken its checks are in contract.json"
+    assert not any(line.startswith(("warning", "broken")) for line in invoke(run, "-o", tmp_path / "out3"))

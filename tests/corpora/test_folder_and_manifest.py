@@ -112,7 +112,6 @@ def test_every_kind_of_table_says_the_same(kind: str, by_folder: bool, tree: Tre
             "line 3, ranges: a range must end after it starts, and this goes from 5 to 4 s",
         ),
         (",val,", "line 3, path: must be the path of a video, and is ''"),
-        ("a.mp4,val,", "line 3, path: 'a.mp4' has a row above already"),
         (
             "../b.mp4,val,",
             "line 3, path: '../b.mp4' leaves the folder of the manifest; put the manifest above its files",
@@ -133,6 +132,40 @@ def test_a_malformed_row_is_quarantined_alone(row: str, problem: str, tree: Tree
     else:
         assert said == f"m.csv, {problem}"
     assert list(facts(listing)) == ["a.mp4", "c.mp4"]
+
+
+@pytest.mark.parametrize("corpus", ["folder", "manifest"])
+def test_rows_about_one_video_agree_or_leave_it_out(corpus: str, tree: Tree) -> None:
+    """Lines 3, 5 and 8 say the same of b; lines 4 and 6 are of one mind about c but for the split, and 7 is for the
+    consent; line 9 is told of d alone, since line 2 says of it what it says."""
+    tree.touch("a.mp4", "b.mp4", "c.mp4", "d.mp4", "e.mp4")
+    name = {"folder": "sources.csv", "manifest": "manifest.csv"}[corpus]
+    tree.put(
+        name,
+        "path,identity,split,consent,ranges,licence\n"
+        "d.mp4,dora,train,,1-2,\nb.mp4,ben,val,yes,0-2.5,CC0\nc.mp4,carl,train,,,\n./b.mp4,ben,val,yes,0-2.50,CC0\n"
+        "c.mp4,carl,test,,,\nc.mp4,carl,train,no,,\nb.mp4,ben,val,yes,0-5/2,CC0\nd.mp4,dora,train,,1-3,\na.mp4,,,,,\n"
+        "e.mp4,eve,,,,MIT\ne.mp4,eve,,,,\n",
+    )
+    listing = read_corpus(corpus, tree.root)
+    assert facts(listing).keys() == {"a.mp4", "b.mp4"}
+    assert facts(listing)["b.mp4"] == SourceFacts.model_validate(
+        {"identity": "ben", "split": "val", "consent": "yes", "ranges": "0-2.5", "licence": "CC0"}
+    )
+    advice = "correct or remove one of the two rows"
+    problems = {
+        "c.mp4": f"{name}, line 6, split: 'test' for c.mp4, and line 4 says 'train'; {advice}",
+        "d.mp4": f"{name}, line 9, ranges: [{{'start_s': '1', 'stop_s': '3'}}] for d.mp4, and line 2 says "
+        f"[{{'start_s': '1', 'stop_s': '2'}}]; {advice}",
+        "e.mp4": f"{name}, line 12, licence: nothing for e.mp4, and line 11 says 'MIT'; {advice}",
+    }
+    assert sorted(told(listing)) == sorted(problems.values())
+    assert {path.name: why.message for path, why in listing.omitted.items()} == problems
+    assert {why.reason.value for why in listing.omitted.values()} == {"annotation_unusable"}
+    (warning,) = listing.warnings
+    assert warning.removeprefix(f"{tree.root}/") == (
+        f"{name}, line 3: b.mp4 has the same row again in lines 5, 8; it counts once"
+    )
 
 
 def test_lines_are_counted_through_quotes_and_blank_ones(tree: Tree) -> None:

@@ -28,6 +28,8 @@ WRA = {  # a byte-order mark, a hyphen, an hour, and no newline at the end are a
     "resolution": "MaryDoe0.mp4 720\nMaryDoe1.mp4 720\nJo-AnnRoe.mp4 720\n",
 }
 
+ADVICE = "correct or remove one of the two rows"
+
 
 def annotate(tree: Tree, folder: str = "HDTF_dataset/", **changed: str) -> None:
     """Write the annotation files, some of them changed (``RD_crop_wh="..."``)."""
@@ -125,8 +127,33 @@ def test_the_common_script_numbers_only_clips_with_a_crop(tree: Tree) -> None:
             [],
         ),
         (
-            {"RD_annotion_time": "Radio11.mp4 00:30-01:00\nRadio11.mp4 00:30-01:00\n"},
-            "RD_annotion_time.txt, line 2, video name: Radio11 has a row above already",
+            {"RD_annotion_time": "Radio11.mp4 00:30-01:00\nRadio11.mp4 00:30-01:00 01:30-02:30\n"},
+            "RD_annotion_time.txt, line 2, times: '00:30-01:00 01:30-02:30' for Radio11, and line 1 says "
+            f"'00:30-01:00'; {ADVICE}",
+            [],
+        ),
+        (
+            {"RD_video_url": "Radio11 https://youtu.be/BBBBBBBBB11\nRadio11 https://youtu.be/BBBBBBBBB12\n"},
+            "RD_video_url.txt, line 2, video youtube url: 'https://youtu.be/BBBBBBBBB12' for Radio11, and line 1 says "
+            f"'https://youtu.be/BBBBBBBBB11'; {ADVICE}",
+            [],
+        ),
+        (
+            {
+                "RD_crop_wh": "Radio11_0.mp4 412 599 0 599\nRadio11_1.mp4 557 478 12 478\nRadio11_0.mp4 412 599 1 599\n"
+            },
+            f"RD_crop_wh.txt, line 3, min_height: '1' for Radio11_0, and line 1 says '0'; {ADVICE}",
+            ["90"],
+        ),
+        (
+            {"RD_resolution": "Radio3.mp4 720\nRadio11.mp4 1080\nRadio11.mp4 720\n"},
+            f"RD_resolution.txt, line 3, resolution: 720 for Radio11, and line 2 says 1080; {ADVICE}",
+            [],
+        ),
+        (
+            {"RD_resolution": "Radio3.mp4 720\n", "RD_crop_wh": "Radio11_1.mp4 557 478 12 478\n"},
+            "RD_crop_wh.txt, line 1, video name: 'Radio11' has no row in RD_resolution.txt, which says how high the "
+            "picture of a crop is",
             ["30"],
         ),
         (
@@ -141,8 +168,9 @@ def test_the_common_script_numbers_only_clips_with_a_crop(tree: Tree) -> None:
             ["30"],
         ),
         (
-            {"RD_resolution": "Radio11.mp4 0\n"},  # as in line 76 of the published WRA_resolution.txt
-            "RD_resolution.txt, line 1, resolution: a row is 'NAME.mp4 HEIGHT', in pixels, and this is 'Radio11.mp4 0'",
+            # as in line 76 of the published WRA_resolution.txt
+            {"RD_resolution": "Radio3.mp4 720\nRadio11.mp4 0\n"},
+            "RD_resolution.txt, line 2, resolution: a row is 'NAME.mp4 HEIGHT', in pixels, and this is 'Radio11.mp4 0'",
             [],
         ),
         (
@@ -170,6 +198,41 @@ def test_a_malformed_row_costs_what_it_is_about(
         [start for start, *_ in times(found["Radio11.mp4"])] == kept if kept else "Radio11.mp4" not in found
     )
     assert "videos that no usable row of the annotations names" not in left_out(listing)
+
+
+def test_rows_that_say_the_same_again_are_told_and_count_once(tree: Tree) -> None:
+    annotate(tree, **{f"RD_{kind}": RD[kind] + RD[kind] for kind in RD})
+    tree.touch("Radio11.mp4")
+    listing = read_corpus("hdtf", tree.root)
+    assert told(listing) == []
+    assert times(facts(listing)["Radio11.mp4"]) == [
+        ("30", "60", ("412", "0", "599", "599", 1080)),
+        ("90", "150", ("557", "12", "478", "478", 1080)),
+    ]
+    again = "has the same row again in line"
+    assert [line for line in listing.warnings if again in line] == [
+        f"HDTF_dataset/RD_video_url.txt, line 1: Radio3 {again} 3; it counts once",
+        f"HDTF_dataset/RD_video_url.txt, line 2: Radio11 {again} 4; it counts once",
+        f"HDTF_dataset/RD_resolution.txt, line 1: Radio3 {again} 3; it counts once",
+        f"HDTF_dataset/RD_resolution.txt, line 2: Radio11 {again} 4; it counts once",
+        f"HDTF_dataset/RD_crop_wh.txt, line 1: Radio3_0 {again} 4; it counts once",
+        f"HDTF_dataset/RD_crop_wh.txt, line 2: Radio11_0 {again} 5; it counts once",
+        f"HDTF_dataset/RD_crop_wh.txt, line 3: Radio11_1 {again} 6; it counts once",
+        f"HDTF_dataset/RD_annotion_time.txt, line 1: Radio3 {again} 3; it counts once",
+        f"HDTF_dataset/RD_annotion_time.txt, line 2: Radio11 {again} 4; it counts once",
+    ]
+
+
+@pytest.mark.parametrize("file", ["Radio11.mp4", "RD_Radio11_001.mp4", "BBBBBBBBB11.mp4", "BBBBBBBBB12.mp4"])
+def test_two_addresses_of_one_video_leave_out_every_file_of_it(file: str, tree: Tree) -> None:
+    address = "https://www.youtube.com/watch?v=BBBBBBBBB"
+    annotate(tree, RD_video_url=f"Radio11 {address}11\nRadio3 {address}33\nRadio11 {address}12\n")
+    tree.touch(file, "Radio3.mp4")
+    listing = read_corpus("hdtf", tree.root)
+    assert list(facts(listing)) == ["Radio3.mp4"]
+    ((path, why),) = listing.omitted.items()
+    assert (path.name, why.reason.value) == (file, "annotation_unusable")
+    assert why.message.startswith("HDTF_dataset/RD_video_url.txt, line 3, video youtube url: ")
 
 
 def test_a_malformed_crop_does_not_renumber_the_clips_behind_it(tree: Tree) -> None:

@@ -126,7 +126,6 @@ def broken(**changes: Any) -> dict[str, Any]:
     ("bad", "problem"),
     [
         (broken(id=7), "id: must be a name of letters, digits, - and _, and is 7"),
-        (broken(id=FIRST["id"]), f"id: '{FIRST['id']}' has an entry above already"),
         (broken(info=None), "info: must be an object, and is None"),
         (broken(info={"Video Link": "?"}), "info.Video Link: must be the address of a YouTube video, and is '?'"),
         (broken(info={"Video Link": "http://[x"}), "info.Video Link: must be the address of a YouTube video, and is "
@@ -151,6 +150,36 @@ def test_a_malformed_entry_is_quarantined_alone(bad: Any, problem: str, tree: Tr
     (said,) = told(listing)
     assert said.startswith(f"filtered_video_clips.json, line {line}, {problem}")
     assert set(facts(listing)) == {f"videos/{FIRST['id']}.mp4", "BBBBBBBBBBB.mp4"}
+
+
+def test_an_entry_that_stands_there_again_is_told_and_counts_once(tree: Tree) -> None:
+    annotate(tree, FIRST, OTHER, FIRST)
+    tree.touch("videos/" + FIRST["id"] + ".mp4", "BBBBBBBBBBB.mp4")
+    listing = read_corpus("talkvid", tree.root)
+    line = 2 + sum(len(json.dumps(entry, indent=4).splitlines()) for entry in (FIRST, OTHER))
+    assert told(listing) == []
+    assert len(facts(listing)) == 2
+    words = f"filtered_video_clips.json, line 2: '{FIRST['id']}' has the same entry again in line {line}"
+    assert words in listing.warnings
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("change", [{"end-time": 19.0}, {"info": FIRST["info"] | {"Person ID": "999"}}])
+def test_entries_that_contradict_each_other_leave_out_their_clip(
+    change: dict[str, Any], whole: bool, tree: Tree
+) -> None:
+    annotate(tree, FIRST, OTHER, FIRST | change)
+    video = FIRST["info"]["Video Link"].rpartition("=")[2]
+    file = f"{video}.mp4" if whole else f"videos/{FIRST['id']}.mp4"
+    tree.touch(file, "BBBBBBBBBBB.mp4")
+    listing = read_corpus("talkvid", tree.root)
+    line = 2 + sum(len(json.dumps(entry, indent=4).splitlines()) for entry in (FIRST, OTHER))
+    words = f"line {line}, id: the entry of '{FIRST['id']}' in line 2 says something else"
+    assert told(listing) == [f"filtered_video_clips.json, {words}"]
+    assert list(facts(listing)) == ["BBBBBBBBBBB.mp4"]
+    assert {path.relative_to(tree.root).as_posix(): why.message for path, why in listing.omitted.items()} == {
+        file: told(listing)[0]
+    }
 
 
 def test_an_entry_with_a_mistake_of_syntax_is_quarantined_alone(tree: Tree) -> None:

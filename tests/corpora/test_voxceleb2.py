@@ -131,6 +131,29 @@ def test_contradictions_and_malformed_rows_of_the_table_are_told(tree: Tree) -> 
     assert left_out(listing) == {"videos outside the folders of people": (1, "dev/mp4/x.mp4")}
 
 
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("id00901 ,n000901 ,m ,test ", "Set: 'test' for id00901, and line 2 says 'dev'"),
+        ("id00901 ,n000902 ,m ,dev ", "VGGFace2 ID: 'n000902' for id00901, and line 2 says 'n000901'"),
+    ],
+)
+def test_two_rows_of_one_person_agree_or_leave_out_the_person(row: str, problem: str, tree: Tree) -> None:
+    other = "test/mp4/id00902/BBBBBBBBBBB/00007.mp4"
+    tree.touch(f"dev/mp4/{CLIP}.mp4", other)
+    tree.put("vox2_meta.csv", f"{META}{row}\nid00902 ,n000902 ,f ,test \n")
+    listing = read_corpus("voxceleb2", tree.root)
+    words = f"vox2_meta.csv, line 4, {problem}; correct or remove one of the two rows"
+    assert told(listing) == [words]
+    assert list(facts(listing)) == [other]
+    ((path, why),) = listing.omitted.items()
+    assert path.relative_to(tree.root).as_posix() == f"dev/mp4/{CLIP}.mp4"
+    assert (why.reason.value, why.message) == ("annotation_unusable", words)
+    assert listing.warnings == (
+        "vox2_meta.csv, line 3: id00902 has the same row again in line 5; it counts once",
+    )
+
+
 def test_other_layouts_are_refused(tree: Tree) -> None:
     tree.touch("a.mp4")
     with pytest.raises(

@@ -97,15 +97,16 @@ def write_run(
     ended: str | None = "2026-01-02 10:00:00",
     corpus: str | None = "/corpus",
     rows: bool = True,
+    name: str | None = None,
 ) -> StoredRun:
-    """A run folder as curation leaves it; without ``rows`` as an older version has."""
+    """A run folder as curation leaves it; without ``rows`` and ``name`` as an older version has."""
     folder.mkdir(parents=True)
     numbers = {d.source: int(d.source_id[:2], 16) for d in decisions}
     clips = [record(d, numbers[d.source]) for d in decisions if d.clip_id is not None]
     write_manifest(folder / "manifest.parquet", clips)
     write_decisions(folder / "decisions.parquet", decisions)
     if settings is not None:
-        write_json(folder / "funnel.json", {"settings": settings})
+        write_json(folder / "funnel.json", {"settings": settings} | ({"name": name} if name else {}))
     listing = [[os.path.basename(name), sha(number)] for name, number in numbers.items()]
     write_json(folder / "config.json", {"sources": listing})
     if ended is not None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.base.products import StepStore
+from lipforcing_core.base.products import StepStore, write_json
 from lipforcing_core.curation.limits import Direction, judged, judged_scores, passes
-from lipforcing_core.curation.lookup import Asked, look_up
+from lipforcing_core.curation.lookup import Asked, look_up, look_up_in
 from lipforcing_core.curation.records import Scores
 from lipforcing_core.curation.results import SizeChange
 from lipforcing_core.curation.stored_run import StoredRun, find_run
@@ -71,8 +73,6 @@ def test_who_is_not_known(run: StoredRun, asked: str, words: str) -> None:
 
 
 def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
-    import hashlib
-
     sha256 = hashlib.sha256(b"moved").hexdigest()
     decision = piece("a.mp4", 1)
     run = write_run(
@@ -230,3 +230,33 @@ def test_runs_by_name(run: StoredRun, tmp_path: Path) -> None:
         find_run(runs, "curate-0213")
     with pytest.raises(BadInputError, match="no curation has run here"):
         find_run(tmp_path / "none", "latest")
+
+
+def test_a_file_of_another_data_set_is_told_with_that_set(tmp_path: Path) -> None:
+    """Here is another ``a.mp4``; the last run of ``news`` has this one no more, that of ``talks`` has it."""
+    runs, mine = tmp_path / "runs", tmp_path / "mine"
+    mine.mkdir()
+    (mine / "a.mp4").write_bytes(b"mine")
+    sha256 = hashlib.sha256(b"mine").hexdigest()
+    own = piece("a.mp4", 1).model_copy(update={"source_id": sha256[:16]})
+    here = write_run(runs / "curate-01", [piece("a.mp4", 2)], settings=SETTINGS, name="inc", corpus="/inc")
+    with pytest.raises(BadInputError, match="neither a clip nor a source of the run curate-01"):
+        look_up_in(runs, here, str(mine / "a.mp4"))
+    for number, (name, decision) in enumerate(
+        [("news", own), ("talks", piece("a.mp4", 3)), ("talks", own), ("news", piece("b.mp4", 4))], start=2
+    ):
+        folder = write_run(
+            runs / f"curate-0{number}", [decision], settings=SETTINGS, name=name, rows=False
+        ).folder
+        listing = [[decision.source, sha256 if decision is own else sha(number)]]
+        write_json(folder / "config.json", {"sources": listing})
+        os.utime(folder / "decisions.parquet", (number, number))
+    write_run(runs / "curate-09", [own], settings=SETTINGS, rows=False)
+    (runs / "latest").symlink_to("curate-02")
+    (runs / "curate-10").mkdir()
+    words = (
+        r"a\.mp4: is not in the data set inc, run curate-01, but in the data set talks \(--run curate-04\)$"
+    )
+    with pytest.raises(BadInputError, match=words):
+        look_up_in(runs, here, str(mine / "a.mp4"))
+    assert look_up_in(runs, here, "a.mp4").source == "a.mp4"

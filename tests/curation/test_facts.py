@@ -53,8 +53,8 @@ def warnings(corpus: Path) -> list[str]:
             [f"sources.csv, line 1: unknown column 'colour' (known: path, {KNOWN})"],
         ),
         (
-            "path,identity\na.mp4,anna\nb.mp4,ben\n./a.mp4,eve\n",
-            ["sources.csv, line 4: names a.mp4 again after line 2; the last row counts"],
+            "path,identity\na.mp4,anna\nb.mp4,ben\n./a.mp4,anna\n",
+            ["sources.csv, line 2: a.mp4 has the same row again in line 4; it counts once"],
         ),
         ("path,identity\nx\x1b.mp4,eve\n", [r"sources.csv, line 2: names x\x1b.mp4, which is not there"]),
     ],
@@ -64,9 +64,14 @@ def test_rows_without_effect_are_told_with_their_line(text: str, expected: list[
     assert warnings(corpus) == expected
 
 
-def test_the_last_row_of_a_path_counts_however_it_is_written(corpus: Path) -> None:
+def test_rows_that_contradict_each_other_are_refused_however_the_path_is_written(corpus: Path) -> None:
     (corpus / "sources.csv").write_text(f"path,identity\na.mp4,anna\n{corpus}/a.mp4,eve\nsub//c.mp4,carl\n")
-    assert read_facts(corpus / "a.mp4", corpus).identity == "eve"
+    words = (
+        r"line 3: identity: 'eve' for a\.mp4, and line 2 says 'anna'; correct or remove one of the two rows$"
+    )
+    with pytest.raises(FactError, match=words):
+        read_facts(corpus / "a.mp4", corpus)
+    assert [(error.line, error.field) for error in table_errors(corpus)] == [(3, "identity")]
     assert read_facts(corpus / "sub/c.mp4", corpus).identity == "carl"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from lipforcing_core.curation.diff_text import diff_json, diff_text
 from lipforcing_core.curation.run_diff import RunDiff, compare_runs
 
@@ -117,3 +119,22 @@ def test_equal_runs_differ_in_nothing(tmp_path: Path) -> None:
     other = write_run(tmp_path / "b", [piece("a.mp4", 1)], settings=SETTINGS)
     assert (compare_runs(one, other).changes, compare_runs(one, other).num_unchanged) == ((), 1)
     assert one.sha256_of("a.mp4") == sha(1)
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "first"),
+    [
+        ("talks", "news", "two data sets: talks (older) and news (newer)"),
+        ("talks", "talks", "older  one, ended 2026-01-02 10:00:00, 1 clips"),
+        (None, "talks", "older  one, ended 2026-01-02 10:00:00, 1 clips"),
+    ],
+)
+def test_runs_of_two_data_sets_are_told_apart_in_the_first_line(
+    older: str | None, newer: str, first: str, tmp_path: Path
+) -> None:
+    one = write_run(tmp_path / "one", [piece("a.mp4", 1)], settings=SETTINGS, name=older)
+    late = "2026-01-03 10:00:00"
+    two = write_run(tmp_path / "two", [piece("a.mp4", 1)], settings=SETTINGS, name=newer, ended=late)
+    diff = compare_runs(two, one)
+    assert diff_text(diff).splitlines()[0] == first
+    assert (diff_json(diff)["older_name"], diff_json(diff)["newer_name"]) == (older or "", newer)

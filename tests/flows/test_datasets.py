@@ -245,3 +245,36 @@ def test_another_data_set_is_part_of_the_request_and_of_the_run(curate: Curate, 
     assert curate("abc", against=[str(tmp_path)]).run_id != held.run_id
     with pytest.raises(BadInputError, match="near_duplicates is off in the settings"):
         curate("abc", against=[str(tmp_path)], settings={"near_duplicates": "off"})
+
+
+def test_a_path_is_the_same_however_it_is_written(
+    curate: Curate, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workspace, source, weights and another data set: the run is the same one, and a model counts by its content."""
+    monkeypatch.setattr("lipforcing_core.curation.backends.require_backends", lambda *_, **__: None)
+    monkeypatch.chdir(tmp_path)
+    known = clip(clip_id="e" * 16, source="z.mp4", split="train")
+    (tmp_path / "other").mkdir()
+    write_fingerprints(tmp_path / "other" / "fingerprints.parquet", [known], {known.clip_id: footage(1)})
+    (tmp_path / "one.pth").write_bytes(b"weights")
+    (tmp_path / "copy.pth").write_bytes(b"weights")
+    (tmp_path / "two.pth").write_bytes(b"other weights")
+
+    def run(home: str, weights: str) -> CurateSummary:
+        return curate(
+            "ab",
+            workspace=f"{home}ws",
+            source=f"{home}talks",
+            settings={"sync_weights": f"{home}{weights}"},
+            against=[f"{home}other"],
+        )
+
+    absolute = run(f"{tmp_path}/", "one.pth")
+    config = read_json(workspace.runs / "curate" / absolute.run_id / "config.json")
+    for home in ("", "./", "talks/../"):
+        again = run(home, "one.pth")
+        assert (again.run_id, again.sources_reused) == (absolute.run_id, 3), home
+        assert read_json(workspace.runs / "curate" / again.run_id / "config.json") == config
+    assert config["settings"]["sync_weights"] == str(tmp_path / "one.pth")
+    assert run("", "copy.pth").run_id == absolute.run_id
+    assert run("", "two.pth").run_id != absolute.run_id

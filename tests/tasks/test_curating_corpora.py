@@ -233,21 +233,35 @@ def test_clips_follow_what_the_corpus_says(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("second", "example"),
+    ("second", "name", "example"),
     [
-        (SourceFacts(identity="anna", split="train"), "anna is in test and train"),
+        (
+            SourceFacts(identity="anna", split="train"),
+            "people: expect_column_values_to_be_null of leak (a person is in more than one split; 1 time)",
+            "anna is in test and train",
+        ),
         (
             SourceFacts(licence="CC BY-NC 4.0", commercial_ok=True),
+            "rights: expect_column_values_to_be_null of contradiction (a right is claimed that the licence excludes; 1 "
+            "time)",
             "b.mp4: commercial_ok is true, but its licence is CC BY-NC 4.0",
         ),
     ],
 )
 def test_leaks_and_contradictory_rights_break_the_contract(
-    second: SourceFacts, example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    second: SourceFacts, name: str, example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     facts = {"a.mp4": SourceFacts(identity="anna", split="test"), "b.mp4": second}
     curated = curated_with(facts, tmp_path, monkeypatch)
     assert [check.examples for check in curated.report.contract.failures] == [(example,)]
-    with pytest.raises(curating.ContractError):
+    with pytest.raises(curating.ContractError) as told:
         require_contract(curated.report)
+    first, check, books = str(told.value).split("\n")
+    num_checks = curated.report.contract.num_checks
+    assert first == f"the manifest breaks its contract: 1 of {num_checks} checks fails"
+    assert check == f"  {name}: {example}"
+    assert books == (
+        "2 sources: 2 accepted (2 clips), 0 rejected, 0 quarantined; everything has been written, and "
+        f"{curated.report.data_docs} shows it"
+    )
     assert read_manifest(curated.report.manifest)[1].commercial_ok in (None, False), "the licence wins"
