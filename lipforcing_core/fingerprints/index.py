@@ -32,7 +32,7 @@ SHARED_CODES = 2
 """How many pairs of equal codes make two clips candidates."""
 _BATCH_CLIPS = 256
 _BLOCK_OWNERS = 2048
-_OWNER_BITS, _OWNER_MASK = np.uint64(32), np.uint64(2**32 - 1)
+_OWNER_BITS = np.uint64(32)
 _SEED = 20021
 _FIRST_BIT, _MIDDLE_BITS = np.uint32(4), np.uint32(2**24 - 1)
 _MULTIPLIER = np.uint32(2654435761)
@@ -63,18 +63,16 @@ def _by_sound(prints: Sequence[Fingerprint]) -> np.ndarray:
 
     Votes are counted for a block of first clips at a time: all pairs of a large corpus would take gigabytes.
     """
-    entries_N = _sound_entries(prints)
-    keys_N, owners_N = entries_N >> _OWNER_BITS, (entries_N & _OWNER_MASK).astype(np.int32)
-    del entries_N
+    owners_N, keys_N = _sound_entries(prints).view("<u4").reshape(-1, 2).T
     sharers_N = _sharers(keys_N)
-    del keys_N
     found = []
     for start in range(0, len(prints), _BLOCK_OWNERS):
         firsts = np.flatnonzero((owners_N >= start) & (owners_N < start + _BLOCK_OWNERS) & (sharers_N > 0))
         pairs = []
         for step in range(1, NEIGHBOURS + 1):
             firsts = firsts[sharers_N[firsts] >= step]
-            pairs.append(owners_N[firsts].astype(np.int64) * len(prints) + owners_N[firsts + step])
+            seconds = owners_N[firsts + step].astype(np.int64)
+            pairs.append(owners_N[firsts].astype(np.int64) * len(prints) + seconds)
         codes, votes = np.unique(np.concatenate(pairs), return_counts=True)
         found.append(codes[votes >= SHARED_CODES])
     return _joined(found, np.int64)
@@ -83,7 +81,7 @@ def _by_sound(prints: Sequence[Fingerprint]) -> np.ndarray:
 def _sound_entries(prints: Sequence[Fingerprint]) -> np.ndarray:
     """The chosen keys of all clips with their owners in the low 32 bits: uint64 [N], sorted."""
     longest = sum(len(print_.codes_N) for print_ in prints)
-    entries_N, size = np.empty(longest, dtype=np.uint64), 0  # what is not written to takes no memory
+    entries_N, size = np.empty(longest, dtype="<u8"), 0  # what is not written to takes no memory
     for number, print_ in enumerate(prints):
         codes_N = print_.codes_N
         keys_N = np.unique((codes_N[codes_N != 0] >> _FIRST_BIT) & _MIDDLE_BITS)
