@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from lipforcing_core.base.packed_rows import batches
 from lipforcing_core.base.products import StepStore, content_key
 from lipforcing_core.base.timed_steps import Costs
 from lipforcing_core.corpora.catalogue import CORPORA, read_corpus
-from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
+from lipforcing_core.curation.assemble import CurationReport
 from lipforcing_core.curation.drift import EarlierRun
 from lipforcing_core.curation.facts import read_facts
 from lipforcing_core.curation.pipeline import omitted_source
@@ -33,6 +32,7 @@ from tasks.outcomes import (
 )
 from tasks.progress import step
 from tasks.tally import Tally
+from tasks.together import StoredOutcomes, put_together_where_it_fits
 from tasks.workspace import Workspace
 
 
@@ -223,23 +223,18 @@ def curate_corpus(
                 for source, outcome in zip(shard, made, strict=True):
                     _keep(store, corpus, passing, places[source], outcome)
         costs = tally.costs
-    is_settled = True
-
-    def all_outcomes() -> Iterator[SourceOutcome]:
-        nonlocal is_settled
-        for index, (key, sha256) in enumerate(zip(corpus.keys, corpus.hashes, strict=True)):
-            outcome = passing.get(index) or find_outcome(store, key)
-            assert outcome is not None, "every source has an outcome"
-            is_settled &= outcome.sha256 == sha256 and not outcome.failed_this_time
-            yield outcome
-
     with step(f"put {len(corpus.keys)} sources together"):
         omitted = beside.omitted if beside else ()
-        report = assemble_manifest(
-            chain(all_outcomes(), (outcome for _, outcome in omitted)),
+        report, is_settled = put_together_where_it_fits(
+            StoredOutcomes(
+                store=store,
+                keys=corpus.keys,
+                hashes=corpus.hashes,
+                passing=passing,
+                omitted=[outcome for _, outcome in omitted],
+            ),
             folder,
             settings,
-            store=store,
             ignored=beside.ignored if beside else (),
             warnings=beside.warnings if beside else (),
             problems=beside.problems if beside else (),
