@@ -1,14 +1,18 @@
-"""What scheduling a large corpus costs: ``python -m benchmarks.scale --sources 30000 --work-ms 0``.
+"""What a large corpus costs beside its work: ``python -m benchmarks.scale --sources 30000 --work-ms 0``.
 
 The sources are names without files, and the two kinds of workers sleep instead of reading and measuring. All else is
-what ``lipforcing curate`` does: shards, the conveyor over a local Ray, the tally, outcomes kept in the store and read
-again at the end. Told are the memory of this process and the time beyond that of the sleep, for each source and as a
-share of what a real source takes.
+what ``lipforcing curate`` does: shards, the conveyor over a local Ray, the tally, outcomes kept in the store, the data
+set put together from them with its near-duplicates, contract and pages, and its rows in the warehouse. Every source has
+three pieces, of which two become clips with random fingerprints and files of one byte.
+
+Told are the time beyond that of the sleep, for each source and as a share of what a real source takes, and the memory
+of this process, which is to stay below 500 MB, and of the process apart that puts a large data set together.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 import tempfile
 import time
@@ -16,17 +20,35 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import psutil
 
-from lipforcing_core.base.products import StepStore, content_key
+from lipforcing_core.base.products import content_key, write_json
+from lipforcing_core.curation.assemble import CurationReport
 from lipforcing_core.curation.reasons import RejectReason
-from lipforcing_core.curation.records import ClipRecord, Decision, Scores, SourceOutcome, Status, StoredClip
+from lipforcing_core.curation.records import (
+    ClipRecord,
+    Decision,
+    Scores,
+    SourceFacts,
+    SourceOutcome,
+    Status,
+    StoredClip,
+)
+from lipforcing_core.curation.results import FingerprintResult
+from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.fingerprints.clips import ClipFingerprint
+from lipforcing_core.fingerprints.picture import NUM_BLOCKS, STEP_FRAMES, PictureFingerprint
+from lipforcing_core.fingerprints.sound import CODES_PER_S
 from tasks.cluster import connect, disconnect, num_slots
 from tasks.curation import Judged, Source, shards
 from tasks.dispatch import Station, convey
-from tasks.outcomes import STEP, keep_outcome
+from tasks.outcomes import keep_outcome
 from tasks.resources import Need, Work
 from tasks.tally import Tally
+from tasks.together import LARGE, StoredOutcomes, put_together_where_it_fits
+from tasks.warehousing import RunInfo, RunRows, load_if_possible
+from tasks.workspace import Workspace
 
 PIECES = 3
 PIECE_FRAMES = 200
@@ -63,8 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(folder: Path, num_sources: int, work_s: float) -> dict[str, float]:
-    """Send the sources through, keep their outcomes, read them again."""
-    store, process = StepStore(folder), psutil.Process()
+    """Send the sources through, keep their outcomes, and make a data set of them."""
+    workspace, process = Workspace(folder), psutil.Process()
+    store = workspace.store
     sources = [Source(path=folder / f"{number:06d}.mp4", root=folder) for number in range(num_sources)]
     slots = num_slots(Need())
     convey(range(2 * slots), _stations(folder, 0.0))  # workers start, and load what they need
@@ -85,9 +108,16 @@ def measure(folder: Path, num_sources: int, work_s: float) -> dict[str, float]:
             keep_outcome(store, _key(source), judged.outcome)
     wall_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_s
     scheduling_mb = max(shown.peak_mb, _megabytes(process))
-    stored = (store.find(STEP, _key(source)) for source in sources)
-    outcomes = [SourceOutcome.model_validate(found.result) for found in stored if found is not None]
-    assert len(outcomes) == num_sources
+    for number in range(num_sources):
+        _write_products(store.root, outcome(number))
+    started = time.perf_counter()
+    report = _together(workspace, sources, folder / "data set")
+    together_s, together_mb = time.perf_counter() - started, _peak_mb(resource.RUSAGE_SELF)
+    rows = RunRows(workspace, RunInfo(run_id="curate-scale", flow="curate", config={}))
+    rows.put_curation(report, "scale")
+    rows.put_run()
+    rows_mb = _peak_mb(resource.RUSAGE_SELF)
+    load_if_possible(workspace, by_itself=num_sources >= LARGE)
     beyond_s = (wall_s - num_sources * 2 * work_s / slots) / num_sources
     return {
         "sources": num_sources,
@@ -96,11 +126,58 @@ def measure(folder: Path, num_sources: int, work_s: float) -> dict[str, float]:
         "wall_s": round(wall_s, 1),
         "driver_mb_before": round(before_mb),
         "driver_mb_while_scheduling": round(scheduling_mb),
-        "driver_mb_with_all_outcomes": round(_megabytes(process)),
+        "driver_mb_peak_until_put_together": round(together_mb),
+        "driver_mb_peak_until_rows_are_written": round(rows_mb),
+        "driver_mb_peak_until_warehouse_is_loaded": round(_peak_mb(resource.RUSAGE_SELF)),
+        "apart_mb_peak": round(_peak_mb(resource.RUSAGE_CHILDREN)),
+        "together_s": round(together_s, 1),
+        "clips": report.balance.clips,
+        "contract_failures": len(report.contract.failures),
         "driver_cpu_ms_per_source": round(1000 * cpu_s / num_sources, 2),
         "wall_ms_per_source_beyond_work": round(1000 * beyond_s, 2),
         "overhead_of_a_real_source": round(beyond_s * slots / REAL_SOURCE_S, 5),
     }
+
+
+def _together(workspace: Workspace, sources: Sequence[Source], folder: Path) -> CurationReport:
+    """The data set of all sources, put together as ``curate`` does."""
+    numbers = range(len(sources))
+    outcomes = StoredOutcomes(
+        store=workspace.store,
+        keys=[_key(source) for source in sources],
+        hashes=[f"{number:064x}" for number in numbers],
+    )
+    facts = {
+        _name(number): SourceFacts(
+            identity=f"person {number:06d}", licence="CC-BY-4.0", commercial_ok=True, split="train"
+        )
+        for number in numbers
+    }
+    report, _ = put_together_where_it_fits(
+        outcomes,
+        folder,
+        CurationSettings(),
+        facts=facts,
+        folders={_name(number): sources[number].root for number in numbers},
+        name="scale",
+    )
+    return report
+
+
+def _write_products(root: Path, made: SourceOutcome) -> None:
+    """What the clips of a source name in the store: files of one byte, and random fingerprints."""
+    for clip in made.clips:
+        for name in (clip.clip, clip.audio, clip.alignment):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(b"-")
+        assert clip.fingerprint is not None, "every clip has one"
+        rng = np.random.default_rng(int(clip.record.clip_id, 16))
+        motion_TB = rng.normal(0, 8, (PIECE_FRAMES // STEP_FRAMES - 1, NUM_BLOCKS)).round().astype(np.int8)
+        print_ = ClipFingerprint(
+            picture=PictureFingerprint(look=int(rng.integers(2**63)), motion_TB=motion_TB),
+            codes_N=rng.integers(0, 2**32, 8 * CODES_PER_S, dtype=np.uint32),
+        )
+        write_json(root / clip.fingerprint, FingerprintResult.of(print_).to_json())
 
 
 def _tell(tally: Tally, shard: Sequence[Source], index: int, judged: Judged) -> None:
@@ -130,7 +207,7 @@ def _judge(told: tuple[Source, int] | int, *, folder: Path, work_s: float) -> Ju
 def outcome(number: int) -> SourceOutcome:
     """A source of three pieces, of which the first two became clips; every value is another for another number."""
     sha256 = f"{number:064x}"
-    name = f"talks/{number:06d}.mp4"
+    name = _name(number)
     scores = [_scores(number + piece / PIECES) for piece in range(PIECES)]
     clips = [
         StoredClip(
@@ -138,6 +215,7 @@ def outcome(number: int) -> SourceOutcome:
             clip=f"read/{sha256[-16:]}/{piece}.mp4",
             audio=f"sync/{sha256[-16:]}/{piece}.wav",
             alignment=f"read/{sha256[-16:]}/{piece}.npz",
+            fingerprint=f"fingerprint/{content_key(sha256, piece)}/result.json",
         )
         for piece in range(PIECES - 1)
     ]
@@ -185,35 +263,58 @@ def _record(name: str, sha256: str, piece: int, scores: Scores) -> ClipRecord:
         clip_path=f"clips/{clip_id}.mp4",
         audio_path=f"clips/{clip_id}.wav",
         alignment_path=f"clips/{clip_id}.npz",
-        clip_sha256=sha256[::-1],
-        audio_sha256=sha256,
+        clip_sha256=clip_id * 4,
+        audio_sha256=clip_id[::-1] * 4,
         scores=scores,
-        num_lossy_encodes=2,
+        num_lossy_encodes=1,
     )
 
 
-def _scores(value: float) -> Scores:
+def _scores(number: float) -> Scores:
+    """Scores within their limits, which differ from piece to piece."""
+    value = number * 0.618 % 1
     return Scores(
-        loudness_dbfs=value,
-        speech_share=value,
-        snr_db=value,
-        detected_fraction=value,
+        loudness_dbfs=value - 20,
+        speech_share=0.5 + value / 2,
+        longest_silence_s=value,
+        snr_db=20 + value,
+        clipping_share=value / 100,
+        bandwidth_hz=7000 + value,
+        modulation_4hz=value,
+        activity_backend="silero-vad-5",
+        detected_fraction=0.5 + value / 2,
         absent_frames=0,
-        face_height_px=value,
+        face_height_px=100 + value,
+        num_faces=1,
+        yaw_deg=20 * value,
+        lips_outside=0.0,
+        mouth_likeness=0.5 + value / 2,
+        longest_repeat_frames=1,
+        repeated_fraction=value / 10,
+        invented_frames=0,
         detector_backend="scrfd",
-        sync_confidence=value,
-        sync_distance=value,
+        sync_confidence=5 + value,
+        sync_distance=7 + value,
         av_offset_measured=0,
         av_offset_applied=0,
         av_offset_remaining=0,
         sync_backend="syncnet-v2",
-        quality=value,
-        quality_backend="hyperiqa",
+        quality=30 + value,
+        quality_backend="piqe",
     )
 
 
 def _key(source: Source) -> str:
     return content_key(source.path.name)
+
+
+def _name(number: int) -> str:
+    return f"{number:06d}.mp4"
+
+
+def _peak_mb(whose: int) -> float:
+    """The most memory that this process, or one of those that it has waited for, ever took."""
+    return resource.getrusage(whose).ru_maxrss * 1024 / 1e6
 
 
 def _megabytes(process: psutil.Process) -> float:

@@ -19,6 +19,7 @@ from tasks.remote import here, publish
 from tasks.session import orchestration, run_folder
 from tasks.settings import curation_settings
 from tasks.time_limit import limited
+from tasks.together import LARGE
 from tasks.warehousing import RunInfo, RunRows, load_if_possible
 from tasks.workspace import Workspace, latest_link
 
@@ -56,7 +57,7 @@ def curate(request: CurateRequest) -> CurateSummary:
             rows.put_curation(curated.report, dataset.name)
             rows.put_step_costs("curate", curated.costs)
             rows.put_run()
-            problem = load_if_possible(workspace)
+            problem = load_if_possible(workspace, by_itself=len(found.sources) >= LARGE)
             publish_curation(curated.report)
             latest_link(folder)
             require_contract(curated.report)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lipforcing_core.base.errors import LipForcingError
-from lipforcing_core.base.products import content_key
+from lipforcing_core.base.packed_rows import batches
+from lipforcing_core.base.products import StepStore, content_key
 from lipforcing_core.base.timed_steps import Costs
 from lipforcing_core.corpora.catalogue import CORPORA, read_corpus
-from lipforcing_core.curation.assemble import CurationReport, assemble_manifest
+from lipforcing_core.curation.assemble import CurationReport
 from lipforcing_core.curation.contract_text import failure_lines
 from lipforcing_core.curation.drift import EarlierRun
 from lipforcing_core.curation.facts import read_facts
@@ -19,7 +20,7 @@ from lipforcing_core.curation.pipeline import omitted_source
 from lipforcing_core.curation.records import SourceFacts, SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.sources import IgnoredFiles, source_name
-from tasks.curation import Source, curate_shard, redecided, shards
+from tasks.curation import SHARD_SIZE, Source, curate_shard, redecided, shards
 from tasks.datasets import DataSet
 from tasks.digests import source_digests
 from tasks.outcomes import (
@@ -32,6 +33,7 @@ from tasks.outcomes import (
 )
 from tasks.progress import step
 from tasks.tally import Tally
+from tasks.together import StoredOutcomes, put_together_where_it_fits
 from tasks.workspace import Workspace
 
 
@@ -195,45 +197,45 @@ def curate_corpus(
     against; ``earlier``: the run of it before this one.
     """
     store = workspace.store
-    found = [find_outcome(store, key) for key in corpus.keys]
-    new = [index for index, outcome in enumerate(found) if outcome is None]
-    num_reused = len(found) - len(new)
+    new = [index for index, key in enumerate(corpus.keys) if find_outcome(store, key) is None]
+    num_reused = len(corpus.keys) - len(new)
+    passing: dict[int, SourceOutcome] = {}  # outcomes that are not kept; a run of days cannot hold all others
+    decided: set[int] = set()
     known = [index for index in new if was_measured(store, corpus.hashes[index])]
     if known:
         with step(f"decide about {len(known)} sources anew"):
-            told = [corpus.told(index) for index in known]
-            decided = redecided(told, [corpus.hashes[index] for index in known], settings, store)
-        for index, outcome in zip(known, decided, strict=True):
-            if outcome is not None:
-                keep_outcome(store, corpus.keys[index], outcome)
-                found[index] = outcome
-        new = [index for index in new if found[index] is None]
-    num_decided = len(found) - num_reused - len(new)
+            for some in batches(known, SHARD_SIZE):
+                told = [corpus.told(index) for index in some]
+                outcomes = redecided(told, [corpus.hashes[index] for index in some], settings, store)
+                for index, outcome in zip(some, outcomes, strict=True):
+                    if outcome is not None:
+                        _keep(store, corpus, passing, index, outcome)
+                        decided.add(index)
+        new = [index for index in new if index not in decided]
     costs: Costs = {}
     if new:
         title = f"curate {len(new)} new sources ({num_reused} reused"
-        title += f", {num_decided} decided anew)" if num_decided else ")"
+        title += f", {len(decided)} decided anew)" if decided else ")"
         with step(title, "s of video") as shown:
             places = {corpus.told(index): index for index in new}
             tally = Tally(places, shown)
             for shard in shards(tally.sources):
                 made = curate_shard(shard, settings, store, on_done=tally.done, on_wait=tally.show)
                 for source, outcome in zip(shard, made, strict=True):
-                    keep_outcome(store, corpus.keys[places[source]], outcome)
-                    if not outcome.is_final:
-                        found[places[source]] = outcome
+                    _keep(store, corpus, passing, places[source], outcome)
         costs = tally.costs
-    with step(f"put {len(found)} sources together"):
-        # What has been stored is read only now: a run of days would otherwise hold all that it has finished.
-        stored = (found[n] or find_outcome(store, key) for n, key in enumerate(corpus.keys))
-        outcomes = [outcome for outcome in stored if outcome is not None]
-        assert len(outcomes) == len(corpus.keys), "every source has an outcome"
+    with step(f"put {len(corpus.keys)} sources together"):
         omitted = beside.omitted if beside else ()
-        report = assemble_manifest(
-            [*outcomes, *(outcome for _, outcome in omitted)],
+        report, is_settled = put_together_where_it_fits(
+            StoredOutcomes(
+                store=store,
+                keys=corpus.keys,
+                hashes=corpus.hashes,
+                passing=passing,
+                omitted=[outcome for _, outcome in omitted],
+            ),
             folder,
             settings,
-            store=store,
             ignored=beside.ignored if beside else (),
             warnings=beside.warnings if beside else (),
             problems=beside.problems if beside else (),
@@ -245,9 +247,16 @@ def curate_corpus(
             name=dataset.name if dataset else None,
             earlier=earlier,
         )
-    pairs = zip(outcomes, corpus.hashes, strict=True)
-    settled = all(o.sha256 == sha256 and not o.failed_this_time for o, sha256 in pairs)
-    return Curated(report=report, num_reused=num_reused, is_settled=settled, costs=costs)
+    return Curated(report=report, num_reused=num_reused, is_settled=is_settled, costs=costs)
+
+
+def _keep(
+    store: StepStore, corpus: Corpus, passing: dict[int, SourceOutcome], index: int, outcome: SourceOutcome
+) -> None:
+    """Store the outcome of a source; one that is not to be kept for other runs goes to ``passing``."""
+    keep_outcome(store, corpus.keys[index], outcome)
+    if not outcome.is_final:
+        passing[index] = outcome
 
 
 def require_contract(report: CurationReport) -> None:

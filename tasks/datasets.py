@@ -11,9 +11,10 @@ from typing import Any
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_as_text
+from lipforcing_core.base.packed_rows import PackedRows
 from lipforcing_core.base.products import file_sha256, one_process, read_json, write_json
 from lipforcing_core.curation.drift import EarlierRun
-from lipforcing_core.curation.manifest import read_decisions, read_manifest
+from lipforcing_core.curation.manifest import clips_in, decisions_in
 from lipforcing_core.curation.prints import files_of_set, read_printed
 from lipforcing_core.curation.settings import CurationSettings
 from tasks.workspace import Workspace
@@ -76,8 +77,8 @@ def earlier_run(workspace: Workspace, name: str, run_id: str) -> EarlierRun | No
         try:
             return EarlierRun(
                 run_id=earlier,
-                clips=read_manifest(folder / "manifest.parquet"),
-                decisions=read_decisions(folder / "decisions.parquet"),
+                clips=PackedRows(clips_in(folder / "manifest.parquet")),
+                decisions=PackedRows(decisions_in(folder / "decisions.parquet")),
             )
         except (BadInputError, OSError):  # removed, or of a version that cannot be read
             continue

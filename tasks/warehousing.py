@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lipforcing_core import __version__
+from lipforcing_core.base.apart import apart
 from lipforcing_core.base.errors import WarehouseError
 from lipforcing_core.base.licences import commercial_ok, commercial_ok_of_all
+from lipforcing_core.base.packed_rows import batches
 from lipforcing_core.base.products import as_json, content_key
-from lipforcing_core.curation.manifest import read_decisions, read_manifest
+from lipforcing_core.curation.manifest import clips_in, decisions_in
 from lipforcing_core.curation.reasons import Stage
 from lipforcing_core.curation.records import SCORE_NAMES, ClipRecord, Decision
 from lipforcing_core.media.clock import FPS
@@ -20,13 +22,16 @@ from tasks.cost import Usage, cost_since, machine, read_meters
 from tasks.recording import of_the_outside, step_task
 from tasks.workspace import Workspace
 from warehouse.dimensions import metric_rows, protocol_row
-from warehouse.inbox import remove_rows, write_rows
+from warehouse.inbox import has_rows, remove_rows, write_rows
 from warehouse.loader import LoadResult, load
 
 if TYPE_CHECKING:
     from lipforcing_core.base.timed_steps import Costs
     from lipforcing_core.curation.assemble import CurationReport
     from lipforcing_core.metrics.suite import Evaluation
+
+MOST_ROWS = 10_000
+"""So many rows of a table are made and checked at once; they take about 40 MB meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +64,16 @@ class RunRows:
         else:
             remove_rows(self._inbox, table, self._run.run_id, unit)
 
+    def put_many(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write rows of one table, of which only ``MOST_ROWS`` are in memory at once: a file for each so many."""
+        parts = itertools.chain(batches(rows, MOST_ROWS), itertools.repeat(()))
+        for number, some in enumerate(parts):
+            unit = "rows" if number == 0 else f"rows-{number + 1}"
+            was_there = has_rows(self._inbox, table, self._run.run_id, unit)
+            self.put(table, some, unit=unit)
+            if not some and not was_there:
+                return
+
     def put_run(self) -> None:
         """Write the row of the run itself, which has come to its end."""
         row = {
@@ -78,21 +93,22 @@ class RunRows:
 
     def put_curation(self, report: CurationReport, name: str) -> str:
         """Write decisions, funnel, clips and the data set that is called ``name``; returns the data set's id."""
-        clips, decisions = read_manifest(report.manifest), read_decisions(report.decisions)
-        version = content_key(sorted(clip.clip_id for clip in clips))
+        rights = [(clip.clip_id, clip.licence, clip.commercial_ok) for clip in clips_in(report.manifest)]
+        version = content_key(sorted(clip_id for clip_id, _, _ in rights))
         dataset_id = f"{name}@{version}"
-        self.put("curation_decisions", (_decision_row(d, dataset_id) for d in decisions))
-        self.put("curation_scores", (row for d in decisions for row in _score_rows(d, dataset_id)))
+        decisions = decisions_in(report.decisions)
+        self.put_many("curation_decisions", (_decision_row(d, dataset_id) for d in decisions))
+        decisions = decisions_in(report.decisions)
+        self.put_many("curation_scores", (row for d in decisions for row in _score_rows(d, dataset_id)))
         self.put("funnel", _funnel_rows(report, dataset_id))
-        self.put("clips", (_clip_row(clip, dataset_id) for clip in clips))
-        licences = sorted({clip.licence for clip in clips if clip.licence})
-        allowed = [commercial_ok(clip.licence, clip.commercial_ok) for clip in clips]
+        self.put_many("clips", (_clip_row(clip, dataset_id) for clip in clips_in(report.manifest)))
+        allowed = [commercial_ok(licence, claimed) for _, licence, claimed in rights]
         dataset = {
             "dataset_id": dataset_id,
             "name": name,
             "version": version,
-            "num_clips": len(clips),
-            "licence": "; ".join(licences) or None,
+            "num_clips": len(rights),
+            "licence": "; ".join(sorted({licence for _, licence, _ in rights if licence})) or None,
             "commercial_ok": commercial_ok_of_all(allowed),
             "description": "curated clips",
         }
@@ -162,15 +178,17 @@ class HeldOutSet:
 
 
 @step_task(retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=of_the_outside)
-def load_warehouse(workspace: Workspace) -> LoadResult:
-    """Merge the inbox and publish the snapshot."""
+def load_warehouse(workspace: Workspace, *, by_itself: bool = False) -> LoadResult:
+    """Merge the inbox and publish the snapshot; ``by_itself``: in a process apart, for many rows."""
+    if by_itself:
+        return apart(load, workspace.inbox, workspace.warehouse)
     return load(workspace.inbox, workspace.warehouse)
 
 
-def load_if_possible(workspace: Workspace) -> str | None:
+def load_if_possible(workspace: Workspace, *, by_itself: bool = False) -> str | None:
     """Load the warehouse; what went wrong, in words, where it could not be: the rows wait in the inbox."""
     try:
-        load_warehouse(workspace)
+        load_warehouse(workspace, by_itself=by_itself)
     except WarehouseError as error:
         return f"{error}. The rows of this run are in the inbox: `lipforcing warehouse rebuild` loads them"
     return None

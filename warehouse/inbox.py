@@ -79,6 +79,11 @@ def remove_rows(inbox_root: Path | str, table: str, run_id: str, unit: str) -> N
     _unit_path(inbox_root, table, run_id, unit).unlink(missing_ok=True)
 
 
+def has_rows(inbox_root: Path | str, table: str, run_id: str, unit: str) -> bool:
+    """Whether there is a file of a unit of work."""
+    return _unit_path(inbox_root, table, run_id, unit).is_file()
+
+
 def check_name(what: str, name: str) -> None:
     """Raise BadInputError unless ``name`` can be part of a path in the inbox; ``what`` says whose name it is."""
     if not _SAFE_NAME.fullmatch(name):

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lipforcing_core.base.packed_rows import PackedRows, Parts
 from lipforcing_core.base.products import StepStore, link_or_copy, write_json
 from lipforcing_core.curation.contract import ContractResult, check_contract
 from lipforcing_core.curation.data_docs import DataDocs, write_data_docs
 from lipforcing_core.curation.drift import EarlierRun, measure_drift
-from lipforcing_core.curation.duplicates import find_twins, with_twins
+from lipforcing_core.curation.duplicates import Twin, find_twins, with_twins
 from lipforcing_core.curation.funnel import (
     Balance,
     FunnelRow,
@@ -19,7 +20,7 @@ from lipforcing_core.curation.funnel import (
     funnel_rows,
     reason_counts,
 )
-from lipforcing_core.curation.manifest import write_decisions, write_manifest
+from lipforcing_core.curation.manifest import write_in_order
 from lipforcing_core.curation.people import with_people
 from lipforcing_core.curation.pieces import split_of
 from lipforcing_core.curation.prints import (
@@ -41,11 +42,11 @@ from lipforcing_core.curation.records import (
     StoredClip,
 )
 from lipforcing_core.curation.settings import CurationSettings
-from lipforcing_core.curation.source_rows import SOURCES, source_rows, write_source_rows
+from lipforcing_core.curation.source_rows import SOURCES, source_rows, write_source_rows_in_order
 from lipforcing_core.curation.sources import IgnoredFiles
 from lipforcing_core.curation.stored_clips import StoredClips
 from lipforcing_core.curation.together import with_repeats_together
-from lipforcing_core.fingerprints.clips import ClipFingerprint
+from lipforcing_core.fingerprints.print_file import FiledFingerprint, PrintFile
 from lipforcing_core.media.clock import seconds
 from lipforcing_core.media.window_plan import reference_kind
 
@@ -111,42 +112,28 @@ def assemble_manifest(
     """
     out_dir = Path(out_dir)
     others = read_printed(against)
-    unique = mark_duplicates(outcomes, facts)
+    unique: Sequence[SourceOutcome] = mark_duplicates(outcomes, facts)
     if facts is not None:
-        unique = [
+        unique = PackedRows(
             _with_facts(outcome, facts.get(outcome.source, SourceFacts()), settings) for outcome in unique
-        ]
+        )
     unique, look_alikes = with_people(unique, facts or {}, settings, store)
     warnings = (*warnings, *look_alikes)
-    prints = _fingerprints(unique, store)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    prints = _fingerprints(unique, store, out_dir)
     if facts is not None:
         compared = prints if settings.near_duplicates != "off" else {}
         unique = with_repeats_together(unique, facts, compared)
     if settings.near_duplicates != "off":
-        own = [
-            PrintedClip(
-                clip_id=clip.record.clip_id,
-                source=clip.record.source,
-                start_frame=clip.record.start_frame,
-                split=clip.record.split,
-                fingerprint=prints[clip.record.clip_id],
-            )
-            for outcome in unique
-            for clip in outcome.clips
-            if clip.record.clip_id in prints
-        ]
-        twins = find_twins([*own, *others], reject=settings.near_duplicates == "reject")
-        unique = with_twins(unique, twins)
-    stored = [clip for outcome in unique for clip in outcome.clips]
-    _place_clips(stored, out_dir, store)
-    clips = [clip.record for clip in stored]
-    clips = [clip.model_copy(update={"reference_81": reference_kind(clip.num_frames)}) for clip in clips]
+        twins = _twins(unique, prints, others, reject=settings.near_duplicates == "reject")
+        unique = with_twins(unique, twins) if twins else unique
+    _place_clips(Parts(unique, lambda outcome: outcome.clips), out_dir, store)
+    clips, decisions = Parts(unique, _records), Parts(unique, _decisions)
     write_fingerprints(out_dir / FINGERPRINTS, clips, prints)
-    decisions = [decision for outcome in unique for decision in outcome.decisions]
-    write_manifest(out_dir / "manifest.parquet", clips)
-    write_decisions(out_dir / "decisions.parquet", decisions)
-    known = source_rows(unique, settings, store=store, facts=facts, folders=folders)
-    write_source_rows(out_dir / SOURCES, known)
+    write_in_order(out_dir / "manifest.parquet", ClipRecord, clips)
+    write_in_order(out_dir / "decisions.parquet", Decision, decisions)
+    known = PackedRows(source_rows(unique, settings, store=store, facts=facts, folders=folders))
+    write_source_rows_in_order(out_dir / SOURCES, known)
 
     counts = balance(unique, num_ignored=sum(entry.num_files for entry in ignored))
     rows, reasons = funnel_rows(unique), reason_counts(unique)
@@ -206,9 +193,46 @@ def assemble_manifest(
     )
 
 
-def _fingerprints(outcomes: Iterable[SourceOutcome], store: StepStore) -> dict[str, ClipFingerprint]:
+def _records(outcome: SourceOutcome) -> list[ClipRecord]:
+    """The rows of the manifest for one source, in their order."""
+    clips = (clip.record for clip in outcome.clips)
+    known = [clip.model_copy(update={"reference_81": reference_kind(clip.num_frames)}) for clip in clips]
+    return sorted(known, key=lambda clip: (clip.start_frame, clip.clip_id))
+
+
+def _decisions(outcome: SourceOutcome) -> list[Decision]:
+    return sorted(outcome.decisions, key=lambda decision: (decision.start_frame, decision.stop_frame))
+
+
+def _fingerprints(
+    outcomes: Iterable[SourceOutcome], store: StepStore, folder: Path
+) -> dict[str, FiledFingerprint]:
+    filed = PrintFile(folder)
     found = ((clip.record.clip_id, stored_fingerprint(clip, store)) for o in outcomes for clip in o.clips)
-    return {clip_id: print_ for clip_id, print_ in found if print_ is not None}
+    return {clip_id: filed.add(print_) for clip_id, print_ in found if print_ is not None}
+
+
+def _twins(
+    outcomes: Iterable[SourceOutcome],
+    prints: Mapping[str, FiledFingerprint],
+    others: Sequence[PrintedClip],
+    *,
+    reject: bool,
+) -> dict[str, Twin]:
+    """The near-duplicates among the clips of these outcomes and those of other data sets."""
+    own = [
+        PrintedClip(
+            clip_id=clip.record.clip_id,
+            source=clip.record.source,
+            start_frame=clip.record.start_frame,
+            split=clip.record.split,
+            fingerprint=prints[clip.record.clip_id],
+        )
+        for outcome in outcomes
+        for clip in outcome.clips
+        if clip.record.clip_id in prints
+    ]
+    return find_twins([*own, *others], reject=reject)
 
 
 def _with_facts(outcome: SourceOutcome, facts: SourceFacts, settings: CurationSettings) -> SourceOutcome:
@@ -229,7 +253,7 @@ def _clip_with_facts(clip: ClipRecord, facts: SourceFacts, settings: CurationSet
 
 def mark_duplicates(
     outcomes: Iterable[SourceOutcome], facts: Mapping[str, SourceFacts] | None = None
-) -> list[SourceOutcome]:
+) -> PackedRows[SourceOutcome]:
     """Outcomes sorted by source name, with every repeat of the same bytes turned into a ``duplicate`` rejection.
 
     The copy whose ``facts`` name the official split test, else val, else train is kept; then the one with the shortest
@@ -242,11 +266,21 @@ def mark_duplicates(
         place = len(SPLITS) if known.split is None else len(SPLITS) - 1 - SPLITS.index(known.split)
         return not known.consent_denied, outcome.failed_this_time, place, len(outcome.source)
 
-    by_name = sorted(outcomes, key=lambda o: o.source)
-    kept: dict[str, SourceOutcome] = {}
-    for outcome in sorted(by_name, key=rank):
-        kept.setdefault(outcome.sha256, outcome)
-    return [o if kept[o.sha256] is o else _duplicate(o, kept[o.sha256].source) for o in by_name]
+    rows: PackedRows[SourceOutcome] = PackedRows()
+    names, hashes, ranks = [], [], []
+    for outcome in outcomes:
+        rows.append(outcome)
+        names.append(outcome.source)
+        hashes.append(outcome.sha256)
+        ranks.append(rank(outcome))
+    by_name = sorted(range(len(rows)), key=lambda number: names[number])
+    kept: dict[str, int] = {}
+    for number in sorted(by_name, key=lambda number: ranks[number]):
+        kept.setdefault(hashes[number], number)
+    for number, sha256 in enumerate(hashes):
+        if kept[sha256] != number:
+            rows.put(number, _duplicate(rows[number], names[kept[sha256]]))
+    return rows.in_order(by_name)
 
 
 def _duplicate(outcome: SourceOutcome, original: str) -> SourceOutcome:
@@ -265,17 +299,21 @@ def _duplicate(outcome: SourceOutcome, original: str) -> SourceOutcome:
     return outcome.model_copy(update={"clips": (), "decisions": (decision,), "frames_trimmed": 0})
 
 
-def _place_clips(stored: Sequence[StoredClip], out_dir: Path, store: StepStore) -> None:
+def _place_clips(stored: Iterable[StoredClip], out_dir: Path, store: StepStore) -> None:
     folder = out_dir / "clips"
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = {}
+    wanted: set[str] = set()
     for clip in stored:
-        wanted[out_dir / clip.record.clip_path] = store.root / clip.clip
-        wanted[out_dir / clip.record.audio_path] = store.root / clip.audio
-        wanted[out_dir / clip.record.alignment_path] = store.root / clip.alignment
+        record = clip.record
+        for name, origin in (
+            (record.clip_path, clip.clip),
+            (record.audio_path, clip.audio),
+            (record.alignment_path, clip.alignment),
+        ):
+            path, made = out_dir / name, store.root / origin
+            wanted.add(path.name)
+            if not (path.is_file() and path.stat().st_size == made.stat().st_size):
+                link_or_copy(made, path)
     for path in folder.iterdir():
-        if path not in wanted and path.suffix in (".mp4", ".wav", ".npz"):
+        if path.name not in wanted and path.suffix in (".mp4", ".wav", ".npz"):
             path.unlink()
-    for path, origin in wanted.items():
-        if not (path.is_file() and path.stat().st_size == origin.stat().st_size):
-            link_or_copy(origin, path)

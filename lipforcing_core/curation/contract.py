@@ -5,19 +5,33 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
+from lipforcing_core.base.packed_rows import batches
 from lipforcing_core.curation.drift import Drift
 from lipforcing_core.curation.funnel import Balance
 from lipforcing_core.curation.limits import MEASURES, Direction, direction_of, limit_of
-from lipforcing_core.curation.manifest import arrow_schema
+from lipforcing_core.curation.manifest import BATCH_ROWS, arrow_schema, table_of
 from lipforcing_core.curation.reasons import Stage
 from lipforcing_core.curation.records import SPLITS, ClipRecord, Decision, SourceFacts, Status
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.media.clock import FPS
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+Pair = tuple[str, str | None]
+"""A name, and what is wrong with it; None where nothing is."""
+_Table = tuple["pd.DataFrame", list[Any]]
+"""Rows, and what is expected of them."""
+
+MAX_CELLS = 500_000
+"""So many values of the manifest stand in one frame; in pandas a text takes about 100 bytes."""
 _EXAMPLES = 5
 _NATURAL_BOUNDS: dict[str, tuple[float | None, float | None]] = {
     "loudness_dbfs": (None, 3.1),
@@ -71,8 +85,8 @@ class ContractResult:
 
 
 def check_contract(
-    clips: Sequence[ClipRecord],
-    decisions: Sequence[Decision],
+    clips: Collection[ClipRecord],
+    decisions: Collection[Decision],
     counts: Balance,
     settings: CurationSettings,
     facts: Mapping[str, SourceFacts] | None = None,
@@ -96,28 +110,28 @@ def check_contract(
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
     data_source = context.data_sources.add_pandas("curation")
-    rows = pd.DataFrame([c.model_dump() for c in clips], columns=arrow_schema(ClipRecord).names)
-    people = pd.DataFrame(_people(clips), columns=["identity", "leak"], dtype=object)
-    twins = pd.DataFrame(_twins(clips, others or {}), columns=["clip_id", "leak"], dtype=object)
-    named = pd.DataFrame(
-        _references(clips, decisions, others or {}), columns=["name", "broken"], dtype=object
-    )
-    rights = pd.DataFrame(_rights(facts or {}), columns=["source", "contradiction"], dtype=object)
-    tables = {
-        "manifest": (rows, _manifest_expectations(settings, clips)),
-        "balance": (pd.DataFrame([_books(counts, decisions)]), _balance_expectations()),
-        "people": (people, _empty_column("leak")),
-        "twins": (twins, _empty_column("leak")),
-        "references": (named, _empty_column("broken")),
-        "rights": (rights, _empty_column("contradiction")),
-    }
-    if drift is not None and drift.rows:
-        values = pd.DataFrame([{row.what: row.value for row in drift.rows}], dtype=float)
-        tables["drift"] = values, _drift_expectations(drift)
+
+    def pairs(rows: Iterable[Pair], name: str, trouble: str) -> _Table:
+        frame = pd.DataFrame.from_records(list(rows), columns=[name, trouble]).astype(object)
+        return frame, _empty_column(trouble)
+
+    def tables() -> Iterator[tuple[str, _Table]]:
+        for part in _manifest_parts(clips, _manifest_expectations(settings, clips)):
+            yield "manifest", part
+        yield "balance", (pd.DataFrame([_books(counts, decisions)]), _balance_expectations())
+        yield "people", pairs(_people(clips), "identity", "leak")
+        yield "twins", pairs(_twins(clips, others or {}), "clip_id", "leak")
+        yield "references", pairs(_references(clips, decisions, others or {}), "name", "broken")
+        yield "rights", pairs(_rights(facts or {}), "source", "contradiction")
+        if drift is not None and drift.rows:
+            values = pd.DataFrame([{row.what: row.value for row in drift.rows}], dtype=float)
+            yield "drift", (values, _drift_expectations(drift))
+
     checks: list[Check] = []
-    for table, (frame, expectations) in tables.items():
-        suite = context.suites.add(gx.ExpectationSuite(name=table, expectations=expectations))
-        definition = data_source.add_dataframe_asset(table).add_batch_definition_whole_dataframe("all")
+    for number, (table, (frame, expectations)) in enumerate(tables()):
+        suite = context.suites.add(gx.ExpectationSuite(name=f"{table} {number}", expectations=expectations))
+        asset = data_source.add_dataframe_asset(f"{table} {number}")
+        definition = asset.add_batch_definition_whole_dataframe("all")
         result = definition.get_batch({"dataframe": frame}).validate(suite)
         outcome = result.to_json_dict()  # type: ignore[no-untyped-call]
         only_warns = table == "drift" and settings.drift == "warn"
@@ -161,7 +175,36 @@ def score_bounds(
     return {score: pair for score, pair in bounds.items() if pair != (None, None)}
 
 
-def _manifest_expectations(settings: CurationSettings, clips: Sequence[ClipRecord]) -> list[Any]:
+def _manifest_parts(clips: Collection[ClipRecord], expectations: list[Any]) -> Iterator[_Table]:
+    """The expectations with the columns that they need; many rows come in several frames of a few columns each."""
+    names = arrow_schema(ClipRecord).names
+    most = max(MAX_CELLS // max(len(clips), 1), 1)
+    parts: list[tuple[set[str], list[Any]]] = []
+    for expectation in expectations:
+        needed = _columns_of(expectation)
+        fitting = (part for part in parts if len(part[0] | needed) <= most)
+        columns, own = next(fitting, None) or (set(), [])
+        if not own:
+            parts.append((columns, own))
+        columns |= needed
+        own.append(expectation)
+    used = set().union(*(columns for columns, _ in parts))
+    schema = pa.schema([field for field in arrow_schema(ClipRecord) if field.name in used])
+    tables = [table_of(some, schema) for some in batches(clips, BATCH_ROWS)]
+    rows = pa.concat_tables(tables) if tables else schema.empty_table()
+    del tables
+    for columns, own in parts:
+        yield rows.select([name for name in names if name in columns]).to_pandas(), own
+
+
+def _columns_of(expectation: Any) -> set[str]:
+    """The columns that an expectation looks at."""
+    told = expectation.model_dump() if hasattr(expectation, "model_dump") else expectation.dict()
+    several = told.get("column_list") or []
+    return {*several, *filter(None, (told.get(name) for name in ("column", "column_A", "column_B")))}
+
+
+def _manifest_expectations(settings: CurationSettings, clips: Iterable[ClipRecord]) -> list[Any]:
     from great_expectations import expectations as gxe
 
     between, among = gxe.ExpectColumnValuesToBeBetween, gxe.ExpectColumnValuesToBeInSet
@@ -212,29 +255,23 @@ def _empty_column(name: str) -> list[Any]:
     return [gxe.ExpectColumnValuesToBeNull(column=name)]
 
 
-def _people(clips: Sequence[ClipRecord]) -> list[dict[str, str | None]]:
+def _people(clips: Iterable[ClipRecord]) -> Iterator[Pair]:
     """A row for every known identity; ``leak`` says in which splits it stands if these are several."""
     splits: dict[str, set[str]] = defaultdict(set)
     for clip in clips:
         if clip.identity:
             splits[clip.identity].add(clip.split)
-    return [
-        {
-            "identity": person,
-            "leak": f"{person} is in {' and '.join(sorted(found))}" if len(found) > 1 else None,
-        }
-        for person, found in sorted(splits.items())
-    ]
+    for person, found in sorted(splits.items()):
+        yield person, f"{person} is in {' and '.join(sorted(found))}" if len(found) > 1 else None
 
 
-def _twins(clips: Sequence[ClipRecord], others: Mapping[str, str]) -> list[dict[str, str | None]]:
+def _twins(clips: Iterable[ClipRecord], others: Mapping[str, str]) -> Iterator[Pair]:
     """A row for every clip and what it repeats, or itself; ``leak`` says so if the two are in different splits.
 
     A clip with the same bytes of picture repeats another one, whether it is marked or not.
     """
     own = {clip.clip_id: clip.split for clip in clips}
     first: dict[str, str] = {}
-    rows: list[dict[str, str | None]] = []
     for clip in clips:
         same_bytes = first.setdefault(clip.clip_sha256, clip.clip_id)
         for twin in sorted({clip.duplicate_of or same_bytes, same_bytes}):
@@ -244,59 +281,56 @@ def _twins(clips: Sequence[ClipRecord], others: Mapping[str, str]) -> list[dict[
                 if found
                 else None
             )
-            rows.append({"clip_id": clip.clip_id, "leak": leak})
-    return rows
+            yield clip.clip_id, leak
 
 
 def _references(
-    clips: Sequence[ClipRecord], decisions: Sequence[Decision], others: Mapping[str, str]
-) -> list[dict[str, str | None]]:
+    clips: Iterable[ClipRecord], decisions: Iterable[Decision], others: Mapping[str, str]
+) -> Iterator[Pair]:
     """A row for every name of a clip or a source in another row; ``broken`` says why it leads nowhere."""
     place = {clip.clip_id: (clip.source, clip.start_frame, clip.stop_frame) for clip in clips}
-    accepted = {d.clip_id: d for d in decisions if d.status is Status.ACCEPTED}
-    sources = {decision.source for decision in decisions}
-    rows: list[dict[str, str | None]] = []
+    accepted: dict[str | None, tuple[str, int, int]] = {}
+    sources: set[str] = set()
+    for decision in decisions:
+        sources.add(decision.source)
+        if decision.status is Status.ACCEPTED:
+            accepted[decision.clip_id] = (decision.source, decision.start_frame, decision.stop_frame)
     for clip_id in place:
         found = accepted.get(clip_id)
         broken = None
         if found is None:
             broken = f"clip {clip_id} of the manifest was accepted by no decision"
-        elif (found.source, found.start_frame, found.stop_frame) != place[clip_id]:
+        elif found != place[clip_id]:
             broken = f"clip {clip_id} is another piece in the decisions"
-        rows.append({"name": clip_id, "broken": broken})
-    for decision in accepted.values():
-        clip_id = decision.clip_id or "without an id"
-        broken = None if clip_id in place else f"the accepted clip {clip_id} is not in the manifest"
-        rows.append({"name": clip_id, "broken": broken})
-    repeats = [(clip.source, clip.duplicate_of) for clip in clips]
-    repeats += [(decision.source, decision.duplicate_of) for decision in decisions]
-    for source, twin in repeats:
-        if twin is not None:
+        yield clip_id, broken
+    for given in accepted:
+        clip_id = given or "without an id"
+        yield clip_id, None if clip_id in place else f"the accepted clip {clip_id} is not in the manifest"
+    for row in chain[ClipRecord | Decision](clips, decisions):
+        if (twin := row.duplicate_of) is not None:
             known = twin in place or twin in others or twin in sources
-            broken = None if known else f"{source} repeats {twin}, which is not there"
-            rows.append({"name": twin, "broken": broken})
-    return rows
+            yield twin, None if known else f"{row.source} repeats {twin}, which is not there"
 
 
-def _rights(facts: Mapping[str, SourceFacts]) -> list[dict[str, str | None]]:
+def _rights(facts: Mapping[str, SourceFacts]) -> Iterator[Pair]:
     """A row for every source; ``contradiction`` says which right is claimed against its licence."""
-    return [
-        {
-            "source": name,
-            "contradiction": f"{name}: {problem}" if (problem := known.rights_contradiction) else None,
-        }
-        for name, known in sorted(facts.items())
-    ]
+    for name, known in sorted(facts.items()):
+        yield name, f"{name}: {problem}" if (problem := known.rights_contradiction) else None
 
 
-def _books(counts: Balance, decisions: Sequence[Decision]) -> dict[str, int]:
-    accepted = [d for d in decisions if d.status is Status.ACCEPTED]
+def _books(counts: Balance, decisions: Iterable[Decision]) -> dict[str, int]:
+    num_frames = num_accepted = accepted_frames = 0
+    for decision in decisions:
+        num_frames += decision.num_frames
+        if decision.status is Status.ACCEPTED:
+            num_accepted += 1
+            accepted_frames += decision.num_frames
     return {
         **asdict(counts),
         "sources_out": counts.sources_accepted + counts.sources_rejected + counts.sources_quarantined,
-        "frames_out": sum(d.num_frames for d in decisions) + counts.frames_trimmed,
-        "accepted_decisions": len(accepted),
-        "accepted_frames_decided": sum(d.num_frames for d in accepted),
+        "frames_out": num_frames + counts.frames_trimmed,
+        "accepted_decisions": num_accepted,
+        "accepted_frames_decided": accepted_frames,
     }
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
+from lipforcing_core.base.packed_rows import Parts
 from lipforcing_core.curation.contract import Check, ContractResult
 from lipforcing_core.curation.funnel import Balance, FunnelRow, ReasonCount
 from lipforcing_core.curation.gallery import ClipOf, Kind, gallery
@@ -41,8 +44,8 @@ class DataDocs:
     settings: those of the run, as stored. clip_of: where the aligned clip of a piece lies, of rejected ones too.
     """
 
-    clips: Sequence[ClipRecord]
-    outcomes: Sequence[SourceOutcome]
+    clips: Collection[ClipRecord]
+    outcomes: Collection[SourceOutcome]
     counts: Balance
     funnel: Sequence[FunnelRow]
     reasons: Sequence[ReasonCount]
@@ -81,15 +84,18 @@ class ScoreChart:
 
 def write_data_docs(path: Path | str, docs: DataDocs) -> None:
     """Write the page: no scripts, no outside files but the clips beside it; equal input gives equal bytes."""
-    clips = sorted(docs.clips, key=lambda c: (c.source, c.start_frame))
-    decisions = [decision for outcome in docs.outcomes for decision in outcome.decisions]
+    first = heapq.nsmallest(MAX_ROWS, docs.clips, key=_place)
+    decisions = Parts(docs.outcomes, lambda outcome: outcome.decisions)
     write_page(
         path,
         TEMPLATE,
         {"short": short, "address": address},
-        clips=some(clips, MAX_ROWS),
-        players=_players(clips, decisions, docs),
-        outcomes=some(sorted(docs.outcomes, key=lambda o: o.source), MAX_ROWS),
+        clips=Some(rows=first, more=len(docs.clips) - len(first)),
+        players=_players(docs.clips, decisions, docs),
+        outcomes=Some(
+            rows=heapq.nsmallest(MAX_ROWS, docs.outcomes, key=lambda o: o.source),
+            more=max(0, len(docs.outcomes) - MAX_ROWS),
+        ),
         some=some,
         counts=docs.counts,
         funnel=docs.funnel,
@@ -114,22 +120,27 @@ def write_data_docs(path: Path | str, docs: DataDocs) -> None:
     )
 
 
-def score_charts(decisions: Sequence[Decision], settings: Mapping[str, Any]) -> list[ScoreChart]:
+def score_charts(decisions: Iterable[Decision], settings: Mapping[str, Any]) -> list[ScoreChart]:
     """A chart for every score that any piece has."""
+    scored: dict[str, tuple[array[float], array[float]]] = {}
+    firsts: dict[str, Decision] = {}
+    for decision in decisions:
+        for measure in MEASURES:
+            if (value := getattr(decision.scores, measure.score)) is not None:
+                firsts.setdefault(measure.score, decision)
+                lost, kept = scored.setdefault(measure.score, (array("d"), array("d")))
+                (kept if decision.status is Status.ACCEPTED else lost).append(value)
     charts = []
     for measure in MEASURES:
-        scored = [d for d in decisions if getattr(d.scores, measure.score) is not None]
-        if not scored:
+        if measure.score not in scored:
             continue
-        groups: dict[bool, list[float]] = {True: [], False: []}
-        for decision in scored:
-            groups[decision.status is Status.ACCEPTED].append(float(getattr(decision.scores, measure.score)))
-        first = judged(measure, scored[0], settings)
-        shape = histogram(groups[True], groups[False], borders(first.limit, first.direction))
+        lost, kept = scored[measure.score]
+        first = judged(measure, firsts[measure.score], settings)
+        shape = histogram(kept, lost, borders(first.limit, first.direction))
         assert shape is not None, "a piece has the score"
         missed = 0
         if first.limit is not None and first.passed is not None:
-            values = groups[True] + groups[False]
+            values = kept + lost
             missed = sum(passes(value, first.limit, first.direction) is False for value in values)
         charts.append(
             ScoreChart(
@@ -157,29 +168,30 @@ class OffsetChart:
 
 
 def offset_charts(
-    decisions: Sequence[Decision], origins: Mapping[str, str], settings: Mapping[str, Any]
+    decisions: Iterable[Decision], origins: Mapping[str, str], settings: Mapping[str, Any]
 ) -> list[OffsetChart]:
     """A chart for each corpus that a measured piece is from, the largest first, all over the same range."""
-    groups: dict[str, list[Decision]] = {}
+    (measure,) = (m for m in MEASURES if m.score == "av_offset_measured")
+    groups: dict[str, tuple[array[float], array[float]]] = {}
+    missed: Counter[str] = Counter()
     for decision in decisions:
         if decision.scores.av_offset_measured is not None:
-            groups.setdefault(origins.get(decision.source, ""), []).append(decision)
-    (measure,) = (m for m in MEASURES if m.score == "av_offset_measured")
+            origin = origins.get(decision.source, "")
+            lost, kept = groups.setdefault(origin, (array("d"), array("d")))
+            (kept if decision.status is Status.ACCEPTED else lost).append(_offset(decision))
+            missed[origin] += judged(measure, decision, settings).passed is False
     limits = borders(limit_of(measure, settings), measure.direction)
     ends = (-MAX_OFFSET - 0.5, MAX_OFFSET + 0.5)
     charts = []
-    for origin, pieces in sorted(groups.items(), key=lambda pair: (-len(pair[1]), pair[0])):
-        kept, lost = (
-            [_offset(d) for d in pieces if (d.status is Status.ACCEPTED) is accepted]
-            for accepted in (True, False)
-        )
+    for origin in sorted(groups, key=lambda origin: (-sum(map(len, groups[origin])), origin)):
+        lost, kept = groups[origin]
         shape = histogram(kept, lost, limits, 2 * MAX_OFFSET + 1, ends)
         assert shape is not None, "a group has a piece"
         charts.append(
             OffsetChart(
                 origin=origin,
-                num_pieces=len(pieces),
-                num_missed=sum(judged(measure, d, settings).passed is False for d in pieces),
+                num_pieces=len(kept) + len(lost),
+                num_missed=missed[origin],
                 svg=histogram_svg(shape),
             )
         )
@@ -193,10 +205,12 @@ def _offset(decision: Decision) -> float:
 
 
 def _players(
-    clips: Sequence[ClipRecord], decisions: Sequence[Decision], docs: DataDocs
+    clips: Collection[ClipRecord], decisions: Iterable[Decision], docs: DataDocs
 ) -> list[tuple[ClipRecord, str]]:
     """A few clips from all over the corpus, each with its first frame as a data URI (empty where there is none)."""
-    chosen = clips[:: max(1, -(-len(clips) // MAX_PLAYERS))]
+    places = sorted((_place(clip), number) for number, clip in enumerate(clips))
+    numbers = {number for _, number in places[:: max(1, -(-len(clips) // MAX_PLAYERS))]}
+    chosen = sorted((clip for number, clip in enumerate(clips) if number in numbers), key=_place)
     ids = {clip.clip_id for clip in chosen}
     paths = {d.clip_id: docs.clip_of(d) for d in decisions if d.clip_id in ids}
     found = []
@@ -205,6 +219,10 @@ def _players(
         pictures = [] if path is None else docs.pictures(path)
         found.append((clip, next(iter(pictures), "")))
     return found
+
+
+def _place(clip: ClipRecord) -> tuple[str, int]:
+    return clip.source, clip.start_frame
 
 
 def facts_of(decision: Decision, settings: Mapping[str, Any]) -> str:
@@ -245,10 +263,10 @@ def _broken_first(check: Check) -> tuple[bool, bool]:
     return check.success, check.only_warns
 
 
-def _backends(clips: Sequence[ClipRecord]) -> list[tuple[str, list[str]]]:
-    ids = {
-        "Face detector": {clip.scores.detector_backend for clip in clips},
-        "Sync expert": {clip.scores.sync_backend for clip in clips},
-        "Picture quality": {clip.scores.quality_backend for clip in clips},
-    }
-    return [(title, sorted(filter(None, found))) for title, found in ids.items()]
+def _backends(clips: Iterable[ClipRecord]) -> list[tuple[str, list[str]]]:
+    used = {(c.scores.detector_backend, c.scores.sync_backend, c.scores.quality_backend) for c in clips}
+    titles = ("Face detector", "Sync expert", "Picture quality")
+    return [
+        (title, sorted({*filter(None, (backends[place] for backends in used))}))
+        for place, title in enumerate(titles)
+    ]

@@ -8,8 +8,9 @@ their limits are never below the critical value of the Kolmogorov-Smirnov test a
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +30,8 @@ class EarlierRun:
     """The run that a curation is compared with."""
 
     run_id: str
-    clips: Sequence[ClipRecord]
-    decisions: Sequence[Decision]
+    clips: Collection[ClipRecord]
+    decisions: Collection[Decision]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,23 +101,46 @@ class Drift:
 
 def measure_drift(
     earlier: EarlierRun | None,
-    clips: Sequence[ClipRecord],
-    decisions: Sequence[Decision],
+    clips: Collection[ClipRecord],
+    decisions: Collection[Decision],
     settings: CurationSettings,
 ) -> Drift:
     """Compare the clips and decisions of a run with those of the one before it, under the limits of the settings."""
     if earlier is None:
         return Drift(compared_with=None)
-    then, most = earlier.clips, settings.drift_max_change
+    then, now = ([_Compared.of(clip) for clip in rows] for rows in (earlier.clips, clips))
+    most = settings.drift_max_change
     rows = [
-        _size("clips", len(then), len(clips), most, "d"),
-        _size("hours", _hours(then), _hours(clips), most, ".2f"),
+        _size("clips", len(then), len(now), most, "d"),
+        _size("hours", _hours(then), _hours(now), most, ".2f"),
         _accepted(earlier.decisions, decisions, settings),
-        _shares("languages", then, clips, settings, lambda clip: clip.language or "unknown"),
-        _shares("splits", then, clips, settings, lambda clip: clip.split),
-        *(_score(name, then, clips, settings) for name in SCORES),
+        _shares("languages", then, now, settings, lambda clip: clip.language),
+        _shares("splits", then, now, settings, lambda clip: clip.split),
+        *(_score(name, then, now, settings) for name in SCORES),
     ]
     return Drift(compared_with=earlier.run_id, rows=tuple(rows))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Compared:
+    """What is compared of a clip; the values and backends are those of ``SCORES``, in their order."""
+
+    seconds: float
+    language: str
+    split: str
+    values: tuple[float, ...]
+    backends: tuple[str, ...]
+
+    @classmethod
+    def of(cls, clip: ClipRecord) -> _Compared:
+        """The part of a row of the manifest."""
+        return cls(
+            seconds=clip.seconds,
+            language=sys.intern(clip.language or "unknown"),
+            split=sys.intern(clip.split),
+            values=tuple(float(getattr(clip.scores, name)) for name in SCORES),
+            backends=tuple(sys.intern(str(clip.scores.backend_of(name))) for name in SCORES),
+        )
 
 
 def relative_change(before: float, now: float) -> float:
@@ -160,21 +184,21 @@ def _size(what: str, before: float, now: float, limit: float, form: str) -> Drif
     )
 
 
-def _hours(clips: Iterable[ClipRecord]) -> float:
+def _hours(clips: Iterable[_Compared]) -> float:
     return math.fsum(clip.seconds for clip in clips) / 3600
 
 
-def _accepted(before: Sequence[Decision], now: Sequence[Decision], settings: CurationSettings) -> DriftRow:
+def _accepted(before: Iterable[Decision], now: Iterable[Decision], settings: CurationSettings) -> DriftRow:
     then, today = ([d.status is Status.ACCEPTED for d in rows] for rows in (before, now))
     return _moved("accepted share", then, today, settings.drift_max_share, lambda rows: _percent(rows, True))
 
 
 def _shares(
     what: str,
-    before: Sequence[ClipRecord],
-    now: Sequence[ClipRecord],
+    before: Sequence[_Compared],
+    now: Sequence[_Compared],
     settings: CurationSettings,
-    value_of: Callable[[ClipRecord], str],
+    value_of: Callable[[_Compared], str],
 ) -> DriftRow:
     def words(values: Sequence[Hashable]) -> str:
         largest = sorted(Counter(values).items(), key=lambda pair: (-pair[1], str(pair[0])))
@@ -204,10 +228,11 @@ def _moved(
 
 
 def _score(
-    name: str, before: Sequence[ClipRecord], now: Sequence[ClipRecord], settings: CurationSettings
+    name: str, before: Sequence[_Compared], now: Sequence[_Compared], settings: CurationSettings
 ) -> DriftRow:
-    then, today = ([float(getattr(clip.scores, name)) for clip in clips] for clips in (before, now))
-    measured_by = [sorted({str(clip.scores.backend_of(name)) for clip in clips}) for clips in (before, now)]
+    place = SCORES.index(name)
+    then, today = ([clip.values[place] for clip in clips] for clips in (before, now))
+    measured_by = [sorted({clip.backends[place] for clip in clips}) for clips in (before, now)]
     note, limit, value = "", settings.drift_max_ks, None
     if not (then and today):
         note = "one of the two has no clip"

@@ -11,10 +11,11 @@ it is only marked unless the settings say ``reject``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from lipforcing_core.base.names import printable
+from lipforcing_core.base.packed_rows import PackedRows
 from lipforcing_core.curation.prints import PrintedClip
 from lipforcing_core.curation.reasons import RejectReason
 from lipforcing_core.curation.records import SPLITS, Decision, SourceOutcome, Status, StoredClip
@@ -94,9 +95,9 @@ def _rank(clip: PrintedClip) -> tuple[bool, str, int, int, str, int, str]:
     return (not clip.origin, clip.origin, split, len(name), name, clip.start_frame, clip.clip_id)
 
 
-def with_twins(outcomes: Sequence[SourceOutcome], twins: Mapping[str, Twin]) -> list[SourceOutcome]:
+def with_twins(outcomes: Iterable[SourceOutcome], twins: Mapping[str, Twin]) -> PackedRows[SourceOutcome]:
     """Outcomes in which near-duplicates are marked, or have become rejections that name their twins."""
-    return [_with_twins(outcome, twins) for outcome in outcomes]
+    return PackedRows(_with_twins(outcome, twins) for outcome in outcomes)
 
 
 def _with_twins(outcome: SourceOutcome, twins: Mapping[str, Twin]) -> SourceOutcome:

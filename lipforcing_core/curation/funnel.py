@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from lipforcing_core.curation.reasons import RejectReason, Stage
-from lipforcing_core.curation.records import Decision, SourceOutcome, Status
+from lipforcing_core.curation.records import SourceOutcome, Status
 from lipforcing_core.media.clock import seconds
 
 
@@ -61,17 +61,41 @@ class Balance:
         return sources == self.sources_in and frames == self.frames_in
 
 
-def funnel_rows(outcomes: Sequence[SourceOutcome]) -> list[FunnelRow]:
+def funnel_rows(outcomes: Collection[SourceOutcome]) -> list[FunnelRow]:
     """The row ``found`` with everything, then one row for each stage in order."""
-    left = [(outcome.source, decision) for outcome in outcomes for decision in outcome.decisions]
-    rows = [_row("found", left, sources=len(outcomes))]
-    for stage in Stage:
-        left = [(name, d) for name, d in left if d.reason is None or d.reason.stage is not stage]
-        rows.append(_row(stage.value, left, sources=len({name for name, _ in left})))
+    stages = list(Stage)
+    pieces: Counter[int] = Counter()
+    frames: Counter[int] = Counter()
+    sources: Counter[int] = Counter()
+    for outcome in outcomes:
+        passed = [
+            len(stages) if d.reason is None else stages.index(d.reason.stage) for d in outcome.decisions
+        ]
+        for decision, number in zip(outcome.decisions, passed, strict=True):
+            pieces[number] += 1
+            frames[number] += decision.num_frames
+        sources[max(passed, default=0)] += 1
+    rows = []
+    for number, name in enumerate(["found", *(stage.value for stage in stages)]):
+        num_frames = _from(frames, number)
+        rows.append(
+            FunnelRow(
+                stage=name,
+                sources=_from(sources, number),
+                segments=_from(pieces, number),
+                num_frames=num_frames,
+                seconds=float(seconds(num_frames)),
+            )
+        )
     return rows
 
 
-def reason_counts(outcomes: Sequence[SourceOutcome]) -> list[ReasonCount]:
+def _from(counts: Counter[int], number: int) -> int:
+    """What has passed at least so many stages."""
+    return sum(count for passed, count in counts.items() if passed >= number)
+
+
+def reason_counts(outcomes: Iterable[SourceOutcome]) -> list[ReasonCount]:
     """Losses by reason, the largest first."""
     frames: Counter[RejectReason] = Counter()
     pieces: Counter[RejectReason] = Counter()
@@ -93,28 +117,29 @@ def reason_counts(outcomes: Sequence[SourceOutcome]) -> list[ReasonCount]:
     ]
 
 
-def balance(outcomes: Sequence[SourceOutcome], *, num_ignored: int = 0) -> Balance:
+def balance(outcomes: Iterable[SourceOutcome], *, num_ignored: int = 0) -> Balance:
     """Count sources and frames by how they left; ``num_ignored`` files were found beside the sources."""
-    statuses = Counter(outcome.status for outcome in outcomes)
-    frames = {status: sum(outcome.frames(status) for outcome in outcomes) for status in Status}
+    statuses: Counter[Status] = Counter()
+    frames: Counter[Status] = Counter()
+    frames_in = clips = failed = trimmed = 0
+    for outcome in outcomes:
+        statuses[outcome.status] += 1
+        frames.update({status: outcome.frames(status) for status in Status})
+        frames_in += outcome.frames_in
+        clips += len(outcome.clips)
+        failed += outcome.failed_this_time
+        trimmed += outcome.frames_trimmed
     return Balance(
-        sources_in=len(outcomes),
+        sources_in=statuses.total(),
         sources_accepted=statuses[Status.ACCEPTED],
         sources_rejected=statuses[Status.REJECTED],
         sources_quarantined=statuses[Status.QUARANTINED],
-        frames_in=sum(outcome.frames_in for outcome in outcomes),
+        frames_in=frames_in,
         frames_accepted=frames[Status.ACCEPTED],
         frames_rejected=frames[Status.REJECTED],
         frames_quarantined=frames[Status.QUARANTINED],
-        clips=sum(len(outcome.clips) for outcome in outcomes),
-        sources_failed=sum(outcome.failed_this_time for outcome in outcomes),
-        frames_trimmed=sum(outcome.frames_trimmed for outcome in outcomes),
+        clips=clips,
+        sources_failed=failed,
+        frames_trimmed=trimmed,
         files_ignored=num_ignored,
-    )
-
-
-def _row(stage: str, left: list[tuple[str, Decision]], *, sources: int) -> FunnelRow:
-    frames = sum(decision.num_frames for _, decision in left)
-    return FunnelRow(
-        stage=stage, sources=sources, segments=len(left), num_frames=frames, seconds=float(seconds(frames))
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class Kind:
 
 
 def gallery(
-    decisions: Sequence[Decision],
+    decisions: Iterable[Decision],
     clip_of: ClipOf,
     pictures: Callable[[Path], Sequence[str]],
     *,
@@ -50,22 +50,31 @@ def gallery(
     from run to run. Pieces with a clip come before those without. ``pictures`` makes the thumbnails of a clip, of which
     the first is taken, as long as ``picture_bytes`` last.
     """
-    kinds: dict[str, list[Decision]] = defaultdict(list)
+    counts: Counter[str] = Counter()
+    drawn: dict[str, list[Decision]] = defaultdict(list)
     for decision in decisions:
-        kinds[kind_of(decision)].append(decision)
+        name = kind_of(decision)
+        counts[name] += 1
+        drawn[name].append(decision)
+        if len(drawn[name]) >= 8 * per_kind:
+            drawn[name] = _first(drawn[name], per_kind)
     left = picture_bytes
     found = []
-    for name in sorted(kinds, key=lambda kind: (kind != ACCEPTED, kind)):
-        ordered = sorted(kinds[name], key=lambda d: (d.scores.detector_backend is None, _lot(d)))[:per_kind]
+    for name in sorted(counts, key=lambda kind: (kind != ACCEPTED, kind)):
         shown = []
-        for decision in sorted(ordered, key=lambda d: (d.source, d.start_frame)):
+        for decision in sorted(_first(drawn[name], per_kind), key=lambda d: (d.source, d.start_frame)):
             clip = clip_of(decision)
             made = list(pictures(clip))[:1] if clip is not None else []
             picture = made[0] if made and len(made[0]) <= left else None
             left -= len(picture or "")
             shown.append(Shown(decision=decision, picture=picture))
-        found.append(Kind(name=name, num_pieces=len(kinds[name]), shown=tuple(shown)))
+        found.append(Kind(name=name, num_pieces=counts[name], shown=tuple(shown)))
     return found
+
+
+def _first(decisions: list[Decision], most: int) -> list[Decision]:
+    """The first few by lot, those with a clip before those without."""
+    return sorted(decisions, key=lambda d: (d.scores.detector_backend is None, _lot(d)))[:most]
 
 
 def kind_of(decision: Decision) -> str:

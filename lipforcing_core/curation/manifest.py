@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -12,30 +12,27 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.packed_rows import batches
 from lipforcing_core.base.products import atomic_path
 from lipforcing_core.base.user_file import require_regular
 from lipforcing_core.base.value_words import complaint, shown_value
 from lipforcing_core.curation.records import MAY_LACK, SCORE_NAMES, ClipRecord, Decision, ScoredRow, Scores
+
+BATCH_ROWS = 4096
+"""So many rows of a table are in memory at once."""
 
 _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
 def write_manifest(path: Path | str, clips: Iterable[ClipRecord]) -> None:
     """Write accepted clips, sorted by source and start frame."""
-    _write(path, ClipRecord, sorted(clips, key=lambda c: (c.source, c.start_frame, c.clip_id)))
+    ordered = sorted(clips, key=lambda c: (c.source, c.start_frame, c.clip_id))
+    write_in_order(path, ClipRecord, ordered)
 
 
 def read_manifest(path: Path | str) -> list[ClipRecord]:
     """The clips of a manifest. Raises BadInputError if it is not one, or if a path leaves its folder."""
-    root = Path(path).parent.resolve()
-    clips = _read(path, ClipRecord)
-    for clip in clips:
-        for name in (clip.clip_path, clip.audio_path, clip.alignment_path):
-            if not (root / name).resolve().is_relative_to(root):
-                raise BadInputError(
-                    f"{path}: path {name!r} of clip {clip.clip_id} leaves the manifest's folder"
-                )
-    return clips
+    return list(clips_in(path))
 
 
 def require_clip_files(path: Path | str, clips: Sequence[ClipRecord]) -> None:
@@ -53,18 +50,24 @@ def require_clip_files(path: Path | str, clips: Sequence[ClipRecord]) -> None:
 
 def write_decisions(path: Path | str, decisions: Iterable[Decision]) -> None:
     """Write decisions, sorted by source and start frame."""
-    _write(path, Decision, sorted(decisions, key=lambda d: (d.source, d.start_frame, d.stop_frame)))
+    ordered = sorted(decisions, key=lambda d: (d.source, d.start_frame, d.stop_frame))
+    write_in_order(path, Decision, ordered)
 
 
 def read_decisions(path: Path | str) -> list[Decision]:
     """The decisions in a file of `write_decisions`."""
-    return _read(path, Decision)
+    return list(decisions_in(path))
 
 
-def write_table(path: Path | str, table: pa.Table) -> None:
-    """Write a table as Parquet: the same rows give the same bytes."""
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:  # arrow takes UTF-8 alone
-        pq.write_table(table, stream, compression="zstd")
+def write_tables(path: Path | str, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    """Write tables, one after the other, as one Parquet file: the same rows give the same bytes."""
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "wb") as stream,  # arrow takes UTF-8 alone
+        pq.ParquetWriter(stream, schema, compression="zstd") as writer,
+    ):
+        for table in tables:
+            writer.write_table(table)
 
 
 def arrow_schema(model: type[ScoredRow]) -> pa.Schema:
@@ -93,17 +96,40 @@ def _column(name: str, annotation: Any, *, nullable: bool = True) -> pa.Field:
     return pa.field(name, _ARROW.get(kind, pa.string()), nullable=nullable and NoneType in kinds)
 
 
-def _write(path: Path | str, model: type[ScoredRow], rows: list[Any]) -> None:
-    values = [row.model_dump(mode="json") for row in rows]
-    write_table(path, pa.Table.from_pylist(values, schema=arrow_schema(model)))
+def write_in_order(path: Path | str, model: type[ScoredRow], rows: Iterable[ScoredRow]) -> None:
+    """Write rows that come in the order in which they are to stand, of which only a few are in memory at once."""
+    schema = arrow_schema(model)
+    write_tables(path, schema, (table_of(batch, schema) for batch in batches(rows, BATCH_ROWS)))
 
 
-def _read(path: Path | str, model: type[Any]) -> list[Any]:
+def table_of(rows: Iterable[ScoredRow], schema: pa.Schema) -> pa.Table:
+    """Rows as a table of those columns that a schema has."""
+    return pa.Table.from_pylist([row.model_dump(mode="json") for row in rows], schema=schema)
+
+
+def decisions_in(path: Path | str) -> Iterator[Decision]:
+    """The decisions in a file of `write_decisions`, of which only a few are in memory at once."""
+    return _rows(path, Decision)
+
+
+def clips_in(path: Path | str) -> Iterator[ClipRecord]:
+    """The clips of a manifest as ``read_manifest`` gives them, of which only a few are in memory at once."""
+    root = Path(path).parent.resolve()
+    for clip in _rows(path, ClipRecord):
+        for name in (clip.clip_path, clip.audio_path, clip.alignment_path):
+            if not (root / name).resolve().is_relative_to(root):
+                raise BadInputError(
+                    f"{path}: path {name!r} of clip {clip.clip_id} leaves the manifest's folder"
+                )
+        yield clip
+
+
+def _rows(path: Path | str, model: type[Any]) -> Iterator[Any]:
     require_regular(Path(path))
     try:
-        with open(path, "rb") as stream:
-            rows = pq.read_table(stream).to_pylist()
-        return [model.model_validate(row) for row in rows]
+        with open(path, "rb") as stream, pq.ParquetFile(stream) as file:
+            for batch in file.iter_batches(BATCH_ROWS):
+                yield from (model.model_validate(row) for row in batch.to_pylist())
     except (pa.ArrowException, OSError) as error:
         raise BadInputError(f"{path}: is not a readable Parquet file ({error})") from error
     except ValidationError as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from lipforcing_core.base.names import printable
+from lipforcing_core.base.packed_rows import PackedRows, Parts
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation.identities import Seen, look_alikes, settle
 from lipforcing_core.curation.pieces import split_of
@@ -22,7 +23,7 @@ def with_people(
     facts: Mapping[str, SourceFacts],
     settings: CurationSettings,
     store: StepStore,
-) -> tuple[list[SourceOutcome], tuple[str, ...]]:
+) -> tuple[Sequence[SourceOutcome], tuple[str, ...]]:
     """Outcomes in which every clip with a known face has an identity, and what is to be said about look-alikes.
 
     An official identity and an official split stay as they are. Who belongs to somebody with an official split, and has
@@ -31,9 +32,7 @@ def with_people(
     """
     seen: dict[str, Seen] = {}
     backend = ""
-    clips = [clip for outcome in outcomes for clip in outcome.clips]
-    records = [clip.record for clip in clips]
-    for clip in clips:
+    for clip in Parts(outcomes, lambda outcome: outcome.clips):
         found = stored_embedding(clip, store)
         if found is None or not np.any(vector_D := found.vector_D()):
             continue
@@ -42,10 +41,12 @@ def with_people(
         official = record.identity if record.identity_from == "official" else None
         seen[record.clip_id] = Seen(clip_id=record.clip_id, vector_D=vector_D, identity=official)
     if not seen:
-        return list(outcomes), ()
+        return outcomes, ()
     given = settle(list(seen.values()), store, backend, cosine=settings.same_person_cosine)
+    records = Parts(outcomes, lambda outcome: [clip.record for clip in outcome.clips])
     official_splits = _official_splits(records, given, facts)
-    known, held_out = {}, {}
+    known: dict[str, dict[str, str]] = {}
+    held_out: dict[str, tuple[str, str]] = {}
     for record in records:
         identity = given.get(record.clip_id)
         if identity is None:
@@ -57,22 +58,25 @@ def with_people(
             split = "train"
         elif own is None and officially - {split}:
             held_out[record.clip_id] = (identity, min(officially))
-        known[record.clip_id] = record.model_copy(
-            update={"identity": identity, "identity_from": "cluster", "split": split}
-        )
-    changed = [_with_people(outcome, known, held_out) for outcome in outcomes]
-    kept = [c.record for o in changed for c in o.clips if c.record.clip_id in seen]
+        known[record.clip_id] = {"identity": identity, "identity_from": "cluster", "split": split}
+    changed = PackedRows(_with_people(outcome, known, held_out) for outcome in outcomes)
+    kept = [
+        (c.record.clip_id, c.record.identity or "", c.record.split)
+        for o in changed
+        for c in o.clips
+        if c.record.clip_id in seen
+    ]
     lines = look_alikes(
-        np.stack([seen[record.clip_id].vector_D for record in kept]) if kept else np.zeros((0, 1)),
-        [record.identity or "" for record in kept],
-        [record.split for record in kept],
+        np.stack([seen[clip_id].vector_D for clip_id, _, _ in kept]) if kept else np.zeros((0, 1)),
+        [identity for _, identity, _ in kept],
+        [split for _, _, split in kept],
         cosine=settings.same_person_cosine,
     )
     return changed, tuple(map(printable, lines))
 
 
 def _official_splits(
-    records: Sequence[ClipRecord], given: Mapping[str, str], facts: Mapping[str, SourceFacts]
+    records: Iterable[ClipRecord], given: Mapping[str, str], facts: Mapping[str, SourceFacts]
 ) -> dict[str, set[str]]:
     """The official splits of the clips of every identity."""
     found: dict[str, set[str]] = defaultdict(set)
@@ -85,10 +89,12 @@ def _official_splits(
 
 
 def _with_people(
-    outcome: SourceOutcome, known: Mapping[str, ClipRecord], held_out: Mapping[str, tuple[str, str]]
+    outcome: SourceOutcome,
+    known: Mapping[str, Mapping[str, str]],
+    held_out: Mapping[str, tuple[str, str]],
 ) -> SourceOutcome:
     clips = tuple(
-        clip.model_copy(update={"record": known.get(clip.record.clip_id, clip.record)})
+        clip.model_copy(update={"record": clip.record.model_copy(update=known.get(clip.record.clip_id, {}))})
         for clip in outcome.clips
         if clip.record.clip_id not in held_out
     )

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.packed_rows import batches
 from lipforcing_core.base.products import StepStore, read_json
-from lipforcing_core.curation.manifest import read_manifest, write_table
+from lipforcing_core.curation.manifest import BATCH_ROWS, read_manifest, write_tables
 from lipforcing_core.curation.records import ClipRecord, StoredClip
 from lipforcing_core.curation.results import EmbeddingResult, FingerprintResult
-from lipforcing_core.fingerprints.clips import FINGERPRINT_VERSION, ClipFingerprint
+from lipforcing_core.fingerprints.clips import FINGERPRINT_VERSION, ClipFingerprint, Fingerprint
 from lipforcing_core.fingerprints.picture import NUM_BLOCKS, PictureFingerprint
 
 MANIFEST = "manifest.parquet"
@@ -34,7 +35,7 @@ class PrintedClip:
     source: str
     start_frame: int
     split: str
-    fingerprint: ClipFingerprint
+    fingerprint: Fingerprint
     origin: str = ""
 
 
@@ -52,25 +53,26 @@ def stored_embedding(clip: StoredClip, store: StepStore) -> EmbeddingResult | No
     return EmbeddingResult.model_validate(read_json(store.root / clip.embedding))
 
 
-def write_fingerprints(
-    path: Path, clips: Iterable[ClipRecord], prints: Mapping[str, ClipFingerprint]
-) -> None:
+def write_fingerprints(path: Path, clips: Iterable[ClipRecord], prints: Mapping[str, Fingerprint]) -> None:
     """Write the fingerprints of those clips that have one, ordered by clip id: same prints, same bytes."""
-    columns: dict[str, list[Any]] = {name: [] for name in (*_COLUMNS, *_PLACE)}
-    for clip in sorted(clips, key=lambda clip: clip.clip_id):
-        if (print_ := prints.get(clip.clip_id)) is None:
-            continue
-        columns["clip_id"].append(clip.clip_id)
-        columns["look"].append(f"{print_.picture.look:016x}")
-        columns["motion"].append(print_.picture.motion_TB.astype("<i1").tobytes())
-        columns["codes"].append(print_.codes_N.astype("<u4").tobytes())
-        for name in _PLACE:
-            columns[name].append(getattr(clip, name))
     kinds = (pa.string(), pa.string(), pa.binary(), pa.binary(), pa.string(), pa.int64(), pa.string())
     schema = pa.schema(
-        list(zip(columns, kinds, strict=True)), metadata={"fingerprint_version": str(FINGERPRINT_VERSION)}
+        list(zip((*_COLUMNS, *_PLACE), kinds, strict=True)),
+        metadata={"fingerprint_version": str(FINGERPRINT_VERSION)},
     )
-    write_table(path, pa.table(columns, schema=schema))
+    places = sorted((c.clip_id, *(getattr(c, name) for name in _PLACE)) for c in clips if c.clip_id in prints)
+    tables = (
+        pa.Table.from_pylist([_row_of(prints[clip_id], clip_id, *place) for clip_id, *place in some], schema)
+        for some in batches(places, BATCH_ROWS)
+    )
+    write_tables(path, schema, tables)
+
+
+def _row_of(print_: Fingerprint, clip_id: str, *place: Any) -> dict[str, Any]:
+    motion = print_.picture.motion_TB.astype("<i1").tobytes()
+    codes = print_.codes_N.astype("<u4").tobytes()
+    values = (clip_id, f"{print_.picture.look:016x}", motion, codes, *place)
+    return dict(zip((*_COLUMNS, *_PLACE), values, strict=True))
 
 
 def read_fingerprints(path: Path) -> dict[str, ClipFingerprint]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import path_as_text
+from lipforcing_core.base.packed_rows import batches
 from lipforcing_core.base.products import StepStore, as_json
-from lipforcing_core.curation.manifest import write_table
+from lipforcing_core.curation.manifest import BATCH_ROWS, write_tables
 from lipforcing_core.curation.records import SourceFacts, SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.steps import READ, read_key
@@ -67,35 +68,31 @@ class SourceRow(BaseModel):
 
 
 def source_rows(
-    outcomes: Sequence[SourceOutcome],
+    outcomes: Collection[SourceOutcome],
     settings: CurationSettings,
     *,
     store: StepStore,
     facts: Mapping[str, SourceFacts] | None = None,
     folders: Mapping[str, Path] | None = None,
-) -> list[SourceRow]:
+) -> Iterator[SourceRow]:
     """The rows of these outcomes. facts, folders: what the corpus says of a source and where it lies, by its name."""
-    detectors = [d.scores.detector_backend for o in outcomes for d in o.decisions]
+    detectors = (d.scores.detector_backend for o in outcomes for d in o.decisions)
     detector = next(filter(None, detectors), None)
-    rows = []
     for outcome in outcomes:
         known = None if facts is None else facts.get(outcome.source, SourceFacts())
         folder = (folders or {}).get(outcome.source)
-        rows.append(
-            SourceRow(
-                source=outcome.source,
-                source_id=outcome.source_id,
-                sha256=outcome.sha256,
-                status=outcome.status.value,
-                frames_in=outcome.frames_in,
-                frames_trimmed=outcome.frames_trimmed,
-                decoder_message=outcome.decoder_message,
-                facts=None if known is None else as_json(known),
-                folder=None if folder is None else path_as_text(Path(os.path.abspath(folder))),
-                reading=_reading_of(outcome, settings, known or SourceFacts(), folder, detector, store),
-            )
+        yield SourceRow(
+            source=outcome.source,
+            source_id=outcome.source_id,
+            sha256=outcome.sha256,
+            status=outcome.status.value,
+            frames_in=outcome.frames_in,
+            frames_trimmed=outcome.frames_trimmed,
+            decoder_message=outcome.decoder_message,
+            facts=None if known is None else as_json(known),
+            folder=None if folder is None else path_as_text(Path(os.path.abspath(folder))),
+            reading=_reading_of(outcome, settings, known or SourceFacts(), folder, detector, store),
         )
-    return rows
 
 
 def _reading_of(
@@ -124,7 +121,16 @@ def _reading_of(
 def write_source_rows(path: Path | str, rows: Iterable[SourceRow]) -> None:
     """Write the rows sorted by source: the same rows give the same bytes."""
     ordered = sorted(rows, key=lambda row: row.source)
-    write_table(path, pa.Table.from_pylist([row.model_dump() for row in ordered], schema=_SCHEMA))
+    write_source_rows_in_order(path, ordered)
+
+
+def write_source_rows_in_order(path: Path | str, rows: Iterable[SourceRow]) -> None:
+    """As ``write_source_rows``, of rows that are sorted already; only a few of them are in memory at once."""
+    tables = (
+        pa.Table.from_pylist([row.model_dump() for row in some], schema=_SCHEMA)
+        for some in batches(rows, BATCH_ROWS)
+    )
+    write_tables(path, _SCHEMA, tables)
 
 
 def read_source_rows(path: Path | str) -> list[SourceRow]:

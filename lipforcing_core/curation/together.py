@@ -14,24 +14,26 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
+from lipforcing_core.base.packed_rows import PackedRows
 from lipforcing_core.curation.records import ClipRecord, SourceFacts, SourceOutcome
-from lipforcing_core.fingerprints.clips import ClipFingerprint, compare
+from lipforcing_core.fingerprints.clips import Fingerprint, compare
 from lipforcing_core.fingerprints.index import candidate_pairs
 
 
 def with_repeats_together(
     outcomes: Sequence[SourceOutcome],
     facts: Mapping[str, SourceFacts],
-    prints: Mapping[str, ClipFingerprint],
-) -> list[SourceOutcome]:
+    prints: Mapping[str, Fingerprint],
+) -> Sequence[SourceOutcome]:
     """Outcomes in which all clips that repeat each other, and have no declared split, are in one.
 
     prints: the fingerprints by clip id; empty where nobody looks for near-duplicates, and then the bytes alone count.
     The result does not depend on the order of the outcomes.
     """
-    records = sorted((clip.record for outcome in outcomes for clip in outcome.clips), key=_rank)
-    units = [_unit(record) for record in records]
+    records = sorted(_Clip.of(clip.record) for outcome in outcomes for clip in outcome.clips)
+    units = [record.unit for record in records]
     declared = {
         unit
         for unit, record in zip(units, records, strict=True)
@@ -52,28 +54,46 @@ def with_repeats_together(
             declared_beside[units[free]].add(records[fixed].split)
         else:
             joined.join(units[free], units[fixed])
-    first_of: dict[str, ClipRecord] = {}
+    first_of: dict[str, _Clip] = {}
     beside: dict[str, set[str]] = defaultdict(set)
     for unit, record in zip(units, records, strict=True):
         group = joined.root(unit)
         first_of.setdefault(group, record)
         beside[group] |= declared_beside[unit]
-    moved: dict[str, ClipRecord] = {}
+    moved: dict[str, str] = {}
     for unit, record in zip(units, records, strict=True):
         group = joined.root(unit)
         split = "train" if beside[group] == {"train"} else first_of[group].split
         if unit not in declared and split != record.split:
-            moved[record.clip_id] = record.model_copy(update={"split": split})
-    return [_with_records(outcome, moved) for outcome in outcomes]
+            moved[record.clip_id] = split
+    return PackedRows(_with_splits(outcome, moved) for outcome in outcomes) if moved else outcomes
 
 
-def _unit(record: ClipRecord) -> str:
-    """What is in one split anyway: all clips of a person, or of a source where nobody knows the person."""
-    return f"identity:{record.identity}" if record.identity else f"source:{record.source_id}"
+class _Clip(NamedTuple):
+    """What is looked at of a clip, in the order that says which one of a group comes first.
 
+    unit: what is in one split anyway, all clips of a person, or of a source where nobody knows the person.
+    """
 
-def _rank(record: ClipRecord) -> tuple[int, str, int, str]:
-    return len(record.source), record.source, record.start_frame, record.clip_id
+    name_length: int
+    source: str
+    start_frame: int
+    clip_id: str
+    unit: str
+    split: str
+    clip_sha256: str
+
+    @classmethod
+    def of(cls, record: ClipRecord) -> _Clip:
+        return cls(
+            name_length=len(record.source),
+            source=record.source,
+            start_frame=record.start_frame,
+            clip_id=record.clip_id,
+            unit=f"identity:{record.identity}" if record.identity else f"source:{record.source_id}",
+            split=record.split,
+            clip_sha256=record.clip_sha256,
+        )
 
 
 class _Joined:
@@ -94,8 +114,8 @@ class _Joined:
 
 
 def _repeats(
-    records: Sequence[ClipRecord],
-    prints: Mapping[str, ClipFingerprint],
+    records: Sequence[_Clip],
+    prints: Mapping[str, Fingerprint],
     is_settled: Callable[[int, int], bool],
 ) -> Iterator[tuple[int, int]]:
     """Pairs of clips, by number, that have the same bytes or are near-duplicates; those that are settled by the time
@@ -113,11 +133,11 @@ def _repeats(
             yield first, second
 
 
-def _with_records(outcome: SourceOutcome, moved: Mapping[str, ClipRecord]) -> SourceOutcome:
+def _with_splits(outcome: SourceOutcome, moved: Mapping[str, str]) -> SourceOutcome:
     if not any(clip.record.clip_id in moved for clip in outcome.clips):
         return outcome
-    clips = tuple(
-        clip.model_copy(update={"record": moved.get(clip.record.clip_id, clip.record)})
-        for clip in outcome.clips
-    )
-    return outcome.model_copy(update={"clips": clips})
+    clips = []
+    for clip in outcome.clips:
+        split = moved.get(clip.record.clip_id, clip.record.split)
+        clips.append(clip.model_copy(update={"record": clip.record.model_copy(update={"split": split})}))
+    return outcome.model_copy(update={"clips": tuple(clips)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -31,6 +31,18 @@ MAX_SOUND_DISTANCE = 0.35
 """The bit error rate of Haitsma and Kalker."""
 STILL_UNITS = 1.0
 """Mean square of the motion below which a picture counts as still, in squares of its unit."""
+
+
+class Fingerprint(Protocol):
+    """The two parts of a fingerprint, wherever they are kept."""
+
+    @property
+    def picture(self) -> PictureFingerprint:
+        """That of the picture."""
+
+    @property
+    def codes_N(self) -> np.ndarray:
+        """The codes of the sound, uint32 [N]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +87,7 @@ class Likeness:
         return self.same_picture or self.same_sound
 
 
-def compare(a: ClipFingerprint, b: ClipFingerprint) -> Likeness:
+def compare(a: Fingerprint, b: Fingerprint) -> Likeness:
     """Compare two clips at every shift that leaves ``MIN_OVERLAP_S`` of both."""
     sound = best_fit(code_signs(a.codes_N), code_signs(b.codes_N), min_rows=MIN_CODES, floor=0.5)
     picture = compare_pictures(a.picture, b.picture)

@@ -18,7 +18,7 @@ from lipforcing_core.fingerprints.clips import (
     MAX_LOOK_BITS,
     MIN_STEPS,
     STILL_UNITS,
-    ClipFingerprint,
+    Fingerprint,
     compare_pictures,
 )
 from lipforcing_core.fingerprints.picture import NUM_BLOCKS
@@ -31,12 +31,14 @@ NEIGHBOURS = 24
 SHARED_CODES = 2
 """How many pairs of equal codes make two clips candidates."""
 _BATCH_CLIPS = 256
+_BLOCK_OWNERS = 2048
+_OWNER_BITS = np.uint64(32)
 _SEED = 20021
 _FIRST_BIT, _MIDDLE_BITS = np.uint32(4), np.uint32(2**24 - 1)
 _MULTIPLIER = np.uint32(2654435761)
 
 
-def candidate_pairs(prints: Sequence[ClipFingerprint]) -> np.ndarray:
+def candidate_pairs(prints: Sequence[Fingerprint]) -> np.ndarray:
     """Pairs of clips that may be near-duplicates: int64 [P, 2], sorted, the smaller index first.
 
     Those found by their picture are compared already and have a picture in common. The same prints in the same order
@@ -51,27 +53,58 @@ def candidate_pairs(prints: Sequence[ClipFingerprint]) -> np.ndarray:
     return np.stack(np.divmod(codes, max(len(prints), 1)), axis=1)
 
 
-def _same_picture(a: ClipFingerprint, b: ClipFingerprint) -> bool:
+def _same_picture(a: Fingerprint, b: Fingerprint) -> bool:
     found = compare_pictures(a.picture, b.picture)
     return found is not None and found.is_same
 
 
-def _by_sound(prints: Sequence[ClipFingerprint]) -> np.ndarray:
-    keys, owners = [], []
+def _by_sound(prints: Sequence[Fingerprint]) -> np.ndarray:
+    """Pairs that share codes, as ``first * number of prints + second``, sorted.
+
+    Votes are counted for a block of first clips at a time: all pairs of a large corpus would take gigabytes.
+    """
+    owners_N, keys_N = _sound_entries(prints).view("<u4").reshape(-1, 2).T
+    sharers_N = _sharers(keys_N)
+    found = []
+    for start in range(0, len(prints), _BLOCK_OWNERS):
+        firsts = np.flatnonzero((owners_N >= start) & (owners_N < start + _BLOCK_OWNERS) & (sharers_N > 0))
+        pairs = []
+        for step in range(1, NEIGHBOURS + 1):
+            firsts = firsts[sharers_N[firsts] >= step]
+            seconds = owners_N[firsts + step].astype(np.int64)
+            pairs.append(owners_N[firsts].astype(np.int64) * len(prints) + seconds)
+        codes, votes = np.unique(np.concatenate(pairs), return_counts=True)
+        found.append(codes[votes >= SHARED_CODES])
+    return _joined(found, np.int64)
+
+
+def _sound_entries(prints: Sequence[Fingerprint]) -> np.ndarray:
+    """The chosen keys of all clips with their owners in the low 32 bits: uint64 [N], sorted."""
+    longest = sum(len(print_.codes_N) for print_ in prints)
+    entries_N, size = np.empty(longest, dtype="<u8"), 0  # what is not written to takes no memory
     for number, print_ in enumerate(prints):
-        codes_N = print_.codes_N[print_.codes_N != 0]
-        keys_N = np.unique((codes_N >> _FIRST_BIT) & _MIDDLE_BITS)
-        chosen_N = keys_N[(keys_N * _MULTIPLIER) >> np.uint32(31) == 0]
-        keys.append(chosen_N)
-        owners.append(np.full(len(chosen_N), number, dtype=np.int32))
-    keys_N, owners_N = _joined(keys, np.uint32), _joined(owners, np.int32)
-    pairs = [a * len(prints) + b for a, b in _neighbours(keys_N, owners_N)]
-    codes, votes = np.unique(_joined(pairs, np.int64), return_counts=True)
-    chosen: np.ndarray = codes[votes >= SHARED_CODES]
-    return chosen
+        codes_N = print_.codes_N
+        keys_N = np.unique((codes_N[codes_N != 0] >> _FIRST_BIT) & _MIDDLE_BITS)
+        chosen_N = keys_N[(keys_N * _MULTIPLIER) >> np.uint32(31) == 0].astype(np.uint64)
+        entries_N[size : size + len(chosen_N)] = (chosen_N << _OWNER_BITS) | np.uint64(number)
+        size += len(chosen_N)
+    entries_N = entries_N[:size]
+    entries_N.sort()
+    return entries_N
 
 
-def _by_picture(prints: Sequence[ClipFingerprint]) -> np.ndarray:
+def _sharers(keys_N: np.ndarray) -> np.ndarray:
+    """How many of the next ``NEIGHBOURS`` entries have the same key: uint8 [N], of sorted keys."""
+    sharers_N = np.zeros(len(keys_N), dtype=np.uint8)
+    for step in range(1, NEIGHBOURS + 1):
+        same_N = keys_N[step:] == keys_N[:-step]
+        if not same_N.any():
+            break
+        sharers_N[: len(same_N)] += same_N
+    return sharers_N
+
+
+def _by_picture(prints: Sequence[Fingerprint]) -> np.ndarray:
     looks_C = np.array([print_.picture.look for print_ in prints], dtype=np.uint64)
     sketches_NW, owners_N = _sketches(prints)
     found = []
@@ -89,7 +122,7 @@ def _by_picture(prints: Sequence[ClipFingerprint]) -> np.ndarray:
     return np.unique(_joined(found, np.int64))
 
 
-def _sketches(prints: Sequence[ClipFingerprint]) -> tuple[np.ndarray, np.ndarray]:
+def _sketches(prints: Sequence[Fingerprint]) -> tuple[np.ndarray, np.ndarray]:
     """The sketches of all windows, uint64 [N, 3], and the clips that they belong to, int32 [N]."""
     rng = np.random.default_rng(_SEED)
     planes_KB = rng.standard_normal(((MIN_STEPS - 1) * NUM_BLOCKS, 64 * SKETCH_WORDS), dtype=np.float32)

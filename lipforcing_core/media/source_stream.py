@@ -94,8 +94,7 @@ class SourceStream:
                 self.path,
                 f"declares {float(declared_s) / 3600:.1f} hours for {frames} frames; its header is wrong",
             )
-
-        index = getattr(self._video, "index_entries", ())  # PyAV 16 does not tell it
+        index: Any = getattr(self._video, "index_entries", ())  # PyAV 16 does not tell it
         if 2 <= frames == len(index) and index[0].timestamp == index[len(index) - 1].timestamp:
             raise MediaError(self.path, f"{USELESS_STAMPS}: all of its {frames} frames are due at once")
 

@@ -87,6 +87,8 @@ def test_the_columns_of_a_manifest() -> None:
         "reference_81 string or null",
         "duplicate_of string or null",
         "identity_from string or null",
+        "silences string or null",
+        "sound_notes string or null",
     ]
 
 

@@ -15,7 +15,7 @@ import pytest
 from flows.catalogue import run_flow
 from lipforcing_core.base import products
 from lipforcing_core.curation.records import Decision, SourceOutcome, Status
-from tasks import curating, curation, digests
+from tasks import curation, digests, together
 from tasks.curation import Source
 from tasks.digests import source_digests
 from tests.tasks.in_process import convey
@@ -73,7 +73,7 @@ def test_an_unchanged_folder_starts_no_work(
     first = curate(tmp_path, videos)
     assert no_ray == [["a.mp4", "b.mp4"]]
     assert (first.sources_quarantined, first.sources_reused) == (2, 0)
-    monkeypatch.setattr(curating, "assemble_manifest", not_dispatched)
+    monkeypatch.setattr(together, "assemble_manifest", not_dispatched)
     monkeypatch.setattr(digests, "source_sha256", not_dispatched)
     second = curate(tmp_path, videos)
     assert len(no_ray) == 1
