@@ -17,7 +17,7 @@ from lipforcing_core.curation.contract import ContractResult
 from lipforcing_core.curation.prints import write_fingerprints
 from lipforcing_core.curation.records import SourceOutcome
 from lipforcing_core.curation.settings import CurationSettings
-from tasks import curating
+from tasks import curating, together
 from tasks.curating import ContractError
 from tasks.datasets import DataSet, default_name, earlier_run, remember_run
 from tasks.workspace import Workspace
@@ -67,7 +67,8 @@ def curate(tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(
             curating, "keep_outcome", lambda store, key, outcome: kept_here.setdefault(key, outcome)
         )
-        monkeypatch.setattr(curating, "find_outcome", lambda store, key: kept_here.get(key))
+        for module in (curating, together):
+            monkeypatch.setattr(module, "find_outcome", lambda store, key: kept_here.get(key))
         monkeypatch.setattr(curating, "was_measured", lambda store, sha256: False)
         given = {"workspace": str(workspace.root), "source": str(talks), "settings": settings or {}}
         summary = run_flow("curate", given | request)
@@ -87,7 +88,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         return ContractResult(success=True, num_checks=0, num_failed=0, checks=(), drift=drift)
 
     monkeypatch.setattr(assemble, "check_contract", checked)
-    monkeypatch.setattr("flows.curate.load_if_possible", lambda workspace: None)
+    monkeypatch.setattr("flows.curate.load_if_possible", lambda workspace, **_: None)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from lipforcing_core.curation.records import SourceFacts, SourceOutcome, StoredC
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.source_rows import SOURCES, read_source_rows
 from lipforcing_core.curation.sources import find_sources
-from tasks import curating
+from tasks import curating, together
 from tasks.curating import Corpus, curate_corpus, discover, require_contract, survey
 from tasks.curation import Source
 from tasks.outcomes import model_hashes, outcome_key
@@ -90,7 +90,8 @@ def test_a_file_that_is_left_out_has_rows_and_belongs_to_the_run(
     found = discover(folder)
     workspace = Workspace(tmp_path / "ws")
     done = accepted(workspace, "a.mp4", 1)
-    monkeypatch.setattr(curating, "find_outcome", lambda store, key: done)
+    for module in (curating, together):
+        monkeypatch.setattr(module, "find_outcome", lambda store, key: done)
     corpus = Corpus(sources=tuple(found.sources), hashes=(done.sha256,), keys=("a.mp4",), facts=found.facts)
     curated = curate_corpus(workspace, corpus, SETTINGS, tmp_path / "out", found)
     rows = {d.source: (d.status.value, d.reason, d.num_frames, d.message) for d in read_decisions(
@@ -201,7 +202,8 @@ def curated_with(
     """Finished work of two sources, put together under what a corpus says of them."""
     workspace = Workspace(tmp_path / "ws")
     outcomes = {name: accepted(workspace, name, i) for i, name in enumerate(("a.mp4", "b.mp4"), start=1)}
-    monkeypatch.setattr(curating, "find_outcome", lambda store, key: outcomes[key])
+    for module in (curating, together):
+        monkeypatch.setattr(module, "find_outcome", lambda store, key: outcomes[key])
     corpus = Corpus(
         sources=tuple(Source(path=tmp_path / name, root=tmp_path) for name in outcomes),
         hashes=tuple(o.sha256 for o in outcomes.values()),

@@ -70,7 +70,7 @@ def test_what_scores_clips_is_moved_and_nothing_else(monkeypatch: pytest.MonkeyP
         ("load_sync_expert", "sync"),
         ("load_activity", "speech"),
     ):
-        monkeypatch.setattr(backends, loader, lambda *_, name=name: Model(name=name))
+        monkeypatch.setattr(backends, loader, lambda *_, name=name, **__: Model(name=name))
     monkeypatch.setattr(backends, "load_quality", lambda *_: SimpleNamespace(name="piqe"))
     backends.load_backends(CurationSettings())
     assert moved == []
