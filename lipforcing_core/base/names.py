@@ -65,6 +65,11 @@ def printable(message: str) -> str:
     return _UNSAFE_IN_MESSAGE.sub(_escaped, message)
 
 
+def shortened(text: str, longest: int) -> str:
+    """A text of which a message shows no more than the first ``longest`` characters."""
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
 def _escaped(match: re.Match[str]) -> str:
     character = match.group()
     code = ord(character)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from lipforcing_core.base.names import shortened
+
 T = TypeVar("T")
 _LONGEST_VALUE = 80
 
@@ -76,5 +78,4 @@ def _difference(one: Mapping[str, object], other: Mapping[str, object]) -> tuple
 
 
 def _shown(value: object) -> str:
-    text = "nothing" if value in (None, "") else repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+    return "nothing" if value in (None, "") else shortened(repr(value), _LONGEST_VALUE)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.base.names import shown_name
+from lipforcing_core.base.names import shortened, shown_name
 
 LARGEST_TEXT = 64_000_000
 """Bytes; a manifest of a hundred thousand clips has a third of this."""
@@ -147,7 +147,7 @@ def _problem(error: ValueError | RecursionError) -> str:
     if "integer string conversion" in words:
         return "it holds a number of thousands of digits"
     plain = words if words.isprintable() else ascii(words)[1:-1]
-    return plain if len(plain) <= _LONGEST_PROBLEM else plain[:_LONGEST_PROBLEM] + "..."
+    return shortened(plain, _LONGEST_PROBLEM)
 
 
 def _reason(error: OSError | ValueError) -> str:

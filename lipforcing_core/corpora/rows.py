@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.base.names import printable, shown_name
+from lipforcing_core.base.names import printable, shortened, shown_name
 from lipforcing_core.base.repeated_rows import stated
 from lipforcing_core.base.user_file import no_constant, read_text, require_regular, require_whole_characters
 from lipforcing_core.corpora.protocol import CorpusProblem
@@ -114,8 +114,7 @@ def clock_seconds(text: str) -> Fraction:
 
 def quoted(value: Any) -> str:
     """A value of an annotation as a message shows it."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "..."
+    return shortened(repr(value), _LONGEST_VALUE)
 
 
 def exact_number(entry: Mapping[str, Any], name: str, *, what: str = "a number") -> Fraction:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lipforcing_core.base.names import printable
+from lipforcing_core.base.names import printable, shortened
 from lipforcing_core.curation.contract import Check
 
 _LONGEST_EXAMPLE = 160
@@ -65,8 +65,5 @@ def _line(check: Check) -> str:
     if not check.examples:
         return printable(told)
     more = " and more" if check.num_unexpected > len(check.examples) else ""
-    return printable(f"{told}: {', '.join(map(_short, check.examples))}{more}")
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_EXAMPLE else f"{text[:_LONGEST_EXAMPLE]}..."
+    examples = ", ".join(shortened(example, _LONGEST_EXAMPLE) for example in check.examples)
+    return printable(f"{told}: {examples}{more}")
