@@ -40,8 +40,7 @@ def settings_digest(settings: CurationSettings) -> str:
 def by_content(settings: CurationSettings) -> CurationSettings:
     """Settings as keys are made of them: each file by the hash of its content, wherever it lies and however its path
     is written."""
-    files = {name: value for name, value in settings if isinstance(value, Path)}
-    return settings.model_copy(update={name: Path(remembered_sha256(path)) for name, path in files.items()})
+    return settings.with_files(lambda path: Path(remembered_sha256(path)))
 
 
 def model_hashes(settings: CurationSettings) -> list[str]:

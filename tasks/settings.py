@@ -39,8 +39,7 @@ def curation_settings(
             values.get("detector", DETECTORS.default), values.get("detector_model")
         )
     settings = CurationSettings.from_mapping(values, "curate", names=names)
-    files = {name: value for name, value in settings if isinstance(value, Path)}
-    settings = settings.model_copy(update={name: Path(os.path.abspath(path)) for name, path in files.items()})
+    settings = settings.with_files(lambda path: Path(os.path.abspath(path)))
     require_backends(settings, weights_dir=workspace.weights)
     return settings
 

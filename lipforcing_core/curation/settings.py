@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -313,6 +313,11 @@ class CurationSettings(BaseModel):
         """The settings that decide about a source, as JSON values: all but those of the drift between runs."""
         told = self.model_dump(mode="json")
         return {name: value for name, value in told.items() if not name.startswith("drift")}
+
+    def with_files(self, change: Callable[[Path], Path]) -> Self:
+        """The same settings with every file that they name replaced by what ``change`` makes of its path."""
+        files = {name: change(value) for name, value in self if isinstance(value, Path)}
+        return self.model_copy(update=files)
 
     @property
     def gaps(self) -> GapLimits:
