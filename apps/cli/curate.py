@@ -50,14 +50,16 @@ def explain(
     It is told from what the curation stored; nothing is measured again.
     """
     from lipforcing_core.base.names import printable
+    from lipforcing_core.curation.lookup import look_up_in
     from lipforcing_core.curation.stored_run import find_run, read_run
-    from lipforcing_core.curation.story import tell
+    from lipforcing_core.curation.story import story_of
     from lipforcing_core.curation.story_page import write_story_page
     from lipforcing_core.curation.story_text import story_text
 
     workspace = context.obj.workspace
     runs = workspace.runs / "curate"
-    story = tell(read_run(find_run(runs, run)), workspace.store, asked, runs)
+    stored = read_run(find_run(runs, run))
+    story = story_of(stored, workspace.store, look_up_in(runs, stored, asked))
     typer.echo(printable(story_text(story)), nl=False)
     if html is not None:
         write_story_page(html, story)

@@ -16,7 +16,7 @@ from lipforcing_core.base.settings_mistakes import mistakes
 from lipforcing_core.curation.reasons import RejectReason, Step
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.media.clock import FPS
-from lipforcing_core.media.timeline import GapLimits
+from lipforcing_core.media.timeline import USUAL_GAPS, GapLimits
 from lipforcing_core.quality.catalogue import QUALITY_SCORERS
 from lipforcing_core.sound.activity.catalogue import ACTIVITY_DETECTORS
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
@@ -86,14 +86,14 @@ class CurationSettings(BaseModel):
         json_schema_extra=_decides(Step.READ, RejectReason.OVER_LIMITS, unit="megapixels"),
     )
     max_hole_frames: int = Field(
-        12,
+        USUAL_GAPS.max_hole_frames,
         ge=0,
         description="Longest hole in the pictures of a source that is filled within a shot, by repeating the picture "
         "before it; a longer one cuts the source there. max_repeat_frames decides about what was filled.",
         json_schema_extra=_decides(Step.READ, RejectReason.TOO_SHORT),
     )
     max_time_gap_s: float = Field(
-        10.0,
+        float(USUAL_GAPS.max_gap_s),
         gt=0,
         le=3600,
         description="Longest gap in the time stamps of one stream that counts as a hole; a longer one, through which "

@@ -11,7 +11,7 @@ from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.base.timed_steps import StepCost
 from lipforcing_core.curation.limits import Judged, judged_scores
-from lipforcing_core.curation.lookup import Asked, look_up, look_up_in
+from lipforcing_core.curation.lookup import Asked
 from lipforcing_core.curation.records import CLIP_FACTS, ClipRecord, Decision, Status
 from lipforcing_core.curation.results import Piece, Reading, Undecodable
 from lipforcing_core.curation.sound_words import Stretches, from_column, silences_of_clip
@@ -72,15 +72,6 @@ class Story:
     def settings(self) -> Mapping[str, Any]:
         """Those of the run, as they were stored."""
         return self.run.settings
-
-
-def tell(run: StoredRun, store: StepStore, asked: str, runs: Path | None = None) -> Story:
-    """The story of the source that ``asked`` means, see ``look_up``, which says what it raises.
-
-    runs: the folder of all curation runs, so that the error can name another data set that holds it.
-    """
-    found = look_up(run, asked) if runs is None else look_up_in(runs, run, asked)
-    return story_of(run, store, found)
 
 
 def story_of(run: StoredRun, store: StepStore, asked: Asked) -> Story:

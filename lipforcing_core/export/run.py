@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError, SurroundingsError
@@ -76,17 +77,17 @@ def write_export(
     plan = [(part.name, part.num_bytes, part.sha256) for part in parts]
     key = content_key("export", form, exporter.version, settings, curated.key, plan)
     card = make_card(curated)
-    broken = _broken(curated)
+    report = partial(ExportReport, folder=out_dir, form=form, card=card, broken=_broken(curated))
     if (files := _finished(out_dir, form, key)) is not None:
-        return ExportReport(folder=out_dir, form=form, card=card, files=files, reused=True, broken=broken)
-    partial = out_dir.with_name(f".{short_name(out_dir.name)}.{content_key(key, out_dir.name)}.partial")
-    with one_process(partial / _LOCK):
+        return report(files=files, reused=True)
+    unfinished = out_dir.with_name(f".{short_name(out_dir.name)}.{content_key(key, out_dir.name)}.partial")
+    with one_process(unfinished / _LOCK):
         if (files := _finished(out_dir, form, key)) is not None:  # another process finished it meanwhile
-            shutil.rmtree(partial, ignore_errors=True)
-            return ExportReport(folder=out_dir, form=form, card=card, files=files, reused=True, broken=broken)
-        _require_space(partial, parts)
-        written = _write(curated, parts, partial, advance or (lambda done, total: None))
-        files = (*written, *_write_papers(exporter.papers(card, settings, written), partial))
+            shutil.rmtree(unfinished, ignore_errors=True)
+            return report(files=files, reused=True)
+        _require_space(unfinished, parts)
+        written = _write(curated, parts, unfinished, advance or (lambda done, total: None))
+        files = (*written, *_write_papers(exporter.papers(card, settings, written), unfinished))
         record = {
             "form": form,
             "version": exporter.version,
@@ -95,10 +96,10 @@ def write_export(
             "num_clips": len(curated.clips),
             "files": [asdict(file) for file in files],
         }
-        write_json(partial / RECORD, record)
-        os.replace(partial, out_dir)
+        write_json(unfinished / RECORD, record)
+        os.replace(unfinished, out_dir)
         (out_dir / _LOCK).unlink(missing_ok=True)
-    return ExportReport(folder=out_dir, form=form, card=card, files=files, reused=False, broken=broken)
+    return report(files=files, reused=False)
 
 
 def _broken(curated: CuratedSet) -> tuple[str, ...]:
@@ -135,20 +136,20 @@ def _finished(out_dir: Path, form: str, key: str) -> tuple[WrittenPart, ...] | N
     return files
 
 
-def _require_space(partial: Path, parts: Sequence[Part]) -> None:
-    device = partial.stat().st_dev
-    new = [part for part in parts if not (partial / part.name).is_file()]
+def _require_space(unfinished: Path, parts: Sequence[Part]) -> None:
+    device = unfinished.stat().st_dev
+    new = [part for part in parts if not (unfinished / part.name).is_file()]
     needed = sum(p.num_bytes for p in new if p.origin is None or p.origin.stat().st_dev != device)
-    free = shutil.disk_usage(partial).free
+    free = shutil.disk_usage(unfinished).free
     if needed > free:
         raise SurroundingsError(
-            f"{partial.parent}: the export needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; make room, or "
-            "choose a folder on another disk"
+            f"{unfinished.parent}: the export needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; make room, "
+            "or choose a folder on another disk"
         )
 
 
 def _write(curated: CuratedSet, parts: Sequence[Part], folder: Path, advance: Advance) -> list[WrittenPart]:
-    """Write what is not there yet into the folder of an partial export."""
+    """Write what is not there yet into the folder of an unfinished export."""
     for left in list(folder.rglob(".*.tmp*")):  # what an earlier, killed attempt was writing
         left.unlink()
     written, done = [], 0

@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lipforcing_core.base.products import write_json
+from lipforcing_core.base.products import StepStore, write_json
+from lipforcing_core.curation.lookup import look_up
 from lipforcing_core.curation.manifest import write_decisions, write_manifest
 from lipforcing_core.curation.records import ClipRecord, Decision, Scores
 from lipforcing_core.curation.source_rows import SOURCES, SourceRow, write_source_rows
 from lipforcing_core.curation.stored_run import StoredRun, read_run
+from lipforcing_core.curation.story import Story, story_of
 
 SCORES = Scores(
     loudness_dbfs=-20.0,
@@ -128,3 +130,8 @@ def write_run(
         ]
         write_source_rows(folder / SOURCES, known)
     return read_run(folder)
+
+
+def tell(run: StoredRun, store: StepStore, asked: str) -> Story:
+    """The story of the source that ``asked`` means in the run."""
+    return story_of(run, store, look_up(run, asked))

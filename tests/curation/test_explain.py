@@ -15,9 +15,9 @@ from lipforcing_core.curation.lookup import Asked, look_up, look_up_in
 from lipforcing_core.curation.records import Scores
 from lipforcing_core.curation.results import SizeChange
 from lipforcing_core.curation.stored_run import StoredRun, find_run
-from lipforcing_core.curation.story import tell
 from lipforcing_core.curation.story_page import write_story_page
 from lipforcing_core.curation.story_text import read_lines, story_text
+from tests.curation.runs import tell
 
 from .readings import plain_reading
 from .runs import SETTINGS, piece, sha, write_run

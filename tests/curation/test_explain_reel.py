@@ -16,9 +16,9 @@ from lipforcing_core.curation.records import SourceFacts
 from lipforcing_core.curation.results import Reading
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.curation.stored_run import read_run
-from lipforcing_core.curation.story import tell
 from lipforcing_core.curation.story_page import write_story_page
 from lipforcing_core.curation.story_text import story_text
+from tests.curation.runs import tell
 
 
 def test_the_reading_and_the_clips_are_found(

@@ -18,10 +18,10 @@ from lipforcing_core.curation.source_rows import SOURCES, SourceRow, write_sourc
 from lipforcing_core.curation.steps import speech_key
 from lipforcing_core.curation.stored_clips import StoredClips
 from lipforcing_core.curation.stored_run import read_run
-from lipforcing_core.curation.story import tell
 from lipforcing_core.curation.story_page import write_story_page
 from lipforcing_core.curation.story_text import story_text
 from lipforcing_core.media.segments import Segment
+from tests.curation.runs import tell
 
 from .readings import plain_reading
 from .runs import SETTINGS, piece, record, sha, write_run
