@@ -182,7 +182,7 @@ class CurationSettings(BaseModel):
         json_schema_extra=_decides(None, RejectReason.TURNED_AWAY, unit="degrees"),
     )
     max_pitch_deg: float = Field(
-        35.0,
+        40.0,
         ge=0,
         le=90,
         description="Largest turn of the head down or up (median; needs a detector with points).",
