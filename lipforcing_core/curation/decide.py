@@ -40,7 +40,8 @@ def several_faces(scores: Scores) -> Verdict:
 
 
 def judge_face(scores: Scores, settings: CurationSettings) -> Verdict | None:
-    """Reject a face that is missing in too many frames, small, turned away, cut off, covered, or shown frozen."""
+    """Reject a face that is missing in too many frames, small, turned far to a side, up or down, cut off, covered, or
+    shown frozen."""
     limits = (
         (RejectReason.FACE_LOST, scores.absent_frames, settings.max_absent_frames),
         (RejectReason.TURNED_AWAY, scores.yaw_deg, settings.max_yaw_deg),

@@ -368,7 +368,7 @@ def test_every_limit_of_curation_is_one_of_the_table() -> None:
         if (told := field.json_schema_extra) and str(told["decides"]).startswith("reject reason")  # type: ignore[call-overload,index]
     }
     assert thresholds == {measure.setting for measure in LIMITED if measure.setting is not None}
-    assert len(LIMITED) == 14
+    assert len(LIMITED) == 15
 
 
 @pytest.mark.parametrize(("scorer", "worse"), [("piqe", 1), ("hyperiqa", -1)])
