@@ -39,7 +39,6 @@ _NATURAL_BOUNDS: dict[str, tuple[float | None, float | None]] = {
     "detected_fraction": (0, 1),
     "absent_frames": (0, None),
     "yaw_deg": (0, 90),
-    "pitch_deg": (-90, 90),
     "lips_outside": (0, 1),
     "longest_repeat_frames": (0, None),
     "repeated_fraction": (0, 1),
