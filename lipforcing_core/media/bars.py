@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from lipforcing_core.media.picture import Box, View
@@ -13,7 +14,7 @@ LEVELS = 10
 """Pixels of a bar differ by at most so much from its colour, in each of red, green and blue."""
 SAME_COLOUR = 6
 """The colour of one bar differs by at most so much from picture to picture."""
-FIRST_LINES = 4
+FIRST_LINES, COLOUR_SAMPLES = 4, 64
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,10 @@ def margins(view: View, size: tuple[int, int]) -> Margins:
     Of a view that shows a part of the picture they are those along the borders of the part. It costs next to nothing
     where there are none.
     """
-    by_row_HW3, (x, y), _ = view
-    by_column_WH3 = by_row_HW3.transpose(1, 0, 2)
-    bands = [_band(lines) for lines in (by_column_WH3, by_row_HW3, by_column_WH3[::-1], by_row_HW3[::-1])]
+    rgb_HW3, (x, y), _ = view
+    height, width = rgb_HW3.shape[:2]
+    bands = [_band(rgb_HW3, axis, from_end=end) for end in (False, True) for axis in (1, 0)]
     left, top, right, bottom = (depth for depth, _ in bands)
-    height, width = by_row_HW3.shape[:2]
     return Margins(
         inner_xyxy=(
             x + left if left else 0,
@@ -71,14 +71,22 @@ def within_bars(seen: Sequence[Margins]) -> Box | None:
     return left, top, right, bottom
 
 
-def _band(lines_NL3: np.ndarray) -> tuple[int, np.ndarray]:
-    """How many of the first lines have the colour of the first one all along, and that colour."""
-    colour_3 = np.median(lines_NL3[0], axis=0)
+def _band(rgb_HW3: np.ndarray, axis: int, *, from_end: bool) -> tuple[int, np.ndarray]:
+    """How many of the first lines have the colour of the first one all along, and that colour.
+
+    The lines are rows, from the top down, or columns (``axis`` 1), from left to right, or else the other way round.
+    """
+    total = rgb_HW3.shape[axis]
+    edge_L3 = rgb_HW3.take(total - 1 if from_end else 0, axis=axis)
+    colour_3 = np.median(edge_L3[:: max(1, len(edge_L3) // COLOUR_SAMPLES)], axis=0)
+    low, high = np.ceil(colour_3 - LEVELS), np.floor(colour_3 + LEVELS)
     depth, step = 0, FIRST_LINES
-    while depth < len(lines_NL3):
-        some_NL3 = lines_NL3[depth : depth + step].astype(np.int16)
-        alike_N = (np.abs(some_NL3 - colour_3) <= LEVELS).all(axis=(1, 2))
+    while depth < total:
+        stop = min(depth + step, total)
+        part = slice(total - stop, total - depth) if from_end else slice(depth, stop)
+        within_HW = cv2.inRange(rgb_HW3[:, part] if axis else rgb_HW3[part], low, high)
+        alike_N = within_HW.all(axis=1 - axis)[:: -1 if from_end else 1]
         if not alike_N.all():
             return depth + int(np.argmin(alike_N)), colour_3
-        depth, step = depth + len(some_NL3), 2 * step
+        depth, step = stop, 2 * step
     return depth, colour_3
