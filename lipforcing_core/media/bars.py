@@ -85,7 +85,7 @@ def _band(rgb_HW3: np.ndarray, axis: int, *, from_end: bool) -> tuple[int, np.nd
         stop = min(depth + step, total)
         part = slice(total - stop, total - depth) if from_end else slice(depth, stop)
         within_HW = cv2.inRange(rgb_HW3[:, part] if axis else rgb_HW3[part], low, high)
-        alike_N = within_HW.all(axis=1 - axis)[:: -1 if from_end else 1]
+        alike_N = (within_HW.min(axis=1 - axis) > 0)[:: -1 if from_end else 1]
         if not alike_N.all():
             return depth + int(np.argmin(alike_N)), colour_3
         depth, step = stop, 2 * step
