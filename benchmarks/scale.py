@@ -287,6 +287,7 @@ def _scores(number: float) -> Scores:
         face_height_px=100 + value,
         num_faces=1,
         yaw_deg=20 * value,
+        pitch_deg=20 * value - 10,
         lips_outside=0.0,
         mouth_likeness=0.5 + value / 2,
         longest_repeat_frames=1,

@@ -20,7 +20,7 @@ from lipforcing_core.faces.follow import Placement
 from lipforcing_core.faces.sightings import FaceState
 from lipforcing_core.media.affine import invert_matrix
 from lipforcing_core.media.encode import VideoWriter, to_yuv
-from lipforcing_core.media.picture import plane_values
+from lipforcing_core.media.picture import Box, plane_values
 from lipforcing_core.media.plane_warp import warped_luma, warped_yuv
 from lipforcing_core.media.segments import Segment
 from lipforcing_core.media.source_stream import Shown
@@ -111,17 +111,25 @@ def cut_out(shown: Shown, placement: Placement, before: Crop | None = None) -> C
     return Crop(
         yuv=yuv,
         placement=placement,
-        lips_outside=_share_outside(invert_matrix(to_square), LIPS_XYXY, shown.form.size),
+        lips_outside=_share_outside(to_square, LIPS_XYXY, (0, 0, *shown.form.size)),
         small_HW=_small_luma(yuv),
         look_HW=_look(shown, placement),
         repeats=before is not None and _same(before.look_HW, _look(shown, before.placement)),
     )
 
 
-def write_track(row: CropRow, segment: Segment, folder: Path, *, crf: int) -> TrackFacts | None:
+def write_track(
+    row: CropRow,
+    segment: Segment,
+    folder: Path,
+    *,
+    crf: int,
+    picture_xyxy: Box | None = None,
+) -> TrackFacts | None:
     """Encode a face's crops of a segment, once, with where they were; None where no frame of it shows the face.
 
-    Files that are there already, of an attempt that was killed later on, are left as they are.
+    picture_xyxy: the picture within its bars, where it has some; lips under a bar are outside it. Files that are there
+    already, of an attempt that was killed later on, are left as they are.
     """
     crops = row.part(segment)
     known = [crop for crop in crops if crop is not None and crop.placement.state is not FaceState.ABSENT]
@@ -148,6 +156,7 @@ def write_track(row: CropRow, segment: Segment, folder: Path, *, crf: int) -> Tr
             for crop in crops:
                 writer.write_yuv(_grey() if crop is None else crop.yuv)
     turns = [crop.placement.yaw_deg for crop in known if crop.placement.yaw_deg is not None]
+    nods = [crop.placement.pitch_deg for crop in known if crop.placement.pitch_deg is not None]
     boxes_N4 = np.stack([crop.placement.box_4 for crop in known])
     # Only points hold a crop still enough to compare its mouth: by boxes alone open ones were taken for covered.
     return TrackFacts(
@@ -157,10 +166,11 @@ def write_track(row: CropRow, segment: Segment, folder: Path, *, crf: int) -> Tr
         face_height_px=float(np.median(boxes_N4[:, 3] - boxes_N4[:, 1])),
         box_xyxy=tuple(np.median(boxes_N4, axis=0).round(1).tolist()),
         yaw_deg=float(np.median(turns)) if turns else None,
-        lips_outside=max(crop.lips_outside for crop in known),
+        lips_outside=max(_lips_outside(crop, picture_xyxy) for crop in known),
         mouth_likeness=mouth_likeness(np.stack([crop.small_HW for crop in known])) if turns else None,
         repeated=repeated(crops),
         clip_sha256=file_sha256(clip),
+        pitch_deg=float(np.median(nods)) if nods else None,
     )
 
 
@@ -197,17 +207,22 @@ def _grey() -> Any:
     return to_yuv(np.full((CLIP_SIZE, CLIP_SIZE, 3), FILL_VALUE, dtype=np.uint8))
 
 
-def _share_outside(
-    to_frame_23: np.ndarray, box_xyxy: tuple[int, int, int, int], size: tuple[int, int]
-) -> float:
-    """The share of a box of the crop that lies beyond the borders of the frame, on a grid of 16 by 16 points."""
-    points_N2 = _grid_N3(box_xyxy) @ to_frame_23.T
-    inside = ((points_N2 >= -0.5) & (points_N2 <= np.array(size) - 0.5)).all(axis=1)
+def _lips_outside(crop: Crop, picture_xyxy: Box | None) -> float:
+    if picture_xyxy is None:
+        return crop.lips_outside
+    return _share_outside(square_matrix(crop.placement.matrix_23, CLIP_SIZE), LIPS_XYXY, picture_xyxy)
+
+
+def _share_outside(to_square_23: np.ndarray, box_xyxy: Box, picture_xyxy: Box) -> float:
+    """The share of a box of the crop that lies beyond a part of the frame, on a grid of 16 by 16 points."""
+    points_N2 = _grid_N3(box_xyxy) @ invert_matrix(to_square_23).T
+    picture_22 = np.array(picture_xyxy).reshape(2, 2) - 0.5
+    inside = ((points_N2 >= picture_22[0]) & (points_N2 <= picture_22[1])).all(axis=1)
     return float(1.0 - inside.mean())
 
 
 @cache
-def _grid_N3(box_xyxy: tuple[int, int, int, int]) -> np.ndarray:
+def _grid_N3(box_xyxy: Box) -> np.ndarray:
     """16 by 16 points (x, y, 1) of a box, its corners included."""
     x, y = np.meshgrid(np.linspace(*box_xyxy[::2], 16), np.linspace(*box_xyxy[1::2], 16))
     return np.stack([x.ravel(), y.ravel(), np.ones(x.size)], axis=1)

@@ -40,10 +40,12 @@ def several_faces(scores: Scores) -> Verdict:
 
 
 def judge_face(scores: Scores, settings: CurationSettings) -> Verdict | None:
-    """Reject a face that is missing in too many frames, small, turned away, cut off, covered, or shown frozen."""
+    """Reject a face that is missing in too many frames, small, turned far to a side, up or down, cut off, covered, or
+    shown frozen."""
     limits = (
         (RejectReason.FACE_LOST, scores.absent_frames, settings.max_absent_frames),
         (RejectReason.TURNED_AWAY, scores.yaw_deg, settings.max_yaw_deg),
+        (RejectReason.TURNED_UP_OR_DOWN, scores.pitch_deg, settings.max_pitch_deg),
         (RejectReason.LIPS_CUT_OFF, scores.lips_outside, settings.max_lips_outside),
         (RejectReason.FROZEN_PICTURE, scores.longest_repeat_frames, settings.max_repeat_frames),
         (RejectReason.REPEATED_FRAMES, scores.repeated_fraction, settings.max_repeated_fraction),
@@ -52,7 +54,7 @@ def judge_face(scores: Scores, settings: CurationSettings) -> Verdict | None:
     if height_px is not None and height_px < settings.min_face_height_px:
         return _verdict(RejectReason.FACE_TOO_SMALL, height_px, settings.min_face_height_px)
     for reason, measured, limit in limits:
-        if measured is not None and measured > limit:
+        if measured is not None and abs(measured) > limit:
             return _verdict(reason, measured, limit)
     likeness = scores.mouth_likeness
     if likeness is not None and likeness < settings.min_mouth_likeness:

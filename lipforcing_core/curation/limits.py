@@ -98,6 +98,14 @@ MEASURES: tuple[Measure, ...] = (
         _FACE, "absent_frames", "frames without the face", "frames", _LOW, ("max_absent_frames", "face_lost")
     ),
     _of(_FACE, "yaw_deg", "turn of the head", "degrees", _LOW, ("max_yaw_deg", "turned_away")),
+    _of(
+        _FACE,
+        "pitch_deg",
+        "head down (+) or up (-)",
+        "degrees",
+        _ZERO,
+        ("max_pitch_deg", "turned_up_or_down"),
+    ),
     _of(_FACE, "lips_outside", "lips beyond border (share)", "", _LOW, ("max_lips_outside", "lips_cut_off")),
     _of(_FACE, _STILL, "longest standstill", "frames", _LOW, ("max_repeat_frames", "frozen_picture")),
     _of(

@@ -199,6 +199,7 @@ def _measured(
         absent_frames=track.absent_frames,
         face_height_px=track.face_height_px,
         yaw_deg=track.yaw_deg,
+        pitch_deg=track.pitch_deg,
         lips_outside=track.lips_outside,
         mouth_likeness=track.mouth_likeness,
         longest_repeat_frames=max(track.repeated, default=0),

@@ -25,9 +25,10 @@ from lipforcing_core.curation.wanted import Wanted
 from lipforcing_core.faces.detectors.protocol import Face, FaceDetector
 from lipforcing_core.faces.follow import FaceFollower, Placement
 from lipforcing_core.faces.second_look import faces_in, moved
+from lipforcing_core.media.bars import Margins, margins, within_bars
 from lipforcing_core.media.clock import FPS
 from lipforcing_core.media.encode import write_flac
-from lipforcing_core.media.picture import in_eight_bits, region
+from lipforcing_core.media.picture import Box, in_eight_bits, region
 from lipforcing_core.media.picture_form import refuse_unknown_colours
 from lipforcing_core.media.segments import Segment, SegmentPlanner
 from lipforcing_core.media.shots import CutDetector, ShotPicture, divide
@@ -240,6 +241,7 @@ class _Shot:
         self._waiting: deque[Picture] = deque()
         self._rows: list[CropRow] = []
         self._invented: deque[bool] = deque()
+        self._margins: deque[tuple[int, Margins]] = deque()
         self._written = start
         self._pieces: list[Piece] = []
 
@@ -259,6 +261,7 @@ class _Shot:
         frame, form = shown.shown.frame, shown.shown.form
         box = self._wanted.box(shown.index, form.size)
         view = region(frame, form, (0, 0, *form.size) if box is None else box)
+        self._margins.append((shown.index, margins(view, form.size)))
         return [moved(face, *view.offset_xy) for face in faces_in(view.rgb_HW3, self._detector)]
 
     def finish(self, seen: _Seen, sounding_frames: int | None) -> None:
@@ -296,10 +299,20 @@ class _Shot:
                 place: Placement | None = places[position]
                 row.add(None if place is None else cut_out(shown, place, row.last))
 
+    def _picture_of(self, segment: Segment) -> Box | None:
+        """The picture within its bars, by the frames of the segment that were looked at."""
+        while self._margins and self._margins[0][0] < segment.start:
+            self._margins.popleft()
+        return within_bars([found for index, found in self._margins if index < segment.stop])
+
     def _write(self, segment: Segment) -> None:
         folder = self._folder / piece_folder(segment.start, segment.stop)
         folder.mkdir(exist_ok=True)
-        tracks = [write_track(row, segment, folder, crf=self._settings.clip_crf) for row in self._rows]
+        picture_xyxy = self._picture_of(segment)
+        tracks = [
+            write_track(row, segment, folder, crf=self._settings.clip_crf, picture_xyxy=picture_xyxy)
+            for row in self._rows
+        ]
         invented = [self._invented.popleft() for _ in range(segment.num_frames)]
         self._pieces.append(
             Piece(
@@ -308,6 +321,7 @@ class _Shot:
                 shot=self._number,
                 num_invented=int(np.sum(invented)),
                 tracks=tuple(track for track in tracks if track is not None),
+                picture_xyxy=picture_xyxy,
             )
         )
         self._written = segment.stop

@@ -60,6 +60,7 @@ class RejectReason(StrEnum):
     FACE_TOO_SMALL = "face_too_small"
     SEVERAL_FACES = "several_faces"
     TURNED_AWAY = "turned_away"
+    TURNED_UP_OR_DOWN = "turned_up_or_down"
     LIPS_CUT_OFF = "lips_cut_off"
     FROZEN_PICTURE = "frozen_picture"
     REPEATED_FRAMES = "repeated_frames"
@@ -104,6 +105,7 @@ _STAGES = {
     RejectReason.FACE_TOO_SMALL: Stage.FACE,
     RejectReason.SEVERAL_FACES: Stage.FACE,
     RejectReason.TURNED_AWAY: Stage.FACE,
+    RejectReason.TURNED_UP_OR_DOWN: Stage.FACE,
     RejectReason.LIPS_CUT_OFF: Stage.FACE,
     RejectReason.FROZEN_PICTURE: Stage.FACE,
     RejectReason.REPEATED_FRAMES: Stage.FACE,
@@ -138,7 +140,8 @@ _EXPLANATIONS = {
     RejectReason.FACE_TOO_SMALL: "the face is too small (height in pixels)",
     RejectReason.SEVERAL_FACES: "several faces, and no sync expert that says which of them speaks (faces)",
     RejectReason.TURNED_AWAY: "the head is turned to the side (degrees)",
-    RejectReason.LIPS_CUT_OFF: "the lips lie beyond the border of the picture (share of their area)",
+    RejectReason.TURNED_UP_OR_DOWN: "the head looks far down or up (degrees, down is positive)",
+    RejectReason.LIPS_CUT_OFF: "the lips lie beyond the border of the picture, or under a bar (share of their area)",
     RejectReason.FROZEN_PICTURE: "the picture stands still for too long (frames)",
     RejectReason.REPEATED_FRAMES: "too many frames repeat the one before, as in a slow source (share)",
     RejectReason.OCCLUDED: "something covers the mouth for half a second (correlation with its usual picture)",

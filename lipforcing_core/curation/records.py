@@ -42,6 +42,7 @@ class Scores:
     face_height_px: float | None = None
     num_faces: int | None = None
     yaw_deg: float | None = None
+    pitch_deg: float | None = None
     lips_outside: float | None = None
     mouth_likeness: float | None = None
     longest_repeat_frames: int | None = None
@@ -64,7 +65,14 @@ class Scores:
 
 
 _MEASURED_BY = {
-    "detector_backend": ("detected_fraction", "absent_frames", "face_height_px", "num_faces", "yaw_deg"),
+    "detector_backend": (
+        "detected_fraction",
+        "absent_frames",
+        "face_height_px",
+        "num_faces",
+        "yaw_deg",
+        "pitch_deg",
+    ),
     "sync_backend": ("sync_confidence", "sync_distance", "av_offset_measured", "av_offset_remaining"),
     "quality_backend": ("quality",),
     "activity_backend": ("speech_share", "longest_silence_s", "snr_db"),
@@ -82,6 +90,7 @@ MAY_LACK = frozenset(
         "activity_backend",
         "num_faces",
         "yaw_deg",
+        "pitch_deg",
         "lips_outside",
         "mouth_likeness",
         "longest_repeat_frames",

@@ -46,8 +46,9 @@ class TrackFacts(Result):
     """One face in one piece. ``number`` tells the faces of a shot apart and names its files.
 
     detected_fraction: share of the frames in which it was seen. absent_frames: frames that do not show it.
-    face_height_px, box_xyxy: medians over the frames, in pixels of the source. yaw_deg: median turn of the head; None
-    from a detector without points. lips_outside: largest share of the lips' area beyond the borders of the picture.
+    face_height_px, box_xyxy: medians over the frames, in pixels of the source. yaw_deg: median turn of the head to the
+    side; None from a detector without points. pitch_deg: that down (positive) or up; None in results of earlier
+    versions, too. lips_outside: largest share of the lips' area beyond the borders of the picture.
     mouth_likeness: how much the mouth looks like itself at its worst half second (``mouth_cover``); None from a
     detector without points, and in results of earlier versions.
     repeated: lengths of the runs of frames that show the same as the frame before them.
@@ -63,16 +64,22 @@ class TrackFacts(Result):
     repeated: tuple[int, ...]
     clip_sha256: str
     mouth_likeness: float | None = None
+    pitch_deg: float | None = None
 
 
 class Piece(Result):
-    """A segment that was cut out, with every face in it. ``num_invented`` frames are not in the source."""
+    """A segment that was cut out, with every face in it. ``num_invented`` frames are not in the source.
+
+    picture_xyxy: the picture within its bars (``media.bars``), in pixels of the source; None where there are none, and
+    in results of earlier versions.
+    """
 
     start: int
     stop: int
     shot: int
     num_invented: int
     tracks: tuple[TrackFacts, ...]
+    picture_xyxy: tuple[int, int, int, int] | None = None
 
     @property
     def num_frames(self) -> int:

@@ -181,11 +181,18 @@ class CurationSettings(BaseModel):
         description="Largest turn of the head to the side (median; needs a detector with points).",
         json_schema_extra=_decides(None, RejectReason.TURNED_AWAY, unit="degrees"),
     )
+    max_pitch_deg: float = Field(
+        40.0,
+        ge=0,
+        le=90,
+        description="Largest turn of the head down or up (median; needs a detector with points).",
+        json_schema_extra=_decides(None, RejectReason.TURNED_UP_OR_DOWN, unit="degrees"),
+    )
     max_lips_outside: float = Field(
         0.1,
         ge=0,
         le=1,
-        description="Largest share of the lips' area beyond the border of the picture.",
+        description="Largest share of the lips' area beyond the border of the picture, or under a bar along it.",
         json_schema_extra=_decides(None, RejectReason.LIPS_CUT_OFF, unit="share, 0 to 1"),
     )
     min_mouth_likeness: float = Field(

@@ -168,6 +168,9 @@ def piece_lines(piece: PieceStory) -> list[tuple[str, str]]:
         lines.append(("time", costs_line(piece.costs)))
         lines.append(("silences", _silences(piece.silences)))
         lines += [("sound", note) for note in sound_notes(decision.scores)]
+    if piece.piece is not None and piece.piece.picture_xyxy is not None:
+        left, top, right, bottom = piece.piece.picture_xyxy
+        lines.append(("picture", f"within bars: {left}, {top}, {right}, {bottom}"))
     for track in piece.piece.tracks if piece.piece is not None else ():
         lines.append(("face", _face(track, is_scored=track.number == piece.face)))
     return lines

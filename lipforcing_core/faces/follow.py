@@ -15,7 +15,7 @@ import numpy as np
 
 from lipforcing_core.faces.align import align_points
 from lipforcing_core.faces.detectors.protocol import Face, FaceFilter
-from lipforcing_core.faces.pose import yaw_deg
+from lipforcing_core.faces.pose import pitch_deg, yaw_deg
 from lipforcing_core.faces.sightings import (
     MIN_CHAIN_LOOKS,
     FaceState,
@@ -47,14 +47,15 @@ class Placement:
     """Where a face is in one frame.
 
     matrix_23: from frame pixels to the template crop (``align``). box_4: x0, y0, x1, y1. Where the state is ABSENT the
-    matrix is that of the nearest frame in sight that shows the face, and the box is NaN. yaw_deg: the turn of the head
-    (``pose``), in frames that were looked at by a detector with points.
+    matrix is that of the nearest frame in sight that shows the face, and the box is NaN. yaw_deg, pitch_deg: the turn
+    of the head (``pose``), in frames that were looked at by a detector with points.
     """
 
     state: FaceState
     matrix_23: np.ndarray
     box_4: np.ndarray
     yaw_deg: float | None = None
+    pitch_deg: float | None = None
 
 
 @dataclass
@@ -189,18 +190,20 @@ class FaceFollower:
             matrices_F23 = align_points(anchors_F32)[0]
             seen = [sighting.frame for sighting in run]
             turns = {
-                frame: yaw_deg(face.points)
+                frame: (yaw_deg(face.points), pitch_deg(face.points))
                 for frame, face in run
                 if first <= frame < stop and face.points is not None
             }
             for row, frame in enumerate(held.tolist()):
                 if not first <= frame < stop + self.delay:
                     continue
+                yaw, pitch = turns.get(frame, (None, None))
                 found[frame] = Placement(
                     state=state_of(frame, seen, missed),
                     matrix_23=matrices_F23[row],
                     box_4=boxes_F4[row],
-                    yaw_deg=turns.get(frame),
+                    yaw_deg=yaw,
+                    pitch_deg=pitch,
                 )
         return self._with_absent(track, found, first, stop)
 

@@ -51,6 +51,7 @@ def track(number: int = 0, **changes: Any) -> TrackFacts:
         "face_height_px": 100.0,
         "box_xyxy": (10.0, 20.5, 90.0, 120.0),
         "yaw_deg": 12.0,
+        "pitch_deg": -9.0,
         "lips_outside": 0.05,
         "mouth_likeness": 0.875,
         "repeated": (2, 4),

@@ -71,13 +71,21 @@ AT_THE_BOUND: list[dict[str, Any]] = [
     {"source": "3", "face_height_px": 64.0, "sync_distance": 0.0, "sync_confidence": 3.0, "split": "val"},
     {"source": "4", "av_offset_measured": -6, "av_offset_remaining": 0, "stop_frame": 2},
     {"source": "5", "av_offset_measured": 6, "split": "train", "identity": None, "licence": None},
-    {"source": "6", "speech_share": 0.2, "yaw_deg": 50.0, "lips_outside": 0.1, "quality": 85.0},
+    {
+        "source": "6",
+        "speech_share": 0.2,
+        "yaw_deg": 50.0,
+        "lips_outside": 0.1,
+        "quality": 85.0,
+        "pitch_deg": 40.0,
+    },
     {
         "source": "7",
         "speech_share": 1.0,
         "longest_repeat_frames": 12,
         "repeated_fraction": 0.3,
         "yaw_deg": 0.0,
+        "pitch_deg": -40.0,
     },
 ]
 BEYOND: list[tuple[str, str, list[Any]]] = [
@@ -93,6 +101,7 @@ BEYOND: list[tuple[str, str, list[Any]]] = [
     ("expect_column_values_to_be_between", "av_offset_remaining", [-1, 1]),
     ("expect_column_values_to_be_between", "speech_share", [0.19, 1.01]),
     ("expect_column_values_to_be_between", "yaw_deg", [-1.0, 50.1]),
+    ("expect_column_values_to_be_between", "pitch_deg", [-40.1, 40.1]),
     ("expect_column_values_to_be_between", "lips_outside", [-0.1, 0.11]),
     ("expect_column_values_to_be_between", "longest_repeat_frames", [-1, 13]),
     ("expect_column_values_to_be_between", "repeated_fraction", [-0.1, 0.31]),
@@ -168,6 +177,7 @@ def test_every_check_says_what_it_expects(broken: ContractResult) -> None:
         (between, "av_offset_remaining"): "max_value 0.0; min_value 0.0",
         (between, "speech_share"): "max_value 1.0; min_value 0.2",
         (between, "yaw_deg"): "max_value 50.0; min_value 0.0",
+        (between, "pitch_deg"): "max_value 40.0; min_value -40.0",
         (between, "lips_outside"): "max_value 0.1; min_value 0.0",
         (between, "mouth_likeness"): "min_value 0.45",
         (between, "longest_repeat_frames"): "max_value 12.0; min_value 0.0",
@@ -358,7 +368,7 @@ def test_every_limit_of_curation_is_one_of_the_table() -> None:
         if (told := field.json_schema_extra) and str(told["decides"]).startswith("reject reason")  # type: ignore[call-overload,index]
     }
     assert thresholds == {measure.setting for measure in LIMITED if measure.setting is not None}
-    assert len(LIMITED) == 14
+    assert len(LIMITED) == 15
 
 
 @pytest.mark.parametrize(("scorer", "worse"), [("piqe", 1), ("hyperiqa", -1)])

@@ -204,10 +204,15 @@ def test_the_mouths_of_real_people_lie_in_the_box_of_the_lips(media_dir: Path) -
 
 def flat_crop(level: float, state: FaceState = FaceState.DETECTED, **measured: Any) -> Crop:
     """A crop of one grey whose small picture has this level."""
-    facts: dict[str, Any] = {"lips_outside": 0.0, "yaw_deg": None, "repeats": False} | measured
+    facts: dict[str, Any] = {
+        "lips_outside": 0.0,
+        "yaw_deg": None,
+        "pitch_deg": None,
+        "repeats": False,
+    } | measured
     return Crop(
         yuv=to_yuv(np.full((CLIP_SIZE, CLIP_SIZE, 3), int(level), np.uint8)),
-        placement=placement(WHOLE, state, yaw_deg=facts["yaw_deg"]),
+        placement=placement(WHOLE, state, yaw_deg=facts["yaw_deg"], pitch_deg=facts["pitch_deg"]),
         lips_outside=facts["lips_outside"],
         small_HW=np.full((64, 64), level, np.float32),
         look_HW=np.full((64, 64), level, np.float32),
@@ -322,10 +327,10 @@ def test_a_track_is_written_with_its_places_and_its_facts(tmp_path: Path) -> Non
     absent = FaceState.ABSENT
     row = row_of(
         None,
-        flat_crop(60, yaw_deg=10.0),
+        flat_crop(60, yaw_deg=10.0, pitch_deg=-30.0),
         flat_crop(60, FaceState.INTERPOLATED, lips_outside=0.25, repeats=True),
         flat_crop(200, absent, lips_outside=1.0),
-        flat_crop(90, yaw_deg=30.0, lips_outside=0.5),
+        flat_crop(90, yaw_deg=30.0, pitch_deg=20.0, lips_outside=0.5),
     )
     facts = write_track(row, Segment(50, 55), tmp_path, crf=10)
     assert facts is not None
@@ -334,7 +339,7 @@ def test_a_track_is_written_with_its_places_and_its_facts(tmp_path: Path) -> Non
     assert facts.absent_frames == 2
     assert facts.face_height_px == 150
     assert facts.box_xyxy == (10, 20, 110, 170)
-    assert facts.yaw_deg == 20
+    assert (facts.yaw_deg, facts.pitch_deg) == (20, -5)
     assert facts.lips_outside == 0.5
     assert tuple(facts.repeated) == (1,)
     frames = read_frames(tmp_path / "3.mp4")
@@ -361,6 +366,26 @@ def test_a_mouth_is_compared_where_a_detector_has_points(
         assert facts.mouth_likeness < 0.3
     else:
         assert facts.mouth_likeness is None
+
+
+@pytest.mark.parametrize(
+    ("picture_xyxy", "outside"),
+    [
+        (None, 0.25),
+        ((0, 0, 512, 303), 1.0),
+        ((0, 0, 512, 337), 0.5),
+        ((0, 371, 512, 512), 1.0),
+        ((0, 9, 512, 400), 0.0),
+    ],
+)
+def test_lips_under_a_bar_are_outside_the_picture(
+    picture_xyxy: tuple[int, int, int, int] | None, outside: float, tmp_path: Path
+) -> None:
+    """The crop is the whole frame; without bars what was measured against its border counts."""
+    row = row_of(flat_crop(60, lips_outside=0.25))
+    facts = write_track(row, Segment(50, 51), tmp_path, crf=10, picture_xyxy=picture_xyxy)
+    assert facts is not None
+    assert facts.lips_outside == pytest.approx(outside, abs=1 / 16)
 
 
 def test_a_track_that_is_never_seen_is_not_written(tmp_path: Path) -> None:

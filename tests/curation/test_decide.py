@@ -42,6 +42,7 @@ SETTINGS = CurationSettings(
     min_detected_fraction=0.3,
     min_face_height_px=64,
     max_yaw_deg=40,
+    max_pitch_deg=30,
     max_lips_outside=0.25,
     min_mouth_likeness=0.5,
     max_repeat_frames=10,
@@ -58,6 +59,7 @@ AT_THE_LIMIT = Scores(
     face_height_px=64.0,
     num_faces=2,
     yaw_deg=40.0,
+    pitch_deg=-30.0,
     lips_outside=0.25,
     mouth_likeness=0.5,
     longest_repeat_frames=10,
@@ -96,6 +98,8 @@ def test_sound_without_speech_is_no_speech() -> None:
         ("face_height_px", 63.9, "face_too_small", 64),
         ("absent_frames", 3, "face_lost", 2),
         ("yaw_deg", 40.1, "turned_away", 40),
+        ("pitch_deg", 30.1, "turned_up_or_down", 30),
+        ("pitch_deg", -30.1, "turned_up_or_down", 30),
         ("lips_outside", 0.26, "lips_cut_off", 0.25),
         ("longest_repeat_frames", 11, "frozen_picture", 10),
         ("repeated_fraction", 0.51, "repeated_frames", 0.5),
@@ -114,20 +118,21 @@ def test_a_face_at_the_limits_passes_and_one_beyond_does_not(
 
 def test_of_several_defects_the_first_is_named() -> None:
     worst = replace(
-        AT_THE_LIMIT, face_height_px=1.0, absent_frames=9, yaw_deg=80.0, lips_outside=1.0,
-        longest_repeat_frames=99, repeated_fraction=1.0, mouth_likeness=-1.0,
+        AT_THE_LIMIT, face_height_px=1.0, absent_frames=9, yaw_deg=80.0, pitch_deg=-60.0,
+        lips_outside=1.0,        longest_repeat_frames=99, repeated_fraction=1.0, mouth_likeness=-1.0,
     )  # fmt: skip
     found = []
     for name, good in (
-        ("face_height_px", 64.0), ("absent_frames", 0), ("yaw_deg", 0.0), ("lips_outside", 0.0),
-        ("longest_repeat_frames", 0), ("repeated_fraction", 0.0), ("mouth_likeness", 1.0),
+        ("face_height_px", 64.0), ("absent_frames", 0), ("yaw_deg", 0.0), ("pitch_deg", 0.0),
+        ("lips_outside", 0.0),        ("longest_repeat_frames", 0), ("repeated_fraction", 0.0), ("mouth_likeness", 1.0),
     ):  # fmt: skip
         verdict = judge_face(worst, SETTINGS)
         assert verdict is not None
         found.append(verdict.reason.value)
         worst = replace(worst, **{name: good})
     assert found == [
-        "face_too_small", "face_lost", "turned_away", "lips_cut_off", "frozen_picture", "repeated_frames", "occluded",
+        "face_too_small", "face_lost", "turned_away", "turned_up_or_down", "lips_cut_off", "frozen_picture",
+        "repeated_frames", "occluded",
     ]  # fmt: skip
     assert judge_face(worst, SETTINGS) is None
 
@@ -173,8 +178,9 @@ STORED = {
             "tracks": [{
                 "number": 0, "detected_fraction": 0.9, "absent_frames": 1, "face_height_px": 130.5,
                 "box_xyxy": [1.0, 2.0, 3.0, 4.5], "yaw_deg": None, "lips_outside": 0.0, "repeated": [2, 1],
-                "clip_sha256": "ab", "mouth_likeness": 0.75,
+                "clip_sha256": "ab", "mouth_likeness": 0.75, "pitch_deg": -12.5,
             }],
+            "picture_xyxy": [0, 30, 320, 210],
         }],
     },
     "mute": {
@@ -233,8 +239,10 @@ TYPED = {
                         repeated=(2, 1),
                         clip_sha256="ab",
                         mouth_likeness=0.75,
+                        pitch_deg=-12.5,
                     ),
                 ),
+                picture_xyxy=(0, 30, 320, 210),
             ),
         ),
     ),
@@ -307,10 +315,12 @@ def test_a_piece_knows_its_length_and_its_folder() -> None:
     assert (piece.num_frames, piece.folder) == (125, "000250-000375")
 
 
-def test_a_reading_from_before_covered_mouths_is_still_read() -> None:
+def test_a_reading_from_before_covered_mouths_nods_and_bars_is_still_read() -> None:
     stored = copy.deepcopy(STORED["reading"])
-    (track,) = stored["pieces"][0]["tracks"]
-    del track["mouth_likeness"]
+    (piece,) = stored["pieces"]
+    (track,) = piece["tracks"]
+    del track["mouth_likeness"], track["pitch_deg"], piece["picture_xyxy"]
     reading = reading_from_json(stored)
     assert isinstance(reading, Reading)
-    assert reading.pieces[0].tracks[0].mouth_likeness is None
+    assert reading.pieces[0].picture_xyxy is None
+    assert (reading.pieces[0].tracks[0].mouth_likeness, reading.pieces[0].tracks[0].pitch_deg) == (None, None)

@@ -200,6 +200,42 @@ def test_a_head_that_is_turned_away(curate: Curate) -> None:
     assert rows(curate(Played(30), profile, max_yaw_deg=61.0)) == [(0, 30, "accepted")]
 
 
+def looking(nod_deg: float) -> list[Face]:
+    """A head that looks down by so much, with eyes 20 pixels apart."""
+    nod = math.radians(nod_deg)
+    nose = 40 + 20 * (0.57 * math.cos(nod) + 0.6 * math.sin(nod))
+    mouth = 40 + 20 * (1.15 * math.cos(nod) + 0.12 * math.sin(nod))
+    points = [[38, 40], [58, 40], [48, nose], [40, mouth], [56, mouth]]
+    return [Face(box_xyxy=(20.0, 16.0, 76.0, 80.0), score=1.0, points=np.array(points, dtype=float))]
+
+
+@pytest.mark.parametrize("nod_deg", [45.0, -42.0])
+def test_a_head_that_looks_far_down_or_up(nod_deg: float, curate: Curate) -> None:
+    outcome = curate(Played(30), lambda _: looking(nod_deg))
+    (decision,) = outcome.decisions
+    assert rows(outcome) == [(0, 30, "turned_up_or_down")]
+    assert (decision.measured, decision.threshold) == (pytest.approx(nod_deg), 40.0)
+    assert rows(curate(Played(30), lambda _: looking(nod_deg), max_pitch_deg=46.0)) == [(0, 30, "accepted")]
+    again = {"detect_stride": 4}
+    assert rows(curate(Played(30), lambda _: looking(nod_deg / 2), **again)) == [(0, 30, "accepted")]
+
+
+def test_a_mouth_under_a_bar_is_beyond_the_border_of_the_picture(curate: Curate) -> None:
+    """The frame ends below the face; a black bar covers it from the upper lip down."""
+
+    def letterboxed(index: int) -> np.ndarray:
+        frame = picture(index)
+        frame[56:] = 0
+        return frame
+
+    outcome = curate(Played(30, make=letterboxed))
+    (decision,) = outcome.decisions
+    assert rows(outcome) == [(0, 30, "lips_cut_off")]
+    assert decision.measured is not None
+    assert 0.5 < decision.measured <= 1
+    assert rows(curate(Played(30), detect_stride=4)) == [(0, 30, "accepted")]
+
+
 def test_lips_beyond_the_border(curate: Curate) -> None:
     low = (20.0, 45.0, 76.0, 109.0)
     outcome = curate(Played(30), lambda _: [low])

@@ -264,6 +264,7 @@ YOUNGER = [
     "activity_backend",
     "num_faces",
     "yaw_deg",
+    "pitch_deg",
     "lips_outside",
     "mouth_likeness",
     "longest_repeat_frames",
@@ -285,7 +286,7 @@ def test_manifests_from_before_several_faces_are_still_read(tmp_path: Path) -> N
     for name in ("m.parquet", "d.parquet"):
         table = pq.read_table(tmp_path / name)
         there = [column for column in YOUNGER if column in table.column_names]
-        assert len(there) == {"m.parquet": 18, "d.parquet": 14}[name]
+        assert len(there) == {"m.parquet": 19, "d.parquet": 15}[name]
         pq.write_table(table.drop_columns(there), tmp_path / name)
     assert read_manifest(tmp_path / "m.parquet") == [clip()]
     assert read_decisions(tmp_path / "d.parquet") == [decision(scores=SCORES)]
@@ -299,6 +300,7 @@ def test_what_later_versions_measure_survives(tmp_path: Path) -> None:
         activity_backend="speaks-v1",
         num_faces=2,
         yaw_deg=12.5,
+        pitch_deg=-7.5,
         lips_outside=0.25,
         mouth_likeness=0.875,
         longest_repeat_frames=3,
@@ -347,6 +349,7 @@ def test_every_reason_belongs_to_the_stage_that_gives_it() -> None:
         ("face_too_small", Stage.FACE),
         ("several_faces", Stage.FACE),
         ("turned_away", Stage.FACE),
+        ("turned_up_or_down", Stage.FACE),
         ("lips_cut_off", Stage.FACE),
         ("frozen_picture", Stage.FACE),
         ("repeated_frames", Stage.FACE),

@@ -39,6 +39,7 @@ ALL = replace(
     face_height_px=100.0,
     num_faces=1,
     yaw_deg=12.0,
+    pitch_deg=-9.0,
     lips_outside=0.05,
     mouth_likeness=0.875,
     longest_repeat_frames=4,
@@ -139,6 +140,7 @@ CLIP_ID = "2884172a2d9ce30a"
         ({"min_speech_share": 0.81}, "no_speech", 0.8, 0.81),
         ({"min_face_height_px": 101.0}, "face_too_small", 100.0, 101.0),
         ({"max_yaw_deg": 11.0}, "turned_away", 12.0, 11.0),
+        ({"max_pitch_deg": 8.0}, "turned_up_or_down", -9.0, 8.0),
         ({"max_lips_outside": 0.04}, "lips_cut_off", 0.05, 0.04),
         ({"min_mouth_likeness": 0.9}, "occluded", 0.875, 0.9),
         ({"max_repeat_frames": 3}, "frozen_picture", 4.0, 3.0),
@@ -263,7 +265,7 @@ def test_a_small_face_in_the_background_and_a_mistake_of_the_detector_do_not_cou
 
 
 def test_a_detector_without_points_tells_no_turn(curate: Curate) -> None:
-    (clip,) = curate(reading(piece(0, 60, track(yaw_deg=None, repeated=())))).clips
+    (clip,) = curate(reading(piece(0, 60, track(yaw_deg=None, pitch_deg=None, repeated=())))).clips
     scores = clip.record.scores
     assert (scores.yaw_deg, scores.longest_repeat_frames, scores.repeated_fraction) == (None, 0, 3 / 60)
 

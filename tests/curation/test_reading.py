@@ -357,6 +357,24 @@ def test_lips_beyond_the_border_are_measured(
 
 
 @pytest.mark.usefixtures("unencoded")
+def test_each_piece_has_its_own_bars(tmp_path: Path) -> None:
+    """A bar of six rows below, gone in the second piece of the shot; the first and the last look of each are within."""
+
+    def make(index: int) -> np.ndarray:
+        frame = picture(index)
+        if not 40 <= index < 80:
+            frame[90:] = 0
+        return frame
+
+    result = reading_of(Played(120, make=make), tmp_path, detect_stride=3, shot_min_content_change=255.0)
+    assert [(piece.start, piece.picture_xyxy) for piece in result.pieces] == [
+        (0, (0, 0, 96, 90)),
+        (40, None),
+        (80, (0, 0, 96, 90)),
+    ]
+
+
+@pytest.mark.usefixtures("unencoded")
 def test_the_worst_frame_decides_about_the_lips(tmp_path: Path) -> None:
     def dives(index: int) -> list[Any]:
         low = 55.0 if 10 <= index < 20 else 0.0

@@ -13,7 +13,7 @@ from lipforcing_core.base.products import StepStore
 from lipforcing_core.curation.backends import CurationBackends, load_backends
 from lipforcing_core.curation.pipeline import curate_source
 from lipforcing_core.curation.reasons import RejectReason
-from lipforcing_core.curation.records import SourceOutcome, Status
+from lipforcing_core.curation.records import Decision, SourceOutcome, Status
 from lipforcing_core.curation.settings import CurationSettings
 from lipforcing_core.faces.align import warp_face
 from lipforcing_core.faces.second_look import faces_in
@@ -70,6 +70,8 @@ def test_it_becomes_one_clip_with_one_face_and_nothing_is_refused(ran: Ran) -> N
     assert scores.detected_fraction == 1.0
     assert scores.mouth_likeness is not None
     assert scores.mouth_likeness > 0.65, "the limit is 0.45, and nothing covers this mouth"
+    assert scores.pitch_deg is not None
+    assert abs(scores.pitch_deg) < 10, "the limit is 40, and all look about straight ahead"
 
 
 def test_the_head_is_upright_in_the_middle(
@@ -125,6 +127,63 @@ def test_sound_comes_from_its_time_to_half_a_frame(ran: Ran) -> None:
     lag = int(np.argmax(np.fft.irfft(spectrum, size)))
     lag = lag - size if lag > len(clip_S) else lag
     assert abs(lag) < SAMPLE_RATE // 50
+
+
+@dataclass(frozen=True)
+class Talk:
+    """The frames of a real talk, and where its mouth is in the first one."""
+
+    path: Path
+    frames: np.ndarray
+    mouth_y: int
+    face_height: float
+
+
+@pytest.fixture
+def talk(media_dir: Path, backends: tuple[CurationSettings, CurationBackends]) -> Talk:
+    path = media_dir / "vs/hdtf/row1/input.mp4"
+    frames = read_frames(path)
+    face = backends[1].detector.detect(frames[0])[0]
+    assert face.points is not None
+    return Talk(path, frames, round(face.points[3:, 1].mean()), face.height)
+
+
+def curated(
+    talk: Talk, frames: np.ndarray, tmp_path: Path, known: tuple[CurationSettings, CurationBackends]
+) -> Decision:
+    """What becomes of other frames under the sound of a talk."""
+    with VideoWriter(tmp_path / "silent.mp4", width=frames.shape[2], height=frames.shape[1]) as writer:
+        for frame in frames:
+            writer.write(frame)
+    (tmp_path / "corpus").mkdir()
+    path = tmp_path / "corpus" / "changed.mp4"
+    mux(tmp_path / "silent.mp4", read_audio(talk.path), path)
+    outcome = curate_source(
+        path, settings=known[0], backends=known[1], store=StepStore(tmp_path / "steps"), root=path.parent
+    )
+    (decision,) = outcome.decisions
+    return decision
+
+
+def test_a_real_mouth_under_a_bar_is_beyond_the_border(
+    talk: Talk, backends: tuple[CurationSettings, CurationBackends], tmp_path: Path
+) -> None:
+    talk.frames[:, talk.mouth_y :] = (16, 16, 16)
+    decision = curated(talk, talk.frames, tmp_path, backends)
+    assert decision.reason is RejectReason.LIPS_CUT_OFF
+    assert decision.measured is not None
+    assert decision.measured > 0.3
+
+
+def test_a_line_of_writing_over_a_mouth_that_moves_covers_it(
+    talk: Talk, backends: tuple[CurationSettings, CurationBackends], tmp_path: Path
+) -> None:
+    for frame in talk.frames:
+        scale = talk.face_height / 350
+        place = (round(0.3 * frame.shape[1]), round(talk.mouth_y + 11 * scale))
+        for colour, width in (((0, 0, 0), 8), ((255, 255, 255), 3)):
+            cv2.putText(frame, "THE QUICK BROWN FOX", place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, width)
+    assert curated(talk, talk.frames, tmp_path, backends).reason is RejectReason.OCCLUDED
 
 
 def test_a_mouth_that_is_covered_for_a_second_is_told(

@@ -139,6 +139,7 @@ def test_the_content_and_the_detector_decide_about_the_reading() -> None:
         {"min_detected_fraction": 0.9},
         {"min_face_height_px": 3.0},
         {"max_yaw_deg": 3.0},
+        {"max_pitch_deg": 3.0},
         {"max_lips_outside": 0.9},
         {"min_mouth_likeness": 0.9},
         {"max_repeat_frames": 3},

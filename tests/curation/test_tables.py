@@ -36,6 +36,7 @@ SCORE_COLUMNS = [
     "face_height_px double",
     "num_faces int64 or null",
     "yaw_deg double or null",
+    "pitch_deg double or null",
     "lips_outside double or null",
     "mouth_likeness double or null",
     "longest_repeat_frames int64 or null",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lipforcing_core.faces.align import align_track
 from lipforcing_core.faces.detectors.protocol import Face
 from lipforcing_core.faces.follow import MAX_TRACKS, FaceFollower, Placement
+from lipforcing_core.faces.pose import pitch_deg
 from lipforcing_core.faces.sightings import FaceState
 from lipforcing_core.faces.track import track_face
 
@@ -341,7 +342,16 @@ def test_the_turn_of_the_head_is_told_where_it_was_looked_at() -> None:
     assert turns[::STRIDE] == pytest.approx([45.0] * 10)
     assert [turn for i, turn in enumerate(turns) if i % STRIDE and i != 49] == [None] * 39
     (row,), _ = followed(lambda frame: [face(100, 100, 200, with_points=False)], 50)
-    assert {place.yaw_deg for place in row if place} == {None}
+    assert {(place.yaw_deg, place.pitch_deg) for place in row if place} == {(None, None)}
+
+
+def test_the_nod_of_the_head_is_told_beside_its_turn() -> None:
+    (row,), _ = followed(lambda frame: [face(100, 100, 200)], 50)
+    points = face(100, 100, 200).points
+    assert points is not None
+    nods = [None if place is None else place.pitch_deg for place in row]
+    assert nods[::STRIDE] == pytest.approx([pitch_deg(points)] * 10)
+    assert [nod is None for nod in nods] == [i % STRIDE != 0 and i != 49 for i in range(50)]
 
 
 def test_every_frame_may_be_looked_at() -> None:

@@ -15,6 +15,7 @@ from lipforcing_core.faces.detectors.catalogue import load_detector
 from lipforcing_core.faces.detectors.protocol import FaceDetector
 from lipforcing_core.faces.mask import keep_mask, load_mask_source, mask_source
 from lipforcing_core.faces.paste import paste_back
+from lipforcing_core.faces.pose import pitch_deg
 from lipforcing_core.faces.sightings import FaceState
 from lipforcing_core.faces.track import FaceTrack, track_face
 
@@ -77,6 +78,16 @@ def test_five_point_detectors_find_the_face_in_every_frame(seen: Seen, name: str
     boxes, others = seen.tracks[name].boxes_F4, seen.tracks["scrfd"].boxes_F4
     side = (others[:, 3] - others[:, 1])[:, None]
     assert (np.abs(boxes - others) < 0.2 * side).all()
+
+
+@pytest.mark.parametrize("name", ["scrfd", "yunet"])
+def test_speakers_who_look_ahead_are_far_from_the_limit(
+    seen: Seen, name: str, detectors: dict[str, FaceDetector]
+) -> None:
+    """The limit of the pitch is 40 degrees; YuNet has the noses lower, so that its values lie some 10 higher."""
+    faces = [detectors[name].detect(frame)[0] for frame in seen.frames]
+    pitch = float(np.median([pitch_deg(face.points) for face in faces if face.points is not None]))
+    assert -10 < pitch < 22
 
 
 def test_lbp_follows_the_same_face(seen: Seen) -> None:
