@@ -18,6 +18,7 @@ from lipforcing_core.faces.choice import FACE_HELP, FaceChoice
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.metrics.backends import NETWORK_SETS
 from lipforcing_core.metrics.measures.catalogue import smallest_window
+from lipforcing_core.presets.ablations import ABLATIONS
 from lipforcing_core.runtime.devices import DeviceWish, TorchDevice
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 from lipforcing_core.training.strategies.catalogue import STRATEGIES
@@ -218,12 +219,9 @@ class EvaluateRequest(ScoringRequest):
     )
 
 
-class TrainEvalRequest(ScoringRequest):
-    """Run a whole experiment: train teacher, student and distilled student on a corpus, then score and report them."""
+class ExperimentRequest(ScoringRequest):
+    """Choose what is trained and evaluated, and where."""
 
-    name: str = Field(
-        "train_eval", description="Name of the experiment: the folder below runs/ and the head of the run id."
-    )
     corpus: Corpus = Field(PuppetCorpus(), description="What to train and evaluate on.")
     curation: Settings = Field(
         {}, description="Curation settings, as of the flow curate; not used with a manifest."
@@ -239,8 +237,41 @@ class TrainEvalRequest(ScoringRequest):
     device: DeviceChoice = Field(
         AUTO, description=DEVICE_HELP, json_schema_extra={"enum": list(DEVICE_CHOICES)}
     )
+
+
+class TrainEvalRequest(ExperimentRequest):
+    """Run a whole experiment: train teacher, student and distilled student on a corpus, then score and report them."""
+
+    name: str = Field(
+        "train_eval", description="Name of the experiment: the folder below runs/ and the head of the run id."
+    )
     videos: RequestPath | None = Field(
         None, description="A folder of your own videos, curated and re-synced as well; only with puppets."
+    )
+
+
+DEMO_CURATION: dict[str, Any] = {"max_abs_offset_frames": 6}
+
+
+class AblateRequest(ExperimentRequest):
+    """Train and score the variants of the paper's ablation tables, several times each, beside the printed numbers."""
+
+    name: str = Field(
+        "ablate", description="Name of the grid: the folder below runs/ and the head of the run ids."
+    )
+    tables: Annotated[tuple[Annotated[str, ABLATIONS.choice], ...], Field(min_length=1)] = Field(
+        ABLATIONS.names, description=f"Which to run. {ABLATIONS.help}", examples=[["cfg_schedule", "reward"]]
+    )
+    repetitions: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="Trainings of every variant, each with seeds of its own; intervals need 3. A larger number adds "
+        "to those that are finished.",
+    )
+    curation: Settings = Field(
+        DEMO_CURATION,
+        description="Curation settings, as of the flow curate; not used with a manifest. Default: those of the demo.",
     )
 
 
@@ -250,9 +281,6 @@ class BenchmarkRequest(Request):
     preset: Settings = Field("nano", description="A shipped preset, a TOML file, or a table.")
     device: TorchDevice = Field("cpu", description="Where the model runs.")
     repeats: int = Field(20, ge=1, description="Samples of each time.")
-
-
-DEMO_CURATION: dict[str, Any] = {"max_abs_offset_frames": 6}
 
 
 def demo_request(

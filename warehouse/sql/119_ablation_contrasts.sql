@@ -63,6 +63,8 @@ select
         when sign(o.difference) = sign(b.published_value - a.published_value) then 'same direction'
         else 'opposite direction'
     end as verdict,
+    a.position as position_a,
+    b.position as position_b,
     a.variant as variant_a,
     b.variant as variant_b,
     o.grid,
@@ -90,6 +92,8 @@ comment on column ablation_contrasts.own_ci_high is 'Upper end of its 95 % inter
 comment on column ablation_contrasts.own_repetitions is 'Repetitions in which both were run.';
 comment on column ablation_contrasts.verdict is
     'same direction, opposite direction, or not separated (the own interval holds zero); too few repetitions below three, not measured without any, and no difference published where the printed values are equal.';
+comment on column ablation_contrasts.position_a is 'Position of the upper row in its table, from 1, as printed.';
+comment on column ablation_contrasts.position_b is 'Position of the lower row.';
 comment on column ablation_contrasts.variant_a is 'Variant of the upper row; joins ablation_runs.';
 comment on column ablation_contrasts.variant_b is 'Variant of the lower row; joins ablation_runs.';
 comment on column ablation_contrasts.grid is 'The grid of the own difference; joins ablation_runs.';
