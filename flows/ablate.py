@@ -49,7 +49,7 @@ def ablate(request: AblateRequest) -> AblateSummary:
         videos=None,
         scorers=Scorers.of(request, workspace),
     )
-    grid = plan_grid(base, request.tables, request.repetitions)
+    grid = plan_grid(base, request.tables, request.seeds)
     with orchestration(workspace, request.resources), run_folder(workspace, base.run) as folder:
         write_json(folder / REQUEST_FILE, request)
         todo = [cell for cell in grid.cells if not is_finished(workspace, cell)]

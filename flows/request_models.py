@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from lipforcing_core.base.catalogue import file_help
+from lipforcing_core.base.catalogue import Choice, file_help
 from lipforcing_core.corpora.catalogue import CORPORA
 from lipforcing_core.faces.choice import FACE_HELP, FaceChoice
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
@@ -259,20 +259,27 @@ class AblateRequest(ExperimentRequest):
     name: str = Field(
         "ablate", description="Name of the grid: the folder below runs/ and the head of the run ids."
     )
-    tables: Annotated[tuple[Annotated[str, ABLATIONS.choice], ...], Field(min_length=1)] = Field(
+    tables: tuple[str, ...] = Field(
         ABLATIONS.names, description=f"Which to run. {ABLATIONS.help}", examples=[["cfg_schedule", "reward"]]
     )
-    repetitions: int = Field(
+    seeds: int = Field(
         3,
         ge=1,
         le=100,
-        description="Trainings of every variant, each with seeds of its own; intervals need 3. A larger number adds "
-        "to those that are finished.",
+        description="How often every variant is trained, each time with seeds of its own; intervals need 3. A larger "
+        "number adds to what is finished.",
     )
     curation: Settings = Field(
         DEMO_CURATION,
         description="Curation settings, as of the flow curate; not used with a manifest. Default: those of the demo.",
     )
+
+    @field_validator("tables")
+    @classmethod
+    def _names_ablations(cls, tables: tuple[str, ...]) -> tuple[str, ...]:
+        if not tables:
+            raise ValueError(f"name at least one of {ABLATIONS.choices}")
+        return tuple(dict.fromkeys(Choice(ABLATIONS)(name) for name in tables))
 
 
 class BenchmarkRequest(Request):

@@ -67,7 +67,7 @@ class Grid:
 
 
 def plan_grid(base: Experiment, ablations: Sequence[str], repetitions: int) -> Grid:
-    """The cells of these ablations; raises ``BadInputError`` for a preset that one of the variants cannot be made of."""
+    """The cells of these ablations; raises ``BadInputError`` for a preset that a variant cannot be made of."""
     presets = [repetition(base.preset, number) for number in range(repetitions)]
     variants = variants_of(ablations)
     cells = [

@@ -36,7 +36,7 @@ class AblationScore(BaseModel):
 
 
 class AblationRow(BaseModel):
-    """A row of one of the tables; ``ablation`` is its name, ``repetitions`` how many trainings the own numbers are of."""
+    """A row of a table; ``ablation`` is the name of that, ``repetitions`` how many trainings the own numbers are of."""
 
     model_config = ConfigDict(frozen=True)
 
