@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class AblationRow(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     ablation: str
+    variant: str
     label: str
     published_variant: str
     repetitions: int
@@ -94,10 +95,11 @@ def read_tables(warehouse: Path, grid: str, preset: str, ablations: Sequence[str
         rows.append(
             AblationRow(
                 ablation=first["ablation"],
+                variant=first["variant"],
                 label=first["label"],
                 published_variant=first["published_variant"],
-                repetitions=min(row["own_repetitions"] for row in own),
-                clips=min(row["own_clips"] for row in own),
+                repetitions=_fewest(row["own_repetitions"] for row in own),
+                clips=_fewest(row["own_clips"] for row in own),
                 scores=[
                     AblationScore(
                         metric=row["metric"],
@@ -153,6 +155,14 @@ def own_words(score: AblationScore | None) -> str:
     return words if score.low is None else f"{words} [{score.low:z.{digits}f}, {score.high:z.{digits}f}]"
 
 
+def short_words(score: AblationScore | None) -> str:
+    """As ``own_words``, with half the interval after a sign."""
+    if score is None or score.own is None or score.low is None or score.high is None:
+        return own_words(score)
+    digits = DIGITS[score.metric]
+    return f"{score.own:z.{digits}f} \N{PLUS-MINUS SIGN}{(score.high - score.low) / 2:.{digits}f}"
+
+
 def published_words(score: AblationScore | None) -> str:
     """The printed number as a cell; ``-`` where the table prints none."""
     return "-" if score is None else f"{score.published:z.{DIGITS[score.metric]}f}"
@@ -187,6 +197,11 @@ def _lines(tables: AblationTables) -> list[str]:
             f"| {own} | {pair.verdict} |"
         ]
     return lines
+
+
+def _fewest(counts: Iterable[int | None]) -> int:
+    """The smallest of those that are known; 0 where none is."""
+    return min((count for count in counts if count is not None), default=0)
 
 
 def _ask(warehouse: Path, view: str, grid: str, ablations: Sequence[str], order: str) -> list[dict[str, Any]]:

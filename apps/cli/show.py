@@ -187,7 +187,7 @@ def headline_table(summary: TrainEvalSummary) -> Table:
 
 
 def show_ablation(summary: AblateSummary) -> None:
-    """The tables, printed and own numbers side by side, and where to look next."""
+    """The tables, printed and own numbers on lines of their own, and where to look next."""
     from itertools import groupby
 
     before = f", {summary.num_finished_before} of them finished before" if summary.num_finished_before else ""
@@ -196,28 +196,33 @@ def show_ablation(summary: AblateSummary) -> None:
         return
     for _, rows in groupby(summary.tables.rows, key=lambda row: row.ablation):
         console.print(ablation_table(list(rows)))
-    say("own: mean over the seeds [95 % interval from 3 on]; models, data and networks are not the paper's")
+    say("own: mean of the seeds, with half the 95 % interval from 3 seeds on; compare directions, not sizes")
     say(f"tables and differences: {summary.markdown}")
     say(f"lipforcing sql \"from ablation_contrasts where grid = '{summary.run_id}'\"")
 
 
 def ablation_table(rows: Sequence[AblationRow]) -> Table:
-    """One of the paper's tables: variants down, metrics across, each printed and own."""
+    """One of the paper's tables: of every variant a line of printed numbers and one of own numbers."""
+    from lipforcing_core.metrics.networks.catalogue import is_stand_in
     from lipforcing_core.presets.ablations import ABLATIONS
-    from tasks.ablation_tables import METRICS, own_words, published_words
+    from tasks.ablation_tables import METRICS, published_words, short_words
 
     name, seeds, clips = rows[0].ablation, rows[0].repetitions, rows[0].clips
-    columns = [(metric, whose) for metric in METRICS for whose in ("printed", "own")]
+    stand_in = {s.metric for row in rows for s in row.scores if s.backend and is_stand_in(s.backend)}
+    titles = [metric + ("*" if metric in stand_in else "") for metric in METRICS]
     table = Table(
         Column(name, no_wrap=True),
-        *(Column(f"{metric}\n{whose}", justify="right") for metric, whose in columns),
-        title=f"{ABLATIONS[name].summary}: own numbers of {seeds} seeds on {clips} clips",
+        Column("whose", no_wrap=True),
+        *(Column(title, justify="right", no_wrap=True) for title in titles),
+        title=f"{ABLATIONS[name].summary}: own numbers of {seeds} {'seed' if seeds == 1 else 'seeds'}, {clips} clips",
+        caption="* own numbers by a stand-in network" if stand_in else None,
         box=SIMPLE,
         padding=(0, 1, 0, 0),
     )
     for row in rows:
-        words = {"printed": published_words, "own": own_words}
-        table.add_row(escape(row.label), *(escape(words[w](row.score(metric))) for metric, w in columns))
+        scores = [row.score(metric) for metric in METRICS]
+        table.add_row(escape(row.variant), "printed", *map(published_words, scores))
+        table.add_row("", "own", *map(short_words, scores))
     return table
 
 

@@ -20,6 +20,10 @@ with published as (
         and p.variant = a.printed_variant
         and p.num_steps = a.num_steps
     where p.metric in ('Sync-C', 'Sync-D', 'FVD', 'SSIM')
+),
+-- Where a variant was scored at all: a metric that could not be measured there still has its printed number beside it.
+places as (
+    select distinct grid, base_preset, variant, dataset_id, protocol_id from ablation_scores
 )
 select
     p.ablation,
@@ -39,15 +43,21 @@ select
     s.num_repetitions as own_repetitions,
     s.num_clips as own_clips,
     s.no_interval_because,
-    s.grid,
-    s.base_preset as own_preset,
-    s.dataset_id as own_dataset,
-    s.protocol_id as own_protocol,
+    o.grid,
+    o.base_preset as own_preset,
+    o.dataset_id as own_dataset,
+    o.protocol_id as own_protocol,
     s.backend as own_backend,
     coalesce(s.paper_table = 'main_hdtf', false) as comparable_with_paper
 from published p
-left join ablation_scores s on s.variant = p.variant and s.published_name = p.metric
-order by s.grid nulls last, p.row_number, s.dataset_id, s.protocol_id, s.backend;
+left join places o on o.variant = p.variant
+left join ablation_scores s
+    on s.grid = o.grid
+    and s.variant = o.variant
+    and s.dataset_id = o.dataset_id
+    and s.protocol_id = o.protocol_id
+    and s.published_name = p.metric
+order by o.grid nulls last, p.row_number, o.dataset_id, o.protocol_id, s.backend;
 
 comment on view ablation_results is
     'Published and own numbers of the ablations, each in columns of its own. Grain: printed row and metric, and grid, data set, protocol and backend of the own number where there is one.';
@@ -62,7 +72,7 @@ comment on column ablation_results.published_value is 'The number as the paper p
 comment on column ablation_results.published_variant is 'Size and ablation settings as printed.';
 comment on column ablation_results.published_dataset is 'Evaluation set of the printed number.';
 comment on column ablation_results.published_source is 'Paper and table.';
-comment on column ablation_results.own_value is 'Mean over the repetitions of this grid; null where the variant was not run.';
+comment on column ablation_results.own_value is 'Mean over the repetitions of this grid; null where the variant was not run or the metric could not be measured.';
 comment on column ablation_results.own_ci_low is 'Lower end of its 95 % interval over repetitions; null below three of them.';
 comment on column ablation_results.own_ci_high is 'Upper end of its 95 % interval over repetitions; null below three of them.';
 comment on column ablation_results.own_repetitions is 'Trainings with seeds of their own that the own number is the mean of.';
