@@ -250,9 +250,6 @@ class TrainEvalRequest(ExperimentRequest):
     )
 
 
-DEMO_CURATION: dict[str, Any] = {"max_abs_offset_frames": 6}
-
-
 class AblateRequest(ExperimentRequest):
     """Train and score the variants of the paper's ablation tables, several times each, beside the printed numbers."""
 
@@ -269,10 +266,6 @@ class AblateRequest(ExperimentRequest):
         description="How often every variant is trained, each time with seeds of its own; intervals need 3. A larger "
         "number adds to what is finished.",
     )
-    curation: Settings = Field(
-        DEMO_CURATION,
-        description="Curation settings, as of the flow curate; not used with a manifest. Default: those of the demo.",
-    )
 
     @field_validator("tables")
     @classmethod
@@ -288,6 +281,9 @@ class BenchmarkRequest(Request):
     preset: Settings = Field("nano", description="A shipped preset, a TOML file, or a table.")
     device: TorchDevice = Field("cpu", description="Where the model runs.")
     repeats: int = Field(20, ge=1, description="Samples of each time.")
+
+
+DEMO_CURATION: dict[str, Any] = {"max_abs_offset_frames": 6}
 
 
 def demo_request(
