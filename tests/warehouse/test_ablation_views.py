@@ -148,6 +148,12 @@ def test_grids_and_backends_are_kept_apart(inbox: Path) -> None:
         ("g-2", "syncnet-nano@1", 1.0),
         ("g-3", "syncnet-nano@2", 2.0),
     ]
+    rows = ask(inbox, "from ablation_tables where variant = 'static' and ablation = 'reward' order by grid")
+    assert [(r["grid"], round(r["own_sync_c"], 6)) for r in rows] == [
+        ("g-1", 5.2),
+        ("g-2", 1.0),
+        ("g-3", 2.0),
+    ]
 
 
 def test_two_backends_of_a_metric_fill_two_rows(inbox: Path) -> None:
