@@ -220,6 +220,21 @@ def test_a_data_set_is_published_with_its_manifest_last(
     assert publish(folder, "memory://bucket/set", Workspace(tmp_path / "ws")) == 0
 
 
+def test_what_was_published_and_is_withdrawn_is_removed(bucket: Any, tmp_path: Path) -> None:
+    """And nothing else that lies there: it may be somebody's."""
+    folder, workspace = tmp_path / "run", Workspace(tmp_path / "ws")
+    (folder / "clips").mkdir(parents=True)
+    for name in ("manifest.parquet", "clips/a.mp4", "clips/b.mp4"):
+        (folder / name).write_text(name)
+    publish(folder, "memory://bucket/set", workspace)
+    bucket.pipe("/bucket/set/clips/own.mp4", b"of somebody")
+    (folder / "clips" / "a.mp4").unlink()
+    (folder / "manifest.parquet").write_text("without a")
+    assert publish(folder, "memory://bucket/set", workspace) == 1
+    left = {path.removeprefix("/bucket/set/") for path in bucket.find("/bucket/set")}
+    assert left == {"manifest.parquet", "clips/b.mp4", "clips/own.mp4", ".lipforcing.json"}
+
+
 def test_a_folder_of_this_machine_may_be_named_by_a_uri(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "manifest.parquet").write_text("m")
