@@ -310,4 +310,4 @@ def test_people_may_be_numbered(tree: Tree) -> None:
     tree.put("manifest.jsonl", '{"path": "a.mp4", "identity": 5}\n{"path": "b.mp4", "identity": true}\n')
     listing = read_corpus("manifest", tree.root)
     assert facts(listing) == {"a.mp4": SourceFacts(identity="5")}
-    assert told(listing) == ["manifest.jsonl, line 2, identity: should be a text (got True)"]
+    assert told(listing) == ["manifest.jsonl, line 2, identity: should be a text (got true)"]
