@@ -85,7 +85,8 @@ def world(data: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> World:
         world.parents.append((teacher, student))
         return distil(store, preset, given, teacher, student, *rest, **kw)
 
-    monkeypatch.setattr(experiment, "training_data", lambda *_: found)
+    monkeypatch.setattr(experiment, "training_clips", lambda *_: [])
+    monkeypatch.setattr(experiment, "ClipsToEncode", lambda **_: found)
     monkeypatch.setattr(experiment.training, "distill_student", distil_noted)
     made_up(world, monkeypatch)
     return world
