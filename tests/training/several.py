@@ -19,8 +19,8 @@ TIMEOUT = timedelta(seconds=60)
 def on_workers(count: int, function: Callable[..., Any], *args: Any, folder: Path) -> list[Any]:
     """``function(*args)`` on every worker of a group of ``count``; the results, by rank.
 
-    folder: an empty one, for the meeting and the results. Raises ``RuntimeError`` with the trace of a worker that failed;
-    where one was killed, the others are ended too.
+    folder: an empty one, for the meeting and the results. Raises what ``torch.multiprocessing`` raises where a worker
+    failed or was killed, after ending the others.
     """
     folder.mkdir(parents=True)
     context = mp.start_processes(

@@ -33,7 +33,9 @@ _CALLS = ("encode_conditions", "forward_full", "denoise_chunk", "store_chunk")
 _CALLS_OF_BLOCK = ("own_keys_values",)
 
 # An operation in place on what a network returns would break its backward pass; nobody makes one.
-warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor", category=UserWarning)
+warnings.filterwarnings(
+    "ignore", message="FSDP2-wrapped module .* returned a view tensor", category=UserWarning
+)
 
 
 class Sharded:
