@@ -14,7 +14,7 @@ from lipforcing_core.training.loop import read_metrics
 from lipforcing_core.training.strategies.workers import OneWorker, Part, in_order, share
 from tests.training.several import on_workers
 from tests.training.test_stages import STAGES
-from tests.training.worker_jobs import Run, Spread, run, run_all, spread
+from tests.training.worker_jobs import Run, Spread, run, run_all, spread_and_run_all
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -102,10 +102,10 @@ def together(folder: Path, clip_files: list[Path], base_path: Path, alone: None)
     jobs.append(Run(stage="diffusion_forcing", out_dir=folder / "bf16", changes=BF16))
     jobs += [Run(stage=stage, out_dir=folder / "1-then-2" / stage) for stage in FROM_ONE_TO_TWO]
     jobs += [Run(stage=stage, out_dir=folder / "2-then-1" / stage, stop=both) for stage in FROM_TWO_TO_ONE]
-    steps = on_workers(2, run_all, jobs, clip_files, base_path, folder=folder / "meeting")
+    found = on_workers(2, spread_and_run_all, jobs, clip_files, base_path, folder=folder / "meeting")
     expected = [[1, 2, 3, 4]] * 7 + [[3, 4]] * 2 + [[1, 2, 3]] * 2
-    assert steps == [expected, expected]
-    return on_workers(2, spread, base_path, clip_files, folder=folder / "spread")
+    assert [steps for _, steps in found] == [expected, expected]
+    return [part for part, _ in found]
 
 
 def agree(one: Path, other: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_run_goes_on_after_a_worker_was_killed(
     with pytest.raises(ProcessExitedException, match="SIGKILL"):
         on_workers(2, run_all, [job], clip_files, base_path, folder=folder / "first")
     assert not (out_dir / "model.safetensors").exists()
-    again = Run(stage="distill", out_dir=out_dir)
+    again = Run(stage="distill", out_dir=out_dir, changes={"checkpoint_every": 2})
     steps = on_workers(2, run_all, [again], clip_files, base_path, folder=folder / "second")
     assert steps in ([[[3, 4]]] * 2, [[[1, 2, 3, 4]]] * 2), "the state of step 2, unless it was not complete"
     assert read_metrics(out_dir / "metrics.jsonl") == read_metrics(undisturbed / "metrics.jsonl")

@@ -60,7 +60,8 @@ def preset_with(stage: str, changes: dict[str, Any]) -> Preset:
 
 def run(job: Run, clip_files: Sequence[Path], base: Path) -> list[int]:
     """The steps that were made, on all workers of the group, or alone where there is none."""
-    preset = preset_with(job.stage, job.changes)
+    every = {"checkpoint_every": 2 if job.stop else 4}  # says nothing of the result, and takes time
+    preset = preset_with(job.stage, every | job.changes)
     encoder = HashTextEncoder(text_len=preset.model.text_len, text_dim=preset.model.text_dim)
     inputs = StageInputs(
         data=LatentWindows(list(clip_files), preset.video),
@@ -91,12 +92,20 @@ def run_all(jobs: Sequence[Run], clip_files: Sequence[Path], base: Path) -> list
     return [run(job, clip_files, base) for job in jobs]
 
 
+def spread_and_run_all(
+    jobs: Sequence[Run], clip_files: Sequence[Path], base: Path
+) -> tuple[Spread, list[list[int]]]:
+    """In one go, since it takes a worker a few seconds to start."""
+    return spread(base, clip_files), run_all(jobs, clip_files, base)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spread:
     """How a network lies on a worker.
 
     held, all_held: numbers of weights here and in the whole network. read: how many were read from its file.
-    held_after: how many are here after calls without a backward pass. dtypes: of a trained and of a frozen network under bf16.
+    held_after: how many are here after calls without a backward pass. dtypes: of a trained and of a frozen network
+    under bf16.
     """
 
     held: int
