@@ -18,6 +18,7 @@ from flows.catalogue import run_flow
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.models.codecs.block import BlockCodec
+from lipforcing_core.training import inputs
 from lipforcing_core.training.strategies import catalogue
 from lipforcing_core.training.strategies.catalogue import STRATEGIES, StrategyEntry
 from lipforcing_core.training.strategies.one_device import OneDevice
@@ -135,7 +136,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool, str, str]]:
 
     monkeypatch.setattr(training, "run_job", job)
     monkeypatch.setattr(training, "NUM_THREADS", 1)
-    monkeypatch.setattr(training, "_reward", rewards)
+    monkeypatch.setattr(inputs, "load_reward", rewards)
     monkeypatch.setattr(training, "require_device", lambda _device: None)
     monkeypatch.setattr(catalogue, "load_strategy", load)
     return found

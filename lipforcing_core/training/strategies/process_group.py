@@ -2,9 +2,41 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+
+@contextmanager
+def meeting(device_type: str) -> Iterator[None]:
+    """Inside, this process and the others that its launcher started are a group.
+
+    ``torchrun`` and Ray Train say in the environment who they are (``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR``,
+    ``MASTER_PORT``). A process without a launcher is a group of one. A group that there is already is used, and left.
+    """
+    if dist.is_initialized():
+        yield
+        return
+    backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
+    if device_type == "cuda":
+        torch.cuda.set_device(own_device("cuda"))
+    if "WORLD_SIZE" in os.environ:
+        dist.init_process_group(backend)
+    else:
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def own_device(device_type: str) -> torch.device:
+    """The device of this worker among those of its machine."""
+    return torch.device(device_type, int(os.environ.get("LOCAL_RANK", "0")))
 
 
 class ProcessGroup:
