@@ -20,7 +20,7 @@ from tasks.dispatch import run_job
 from tasks.progress import Advance
 from tasks.recording import step_task
 from tasks.training_device import CPU, require_device
-from tasks.training_sets import CODEC_FILE, TrainingSet
+from tasks.training_sets import TrainingSet
 from tasks.training_workers import run_workers
 
 if TYPE_CHECKING:
@@ -132,9 +132,10 @@ def pretrain_student(
     workers: int = 1,
 ) -> TrainedModel:
     """The causal student by Diffusion Forcing, from the teacher's weights."""
+    from lipforcing_core.training.inputs import check_codec
     from lipforcing_core.training.stages.forcing import TEACHER, StudentForcing
 
-    _check_codec(data, [teacher])
+    check_codec(data.codec_file, [teacher])
     forcing, init = StudentForcing.of(preset), {TEACHER: teacher / MODEL_FILE}
     recipe = _recipe(preset, data, device)
     parents = {name: file_sha256(path) for name, path in init.items()}
@@ -174,9 +175,10 @@ def distill_student(
     ``weights`` is the folder of registered weights; raises as ``reward_file`` does.
     """
     from lipforcing_core.sync.experts.catalogue import load_sync_expert
+    from lipforcing_core.training.inputs import check_codec
     from lipforcing_core.training.stages.distillation import CRITIC, STUDENT, TEACHER, Distillation
 
-    _check_codec(data, [teacher, student])
+    check_codec(data.codec_file, [teacher, student])
     distillation, expert_file = Distillation.of(preset), reward_file(preset, weights)
     expert = load_sync_expert(preset.backends.sync, expert_file).backend_id
     first = {STUDENT: student / MODEL_FILE, TEACHER: teacher / MODEL_FILE}
@@ -324,13 +326,3 @@ def _trained(
     bundle = store.run("bundle", content_key(BUNDLE_VERSION, kind, stage, preset, files), work)
     metrics = [row for each in stages for row in read_metrics(finished.folder / each.name / METRICS_FILE)]
     return TrainedModel(bundle=bundle.folder / "bundle", metrics=metrics, reused=finished.reused)
-
-
-def _check_codec(data: TrainingSet, parents: Sequence[Path]) -> None:
-    """Latents of another codec mean something else to a model: raises ``BadInputError`` for such a parent."""
-    for parent in parents:
-        if file_sha256(parent / CODEC_FILE) != file_sha256(data.codec_file):
-            raise BadInputError(
-                f"{parent} was trained on latents of another codec, fitted on other clips; "
-                "give the manifest that it was trained on"
-            )

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import file_sha256
 from lipforcing_core.presets.schema import Preset
+from lipforcing_core.runtime.bundle import CODEC_FILE
 from lipforcing_core.runtime.encoders import load_codec, load_text_encoder
 from lipforcing_core.runtime.prompts import encode_prompts
 from lipforcing_core.sync.experts.catalogue import load_sync_expert
@@ -37,6 +40,19 @@ def stage_inputs(
         init=init,
         reward=load_reward(preset, codec_file, expert_file, device) if rewarded else None,
     )
+
+
+def check_codec(codec_file: Path, bundles: Sequence[Path]) -> None:
+    """Latents of another codec mean something else to a model: raises ``BadInputError`` for such a bundle.
+
+    codec_file: what the latents were encoded with.
+    """
+    for bundle in bundles:
+        if file_sha256(bundle / CODEC_FILE) != file_sha256(codec_file):
+            raise BadInputError(
+                f"{bundle} was trained on latents of another codec, fitted on other clips; "
+                "give the manifest that it was trained on"
+            )
 
 
 def load_reward(preset: Preset, codec_file: Path, expert_file: Path | None, device: str) -> RewardModel:
