@@ -16,6 +16,7 @@ from lipforcing_core.models.bases.catalogue import BASES
 from lipforcing_core.models.codecs.block import BlockCodec
 from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.runtime.bundle import describe_bundle
+from lipforcing_core.training import inputs
 from tasks import training, training_sets
 from tasks.latents import Encoding
 from tasks.training_keys import Recipe
@@ -79,7 +80,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(
         training, "NUM_THREADS", 1
     )  # threads of a test would wait for each other on a busy machine
-    monkeypatch.setattr(training, "_reward", lambda *_: FakeReward())
+    monkeypatch.setattr(inputs, "load_reward", lambda *_: FakeReward())
     return names
 
 
