@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import StepStore, file_sha256, link_or_copy
-from lipforcing_core.curation.manifest import read_manifest, require_clip_files
+from lipforcing_core.curation.manifest import read_manifest, require_clip_files, require_names
 from lipforcing_core.curation.records import ClipRecord
 from lipforcing_core.presets import Preset
 from lipforcing_core.runtime.shipped_base import shipped_base
@@ -95,6 +95,7 @@ def training_clips(manifest: Path, sources: Collection[str] | None = None) -> li
         for clip in read_manifest(manifest)
         if clip.split == "train" and (sources is None or clip.source_sha256 in sources)
     ]
+    require_names(manifest, chosen)
     require_clip_files(manifest, chosen)
     clips = [clip_source(folder, clip) for clip in chosen]
     if not clips:

@@ -163,6 +163,7 @@ def curate(
     from apps.cli.show import show
     from lipforcing_core.base.layers import apply_overrides
     from lipforcing_core.curation.settings import CurationSettings
+    from tasks.curating import ContractError
     from tasks.settings import curation_settings
 
     chosen: dict[str, Any] = {
@@ -175,7 +176,8 @@ def curate(
     given = {key: value for key, value in chosen.items() if value is not None}
     given = apply_overrides(given, changes or [])
     typed = names_of(context.command, SETTINGS_OF_CURATE)
-    names = {key: name for key, name in typed.items() if key in CurationSettings.model_fields}
+    by_set = {change.partition("=")[0].strip() for change in changes or []}
+    names = {k: name for k, name in typed.items() if k in CurationSettings.model_fields and k not in by_set}
     names["max_segment_s"] = "max_segment_s of the [curation] table"
     curation_settings(
         context.obj.workspace, given, names=names
@@ -189,7 +191,12 @@ def curate(
         "publish": publish,
         "settings": given,
     }
-    show(run_command(context, "curate", request))
+    try:
+        show(run_command(context, "curate", request))
+    except ContractError as error:
+        if error.summary is not None:  # what was left out, and why, is known all the same
+            show(error.summary)
+        raise
 
 
 def generate(

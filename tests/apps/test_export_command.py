@@ -104,6 +104,6 @@ def test_the_export_of_a_broken_contract_says_which_checks_fail(run: Path, tmp_p
 def test_a_preset_goes_with_latents_alone(run: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="--preset: an export as webdataset holds no latents"):
         invoke(run / "manifest.parquet", "--to", "webdataset", "--preset", "nano", "-o", tmp_path / "x")
-    with pytest.raises(MissingWeightsError, match="lipforcing weights fetch wan2.1-vae"):
+    with pytest.raises(MissingWeightsError, match=r"lipforcing weights fetch wan2\.1-vae"):
         invoke(run / "manifest.parquet", "--to", "latents", "--preset", "14b", "-o", tmp_path / "x")
     assert not (tmp_path / "x").exists()
