@@ -126,12 +126,17 @@ class _Place:
             system, root = fsspec.core.url_to_fs(uri)
         except (ImportError, ValueError) as error:
             raise BadInputError(f"{shown_name(uri)}: {error}") from error
+        if "://" in root:  # such as of the web, whose servers list nothing
+            raise BadInputError(
+                f"{shown_name(uri)}: this kind of address has no folders that can be listed; fetch its files first, "
+                "or name a bucket (s3://, gs://) or a folder"
+            )
         path = PurePosixPath(root)
         try:
             system.invalidate_cache()
             if system.isfile(root):
                 return cls(uri=uri, system=system, parent=path.parent, name=path.name)
-        except OSError as error:
+        except Exception as error:  # every file system has exceptions of its own
             raise BadInputError(f"{shown_name(uri)}: cannot be read ({error})") from error
         return cls(uri=uri, system=system, parent=path)
 
@@ -160,7 +165,7 @@ class _Place:
             found = self.system.find(folder, detail=True, **options)
         except FileNotFoundError:
             return {}
-        except OSError as error:
+        except Exception as error:  # every file system has exceptions of its own
             raise BadInputError(f"{shown_name(self.uri)}: cannot be listed ({error})") from error
         return {self._relative(path): _version(info) for path, info in found.items()}
 

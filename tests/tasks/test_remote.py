@@ -165,11 +165,24 @@ def test_a_log_that_a_kill_cut_off_costs_one_file(bucket: Any, fetched: list[str
     [
         ("memory://bucket/none", "there is nothing there"),
         ("nothing-of-the-kind://x", "nothing-of-the-kind"),
+        ("http://127.0.0.1:1/talks", r"http://127\.0\.0\.1:1/talks: this kind of address has no folders"),
     ],
 )
 def test_what_is_not_there_is_said(uri: str, words: str, bucket: Any, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=words):
         mirrored(uri, Workspace(tmp_path))
+
+
+@pytest.mark.parametrize(("call", "words"), [("isfile", "cannot be read"), ("find", "cannot be listed")])
+def test_an_exception_of_a_file_system_of_its_own_is_one_sentence(
+    call: str, words: str, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("no credentials")
+
+    monkeypatch.setattr(bucket, call, fails)
+    with pytest.raises(BadInputError, match=rf"{words} \(no credentials\)"):
+        mirrored(URI, Workspace(tmp_path))
 
 
 def test_a_name_that_leads_out_of_the_folder_is_refused(
