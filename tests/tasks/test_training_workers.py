@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch.distributed as dist
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.training.loop import read_metrics
@@ -27,9 +28,9 @@ def ray() -> Iterator[None]:
 
 def train(job: Run, clip_files: list[Path], base: Path) -> None:
     """What a worker does: the second one dies after step 3, the first time."""
-    died = job.out_dir.with_name("died")
-    first = not died.exists()
-    died.touch()
+    started = job.out_dir.with_name(f"started-{dist.get_rank()}")
+    first = not started.exists()
+    started.touch()
     run(job if first else Run(stage=job.stage, out_dir=job.out_dir), clip_files, base)
 
 
@@ -50,6 +51,8 @@ def test_a_worker_that_dies_does_not_change_the_curve(
         watch=lambda: watched.append(1),
     )
     assert watched
+    steps = [path.name for path in (tmp_path / "together" / "states").iterdir()]
+    assert sorted(steps) == ["step-00000002", "step-00000004"], "it went on from the state of step 2"
     assert not (tmp_path / "ray-train").exists(), "what Ray wrote is gone"
     ours, alone = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("together", "alone"))
     assert [(row["step"], row["name"]) for row in ours] == [(row["step"], row["name"]) for row in alone]

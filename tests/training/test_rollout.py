@@ -52,6 +52,22 @@ def test_calls_stores_and_gradients(exit_step: int, with_grad: bool) -> None:
     assert not student.stored[0].requires_grad
 
 
+@pytest.mark.parametrize("with_grad", [True, False])
+def test_idle_calls_keep_company_and_change_nothing(with_grad: bool) -> None:
+    """Two calls before those of every chunk, without gradient, where another worker makes three."""
+    draws, lone, idle = draws_with_exit(0), ChunkAnswering(), ChunkAnswering()
+    latents = roll_out(lone, CONDITIONS, draws, t_list=T_LIST, with_grad=with_grad)
+    again = roll_out(idle, CONDITIONS, draws, t_list=T_LIST, with_grad=with_grad, idle_calls=2)
+    assert torch.equal(latents, again)
+    extra = ("denoise", pytest.approx(0.9), False)
+    first, store, second = lone.log
+    assert idle.log == [(*extra, 0), (*extra, 0), first, store, (*extra, 1), (*extra, 1), second]
+    if with_grad:
+        latents.sum().backward()
+        again.sum().backward()
+        assert torch.equal(lone.weight.grad, idle.weight.grad)
+
+
 def test_latents_are_those_worked_out_by_hand() -> None:
     """velocity = w (x + m) + n of a chunk with n stored chunks of mean m; the start is the noise times 0.999."""
     student, draws = ChunkAnswering(weight=0.5), draws_with_exit(1, num_latents=6)
