@@ -5,15 +5,13 @@ Letters: B batch, C channels, T latent frames, H W latent size, N video frames, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lipforcing_core.media.clock import SAMPLES_PER_FRAME
 from lipforcing_core.models.codecs.protocol import SPACE_STRIDE
@@ -24,7 +22,7 @@ from lipforcing_core.training.draws import ForcingDraws, MatchingDraws, RolloutD
 from lipforcing_core.training.losses.flow import flow_loss
 from lipforcing_core.training.losses.forcing import forcing_loss
 from lipforcing_core.training.losses.matching import critic_loss, critic_prediction, matching_loss
-from lipforcing_core.training.plan.meter import Meter, Work
+from lipforcing_core.training.plan.meter import Count, FakeMeter, Work
 from lipforcing_core.training.plan.networks import (
     NetworkSpec,
     Weights,
@@ -41,7 +39,7 @@ class Counts:
     """One micro-batch through one network.
 
     passes: how often its weights are read from the first to the last block; graded_passes: in how many of these a
-    gradient comes back. cache_bytes: of the KV cache, which ``forward`` holds among others.
+    gradient comes back.
     """
 
     weights: Weights
@@ -49,7 +47,6 @@ class Counts:
     backward: Work
     passes: float
     graded_passes: float
-    cache_bytes: float = 0.0
 
     @property
     def peak_bytes(self) -> float:
@@ -63,7 +60,7 @@ def count_teacher(spec: NetworkSpec, preset: Preset) -> Counts:
     settings = preset.lora
 
     def loss_of(network: Any) -> Tensor:
-        batch = _batch(preset, settings.batch_size)
+        batch = make_batch(preset, settings.batch_size)
         draws = TeacherDraws(
             t_B=torch.rand(settings.batch_size, dtype=torch.float64),
             noise_BCTHW=torch.randn_like(batch.latents_BCTHW),
@@ -71,7 +68,7 @@ def count_teacher(spec: NetworkSpec, preset: Preset) -> Counts:
             audio_dropped_B=torch.zeros(settings.batch_size, dtype=torch.bool),
         )
         return flow_loss(
-            network, batch, _prompts(preset), draws, shift=preset.schedule.shift, settings=settings
+            network, batch, make_prompts(preset), draws, shift=preset.schedule.shift, settings=settings
         )
 
     return at_depth(lambda depth: _count_loss(spec, depth, loss_of), spec.model.num_layers)
@@ -83,12 +80,12 @@ def count_forcing(spec: NetworkSpec, preset: Preset) -> Counts:
     settings = preset.diffusion_forcing
 
     def loss_of(network: Any) -> Tensor:
-        batch = _batch(preset, settings.batch_size)
+        batch = make_batch(preset, settings.batch_size)
         latents = batch.latents_BCTHW
         draws = ForcingDraws(
             t_BT=torch.rand(settings.batch_size, latents.shape[2]), noise_BCTHW=torch.randn_like(latents)
         )
-        return forcing_loss(network, batch, _prompts(preset), draws, settings=settings)
+        return forcing_loss(network, batch, make_prompts(preset), draws, settings=settings)
 
     return at_depth(lambda depth: _count_loss(spec, depth, loss_of), spec.model.num_layers)
 
@@ -99,11 +96,11 @@ def count_critic(spec: NetworkSpec, preset: Preset) -> Counts:
     settings = preset.distill
 
     def loss_of(network: Any) -> Tensor:
-        batch = _batch(preset, settings.student.batch_size)
+        batch = make_batch(preset, settings.student.batch_size)
         return critic_loss(
             network,
             torch.randn_like(batch.latents_BCTHW),
-            batch.conditions(_prompts(preset).text_BLD),
+            batch.conditions(make_prompts(preset).text_BLD),
             _matching_draws(batch),
             objective=settings.critic_objective,
             precision=settings.student.precision,
@@ -118,45 +115,87 @@ def count_look(spec: NetworkSpec, preset: Preset) -> Counts:
     settings = preset.distill.student
 
     def look(network: Any) -> Tensor:
-        batch = _batch(preset, settings.batch_size)
+        batch = make_batch(preset, settings.batch_size)
         return critic_prediction(
             network,
             torch.randn_like(batch.latents_BCTHW),
             _matching_draws(batch).t_B,
-            batch.conditions(_prompts(preset).text_BLD),
+            batch.conditions(make_prompts(preset).text_BLD),
             precision=settings.precision,
         )
 
     return at_depth(lambda depth: _count_loss(spec, depth, look), spec.model.num_layers)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RolloutCounts:
+    """One rollout of a micro-batch with gradient, ended at its first call, with its way back.
+
+    call: what every further call of all chunks adds; call_passes: how often it reads the weights. cache_bytes: of the KV
+    cache, which the rollout holds among others.
+    """
+
+    counts: Counts
+    call: Work
+    call_passes: float
+    cache_bytes: float
+
+
 @lru_cache(maxsize=64)
-def count_rollout(spec: NetworkSpec, preset: Preset, *, exit_step: int, with_grad: bool) -> Counts:
-    """The rollout of a student that ends at call ``exit_step`` (from 0) of every chunk, with its way back."""
-    settings, video = preset.distill.student, preset.video
+def count_rollout(spec: NetworkSpec, preset: Preset) -> RolloutCounts:
+    """The rollout of a student over a training window.
 
-    def loss_of(network: Any) -> Tensor:
-        batch = _batch(preset, settings.batch_size)
-        shape = batch.latents_BCTHW.shape
-        renoise = tuple(
-            tuple(torch.randn(*shape[:2], stop - start, *shape[3:]) for _ in range(exit_step))
-            for start, stop in network.chunks(shape[2])
+    Of the calls of a chunk only the one at the exit has a gradient. Those before it are counted as copies of it.
+    """
+    settings, side = preset.distill.student, preset.video.size // SPACE_STRIDE
+
+    def rolled_out(num_layers: int) -> RolloutCounts:
+        with FakeMeter() as meter:
+            network: Any = spec.build(num_layers)
+            cache = network.new_cache(settings.batch_size, side, side)
+            calls = _Calls(network, meter.count)
+            counts = count_on(meter.count, network, lambda: _rollout_loss(network, preset))
+        return RolloutCounts(
+            counts=counts,
+            call=calls.work,
+            call_passes=calls.num,
+            cache_bytes=sum(part.numel() * part.element_size() for part in (*cache.keys, *cache.values)),
         )
-        draws = RolloutDraws(noise_BCTHW=torch.randn(shape), exit_step=exit_step, renoise=renoise)
-        conditions = batch.conditions(_prompts(preset).text_BLD)
-        with compute_precision(settings.precision, torch.device("cpu")):
-            rollout = roll_out(
-                network, conditions, draws, t_list=preset.schedule.t_list, with_grad=with_grad
-            )
-        fake = torch.randn_like(rollout)
-        return matching_loss(rollout, fake=fake, real=fake).mean()
 
-    def cache_bytes(network: Any) -> int:
-        side = video.size // SPACE_STRIDE
-        cache = network.new_cache(settings.batch_size, side, side)
-        return sum(part.numel() * part.element_size() for part in (*cache.keys, *cache.values))
+    return at_depth(rolled_out, spec.model.num_layers)
 
-    return at_depth(lambda depth: _count_loss(spec, depth, loss_of, cache_bytes), spec.model.num_layers)
+
+def _rollout_loss(network: Any, preset: Preset) -> Tensor:
+    settings = preset.distill.student
+    batch = make_batch(preset, settings.batch_size)
+    noise = torch.randn_like(batch.latents_BCTHW)
+    renoise: tuple[tuple[Tensor, ...], ...] = tuple(() for _ in network.chunks(noise.shape[2]))
+    with compute_precision(settings.precision, noise.device):
+        rollout = roll_out(
+            network,
+            batch.conditions(make_prompts(preset).text_BLD),
+            RolloutDraws(noise_BCTHW=noise, exit_step=0, renoise=renoise),
+            t_list=preset.schedule.t_list,
+            with_grad=True,
+        )
+    return matching_loss(rollout, fake=noise, real=noise).mean()
+
+
+class _Calls:
+    """Looks on as a student denoises chunk after chunk. work: of all calls so far. num: how many these were."""
+
+    def __init__(self, network: Any, count: Count) -> None:
+        self._count, self._denoise = count, network.denoise_chunk
+        self.work, self.num = Work(), 0
+        network.denoise_chunk = self._watched
+
+    def _watched(self, *args: Any) -> Tensor:
+        before = self._count.so_far()
+        velocity: Tensor = self._denoise(*args)
+        added = self._count.so_far().plus(before, -1.0)
+        self.work = replace(self.work.plus(added), peak_bytes=0.0, held_bytes=0.0)
+        self.num += 1
+        return velocity
 
 
 @lru_cache(maxsize=16)
@@ -165,44 +204,40 @@ def count_decoder(preset: Preset) -> tuple[int, Work]:
 
     Nothing for a fitted codec, which is one small matrix.
     """
-    with _without_memory():
+    with FakeMeter() as meter, torch.no_grad():
         decoder = _decoder(preset)
         if decoder is None:
             return 0, Work()
         codec, network = decoder
-        latents = _batch(preset, 1).latents_BCTHW
-        with Meter([latents, *network.parameters()]) as meter, torch.no_grad():
-            codec.decode(latents)
-        return sum(weight.numel() * weight.element_size() for weight in network.parameters()), meter.work()
+        latents = make_batch(preset, 1).latents_BCTHW
+        meter.count.work()
+        codec.decode(latents)
+        work = meter.count.work()
+    return sum(weight.numel() * weight.element_size() for weight in network.parameters()), work
 
 
-def _count_loss(
-    spec: NetworkSpec,
-    num_layers: int,
-    loss_of: Callable[[Any], Tensor],
-    cache_bytes: Callable[[Any], int] = lambda network: 0,
-) -> Counts:
+def _count_loss(spec: NetworkSpec, num_layers: int, loss_of: Callable[[Any], Tensor]) -> Counts:
     """Forward and, where the result has a gradient, backward pass of a loss of a network of that depth."""
-    with _without_memory():
+    with FakeMeter() as meter:
         network: Any = spec.build(num_layers)
-        passes = _Passes(network.blocks[0])
-        weights = count_weights(network)
-        outside = [*network.parameters(), *(p.grad for p in network.parameters() if p.grad is not None)]
-        cache = cache_bytes(network)
-        with Meter(outside) as meter:
-            loss = loss_of(network)
-            forward = meter.work()
-            if loss.requires_grad:
-                loss.backward()  # type: ignore[no-untyped-call]
-            backward = meter.work()
-        return Counts(
-            weights=weights,
-            forward=forward,
-            backward=backward,
-            passes=passes.all,
-            graded_passes=passes.graded,
-            cache_bytes=cache,
-        )
+        return count_on(meter.count, network, lambda: loss_of(network))
+
+
+def count_on(count: Count, network: Any, loss_of: Callable[[], Tensor]) -> Counts:
+    """Forward and, where the result has a gradient, backward pass of a loss that is computed on a network."""
+    passes = _Passes(network.blocks[0])
+    count.work()
+    loss = loss_of()
+    forward = count.work()
+    if loss.requires_grad:
+        loss.backward()  # type: ignore[no-untyped-call]
+    return Counts(
+        weights=count_weights(network),
+        forward=forward,
+        backward=count.work(),
+        passes=passes.all,
+        graded_passes=passes.graded,
+    )
 
 
 class _Passes:
@@ -217,14 +252,8 @@ class _Passes:
         self.graded += torch.is_grad_enabled()
 
 
-@contextmanager
-def _without_memory() -> Iterator[None]:
-    """Tensors with shape, type and device CPU, and nothing in them."""
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        yield
-
-
-def _batch(preset: Preset, size: int) -> Batch:
+def make_batch(preset: Preset, size: int) -> Batch:
+    """A batch of that size with the shapes of the preset."""
     video, model = preset.video, preset.model
     side, num_latents = video.size // SPACE_STRIDE, (video.window_frames + 3) // 4
 
@@ -242,7 +271,8 @@ def _batch(preset: Preset, size: int) -> Batch:
     )
 
 
-def _prompts(preset: Preset) -> Prompts:
+def make_prompts(preset: Preset) -> Prompts:
+    """Prompts with the shapes of the preset."""
     text = torch.randn(1, preset.model.text_len, preset.model.text_dim)
     return Prompts(text_BLD=text, negative_text_BLD=text)
 
