@@ -12,7 +12,6 @@ from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.diffusion.guidance import VelocityModel, guided_velocity
@@ -87,7 +86,6 @@ def few_step_chunk(
     renoise: Sequence[Tensor] | None = None,
     exit_step: int | None = None,
     grad: bool = False,
-    recompute: bool = False,
 ) -> Tensor:
     """Clean latents of the next chunk by a few calls at decreasing noise (method C.4); the past is only read.
 
@@ -97,8 +95,6 @@ def few_step_chunk(
     renoise: that noise as values, shaped like ``noise``, one for each call but the last.
     exit_step: return the prediction of this call instead of the last (Self-Forcing's random exit, method D.5).
     grad: let gradients flow through the last call made; all earlier calls never have any.
-    recompute: do not keep what the call with gradient computes, but compute it again in the backward pass. This
-        needs a past that does not change meanwhile (``KVCache.snapshot``).
 
     Follow it by ``student.store_chunk(x0, encoded_chunk, cache)``. Raises ``BadInputError`` for an unusable ``t_list``.
     """
@@ -116,14 +112,8 @@ def few_step_chunk(
     # a tensor: a compiled student would specialise on every number
     times = torch.tensor(t_list, dtype=torch.float64).to(noise.device)
     for call in range(last + 1):
-        has_grad = grad and call == last
-        with torch.set_grad_enabled(has_grad):
-            if has_grad and recompute:
-                velocity = checkpoint(
-                    student.denoise_chunk, x, times[call], encoded_chunk, past, use_reentrant=False
-                )
-            else:
-                velocity = student.denoise_chunk(x, times[call], encoded_chunk, past)
+        with torch.set_grad_enabled(grad and call == last):
+            velocity = student.denoise_chunk(x, times[call], encoded_chunk, past)
             x0 = x0_from_velocity(x, velocity, t_list[call])
             if call < last:
                 fresh = draw_noise(x0, generator) if renoise is None else renoise[call]

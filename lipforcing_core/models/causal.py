@@ -81,12 +81,14 @@ class CausalStudent(WanTransformer):
     ) -> Tensor:
         """Velocity ``[B, C, T, H, W]`` of the chunk that follows ``past``: the cache, or a snapshot of it.
 
-        It has no side effects. A snapshot makes it a function of its arguments alone, so that it can be repeated in
-        the backward pass after the cache has moved on (activation checkpointing).
+        It has no side effects. With gradient it is a function of its arguments as they are now, also where its blocks
+        are computed again in the backward pass, after the cache has moved on: they then see a snapshot.
 
         ``positions``: as for ``forward_full``. Released students use ``window``; ``absolute`` (at most 1024 latents)
         is for models that have seen no other, such as one fresh from the official Stage 1.
         """
+        if torch.is_grad_enabled() and any(block.recompute for block in self.blocks):
+            past = past.snapshot()
         return self._denoise(x_BCTHW, t, encoded, self._attend_past(x_BCTHW, past, positions))
 
     @torch.no_grad()

@@ -42,6 +42,10 @@ class Past(Protocol):
         """Keys and values that the chunk sees, ``[B, num_past, P, N, E]``, in the order of their positions."""
         ...
 
+    def snapshot(self) -> PastSnapshot:
+        """The same as values that do not change."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class PastSnapshot:
@@ -68,6 +72,10 @@ class PastSnapshot:
     def past(self, layer: int) -> tuple[Tensor, Tensor]:
         """Keys and values that the chunk sees, ``[B, num_past, P, N, E]``, in the order of their positions."""
         return self.keys[layer], self.values[layer]
+
+    def snapshot(self) -> PastSnapshot:
+        """Itself."""
+        return self
 
 
 class KVCache:

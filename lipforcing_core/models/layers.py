@@ -15,6 +15,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.media.clock import FRAMES_PER_LATENT
@@ -65,7 +66,13 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Self-attention, text cross-attention and feed-forward; the first and last are modulated by time."""
+    """Self-attention, text cross-attention and feed-forward; the first and last are modulated by time.
+
+    recompute: a call with gradient keeps its inputs alone, and is made again in the backward pass (activation
+    checkpointing). ``mix`` must then be a function of its arguments: what it closes over must not change meanwhile.
+    """
+
+    recompute: bool = False
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -81,8 +88,21 @@ class Block(nn.Module):
         self.modulation = nn.Parameter(torch.zeros(1, 6, config.dim))
 
     def forward(
-        self, x_BTPD: Tensor, time_BS6D: Tensor, text_kv_BLNE: tuple[Tensor, Tensor], mix: Mixer
+        self, x_BTPD: Tensor, time_BS6D: Tensor, text: Tensor | tuple[Tensor, Tensor], mix: Mixer
     ) -> Tensor:
+        """text: the context ``[B, L, D]``, or its keys and values where they are known (``keys_values``)."""
+        if not (self.recompute and torch.is_grad_enabled()):
+            return self._compute(x_BTPD, time_BS6D, text, mix)
+        again = checkpoint(
+            self._compute, x_BTPD, time_BS6D, text, mix, use_reentrant=False, preserve_rng_state=False
+        )
+        assert isinstance(again, Tensor)
+        return again
+
+    def _compute(
+        self, x_BTPD: Tensor, time_BS6D: Tensor, text: Tensor | tuple[Tensor, Tensor], mix: Mixer
+    ) -> Tensor:
+        text_kv_BLNE = self.cross_attn.keys_values(text) if isinstance(text, Tensor) else text
         shift1, scale1, gate1, shift2, scale2, gate2 = modulate(self.modulation, time_BS6D)
         h = plain_norm(x_BTPD, self.eps) * (1 + scale1) + shift1
         x_BTPD = x_BTPD + gate1 * self.self_attn.o(
@@ -102,6 +122,13 @@ class Block(nn.Module):
         """Self-attention keys and values alone: all that the last block of a store call has to compute."""
         shift1, scale1, *_ = modulate(self.modulation, time_BS6D)
         return self.self_attn.keys_values(plain_norm(x_BTPD, self.eps) * (1 + scale1) + shift1)
+
+
+def recompute_blocks(network: nn.Module) -> None:
+    """Let every block of a network compute again in the backward pass what it would else keep until then."""
+    for module in network.modules():
+        if isinstance(module, Block):
+            module.recompute = True
 
 
 class Head(nn.Module):

@@ -130,8 +130,8 @@ class WanTransformer(nn.Module):
         mix: Callable[[Tensor, Tensor, Tensor], Tensor],
     ) -> Tensor:
         x_BTPD = self._add_audio(layer, x_BTPD, encoded)
-        text_kv = self._text_kv(layer, encoded) if encoded.text_kv is None else encoded.text_kv[layer]
-        out_BTPD: Tensor = self.blocks[layer](x_BTPD, time_BS6D, text_kv, mix)
+        text = encoded.context_BLD if encoded.text_kv is None else encoded.text_kv[layer]
+        out_BTPD: Tensor = self.blocks[layer](x_BTPD, time_BS6D, text, mix)
         return out_BTPD
 
     def _add_audio(self, layer: int, x_BTPD: Tensor, encoded: EncodedConditions) -> Tensor:

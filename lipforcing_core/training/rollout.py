@@ -22,15 +22,12 @@ def roll_out(
     *,
     t_list: Sequence[float],
     with_grad: bool,
-    recompute: bool = False,
 ) -> Tensor:
     """Latents ``[B, C, T, H, W]`` of the student, ended at the drawn call of ``t_list``.
 
     Of the calls of a chunk only the one at the exit has a gradient, and the past it attends to has none: it is a
     snapshot of what the store calls at t = 0 left, and they run without. The last chunk is not stored, since nothing
     follows. As in the released training the initial noise is scaled by the largest time, 0.999.
-
-    recompute: trade time for memory by activation checkpointing, see ``few_step_chunk``.
     """
     noise = T_MAX * draws.noise_BCTHW
     batch, _, num_latents, height, width = noise.shape
@@ -49,7 +46,6 @@ def roll_out(
             renoise=renoise,
             exit_step=draws.exit_step,
             grad=with_grad,
-            recompute=recompute,
         )
         outputs.append(x0)
         if stop < num_latents:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -16,13 +17,14 @@ from lipforcing_core.training.draws import role_draws, step_generator
 from lipforcing_core.training.iteration import Distilled, MicroBatch, distill_iteration
 from lipforcing_core.training.losses.matching import critic_loss, rollout_loss
 from lipforcing_core.training.optimisation import make_optimiser
-from lipforcing_core.training.reward import RewardScale, reward_loss
+from lipforcing_core.training.reward_weights import RewardScale
 from lipforcing_core.training.rollout import roll_out
 from lipforcing_core.training.strategies.one_device import OneDevice
 from tests.training.fakes import Answering, ChunkAnswering, distill_settings, make_batch, make_prompts
 
 PROMPTS = make_prompts()
 T_LIST = (0.9, 0.5, 0.0)
+E2, E4, E6 = (math.exp(power) for power in (2, 4, 6))
 GUIDANCE = TimeWindow(low=0.5, high=0.9, guidance_scale=3.0)
 
 
@@ -43,8 +45,8 @@ class Counting:
 class Recording(OneDevice):
     """Keeps every gradient before it is clipped, and whether a backward pass was the last of its step."""
 
-    def __init__(self, *, recompute: bool = False) -> None:
-        super().__init__(recompute=recompute)
+    def __init__(self) -> None:
+        super().__init__()
         self.clipped: list[tuple[Any, float, float]] = []
         self.lasts: list[bool] = []
 
@@ -71,8 +73,8 @@ def make_state(settings: DistillSettings, *, scale: RewardScale | None = None) -
     )
 
 
-def micro_batch(number: int, *, with_student: bool) -> MicroBatch:
-    batch = make_batch(seed=number)
+def micro_batch(number: int, *, with_student: bool, size: int = 2) -> MicroBatch:
+    batch = make_batch(size, seed=number)
     shape = batch.latents_BCTHW.shape
 
     def draws(role: str) -> Any:
@@ -93,10 +95,11 @@ def run(
     rate: float | None,
     state: Distilled | None = None,
     reward: Counting | None = None,
-    strategy: Recording | None = None,
+    micros: list[MicroBatch] | None = None,
 ) -> tuple[dict[str, float], Distilled, Recording, list[MicroBatch]]:
-    state, strategy = state or make_state(settings), strategy or Recording()
-    micros = [micro_batch(n, with_student=rate is not None) for n in range(settings.student.accumulation)]
+    state, strategy = state or make_state(settings), Recording()
+    if micros is None:
+        micros = [micro_batch(n, with_student=rate is not None) for n in range(settings.student.accumulation)]
     values = distill_iteration(
         state,
         micros,
@@ -159,16 +162,23 @@ def test_an_iteration_of_the_critic_alone(objective: str) -> None:
     assert not state.teacher.calls
 
 
+WEIGHTS: dict[str, list[float]] = {
+    "per_sample": [math.exp(2.0 * reward) for reward in (1, 2, 2, 3)],
+    "self_normalized": [4 * math.exp(2.0 * reward) / (E2 + 2 * E4 + E6) for reward in (1, 2, 2, 3)],
+    "legacy_batch_mean": [(E2 + E4) / 2, (E2 + E4) / 2, (E4 + E6) / 2, (E4 + E6) / 2],
+}
+"""Of the four samples of two micro-batches with the rewards 1 2 and 2 3, under a beta of 2."""
+
+
 @pytest.mark.parametrize("weighting", ["per_sample", "self_normalized", "legacy_batch_mean"])
 def test_an_iteration_of_both(weighting: str) -> None:
     settings = distill_settings({"accumulation": 2, "clip_norm": 7.0}, reward_weighting=weighting)
     reward = Counting()
     values, state, strategy, micros = run(settings, rate=0.02, reward=reward)
     gradient, plain, weighed = 0.0, [], []
-    for number, micro in enumerate(micros, start=1):
+    for number, micro in enumerate(micros):
         own, loss_B = student_parts(settings, micro)
-        reward_B = torch.tensor([number, number + 1.0])
-        loss = reward_loss(loss_B, reward_B, beta=2.0, weighting=settings.reward_weighting)
+        loss = (torch.tensor(WEIGHTS[weighting][2 * number : 2 * number + 2]) * loss_B).mean()
         loss.backward()
         gradient += float(own.student.weight.grad) / 2
         plain.append(loss_B.mean().item())
@@ -181,12 +191,17 @@ def test_an_iteration_of_both(weighting: str) -> None:
     assert values["student_loss"] == pytest.approx(sum(weighed) / 2, rel=1e-4)
     assert values["student_grad_norm"] == pytest.approx(abs(gradient), rel=1e-4)
     assert values["reward"] == pytest.approx((1 + 2 + 2 + 3) / 4)
+    assert values["reward_spread"] == pytest.approx(math.sqrt(0.5))
+    effective = (E2 + 2 * E4 + E6) ** 2 / (E2**2 + 2 * E4**2 + E6**2)
+    assert values["effective_samples"] == pytest.approx(4 if weighting == "legacy_batch_mean" else effective)
+    guided = [float(GUIDANCE.scale(micro.student.matching.t_B).ne(1).double().mean()) for micro in micros]
+    assert values["guided_share"] == pytest.approx(sum(guided) / 2)
     assert values["learning_rate"] == 0.02
     assert critic_clipped == pytest.approx(critic_gradient(settings, micros)[0], rel=1e-5), "not divided"
     step = -0.02 if gradient > 0 else 0.02
     assert state.student.weight.item() == pytest.approx(0.5 + step, abs=1e-5)
     assert state.critic.weight.item() != pytest.approx(0.7, abs=1e-3)
-    assert strategy.lasts == [False, False, True, True]
+    assert sorted(strategy.lasts) == [False, False, True, True]
     assert len(reward.given) == 2
     for (latents, sound), micro in zip(reward.given, micros, strict=True):
         assert torch.equal(sound, micro.waveform_BS)
@@ -194,6 +209,33 @@ def test_an_iteration_of_both(weighting: str) -> None:
         untouched = make_state(settings).student
         own = roll_out(untouched, micro.conditions, micro.student.rollout, t_list=T_LIST, with_grad=False)
         torch.testing.assert_close(latents, own)
+
+
+def test_a_reward_weighs_micro_batches_of_one_sample() -> None:
+    """The weight of a single sample among itself would always be 1, whatever its reward."""
+    losses = {}
+    for beta in (0.0, 0.5):
+        settings = distill_settings({"accumulation": 3}, reward_weighting="self_normalized", reward_beta=beta)
+        micros = [micro_batch(number, with_student=True, size=1) for number in range(3)]
+        values, *_ = run(settings, rate=0.02, micros=micros)
+        plain = torch.tensor([student_parts(settings, micro)[1].item() for micro in micros])
+        share = torch.softmax(beta * torch.tensor([1.0, 2.0, 3.0]), dim=0)
+        assert values["student_loss"] == pytest.approx(float((share * plain).sum()), rel=1e-4)
+        assert values["effective_samples"] == pytest.approx(float(1 / share.square().sum()))
+        losses[beta] = values["student_loss"]
+    assert losses[0.0] != pytest.approx(losses[0.5], rel=1e-3)
+
+
+def test_rewards_are_centred_by_the_mean_of_the_whole_effective_batch() -> None:
+    """And the mean moves once an iteration: rewards 1 2 and 2 3 are less 2, then clamped to a half."""
+    scale = RewardScale(centre_momentum=0.5, clamp=0.5)
+    settings = distill_settings({"accumulation": 2})
+    values, *_, micros = run(settings, rate=0.02, state=make_state(settings, scale=scale))
+    assert scale.state_dict() == {"mean": 2.0}
+    (first, second), (third, fourth) = (student_parts(settings, micro)[1].tolist() for micro in micros)
+    expected = (math.exp(-1) * first + second + third + math.exp(1) * fourth) / 4
+    assert values["student_loss"] == pytest.approx(expected, rel=1e-4)
+    assert values["reward"] == pytest.approx(2.0)
 
 
 def test_the_critic_of_a_student_iteration_may_be_divided_and_clipped() -> None:
@@ -214,20 +256,17 @@ def test_rewards_are_scaled_before_they_weigh() -> None:
     assert values["reward"] == pytest.approx(2.0), "the log has the reward itself"
 
 
-@pytest.mark.parametrize("recompute", [False, True])
-def test_rollouts_follow_the_strategy_and_the_precision(
-    recompute: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[bool, bool, bool]] = []
+def test_rollouts_follow_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[bool, bool]] = []
 
-    def watched(*args: Any, with_grad: bool, recompute: bool = False, **kwargs: Any) -> Tensor:
-        asked.append((with_grad, recompute, torch.is_autocast_enabled("cpu")))
-        return roll_out(*args, with_grad=with_grad, recompute=recompute, **kwargs)
+    def watched(*args: Any, with_grad: bool, **kwargs: Any) -> Tensor:
+        asked.append((with_grad, torch.is_autocast_enabled("cpu")))
+        return roll_out(*args, with_grad=with_grad, **kwargs)
 
     monkeypatch.setattr(iteration, "roll_out", watched)
     settings = distill_settings()
-    run(settings, rate=0.02, strategy=Recording(recompute=recompute))
-    assert asked == [(False, False, False), (True, recompute, False)]
+    run(settings, rate=0.02)
+    assert asked == [(False, False), (True, False)]
     asked.clear()
     mixed = settings.model_copy(update={"student": settings.student.model_copy(update={"precision": "bf16"})})
     seen: list[bool] = []
@@ -239,6 +278,6 @@ def test_rollouts_follow_the_strategy_and_the_precision(
 
     state.critic.answer = state.teacher.answer = answer
     run(mixed, rate=0.02, state=replace(state))
-    assert [autocast for _, _, autocast in asked] == [True, True]
+    assert [autocast for _, autocast in asked] == [True, True]
     assert seen
     assert all(seen)

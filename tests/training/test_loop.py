@@ -13,7 +13,7 @@ from lipforcing_core.base.errors import IncompatibleCheckpointError
 from lipforcing_core.training.checkpoint import TrainState, saved_states
 from lipforcing_core.training.loop import StepMetrics, read_metrics, run_steps, steps_done
 from lipforcing_core.training.model_file import load_model, save_model
-from lipforcing_core.training.reward import RewardScale
+from lipforcing_core.training.reward_weights import RewardScale
 from lipforcing_core.training.strategies.one_device import OneDevice
 
 

@@ -158,8 +158,6 @@ def test_one_device_builds_from_meta_and_fills() -> None:
     built = OneDevice().build(make, fill)
     assert made == ["meta"]
     assert built(torch.ones(1, 2)).tolist() == [[7.0, 7.0]]
-    assert not OneDevice().recompute
-    assert OneDevice(recompute=True).recompute
     assert OneDevice("meta").device == torch.device("meta")
 
 

@@ -11,10 +11,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lipforcing_core.models.causal import CausalStudent
+from lipforcing_core.models.layers import recompute_blocks
 from lipforcing_core.presets import Preset
 from lipforcing_core.runtime.prompts import Prompts
 from lipforcing_core.training.dataset import LatentWindows
 from lipforcing_core.training.draws import RolloutDraws, rollout_draws, step_generator
+from lipforcing_core.training.precision import ComputePrecision, compute_precision
 from lipforcing_core.training.rollout import roll_out
 from tests.training.fakes import ChunkAnswering, make_batch, make_prompts
 
@@ -86,7 +88,7 @@ def test_gradient_is_that_of_the_exit_calls_alone() -> None:
     latents = roll_out(student, CONDITIONS, draws, t_list=T_LIST, with_grad=True)
     assert len(student.log) == 3
     latents.sum().backward()
-    assert len(student.log) == 3, "nothing is computed again unless asked for"
+    assert len(student.log) == 3, "nothing is computed again"
     noise = 0.999 * draws.noise_BCTHW
     memory = (0.5 * latents[:, :, :2].detach()).mean()
     expected = -0.9 * (noise[:, :, :2].sum() + (noise[:, :, 2:] + memory).sum())
@@ -100,21 +102,41 @@ def test_draws_of_other_chunks_are_an_error() -> None:
         roll_out(ChunkAnswering(), CONDITIONS, wrong, t_list=T_LIST, with_grad=False)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def student(preset: Preset, base_path: Path) -> CausalStudent:
     student = CausalStudent(preset.model.config(), preset.window.config())
     student.load_state_dict(load_file(base_path))
     return student
 
 
-def test_recomputing_a_call_gives_the_same_gradients(
-    student: CausalStudent, prompts: Prompts, data: LatentWindows
-) -> None:
-    """With activation checkpointing a call runs again in the backward pass, when the cache has moved on.
+class Computed:
+    """How often the blocks of a network are computed, from a hook on a layer that each call uses once."""
+
+    def __init__(self, student: CausalStudent) -> None:
+        self.times = 0
+        for block in student.blocks:
+            block.get_submodule("ffn.0").register_forward_hook(self)
+
+    def __call__(self, *_: object) -> None:
+        self.times += 1
+
+
+def gradients_of(student: CausalStudent) -> dict[str, Tensor]:
+    found = {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None}
+    student.zero_grad(set_to_none=True)
+    return found
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(("batch", "calls"), [(1, 1), (2, 2)])
+def test_recomputing_blocks_gives_the_same_gradients(
+    batch: int, calls: int, precision: ComputePrecision, student: CausalStudent, prompts: Prompts, data: LatentWindows
+) -> None:  # fmt: skip
+    """With activation checkpointing a block runs again in the backward pass, when the cache has moved on.
 
     The clip is long enough that the cache has evicted by then what the calls of the second chunk saw.
     """
-    conditions = data.batch(1, seed=0, step=0).conditions(prompts.text_BLD)
+    conditions = data.batch(batch, seed=0, step=0).conditions(prompts.text_BLD)
     masked, sequence = conditions.masked_video_BCTHW, conditions.reference_sequence_BCTHW
     assert masked is not None
     assert sequence is not None
@@ -125,32 +147,58 @@ def test_recomputing_a_call_gives_the_same_gradients(
         reference_sequence_BCTHW=torch.cat([sequence, sequence], dim=2),
         audio_BND=conditions.audio_BND.repeat(1, 3, 1)[:, :45],
     )
-    shape = (1, 16, 12, 8, 8)
-    draws = rollout_draws(step_generator(0, "r", 0), shape, chunks=student.chunks(12), num_calls=1)
-    gradients: list[dict[str, Tensor]] = []
-    calls: list[int] = []
-    denoise = student.denoise_chunk
-    for recompute in (False, True):
-        student.zero_grad(set_to_none=True)
-        counted = [0]
+    draws = next(
+        draws
+        for step in range(100)
+        if (
+            draws := rollout_draws(
+                step_generator(0, "r", step), (batch, 16, 12, 8, 8), chunks=student.chunks(12), num_calls=calls
+            )
+        ).exit_step == calls - 1
+    )  # fmt: skip
+    t_list = (0.9, 0.0) if calls == 1 else (0.9, 0.5, 0.0)
+    computed = Computed(student)
 
-        def watched(*args: object, counted: list[int] = counted) -> Tensor:
-            counted[0] += 1
-            return denoise(*args)  # type: ignore[arg-type]
-
-        student.denoise_chunk = watched  # type: ignore[method-assign, assignment]
-        latents = roll_out(student, longer, draws, t_list=(0.9, 0.0), with_grad=True, recompute=recompute)
+    def gradients() -> tuple[dict[str, Tensor], int, int]:
+        computed.times = 0
+        with compute_precision(precision, torch.device("cpu")):
+            latents = roll_out(student, longer, draws, t_list=t_list, with_grad=True)
+        forward = computed.times
         latents.square().mean().backward()
-        calls.append(counted[0])
-        gradients.append(
-            {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None}
-        )
-    student.denoise_chunk = denoise  # type: ignore[method-assign]
-    assert calls == [4, 8], "every call was made again"
-    kept, again = gradients
-    assert kept.keys() == again.keys()
+        return gradients_of(student), forward, computed.times - forward
+
+    kept, forward, backward = gradients()
+    assert backward == 0
+    recompute_blocks(student)
+    again, forward_again, backward = gradients()
+    assert forward_again == forward
+    assert backward == 4 * len(student.blocks), "the exit call of every chunk"
+    assert kept.keys() == again.keys() == {name for name, _ in student.named_parameters()}
     assert all(torch.equal(kept[name], again[name]) for name in kept)
     assert any(bool(gradient.any()) for gradient in kept.values())
+
+
+def test_a_block_that_is_computed_again_sees_the_past_of_its_call(
+    student: CausalStudent, prompts: Prompts, data: LatentWindows
+) -> None:
+    """Also where the past is the cache itself, which is written to before the backward pass."""
+    conditions = data.batch(1, seed=0, step=0).conditions(prompts.text_BLD)
+    x = torch.randn(1, 16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    def gradients() -> dict[str, Tensor]:
+        encoded = student.encode_conditions(conditions)
+        chunk, cache = encoded.chunk(0, 3), student.new_cache(1, 8, 8)
+        student.store_chunk(x, chunk, cache)
+        velocity = student.denoise_chunk(x + 1, 0.5, encoded.chunk(3, 6), cache)
+        cache.reset()
+        student.store_chunk(9 * x, chunk, cache)
+        velocity.square().mean().backward()
+        return gradients_of(student)
+
+    kept = gradients()
+    recompute_blocks(student)
+    again = gradients()
+    assert all(torch.equal(kept[name], again[name]) for name in kept)
 
 
 def test_a_snapshot_outlives_the_cache(student: CausalStudent) -> None:

@@ -106,7 +106,7 @@ def test_every_setting_moves_the_keys_of_its_readers_alone() -> None:
         if value is None:
             continue
         expected = next(READERS[prefix] for prefix in _prefixes(path) if prefix in READERS)
-        if path.endswith("checkpoint_every"):
+        if path.endswith(("checkpoint_every", "recompute")):
             expected = set()
         changed = _changed(values, path, value)
         if changed is None:
@@ -193,10 +193,33 @@ def test_a_key_is_that_of_name_version_settings_data_and_parents() -> None:
 
 def test_versions_change_on_purpose_only() -> None:
     """With a version the keys change, and what was trained before is trained again."""
-    versions = {
-        stage.name: stage.version for stage in (TeacherBase, TeacherLora, StudentForcing, Distillation)
-    }
-    assert versions == {"base": 3, "lora": 3, "diffusion_forcing": 3, "distill": 3}
+    preset = tiny_preset()
+    base = TeacherBase.of(preset)
+    assert base is not None
+    stages: list[Stage] = [base, TeacherLora.of(preset), StudentForcing.of(preset), Distillation.of(preset)]
+    assert {stage.name: stage.version for stage in stages} == {
+        "base": 3, "lora": 3, "diffusion_forcing": 3, "distill": 3,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("student", "values", "version"),
+    [
+        ({}, {"reward_weighting": "self_normalized", "reward_centre_momentum": 0.9}, 3),
+        ({"accumulation": 2}, {"reward_weighting": "per_sample"}, 3),
+        ({"accumulation": 2}, {"reward_weighting": "legacy_batch_mean"}, 3),
+        ({"accumulation": 2}, {"reward_weighting": "self_normalized"}, 4),
+        ({"accumulation": 2}, {"reward_weighting": "per_sample", "reward_centre_momentum": 0.9}, 4),
+    ],
+)
+def test_a_distillation_whose_micro_batches_weigh_each_other_is_another_one_than_before(
+    student: dict[str, Any], values: dict[str, Any], version: int
+) -> None:
+    """Until version 4 every micro-batch was weighed by itself; what one of them gives has not changed."""
+    changed = tiny_preset().model_dump()
+    changed["distill"] |= values
+    changed["distill"]["student"] |= student
+    assert Distillation.of(Preset.model_validate(changed)).version == version
 
 
 def test_a_preset_without_a_base_has_no_base_stage() -> None:

@@ -97,11 +97,22 @@ def test_a_stage_trains_and_logs(name: str, preset: Preset, inputs: StageInputs,
     if name == "distill":
         assert names == {
             "critic_loss", "critic_grad_norm", "student_loss", "matching_loss", "student_grad_norm", "reward",
-            "learning_rate",
+            "reward_spread", "effective_samples", "guided_share", "learning_rate",
         }  # fmt: skip
         assert {row["step"] for row in rows if row["name"] == "student_loss"} == {2, 4}
     else:
         assert names == {"loss", "grad_norm", "learning_rate"}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_recomputing_changes_nothing(name: str, preset: Preset, inputs: StageInputs, tmp_path: Path) -> None:
+    values = preset.model_dump()
+    (values["distill"]["student"] if name == "distill" else values[name])["recompute"] = True
+    models = [
+        stage_of(name, each).run(inputs, tmp_path / str(number), strategy=OneDevice()).model_path
+        for number, each in enumerate((preset, Preset.model_validate(values)))
+    ]
+    assert not changed(*map(weights_of, models))
 
 
 def test_a_finished_run_is_not_repeated(preset: Preset, inputs: StageInputs, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from lipforcing_core.base.products import file_sha256
+from lipforcing_core.models.layers import recompute_blocks
 from lipforcing_core.presets.schema import StageSettings
 from lipforcing_core.training.checkpoint import TrainState
 from lipforcing_core.training.ema import ExponentialAverage
@@ -37,6 +38,8 @@ def train_alone(
     loss_of: the loss of a network on a micro-batch, by its number over all steps. Returns the network whose weights are
     the result (their exponential average where the settings ask for one), and the path of the metrics.
     """
+    if settings.recompute:
+        recompute_blocks(network)
     network = strategy.wrap(network, trained=True)
     optimiser = make_optimiser(network, settings)
     average = average_of(network, settings)

@@ -16,6 +16,7 @@ from torch import nn
 
 from lipforcing_core.diffusion.schedule import FlowSchedule, GuidanceLaw, SyncWindow
 from lipforcing_core.models.causal import CausalStudent
+from lipforcing_core.models.layers import recompute_blocks
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets.load import load_preset
 from lipforcing_core.presets.schema import DistillSettings, ModelPreset, Preset, WindowPreset
@@ -26,7 +27,7 @@ from lipforcing_core.training.iteration import Distilled, MicroBatch, distill_it
 from lipforcing_core.training.loop import OnStep, StageResult, run_steps
 from lipforcing_core.training.model_file import load_model
 from lipforcing_core.training.optimisation import learning_rate_factor, make_optimiser
-from lipforcing_core.training.reward import RewardScale
+from lipforcing_core.training.reward_weights import RewardScale, weighs_together
 from lipforcing_core.training.stages.alone import average_of, finish, run_key
 from lipforcing_core.training.stages.protocol import StageInputs
 from lipforcing_core.training.strategies.protocol import Strategy
@@ -43,7 +44,6 @@ class Distillation:
     """
 
     name: ClassVar[str] = "distill"
-    version: ClassVar[int] = 3
     starts_from: ClassVar[tuple[str, ...]] = (STUDENT, TEACHER, CRITIC)
 
     model: ModelPreset
@@ -75,6 +75,15 @@ class Distillation:
             guidance_scale=schedule.guidance_scale,
             settings=preset.distill.model_copy(update={"teacher_preset": None}),
         )
+
+    @property
+    def version(self) -> int:
+        """3 also where micro-batches cannot weigh each other: what they then give has not changed since."""
+        settings = self.settings
+        together = weighs_together(
+            settings.reward_weighting, centres=settings.reward_centre_momentum is not None
+        )
+        return 4 if together and settings.student.accumulation > 1 else 3
 
     @property
     def num_steps(self) -> int:
@@ -153,6 +162,9 @@ class Distillation:
         teacher = strategy.build(
             partial(WanTransformer, self.teacher_model.config()), partial(load_model, path=init[TEACHER])
         ).requires_grad_(False)
+        if settings.student.recompute:
+            recompute_blocks(student)
+            recompute_blocks(critic)
         student, critic = (strategy.wrap(network, trained=True) for network in (student, critic))
         return Distilled(
             student=student,

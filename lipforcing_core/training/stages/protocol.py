@@ -21,8 +21,8 @@ from lipforcing_core.training.loop import OnStep, StageResult
 from lipforcing_core.training.reward import RewardModel
 from lipforcing_core.training.strategies.protocol import Strategy
 
-_NOT_READ = "checkpoint_every"
-"""The one setting of every stage that says how it runs, and not what comes out."""
+_NOT_READ = ("checkpoint_every", "recompute")
+"""The settings of every stage that say how it runs, and not what comes out."""
 
 
 class Batches(Protocol):
@@ -58,8 +58,12 @@ class Stage(Protocol):
     """
 
     name: ClassVar[str]
-    version: ClassVar[int]
     starts_from: ClassVar[tuple[str, ...]]
+
+    @property
+    def version(self) -> int:
+        """See above."""
+        ...
 
     @property
     def num_steps(self) -> int:
@@ -90,4 +94,4 @@ def stage_key(stage: Stage, data_key: str, parents: Mapping[str, str]) -> str:
 def _read(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    return {key: _read(item) for key, item in value.items() if key != _NOT_READ}
+    return {key: _read(item) for key, item in value.items() if key not in _NOT_READ}

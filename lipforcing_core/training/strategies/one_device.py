@@ -14,9 +14,8 @@ from lipforcing_core.training.strategies.protocol import M
 class OneDevice:
     """Training on the CPU or on one GPU."""
 
-    def __init__(self, device: torch.device | str = "cpu", *, recompute: bool = False) -> None:
-        """recompute: activation checkpointing of rollouts, which trades time for memory."""
-        self.device, self.recompute = torch.device(device), recompute
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
 
     def build(self, make: Callable[[], M], fill: Callable[[M], object]) -> M:
         """Construct on the meta device, materialise, fill."""

@@ -19,11 +19,6 @@ class Strategy(Protocol):
         """Where batches, prompts and draws have to be."""
         ...
 
-    @property
-    def recompute(self) -> bool:
-        """Whether a rollout computes the calls with gradient again in the backward pass instead of keeping them."""
-        ...
-
     def build(self, make: Callable[[], M], fill: Callable[[M], object]) -> M:
         """A network on its device.
 

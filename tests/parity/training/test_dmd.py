@@ -32,7 +32,7 @@ from lipforcing_core.training.losses.matching import (
     teacher_prediction,
 )
 from lipforcing_core.training.networks import VelocityNetwork
-from lipforcing_core.training.reward import RewardScale, RewardWeighting, reward_loss
+from lipforcing_core.training.reward_weights import RewardScale, RewardWeighting, reward_loss
 from tests.parity.filler import Vectors
 from tests.parity.training.cases import Case, case, vectors_of
 from tests.parity.training.standin import StandIn, parameters_of, standin_batch

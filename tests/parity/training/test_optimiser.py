@@ -15,7 +15,7 @@ from lipforcing_core.training.draws import MatchingDraws, RoleDraws, RolloutDraw
 from lipforcing_core.training.ema import ExponentialAverage
 from lipforcing_core.training.iteration import Distilled, MicroBatch, distill_iteration
 from lipforcing_core.training.optimisation import accumulate, learning_rate_factor, make_optimiser, update
-from lipforcing_core.training.reward import RewardScale
+from lipforcing_core.training.reward_weights import RewardScale
 from lipforcing_core.training.strategies.one_device import OneDevice
 from tests.parity.filler import Vectors
 from tests.parity.training.cases import Case, all_cases, vectors_of

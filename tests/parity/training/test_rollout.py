@@ -19,13 +19,12 @@ def vectors(parity_dir: Path) -> Vectors:
     return vectors_of(parity_dir, "self_forcing_rollout")
 
 
-@pytest.mark.parametrize("recompute", [False, True])
-def test_rollout(vectors: Vectors, recompute: bool) -> None:
+def test_rollout(vectors: Vectors) -> None:
     for one in all_cases(vectors):
-        check(one, recompute)
+        check(one)
 
 
-def check(one: Case, recompute: bool) -> None:
+def check(one: Case) -> None:
     data, settings = one.data, one.settings
     noise = data["in.noise_raw"]
     num_chunks, exit_step = len(settings["chunks"]), int(data["in.exit"][0])
@@ -47,7 +46,6 @@ def check(one: Case, recompute: bool) -> None:
         draws,
         t_list=settings["t_list"],
         with_grad=settings["with_gradient"],
-        recompute=recompute,
     )
     one.close(latents, "latents")
     calls = list(student.calls)
