@@ -131,8 +131,8 @@ def count_look(spec: NetworkSpec, preset: Preset) -> Counts:
 class RolloutCounts:
     """One rollout of a micro-batch with gradient, ended at its first call, with its way back.
 
-    call: what every further call of all chunks adds; call_passes: how often it reads the weights. cache_bytes: of the KV
-    cache, which the rollout holds among others.
+    call: what every further call of all chunks adds; call_passes: how often it reads the weights. cache_bytes: of the
+    KV cache, which the rollout holds among others.
     """
 
     counts: Counts

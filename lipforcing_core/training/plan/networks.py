@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import partial
 from typing import TypeVar
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from lipforcing_core.models.causal import CausalStudent
+from lipforcing_core.models.layers import recompute_blocks
 from lipforcing_core.models.lora import FULLY_TRAINED, inject_lora
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets.schema import ModelPreset, WindowPreset
@@ -32,7 +31,7 @@ class NetworkSpec:
 
     window: of the causal student; None for a bidirectional one. rank: of the adapter that is trained in place of all
     weights; None without one. weights_bf16: whether it computes on weights in bf16, as FSDP gathers them, and not on
-    fp32 ones under autocast. checkpointed: whether every block is computed again in the backward pass.
+    fp32 ones under autocast. recompute: whether every block is computed again in the backward pass.
     """
 
     model: ModelPreset
@@ -40,7 +39,7 @@ class NetworkSpec:
     rank: int | None = None
     trained: bool = True
     weights_bf16: bool = False
-    checkpointed: bool = False
+    recompute: bool = False
 
     def build(self, num_layers: int) -> nn.Module:
         """The network with that many blocks, its gradients allocated; call it where tensors are fake."""
@@ -55,14 +54,14 @@ class NetworkSpec:
         for parameter in network.parameters():
             if parameter.requires_grad:
                 parameter.grad = torch.zeros_like(parameter)
-        if self.checkpointed:
-            checkpoint_blocks(network)
+        if self.recompute:
+            recompute_blocks(network)
         return network.train(self.trained)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """How many parameters a network has: all, those that are trained, those of one block and those outside of blocks."""
+    """The parameters of a network: all, those that are trained, those of one block and those outside of the blocks."""
 
     total: float
     trained: float
@@ -80,12 +79,6 @@ def count_weights(network: WanTransformer) -> Weights:
         block=max(blocks),
         outside=total - sum(blocks),
     )
-
-
-def checkpoint_blocks(network: WanTransformer) -> None:
-    """Keep only the input of every block, and compute the block again in the backward pass."""
-    for block in network.blocks:
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)  # type: ignore[method-assign]
 
 
 def cast_weights(network: nn.Module, dtype: torch.dtype) -> None:

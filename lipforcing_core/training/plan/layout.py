@@ -1,0 +1,98 @@
+"""How a run is laid out on GPUs: what of weights, gradients and optimiser lies where, and what travels for it.
+
+This is the one place of the plan that knows how the training strategies work; counts of the computation itself are
+taken from the code. On one GPU everything lies there whole, in fp32, and calls compute under autocast. On several, or
+with ``offload``, weights, gradients and moments are cut in as many shards as there are GPUs (FSDP2). The weights of a
+block are gathered in the precision of the computation before it runs, forward and backward, those of the next block
+meanwhile; its gradients are added up over the GPUs in fp32 after every micro-batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lipforcing_core.presets.schema import StageSettings
+from lipforcing_core.training.plan.calls import Counts
+from lipforcing_core.training.plan.gpus import Gpu
+from lipforcing_core.training.plan.networks import Weights
+
+FP32, BF16 = 4, 2
+MOMENTS = 2
+"""AdamW keeps two averages of every trained weight."""
+BLOCKS_GATHERED = 2
+"""The block that computes, and the next."""
+RESERVE_BYTES = 2.0e9
+"""What CUDA, cuBLAS and NCCL take beside PyTorch's tensors: the context, workspaces and channels."""
+FRAGMENTED = 0.05
+"""Share of the tensors that the caching allocator holds beyond them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """gpus: how many there are, all alike. offload: whether weights, gradients and moments wait in the host's memory."""
+
+    gpu: Gpu
+    gpus: int = 1
+    offload: bool = False
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether weights are gathered block by block."""
+        return self.gpus > 1 or self.offload
+
+    def gathers_bf16(self, settings: StageSettings) -> bool:
+        """Whether networks compute on weights in bf16, and not under autocast or in fp32."""
+        return self.is_sharded and settings.precision == "bf16"
+
+    def micro_batches(self, settings: StageSettings) -> int:
+        """How many micro-batches of a step a GPU takes: where they do not divide evenly, some repeat one."""
+        return -(-settings.accumulation // self.gpus)
+
+    def stored_bytes(self, num_weights: float, bytes_each: float = FP32) -> float:
+        """What a GPU holds of something that has a value for every weight."""
+        return 0.0 if self.offload else num_weights * bytes_each / self.gpus
+
+    def gathered_bytes(self, networks: list[Weights], settings: StageSettings) -> float:
+        """Whole weights on a GPU: two blocks of the network that computes, and of every network what is in no block.
+
+        With the gradients of one block, on their way to the other GPUs, in the precision of the computation and in fp32.
+        """
+        if not self.is_sharded:
+            return 0.0
+        each = self._gathered_each(settings)
+        blocks = max(
+            BLOCKS_GATHERED * weights.block * each + (weights.block * (each + FP32) if weights.trained else 0.0)
+            for weights in networks
+        )
+        return blocks + sum(weights.outside * each for weights in networks)
+
+    def traffic(self, counts: Counts, settings: StageSettings, *, passes: float = 0.0) -> Traffic:
+        """What travels for one micro-batch through a network. passes: without gradient, beside those that are counted."""
+        weights = counts.weights
+        passes += counts.passes + counts.graded_passes  # gathered once more on the way back
+        others = (self.gpus - 1) / self.gpus
+        each = self._gathered_each(settings)
+        returned = weights.trained * FP32 if counts.graded_passes else 0.0
+        host = (passes * weights.total * FP32 + returned) / self.gpus if self.offload else 0.0
+        return Traffic(
+            link_bytes=others * (passes * weights.total * each + returned),
+            host_bytes=host,
+        )
+
+    def _gathered_each(self, settings: StageSettings) -> int:
+        return BF16 if settings.precision == "bf16" else FP32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """Bytes that a GPU receives from other GPUs, and that it exchanges with its host."""
+
+    link_bytes: float = 0.0
+    host_bytes: float = 0.0
+
+    def plus(self, other: Traffic, times: float = 1.0) -> Traffic:
+        """This, and ``times`` the other."""
+        return Traffic(
+            link_bytes=self.link_bytes + times * other.link_bytes,
+            host_bytes=self.host_bytes + times * other.host_bytes,
+        )
