@@ -293,6 +293,7 @@ def _stage_job(
     from lipforcing_core.runtime.encoders import load_text_encoder
     from lipforcing_core.runtime.prompts import encode_prompts
     from lipforcing_core.training.dataset import LatentWindows
+    from lipforcing_core.training.plan.fit import require_fit
     from lipforcing_core.training.stages.distillation import Distillation
     from lipforcing_core.training.stages.protocol import StageInputs
     from lipforcing_core.training.strategies.catalogue import load_strategy
@@ -300,6 +301,7 @@ def _stage_job(
     require_device(device)
     torch.set_num_threads(NUM_THREADS)
     on = STRATEGIES[device].torch_device
+    require_fit(preset, stage.name, on)
     inputs = StageInputs(
         data=LatentWindows(data.windows, preset.video),
         prompts=encode_prompts(load_text_encoder(preset), preset.schedule.prompt),

@@ -17,17 +17,18 @@ MFU = 0.4
 LAUNCH_S = 8e-6
 """Assumed time of the host for one operation of eager PyTorch."""
 OPTIMISER_BYTES = 36
-"""Of a trained weight per update: AdamW reads weight, gradient and moments and writes all but the gradient, and the norm
-for clipping reads the gradient and scales it (9 times fp32)."""
+"""Of a trained weight per update, 9 times fp32: AdamW reads weight, gradient and moments and writes all but the
+gradient, and clipping reads the gradient and writes it."""
 HOST_MEMORY_GB_S = 100.0
 """Assumed bandwidth of the host's memory, in which an offloaded optimiser works."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepTime:
-    """Seconds of one step on every GPU. ``total_s`` is the longest of the first five, and the optimiser."""
+    """Work and seconds of one step on every GPU. ``total_s`` is the longest of ``bounds``, and the optimiser."""
 
     flops: float
+    link_bytes: float
     arithmetic_s: float
     memory_s: float
     launch_s: float
@@ -65,6 +66,7 @@ def step_time(
     memory = HOST_MEMORY_GB_S if layout.offload else gpu.memory_gb_s
     return StepTime(
         flops=work.flops,
+        link_bytes=traffic.link_bytes,
         arithmetic_s=work.flops / (MFU * peak_flops(gpu, settings)),
         memory_s=work.moved_bytes / (gpu.memory_gb_s * 1e9),
         launch_s=work.operations * LAUNCH_S,

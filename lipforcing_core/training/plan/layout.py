@@ -29,7 +29,7 @@ FRAGMENTED = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """gpus: how many there are, all alike. offload: whether weights, gradients and moments wait in the host's memory."""
+    """gpus: how many there are, all alike. offload: whether weights, gradients and moments wait on the host."""
 
     gpu: Gpu
     gpus: int = 1
@@ -55,19 +55,20 @@ class Layout:
     def gathered_bytes(self, networks: list[Weights], settings: StageSettings) -> float:
         """Whole weights on a GPU: two blocks of the network that computes, and of every network what is in no block.
 
-        With the gradients of one block, on their way to the other GPUs, in the precision of the computation and in fp32.
+        With the gradients of one block on their way to the other GPUs, in the precision of the computation and in fp32.
         """
         if not self.is_sharded:
             return 0.0
         each = self._gathered_each(settings)
         blocks = max(
-            BLOCKS_GATHERED * weights.block * each + (weights.block * (each + FP32) if weights.trained else 0.0)
+            BLOCKS_GATHERED * weights.block * each
+            + (weights.block * (each + FP32) if weights.trained else 0.0)
             for weights in networks
         )
         return blocks + sum(weights.outside * each for weights in networks)
 
     def traffic(self, counts: Counts, settings: StageSettings, *, passes: float = 0.0) -> Traffic:
-        """What travels for one micro-batch through a network. passes: without gradient, beside those that are counted."""
+        """What travels for one micro-batch through a network. passes: beside those counted, without gradient."""
         weights = counts.weights
         passes += counts.passes + counts.graded_passes  # gathered once more on the way back
         others = (self.gpus - 1) / self.gpus

@@ -1,7 +1,7 @@
 """Counts what a computation costs while it runs: FLOP, bytes moved, operations, and bytes alive.
 
-It sees what PyTorch dispatches, so it works on real tensors and on fake ones, which have shapes and types but no memory:
-then a step of the 14B model is counted in seconds on a laptop, on the code that will train it.
+It sees what PyTorch dispatches, so it works on real tensors and on fake ones, which have shapes and types but no
+memory: then a step of the 14B model is counted in seconds on a laptop, on the code that will train it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ class Work:
     operations: float = 0.0
     peak_bytes: float = 0.0
     held_bytes: float = 0.0
-
 
     def plus(self, other: Work, times: float = 1.0) -> Work:
         """This, and ``times`` the other beside it: what both hold adds up, and lies under the peak of this one."""

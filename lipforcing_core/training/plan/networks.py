@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import lru_cache
 from typing import TypeVar
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lipforcing_core.models.causal import CausalStudent
 from lipforcing_core.models.layers import recompute_blocks
@@ -44,7 +46,9 @@ class NetworkSpec:
     def build(self, num_layers: int) -> nn.Module:
         """The network with that many blocks, its gradients allocated; call it where tensors are fake."""
         config = replace(self.model.config(), num_layers=num_layers)
-        network = WanTransformer(config) if self.window is None else CausalStudent(config, self.window.config())
+        network = (
+            WanTransformer(config) if self.window is None else CausalStudent(config, self.window.config())
+        )
         if self.rank is not None:
             inject_lora(network, rank=self.rank, alpha=1.0, also_train=FULLY_TRAINED)
         if not self.trained:
@@ -79,6 +83,19 @@ def count_weights(network: WanTransformer) -> Weights:
         block=max(blocks),
         outside=total - sum(blocks),
     )
+
+
+@lru_cache(maxsize=64)
+def weights_of(spec: NetworkSpec) -> Weights:
+    """The parameters of a network in full depth, without counting what it computes."""
+
+    def count(num_layers: int) -> Weights:
+        with FakeTensorMode():
+            network = spec.build(num_layers)
+        assert isinstance(network, WanTransformer)
+        return count_weights(network)
+
+    return at_depth(count, spec.model.num_layers)
 
 
 def cast_weights(network: nn.Module, dtype: torch.dtype) -> None:

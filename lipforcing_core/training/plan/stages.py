@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, get_args
@@ -13,18 +12,22 @@ from lipforcing_core.diffusion.schedule import FlowSchedule
 from lipforcing_core.presets.load import load_preset
 from lipforcing_core.presets.schema import ModelPreset, Preset, StageSettings
 from lipforcing_core.training.plan import calls
-from lipforcing_core.training.plan.calls import Counts
 from lipforcing_core.training.plan.duration import StepTime, step_time
 from lipforcing_core.training.plan.gpus import GIB
 from lipforcing_core.training.plan.layout import FP32, FRAGMENTED, MOMENTS, RESERVE_BYTES, Layout, Traffic
 from lipforcing_core.training.plan.meter import Work
-from lipforcing_core.training.plan.networks import NetworkSpec, Weights
+from lipforcing_core.training.plan.networks import NetworkSpec, Weights, weights_of
 from lipforcing_core.training.reward_weights import weighs_together
 from lipforcing_core.training.stages.distillation import Distillation
 
 StageName = Literal["lora", "diffusion_forcing", "distill"]
 STAGE_NAMES: tuple[StageName, ...] = get_args(StageName)
 """As the stages and the sections of a preset are called."""
+STAGE_WORDS: dict[str, str] = {
+    "lora": "teacher (LoRA)",
+    "diffusion_forcing": "student (Diffusion Forcing)",
+    "distill": "distillation (SW-DMD)",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,27 @@ def plan_stages(setup: Setup) -> tuple[StagePlan, ...]:
     return tuple(plan_stage(setup, name) for name in STAGE_NAMES)
 
 
+def settings_of(preset: Preset, name: StageName) -> tuple[str, StageSettings]:
+    """The section of a preset that says how a stage is optimised, by its name, and what it says."""
+    if name == "lora":
+        return name, preset.lora
+    if name == "diffusion_forcing":
+        return name, preset.diffusion_forcing
+    return "distill.student", preset.distill.student
+
+
+def least_memory(setup: Setup, name: StageName) -> dict[str, float]:
+    """What a stage needs on a GPU beside what is computed, found without counting that: bytes by what they are for."""
+    _, settings = settings_of(setup.preset, name)
+    spec = _spec(setup, settings)
+    if name == "lora":
+        return _stored(setup, settings, trained=[weights_of(replace(spec, rank=setup.preset.lora.rank))])
+    if name == "diffusion_forcing":
+        return _stored(setup, settings, trained=[weights_of(spec)])
+    frozen = NetworkSpec(model=_teacher_model(setup.preset), trained=False)
+    return _stored(setup, settings, trained=[weights_of(spec)] * 2, frozen=[weights_of(frozen)])
+
+
 @lru_cache(maxsize=256)
 def plan_stage(setup: Setup, name: StageName) -> StagePlan:
     """The plan of one stage."""
@@ -115,7 +139,10 @@ def _distillation(setup: Setup) -> StagePlan:
     own_look = calls.count_look(replace(frozen, model=preset.model), preset)
     decoder_bytes, decode = calls.count_decoder(preset)
 
-    rolled, more_calls = student.counts, (len(preset.schedule.t_list) - 2) / 2  # the exit is uniform over the calls
+    rolled, more_calls = (
+        student.counts,
+        (len(preset.schedule.t_list) - 2) / 2,
+    )  # the exit is uniform over the calls
     forward = rolled.forward.plus(student.call, more_calls)
     together = weighs_together(
         preset.distill.reward_weighting, centres=preset.distill.reward_centre_momentum is not None
@@ -203,14 +230,10 @@ def _plan(
 ) -> StagePlan:
     """Put together what a GPU holds; ``updated``: weights that a step updates on the average."""
     layout, frozen = setup.layout, frozen or []
-    num_trained = sum(weights.trained for weights in trained)
-    stored = layout.stored_bytes
+    stored = _stored(setup, settings, trained=trained, frozen=frozen)
+    stored["frozen networks"] += frozen_bytes
     memory = {
-        "parameters": stored(sum(weights.total for weights in trained)),
-        "gradients": stored(num_trained),
-        "optimiser": stored(num_trained, MOMENTS * FP32),
-        "average": stored(trained[0].total) if settings.ema_decay is not None else 0.0,
-        "frozen networks": stored(sum(weights.total for weights in frozen)) + frozen_bytes,
+        **stored,
         "gathered weights": layout.gathered_bytes([*trained, *frozen], settings),
         **working,
     }
@@ -220,9 +243,24 @@ def _plan(
         settings=settings,
         num_steps=num_steps,
         weights=sum(weights.total for weights in (*trained, *frozen)),
-        trained=num_trained,
+        trained=sum(weights.trained for weights in trained),
         memory={what: size for what, size in memory.items() if size},
         micro_batches=layout.micro_batches(settings),
         step=step_time(work, traffic, updated, layout, settings),
         capacity=layout.gpu.memory_gib * GIB,
     )
+
+
+def _stored(
+    setup: Setup, settings: StageSettings, *, trained: list[Weights], frozen: list[Weights] | None = None
+) -> dict[str, float]:
+    """Bytes of what stays on a GPU from step to step. trained: the one whose average is kept comes first."""
+    stored = setup.layout.stored_bytes
+    num_trained = sum(weights.trained for weights in trained)
+    return {
+        "parameters": stored(sum(weights.total for weights in trained)),
+        "gradients": stored(num_trained),
+        "optimiser": stored(num_trained, MOMENTS * FP32),
+        "average": stored(trained[0].total) if settings.ema_decay is not None else 0.0,
+        "frozen networks": stored(sum(weights.total for weights in frozen or [])),
+    }
