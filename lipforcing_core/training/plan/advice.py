@@ -119,7 +119,7 @@ def _together(setup: Setup, name: StageName) -> list[Knob]:
 
 def _with(preset: Preset, name: StageName, values: dict[str, Any]) -> Preset:
     """A preset with other settings of a stage."""
-    changed = settings_of(preset, name)[1].model_copy(update=values)
+    settings = settings_of(preset, name)[1].model_copy(update=values)
     if name == "distill":
-        changed = preset.distill.model_copy(update={"student": changed})
-    return preset.model_copy(update={name: changed})
+        return preset.model_copy(update={"distill": preset.distill.model_copy(update={"student": settings})})
+    return preset.model_copy(update={name: settings})

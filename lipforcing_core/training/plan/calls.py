@@ -33,6 +33,8 @@ from lipforcing_core.training.plan.networks import (
 from lipforcing_core.training.precision import compute_precision
 from lipforcing_core.training.rollout import roll_out
 
+Loss = Callable[[], Tensor]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
@@ -59,19 +61,20 @@ def count_teacher(spec: NetworkSpec, preset: Preset) -> Counts:
     """One micro-batch of the teacher's flow matching."""
     settings = preset.lora
 
-    def loss_of(network: Any) -> Tensor:
-        batch = make_batch(preset, settings.batch_size)
+    def prepare(network: Any) -> Loss:
+        batch, prompts = make_batch(preset, settings.batch_size), make_prompts(preset)
+        nobody = torch.zeros(settings.batch_size, dtype=torch.bool)
         draws = TeacherDraws(
             t_B=torch.rand(settings.batch_size, dtype=torch.float64),
             noise_BCTHW=torch.randn_like(batch.latents_BCTHW),
-            text_dropped_B=torch.zeros(settings.batch_size, dtype=torch.bool),
-            audio_dropped_B=torch.zeros(settings.batch_size, dtype=torch.bool),
+            text_dropped_B=nobody,
+            audio_dropped_B=nobody,
         )
-        return flow_loss(
-            network, batch, make_prompts(preset), draws, shift=preset.schedule.shift, settings=settings
+        return lambda: flow_loss(
+            network, batch, prompts, draws, shift=preset.schedule.shift, settings=settings
         )
 
-    return at_depth(lambda depth: _count_loss(spec, depth, loss_of), spec.model.num_layers)
+    return _in_full_depth(spec, prepare)
 
 
 @lru_cache(maxsize=64)
@@ -79,15 +82,15 @@ def count_forcing(spec: NetworkSpec, preset: Preset) -> Counts:
     """One micro-batch of Diffusion Forcing."""
     settings = preset.diffusion_forcing
 
-    def loss_of(network: Any) -> Tensor:
-        batch = make_batch(preset, settings.batch_size)
+    def prepare(network: Any) -> Loss:
+        batch, prompts = make_batch(preset, settings.batch_size), make_prompts(preset)
         latents = batch.latents_BCTHW
         draws = ForcingDraws(
             t_BT=torch.rand(settings.batch_size, latents.shape[2]), noise_BCTHW=torch.randn_like(latents)
         )
-        return forcing_loss(network, batch, make_prompts(preset), draws, settings=settings)
+        return lambda: forcing_loss(network, batch, prompts, draws, settings=settings)
 
-    return at_depth(lambda depth: _count_loss(spec, depth, loss_of), spec.model.num_layers)
+    return _in_full_depth(spec, prepare)
 
 
 @lru_cache(maxsize=64)
@@ -95,18 +98,19 @@ def count_critic(spec: NetworkSpec, preset: Preset) -> Counts:
     """One micro-batch of the critic on a rollout that is there."""
     settings = preset.distill
 
-    def loss_of(network: Any) -> Tensor:
+    def prepare(network: Any) -> Loss:
         batch = make_batch(preset, settings.student.batch_size)
-        return critic_loss(
+        conditions, draws = batch.conditions(make_prompts(preset).text_BLD), _matching_draws(batch)
+        return lambda: critic_loss(
             network,
-            torch.randn_like(batch.latents_BCTHW),
-            batch.conditions(make_prompts(preset).text_BLD),
-            _matching_draws(batch),
+            batch.latents_BCTHW,
+            conditions,
+            draws,
             objective=settings.critic_objective,
             precision=settings.student.precision,
         )
 
-    return at_depth(lambda depth: _count_loss(spec, depth, loss_of), spec.model.num_layers)
+    return _in_full_depth(spec, prepare)
 
 
 @lru_cache(maxsize=64)
@@ -114,17 +118,14 @@ def count_look(spec: NetworkSpec, preset: Preset) -> Counts:
     """The prediction of critic or teacher for a noised rollout, without gradient."""
     settings = preset.distill.student
 
-    def look(network: Any) -> Tensor:
+    def prepare(network: Any) -> Loss:
         batch = make_batch(preset, settings.batch_size)
-        return critic_prediction(
-            network,
-            torch.randn_like(batch.latents_BCTHW),
-            _matching_draws(batch).t_B,
-            batch.conditions(make_prompts(preset).text_BLD),
-            precision=settings.precision,
+        conditions, t_B = batch.conditions(make_prompts(preset).text_BLD), _matching_draws(batch).t_B
+        return lambda: critic_prediction(
+            network, batch.latents_BCTHW, t_B, conditions, precision=settings.precision
         )
 
-    return at_depth(lambda depth: _count_loss(spec, depth, look), spec.model.num_layers)
+    return _in_full_depth(spec, prepare)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +155,7 @@ def count_rollout(spec: NetworkSpec, preset: Preset) -> RolloutCounts:
             network: Any = spec.build(num_layers)
             cache = network.new_cache(settings.batch_size, side, side)
             calls = _Calls(network, meter.count)
-            counts = count_on(meter.count, network, lambda: _rollout_loss(network, preset))
+            counts = _count(meter.count, network, _prepared_rollout(network, preset))
         return RolloutCounts(
             counts=counts,
             call=calls.work,
@@ -165,20 +166,22 @@ def count_rollout(spec: NetworkSpec, preset: Preset) -> RolloutCounts:
     return at_depth(rolled_out, spec.model.num_layers)
 
 
-def _rollout_loss(network: Any, preset: Preset) -> Tensor:
+def _prepared_rollout(network: Any, preset: Preset) -> Loss:
     settings = preset.distill.student
     batch = make_batch(preset, settings.batch_size)
-    noise = torch.randn_like(batch.latents_BCTHW)
+    noise, conditions = (
+        torch.randn_like(batch.latents_BCTHW),
+        batch.conditions(make_prompts(preset).text_BLD),
+    )
     renoise: tuple[tuple[Tensor, ...], ...] = tuple(() for _ in network.chunks(noise.shape[2]))
-    with compute_precision(settings.precision, noise.device):
-        rollout = roll_out(
-            network,
-            batch.conditions(make_prompts(preset).text_BLD),
-            RolloutDraws(noise_BCTHW=noise, exit_step=0, renoise=renoise),
-            t_list=preset.schedule.t_list,
-            with_grad=True,
-        )
-    return matching_loss(rollout, fake=noise, real=noise).mean()
+    draws = RolloutDraws(noise_BCTHW=noise, exit_step=0, renoise=renoise)
+
+    def loss() -> Tensor:
+        with compute_precision(settings.precision, noise.device):
+            rollout = roll_out(network, conditions, draws, t_list=preset.schedule.t_list, with_grad=True)
+        return matching_loss(rollout, fake=noise, real=noise).mean()
+
+    return loss
 
 
 class _Calls:
@@ -216,14 +219,18 @@ def count_decoder(preset: Preset) -> tuple[int, Work]:
     return sum(weight.numel() * weight.element_size() for weight in network.parameters()), work
 
 
-def _count_loss(spec: NetworkSpec, num_layers: int, loss_of: Callable[[Any], Tensor]) -> Counts:
-    """Forward and, where the result has a gradient, backward pass of a loss of a network of that depth."""
-    with FakeMeter() as meter:
-        network: Any = spec.build(num_layers)
-        return count_on(meter.count, network, lambda: loss_of(network))
+def _in_full_depth(spec: NetworkSpec, prepare: Callable[[Any], Loss]) -> Counts:
+    """A loss on a network of that kind. prepare: makes what it is computed from, which is not counted."""
+
+    def count(num_layers: int) -> Counts:
+        with FakeMeter() as meter:
+            network = spec.build(num_layers)
+            return _count(meter.count, network, prepare(network))
+
+    return at_depth(count, spec.model.num_layers)
 
 
-def count_on(count: Count, network: Any, loss_of: Callable[[], Tensor]) -> Counts:
+def _count(count: Count, network: Any, loss_of: Loss) -> Counts:
     """Forward and, where the result has a gradient, backward pass of a loss that is computed on a network."""
     passes = _Passes(network.blocks[0])
     count.work()
