@@ -15,12 +15,12 @@ _SHOWN_S = 0.0005
 def plan_text(setup: Setup, plan: StagePlan, knobs: list[Knob]) -> str:
     """One stage, as a block of lines. knobs: what would make it fit, where it does not."""
     settings, layout = plan.settings, setup.layout
-    batch = f"{settings.batch_size} x {settings.accumulation}"
+    windows = settings.batch_size * settings.accumulation
     teacher = "" if plan.teacher is None else f", the frozen teacher of {plan.teacher} among them"
     recompute = "blocks computed again" if settings.recompute else "activations kept"
     lines = [
-        f"{STAGE_WORDS[plan.name]}: {_count(plan.num_steps)} steps of {batch} windows, "
-        f"{_number(plan.micro_batches, 'micro-batch')} on each GPU",
+        f"{STAGE_WORDS[plan.name]}: {_count(plan.num_steps)} steps of {_number(windows, 'window')} in micro-batches of "
+        f"{settings.batch_size}; {_number(plan.micro_batches, 'micro-batch')} on each GPU",
         f"  {_large(plan.weights)} parameters{teacher}; {_large(plan.trained)} trained; "
         f"{settings.precision}; {recompute}",
         "  memory of a GPU, GiB",
@@ -162,4 +162,5 @@ def _large(number: float) -> str:
 
 
 def _number(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}es"
+    plural = "es" if what.endswith("ch") else "s"
+    return f"{number} {what}{'' if number == 1 else plural}"
