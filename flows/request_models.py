@@ -96,7 +96,8 @@ class TrainTeacherRequest(Request):
     """Train a bidirectional teacher on the clips of a curated manifest."""
 
     manifest: RequestPath = Field(
-        description="manifest.parquet that curation wrote.", examples=["runs/curate/latest/manifest.parquet"]
+        description="manifest.parquet that curation wrote, or the folder of an export of latents.",
+        examples=["runs/curate/latest/manifest.parquet", "talks-latents"],
     )
     preset: Settings = Field(
         "nano",
@@ -115,7 +116,7 @@ class PretrainStudentRequest(Request):
     """Pre-train a causal student by Diffusion Forcing, starting from a teacher's weights."""
 
     manifest: RequestPath = Field(
-        description="manifest.parquet that the teacher was trained on.",
+        description="manifest.parquet that the teacher was trained on, or the folder of an export of its latents.",
         examples=["runs/curate/latest/manifest.parquet"],
     )
     teacher: RequestPath = Field(description="Bundle of the trained teacher.", examples=["models/teacher"])

@@ -23,8 +23,8 @@ from tasks.training_runs import (
     deliver,
     student_preset,
     trainable_preset,
-    training_clips,
 )
+from tasks.training_sets import training_data
 from tasks.workspace import Workspace
 
 
@@ -41,10 +41,10 @@ def train_teacher(request: TrainTeacherRequest) -> TrainSummary:
     workspace = Workspace(request.workspace)
     check_output(request.output)
     device = training_device(request.device)
-    preset, clips = trainable_preset(request.preset), training_clips(request.manifest)
+    preset = trainable_preset(request.preset)
+    given = training_data(request.manifest, preset)
     with orchestration(workspace, request.resources):
-        with step(f"encode {len(clips)} clips", "clips") as advance:
-            data = training.prepare_training_set(workspace.store, clips, preset, advance)
+        data = given.encoded(workspace.store, preset)
         with step("train the teacher", "steps") as advance:
             model = training.train_teacher(workspace.store, preset, data, advance, device=device)
         run = deliver(
@@ -67,10 +67,9 @@ def pretrain_student(request: PretrainStudentRequest) -> TrainSummary:
     check_output(request.output)
     device = training_device(request.device)
     preset = student_preset(request.preset, request.teacher)
-    clips = training_clips(request.manifest)
+    given = training_data(request.manifest, preset)
     with orchestration(workspace, request.resources):
-        with step(f"encode {len(clips)} clips", "clips") as advance:
-            data = training.prepare_training_set(workspace.store, clips, preset, advance)
+        data = given.encoded(workspace.store, preset)
         with step("pre-train the student", "steps") as advance:
             model = training.pretrain_student(
                 workspace.store, preset, data, request.teacher, advance, device=device
@@ -97,10 +96,9 @@ def distill_student(request: DistillStudentRequest) -> TrainSummary:
     preset = student_preset(request.preset, request.teacher)
     bundle_preset(request.student, BundleKind.STUDENT)
     training.reward_file(preset, workspace.weights)  # a missing file is said before anything is encoded
-    clips = training_clips(request.manifest)
+    given = training_data(request.manifest, preset)
     with orchestration(workspace, request.resources):
-        with step(f"encode {len(clips)} clips", "clips") as advance:
-            data = training.prepare_training_set(workspace.store, clips, preset, advance)
+        data = given.encoded(workspace.store, preset)
         with step("distil the student", "steps") as advance:
             model = training.distill_student(
                 workspace.store,

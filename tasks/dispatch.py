@@ -29,11 +29,15 @@ AHEAD = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Station:
-    """One kind of work that items pass: what is done, what Ray calls it, and what it takes of a machine."""
+    """One kind of work that items pass: what is done, what Ray calls it, and what it takes of a machine.
+
+    on_gpu: it takes a GPU, or the share of one that the request names.
+    """
 
     function: Callable[[Any], Any]
     name: str
     work: Work = Work.CLIPS
+    on_gpu: bool = False
 
 
 def fan_out(
@@ -42,13 +46,14 @@ def fan_out(
     *,
     name: str,
     work: Work = Work.CLIPS,
+    on_gpu: bool = False,
     advance: Advance | None = None,
 ) -> list[R]:
-    """``[function(item) for item in items]`` on Ray workers; results in the order of the items.
+    """``[function(item) for item in items]`` on Ray workers; results in the order of the items. See ``Station``.
 
     Raises the first error of an item, after cancelling the rest, and ``LipForcingError`` where a worker died twice.
     """
-    return convey(items, [Station(function=function, name=name, work=work)], advance=advance)
+    return convey(items, [Station(function=function, name=name, work=work, on_gpu=on_gpu)], advance=advance)
 
 
 def convey(
@@ -134,7 +139,7 @@ class _Line:
     def __post_init__(self) -> None:
         import ray
 
-        self._need = needed(self.station.work)
+        self._need = _with_gpu(needed(self.station.work), self.station.on_gpu)
         check_room(self._need, self.station.work)
         # Ray ends a worker with a GPU after every call unless told otherwise, and the models would go with it.
         made = ray.remote(num_cpus=self._need.cpus, num_gpus=self._need.gpus, max_retries=1, max_calls=0)
@@ -187,8 +192,7 @@ def run_job(
     need = needed(Work.TRAIN)
     if num_cpus is not None:
         need = Need(cpus=num_cpus)
-    if on_gpu and need.gpus == 0:
-        need = Need(cpus=need.cpus, gpus=1)
+    need = _with_gpu(need, on_gpu)
     check_room(need, Work.TRAIN)
     remote = ray.remote(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=2)(_here(function))
     reference, finished = remote.options(name=name).remote(*args), False
@@ -222,6 +226,11 @@ def _ready(references: list[Any]) -> set[Any]:
         return set(ready)
     except SystemError as error:
         raise error.__cause__ or error from None
+
+
+def _with_gpu(need: Need, on_gpu: bool) -> Need:
+    """A need with a GPU where the work runs on one and the request names no share."""
+    return Need(cpus=need.cpus, gpus=1) if on_gpu and need.gpus == 0 else need
 
 
 def _here(function: Callable[..., R]) -> Callable[..., R]:

@@ -85,5 +85,5 @@ def require_space(place: Path) -> None:
             ) from error
     raise LipForcingError(
         f"the disk of {root} is full ({free / 1e6:.1f} MB free); finished steps are kept, and nothing "
-        "half-written counts: free some space and run the command again to go on"
+        f"half-written counts: make more than {MIN_FREE_BYTES / 1e6:.0f} MB of room, and run the command again to go on"
     )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +12,14 @@ from lipforcing_core.base.products import StepResult, StepStore, content_key, fi
 from lipforcing_core.presets import Preset
 from lipforcing_core.runtime.shipped_base import shipped_base
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
-from lipforcing_core.training.dataset import ClipSource
 from lipforcing_core.training.strategies.catalogue import STRATEGIES
 from lipforcing_core.weights.chosen import registered_file
 from tasks import training_keys
-from tasks.dispatch import fan_out, run_job
-from tasks.progress import Advance, note
+from tasks.dispatch import run_job
+from tasks.progress import Advance
 from tasks.recording import step_task
 from tasks.training_device import CPU, require_device
-from tasks.training_windows import any_replanned, count_references, references_line
+from tasks.training_sets import CODEC_FILE, TrainingSet
 
 if TYPE_CHECKING:
     from lipforcing_core.models.bases.catalogue import BaseEntry
@@ -33,24 +30,6 @@ BUNDLE_VERSION = 1
 NUM_THREADS = 2  # results depend on the number of threads in the last bits, so it is part of the recipe
 MODEL_FILE = "model.safetensors"
 METRICS_FILE = "metrics.jsonl"
-CODEC_FILE = "codec.safetensors"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSet:
-    """Latent windows on disk: ``codec.safetensors`` and ``windows/<clip_id>.safetensors`` in one folder."""
-
-    folder: Path
-
-    @property
-    def codec_file(self) -> Path:
-        """The codec the windows were encoded with."""
-        return self.folder / CODEC_FILE
-
-    @property
-    def windows(self) -> list[Path]:
-        """One file a clip, in a fixed order."""
-        return sorted((self.folder / "windows").glob("*.safetensors"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,34 +39,6 @@ class TrainedModel:
     bundle: Path
     metrics: list[dict[str, Any]]
     reused: bool
-
-
-@step_task()
-def prepare_training_set(
-    store: StepStore, clips: Sequence[ClipSource], preset: Preset, advance: Advance | None = None
-) -> TrainingSet:
-    """Encode every clip once, with the codec of the preset's shipped base or else one fitted on the clips."""
-    hashes = sorted((c.clip_id, file_sha256(c.clip_path), file_sha256(c.audio_path)) for c in clips)
-    ordered, base = sorted(clips, key=lambda clip: clip.clip_id), shipped_base(preset)
-    replanned, references = any_replanned(clips, preset.video), count_references(clips, preset.video)
-
-    def work(folder: Path) -> dict[str, int]:
-        if base is None:
-            run_job(_fit_codec, ordered, preset, folder, name="fit-codec", num_cpus=1)
-        else:
-            shutil.copyfile(base.codec_file, folder / CODEC_FILE)
-        encode = partial(_encode_one, preset=preset, folder=folder)
-        counts = fan_out(encode, ordered, name="encode-clip", advance=advance)
-        return {"clips": len(ordered), "windows": sum(counts)} | references
-
-    finished = store.run(
-        "training-set",
-        training_keys.training_set(hashes, preset, base, replanned=replanned),
-        work,
-        also=[] if base or replanned else [training_keys.training_set_before(hashes, preset)],
-    )
-    note(references_line(references))
-    return TrainingSet(folder=finished.folder)
 
 
 @step_task()
@@ -364,31 +315,3 @@ def _check_codec(data: TrainingSet, parents: Sequence[Path]) -> None:
                 f"{parent} was trained on latents of another codec, fitted on other clips; "
                 "give the manifest that it was trained on"
             )
-
-
-def _fit_codec(clips: list[ClipSource], preset: Preset, folder: Path) -> None:
-    """A job of one CPU, hence of one thread: the bits do not depend on how many cores a machine has."""
-    from lipforcing_core.models.codecs.catalogue import fit_codec
-    from lipforcing_core.training.dataset import codec_frames
-
-    assert preset.codec is not None, "presets with a downloaded codec do not fit one"
-    codec = fit_codec(preset.backends.codec, codec_frames(clips, preset.video), preset.codec.model_dump())
-    codec.save(folder / CODEC_FILE)
-
-
-def _encode_one(source: ClipSource, *, preset: Preset, folder: Path) -> int:
-    from lipforcing_core.runtime.encoders import load_audio_encoder, load_codec, require_widths
-    from lipforcing_core.training.dataset import encode_clip
-
-    codec, audio_encoder = (
-        load_codec(preset, None, codec_file=folder / CODEC_FILE),
-        load_audio_encoder(preset),
-    )
-    require_widths(preset, codec, audio_encoder)
-    return encode_clip(
-        source,
-        folder / "windows" / f"{source.clip_id}.safetensors",
-        codec=codec,
-        audio_encoder=audio_encoder,
-        video=preset.video,
-    )

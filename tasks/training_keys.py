@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lipforcing_core.base.products import content_key, sha256_once
+from lipforcing_core.base.products import content_key
 from lipforcing_core.media.window_plan import PLAN_VERSION
 from lipforcing_core.presets import Preset
 from tasks.training_device import CPU
@@ -66,7 +66,9 @@ class Recipe:
     @cached_property
     def window_hashes(self) -> list[str]:
         """The content of the training set."""
-        return [sha256_once(path) for path in self.windows]
+        from lipforcing_core.training.latent_files import content_of
+
+        return [sha256 for path in self.windows for sha256 in content_of(path)]
 
     def key(self, stage: Stage, parents: Mapping[str, str]) -> str:
         """The key of a stage's result; ``parents`` as for ``stage_key``, by content or by key."""

@@ -3,50 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import atomic_path, content_key, file_sha256, write_json
-from lipforcing_core.curation.manifest import read_manifest, require_clip_files
 from lipforcing_core.presets import Preset
 from lipforcing_core.runtime.bundle import BundleKind, describe_bundle
 from lipforcing_core.runtime.encoders import is_embedded
-from lipforcing_core.training.dataset import ClipSource
 from tasks.cost import Usage
 from tasks.settings import Given, preset_of
 from tasks.training import TrainedModel
 from tasks.warehousing import RunInfo, RunRows, load_warehouse
 from tasks.workspace import Workspace
-
-
-def training_clips(manifest: Path, sources: Collection[str] | None = None) -> list[ClipSource]:
-    """The clips of the training split, of all sources or of those with these SHA-256 hashes.
-
-    Raises ``BadInputError`` if there is none, or if its files are not there.
-    """
-    folder = manifest.parent
-    chosen = [
-        clip
-        for clip in read_manifest(manifest)
-        if clip.split == "train" and (sources is None or clip.source_sha256 in sources)
-    ]
-    require_clip_files(manifest, chosen)
-    clips = [
-        ClipSource(
-            clip_id=clip.clip_id,
-            num_frames=clip.num_frames,
-            clip_path=folder / clip.clip_path,
-            audio_path=folder / clip.audio_path,
-        )
-        for clip in chosen
-    ]
-    if not clips:
-        raise BadInputError(
-            f"{manifest}: no accepted clip in the training split; `lipforcing sql 'from reject_reasons'` says why"
-        )
-    return clips
 
 
 def trainable_preset(given: Given) -> Preset:

@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.media.clock import FPS
 from lipforcing_core.media.window_plan import ReferenceKind, is_replanned, plan_windows
 from lipforcing_core.presets.schema import VideoPreset
 from lipforcing_core.training.dataset import ClipSource
+from tasks.progress import note
+
+
+def long_enough(clips: Sequence[ClipSource], video: VideoPreset) -> list[ClipSource]:
+    """The clips that hold a window; how many do not is told. Raises ``BadInputError`` where none does."""
+    chosen = [clip for clip in clips if clip.num_frames >= video.window_frames]
+    wanted = f"a training window of {video.window_frames} frames ({float(video.window_frames / FPS):.2f} s)"
+    if clips and not chosen:
+        raise BadInputError(f"all {len(clips)} clips are shorter than {wanted}")
+    if short := len(clips) - len(chosen):
+        note(f"{short} of {len(clips)} clips are left out, since they are shorter than {wanted}")
+    return chosen
 
 
 def any_replanned(clips: Sequence[ClipSource], video: VideoPreset) -> bool:

@@ -16,6 +16,7 @@ app = typer.Typer(
     cls=CommandGroup,
     invoke_without_command=True,
     epilog="Examples: [bold]lipforcing curate ~/talks --detector scrfd --detector-model scrfd.onnx[/bold]  "
+    "[bold]lipforcing curate ~/talks --set max_segment_s=8 --set near_duplicates=off[/bold]  "
     "[bold]lipforcing curate explain ~/talks/a.mp4[/bold]  [bold]lipforcing curate diff latest RUN[/bold]  "
     "A folder that is called like one of the commands is written ./explain or ./diff.",
 )

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from apps.cli.output import remark, say
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.export.catalogue import EXPORTS
 
 
 def export(
+    context: typer.Context,
     manifest: Annotated[
         Path, typer.Argument(help="manifest.parquet of a curation run, or the folder that holds it.")
     ],
@@ -23,6 +25,12 @@ def export(
         str,
         typer.Option(help="Name of the data set in the card; default: its own, or else that of the folder."),
     ] = "",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Preset whose codec and audio encoder make the latents, for --to latents; default: nano."
+        ),
+    ] = None,
     shard_mb: Annotated[int, typer.Option("--shard-mb", min=1, help="Largest shard in megabytes.")] = 500,
     url: Annotated[str, typer.Option(help="Where the data set is or will be published.")] = "",
     creator: Annotated[str, typer.Option(help="Who made the data set.")] = "",
@@ -32,7 +40,9 @@ def export(
 
     The folder appears when it is complete. An export that was interrupted goes on where it was.
     """
-    EXPORTS[to]  # an unknown form is told before anything heavy is imported
+    entry = EXPORTS[to]  # an unknown form is told before anything heavy is imported
+    if preset is not None and not entry.encodes:
+        raise BadInputError(f"--preset: an export as {to} holds no latents; it goes with --to latents")
     from lipforcing_core.export.card import known
     from lipforcing_core.export.card_text import COMMERCIAL, count, length
     from lipforcing_core.export.curated import name_of_set
@@ -47,8 +57,13 @@ def export(
         published=published,
         max_shard_bytes=shard_mb * 1_000_000,
     )
+    made = None
+    if entry.encodes:
+        from tasks.exporting import latents_form
+
+        made = latents_form(context.obj.workspace, manifest, preset or "nano")
     with step(f"export as {to}", "clips") as advance:
-        report = write_export(manifest, output, form=to, settings=settings, advance=advance)
+        report = write_export(manifest, output, form=to, settings=settings, made=made, advance=advance)
     card = report.card
     there = " (it was there already)" if report.reused else ""
     size = f"{report.num_bytes / 1e6:,.1f} MB"

@@ -23,14 +23,13 @@ SETTINGS_OF_CURATE = {"min_seconds": "min_segment_s"}
 """Parameters of ``curate`` that are called otherwise than the settings which they change."""
 
 
-Changes = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change a setting, such as distill.reward_beta=0; may be given again.",
-    ),
-]
+def _set_option(example: str) -> typer.models.OptionInfo:
+    help_text = f"Change a setting, such as {example}; may be given again."
+    return typer.Option("--set", metavar="KEY=VALUE", help=help_text)
+
+
+Changes = Annotated[list[str] | None, _set_option("distill.reward_beta=0")]
+CurationChanges = Annotated[list[str] | None, _set_option("quality_threshold=60")]
 
 
 def demo(
@@ -155,7 +154,7 @@ def curate(
         bool | None,
         typer.Option(help=f"Reject and correct by sync scores. {advice_for_people(SYNC_EXPERTS.default)}"),
     ] = None,
-    changes: Changes = None,
+    changes: CurationChanges = None,
 ) -> None:
     """Turn raw videos into aligned, synchronised, checked clips with a Parquet manifest.
 

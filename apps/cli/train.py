@@ -16,7 +16,12 @@ app = typer.Typer(
     help="Train the teacher, the student, the distilled student, a base checkpoint, or the embedded sync expert."
 )
 
-Manifest = Annotated[Path, typer.Argument(help="manifest.parquet written by `lipforcing curate`.")]
+Manifest = Annotated[
+    Path,
+    typer.Argument(
+        help="manifest.parquet written by `lipforcing curate`, or the folder of an export of latents."
+    ),
+]
 PresetName = Annotated[str, typer.Option(help="Preset name or TOML file.")]
 StagePreset = Annotated[
     str | None,

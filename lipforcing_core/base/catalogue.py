@@ -64,11 +64,13 @@ F = TypeVar("F", bound=FileEntry)
 class Catalogue(Generic[E]):
     """All implementations of a seam, in the order of help texts; the first is the default.
 
-    kind: what one of them is, in the singular ("face detector").
+    kind: what one of them is, in the singular ("face detector"). kinds: what several of them are, where that is not
+    as regular as most words are ("corpora").
     """
 
     kind: str
     entries: tuple[E, ...]
+    kinds: str | None = None
 
     def __iter__(self) -> Iterator[E]:
         return iter(self.entries)
@@ -86,6 +88,8 @@ class Catalogue(Generic[E]):
     @property
     def plural(self) -> str:
         """What all of them are."""
+        if self.kinds is not None:
+            return self.kinds
         return f"{self.kind[:-1]}ies" if self.kind.endswith("y") else f"{self.kind}s"
 
     @property

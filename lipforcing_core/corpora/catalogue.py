@@ -81,6 +81,7 @@ def _speakervid5m() -> Corpus:
 
 CORPORA = Catalogue(
     kind="corpus",
+    kinds="corpora",
     entries=(
         CorpusEntry(
             name="folder",

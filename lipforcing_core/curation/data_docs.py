@@ -116,6 +116,7 @@ def write_data_docs(path: Path | str, docs: DataDocs) -> None:
         charts=score_charts(decisions, docs.settings),
         kinds=gallery(decisions, docs.clip_of, docs.pictures),
         meaning_of=meaning_of,
+        sync_filter=docs.settings.get("sync_filter") is not False,
         facts_of=lambda decision: facts_of(decision, docs.settings),
     )
 

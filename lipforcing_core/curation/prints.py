@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.names import shown_name
 from lipforcing_core.base.packed_rows import batches
 from lipforcing_core.base.products import StepStore, read_json
 from lipforcing_core.curation.manifest import BATCH_ROWS, read_manifest, write_tables
@@ -113,8 +114,13 @@ def files_of_set(given: Path | str) -> tuple[Path, ...]:
     """The files that a data set is known by: a manifest and its fingerprints, or the fingerprints alone.
 
     given: a manifest, a file of fingerprints, or the folder of a curation or an export, which may hold no manifest.
+    Raises ``BadInputError`` where there is no such file or folder.
     """
     given = Path(given)
+    if not given.exists():
+        raise BadInputError(
+            f"{shown_name(given)}: there is no such data set; give a curation's manifest or an export's folder"
+        )
     if given.is_dir():
         given = given / MANIFEST if (given / MANIFEST).is_file() else given / FINGERPRINTS
     return (given,) if given.name == FINGERPRINTS else (given, given.with_name(FINGERPRINTS))

@@ -27,15 +27,21 @@ def guided_velocity(
     encoded: EncodedConditions,
     null_encoded: EncodedConditions,
     scale_B: Tensor,
+    *,
+    always: bool = False,
 ) -> Tensor:
     """Guided velocity of a batch with one noise level and one guidance scale per sample.
 
     Samples with scale 1 get exactly the conditional prediction and no unconditional pass; the rest share one. The
     scales are read on the host, so keep them there. Linear in x0 as well: guiding velocities or x0 is the same.
+
+    always: make an unconditional pass, to no effect, where no sample needs one, for networks of several workers.
     """
     velocity = model(x_BCTHW, t_B, encoded)
     guided = torch.nonzero(scale_B != 1.0).flatten()
     if len(guided) == 0:
+        if always:
+            model(x_BCTHW[:1], t_B[:1], null_encoded.select([0]))
         return velocity
     at = guided.to(x_BCTHW.device)
     unconditional = model(x_BCTHW[at], t_B[guided.to(t_B.device)], null_encoded.select(at))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lipforcing_core.base.catalogue import Catalogue, Entry
+from lipforcing_core.base.errors import BadInputError
 
 if TYPE_CHECKING:
     from lipforcing_core.export.protocol import ExportForm
@@ -14,9 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportEntry(Entry):
-    """One form of export; ``load`` makes it."""
+    """One form of export; ``load`` makes it.
+
+    encodes: it holds clips that were encoded for a preset, and is made from these (``tasks.exporting``) instead.
+    """
 
     load: Callable[[], ExportForm]
+    encodes: bool = False
 
 
 def _webdataset() -> ExportForm:
@@ -37,6 +42,12 @@ def _croissant() -> ExportForm:
     return CroissantForm()
 
 
+def _latents() -> ExportForm:
+    raise BadInputError(
+        "an export of latents is made of clips that were encoded for a preset: lipforcing export --to latents"
+    )
+
+
 EXPORTS = Catalogue(
     kind="export form",
     entries=(
@@ -54,6 +65,12 @@ EXPORTS = Catalogue(
             name="croissant",
             summary="the clips and tables as they are, described by a Croissant 1.0 file",
             load=_croissant,
+        ),
+        ExportEntry(
+            name="latents",
+            summary="shards of the clips as one preset encodes them, which training reads in place of a manifest",
+            load=_latents,
+            encodes=True,
         ),
     ),
 )

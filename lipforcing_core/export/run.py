@@ -24,7 +24,7 @@ from lipforcing_core.curation.contract_text import failure_lines, stored_checks
 from lipforcing_core.export.card import Card, make_card
 from lipforcing_core.export.catalogue import EXPORTS
 from lipforcing_core.export.curated import CuratedSet, changed_file, read_curated
-from lipforcing_core.export.protocol import ExportSettings, Part, WrittenPart
+from lipforcing_core.export.protocol import ExportForm, ExportSettings, Part, WrittenPart
 
 RECORD = "export.json"
 """The file of an export that says what it was made from, and lists the others with their sizes and hashes."""
@@ -61,17 +61,19 @@ def write_export(
     *,
     form: str,
     settings: ExportSettings,
+    made: ExportForm | None = None,
     advance: Advance | None = None,
 ) -> ExportReport:
     """Export the data set of a manifest into ``out_dir``, which appears when it is complete.
 
     Finished files of an export that was killed are kept beside ``out_dir`` in a hidden folder, and the same call goes
     on from there. A folder that holds an equal export (the same manifest, books, form and settings; every file there
-    with its size) is reused. Raises ``BadInputError`` for a folder that holds anything else, for an unknown form, for a
-    manifest that cannot be exported, and for clip files that are not those of the manifest.
+    with its size) is reused. ``made`` is the form itself, where it is not the one of the catalogue. Raises
+    ``BadInputError`` for a folder that holds anything else, for an unknown form, for a manifest that cannot be
+    exported, and for clip files that are not those of the manifest.
     """
     out_dir = Path(os.path.realpath(out_dir))
-    exporter = EXPORTS[form].load()
+    exporter = made or EXPORTS[form].load()
     curated = read_curated(manifest)
     parts = list(exporter.parts(curated, settings))
     plan = [(part.name, part.num_bytes, part.sha256) for part in parts]

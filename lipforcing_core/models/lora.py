@@ -83,7 +83,7 @@ def inject_lora(
 ) -> list[str]:
     """Adapt every linear layer whose name ends in one of ``targets``; returns the names.
 
-    The output does not change at first (B is zero; A is uniform as in peft, drawn from ``generator``). Only
+    The output does not change at first (``adapter_start``; on the meta device that is left to do). Only
     the adapters and the parameters under the names in ``also_train`` stay trainable, all others are frozen.
     Raises ``BadInputError`` if nothing matches, the model is already adapted, or rank or alpha are out of range.
     """
@@ -97,18 +97,35 @@ def inject_lora(
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     for name in names:
-        layer = LoRALinear(_linear(model, name), rank=rank, alpha=alpha)
-        if not layer.weight.is_meta:
-            bound = layer.in_features**-0.5  # kaiming_uniform(a=sqrt(5)), the initialisation of peft
-            drawn_on = layer.weight.device if generator is None else generator.device
-            drawn = torch.empty(layer.lora_A.weight.shape, device=drawn_on)
+        _replace(model, name, LoRALinear(_linear(model, name), rank=rank, alpha=alpha))
+    for start, value in adapter_start(model, generator):
+        if not start.is_meta:
             with torch.no_grad():
-                layer.lora_A.weight.copy_(drawn.uniform_(-bound, bound, generator=generator))
-        _replace(model, name, layer)
+                start.copy_(value)
     for name, parameter in model.named_parameters():
         if name.startswith(tuple(f"{prefix}." for prefix in also_train)):
             parameter.requires_grad_(True)
     return names
+
+
+def adapter_start(
+    model: nn.Module, generator: torch.Generator | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The tensors of the adapters with the values that they start from, on the device of the generator.
+
+    B is zero; A is uniform as in peft, drawn from ``generator``, one layer after the other.
+    """
+    for _, layer in lora_layers(model):
+        bound = layer.in_features**-0.5  # kaiming_uniform(a=sqrt(5)), the initialisation of peft
+        drawn_on = layer.weight.device if generator is None else generator.device
+        drawn = torch.empty(layer.lora_A.weight.shape, device=drawn_on)
+        yield layer.lora_A.weight, drawn.uniform_(-bound, bound, generator=generator)
+        yield layer.lora_B.weight, torch.zeros(layer.lora_B.weight.shape, device=drawn_on)
+
+
+def is_adapter_tensor(name: str) -> bool:
+    """Whether a name in a state dict is that of an adapter's tensor."""
+    return ".lora_A." in name or ".lora_B." in name
 
 
 def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoRALinear]]:
@@ -125,7 +142,7 @@ def adapter_state_dict(model: nn.Module, *, also: Sequence[str] = ()) -> dict[st
     return {
         name: value
         for name, value in model.state_dict().items()
-        if ".lora_A." in name or ".lora_B." in name or name.startswith(prefixes)
+        if is_adapter_tensor(name) or name.startswith(prefixes)
     }
 
 

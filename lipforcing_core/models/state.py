@@ -8,10 +8,10 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from lipforcing_core.base.errors import IncompatibleCheckpointError
-from lipforcing_core.weights.mismatch import first_mismatch
+from lipforcing_core.weights.mismatch import Shaped, first_mismatch
 
 
-def check_state(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], origin: Path | str) -> None:
+def check_state(wanted: Mapping[str, Shaped], state: Mapping[str, Shaped], origin: Path | str) -> None:
     """Raise ``IncompatibleCheckpointError`` naming ``origin`` and the first key that is on one side only or differs."""
     if mismatch := first_mismatch(wanted, state):
         raise IncompatibleCheckpointError(f"{origin}: {' '.join(mismatch)}")

@@ -6,37 +6,26 @@ samples.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lipforcing_core.base.errors import BadInputError
-from lipforcing_core.base.products import atomic_path, content_key, file_sha256
+from lipforcing_core.base.products import atomic_path, content_key
 from lipforcing_core.media.clock import SAMPLES_PER_FRAME, samples_for_frames
-from lipforcing_core.media.segments import Segment
-from lipforcing_core.media.window_plan import (
-    PlannedWindow,
-    ReferenceKind,
-    hidden_latents,
-    plan_windows,
-    with_references,
-)
+from lipforcing_core.media.window_plan import ReferenceKind, hidden_latents, plan_windows
 from lipforcing_core.models.audio_encoders.protocol import AudioEncoder
 from lipforcing_core.models.codecs.pixels import to_model_range
 from lipforcing_core.models.codecs.protocol import VideoCodec
 from lipforcing_core.models.conditions import Conditions
 from lipforcing_core.presets.schema import VideoPreset
+from lipforcing_core.training.latent_files import clips_in, write_clip
 
 _WINDOWS_AT_ONCE = 4
-_REFERENCES = "references"
 CODEC_FIT_FRAMES = 24
 """First frames of every clip that a codec is fitted on: enough for the statistics of its blocks."""
 
@@ -154,11 +143,15 @@ def encode_frames(
         "starts": torch.tensor(starts),
         "keep_mask": torch.from_numpy(latent_keep_mask(*latents[0].shape[-2:]).astype(np.float32)),
     }
-    about = {"clip_id": clip_id, "codec": codec.backend_id, "audio": audio_encoder.backend_id}
-    if any(window.kind is ReferenceKind.PARTIAL for window in plan):
-        about[_REFERENCES] = ReferenceKind.PARTIAL.value
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"about": json.dumps(about, sort_keys=True)})
+        write_clip(
+            temporary,
+            tensors,
+            clip_id=clip_id,
+            codec=codec.backend_id,
+            audio=audio_encoder.backend_id,
+            partial=any(window.kind is ReferenceKind.PARTIAL for window in plan),
+        )
     return len(starts)
 
 
@@ -173,7 +166,7 @@ _SAMPLE_FIELDS = (
 
 
 def windows_key(hashes: Sequence[str], video: VideoPreset) -> str:
-    """The key of what is drawn from latent windows: the files, and what of the video settings drawing reads."""
+    """The key of what is drawn from latent windows: the clips' files, and what of the video settings drawing reads."""
     return content_key(list(hashes), video.window_frames, video.reference)
 
 
@@ -181,19 +174,26 @@ class LatentWindows:
     """Batches of windows from the files of ``encode_clip``; samples are read from disk when drawn."""
 
     def __init__(self, paths: Sequence[Path], video: VideoPreset) -> None:
-        """Raises ``BadInputError`` if there is no file, or if the files come from different backends."""
+        """paths: files of single clips, or shards of them.
+
+        Raises ``BadInputError`` if there is no file, if one is no file of latent windows, or if clips were encoded by
+        different backends.
+        """
         if not paths:
             raise BadInputError("there are no training clips: curation accepted none, or none is long enough")
         self._video = video
-        self._clips = [_open(path, video.window_frames) for path in paths]
+        self._clips = [clip for path in paths for clip in clips_in(path, video.window_frames)]
         backends = {(clip.about["codec"], clip.about["audio"]) for clip in self._clips}
         if len(backends) > 1:
             raise BadInputError(f"the training clips were encoded by different backends: {sorted(backends)}")
-        self.key = windows_key([file_sha256(path) for path in paths], video)
-        with self._clips[0].stored() as stored:
-            self.keep_mask_HW: Tensor = stored.get_tensor("keep_mask")
-            self.latent_shape: tuple[int, ...] = tuple(stored.get_slice("latents").get_shape()[1:])
-            self.audio_dim: int = stored.get_slice("audio").get_shape()[1]
+        self.key = windows_key([clip.sha256 for clip in self._clips], video)
+        first = self._clips[0]
+        with first.stored() as stored:
+            self.keep_mask_HW: Tensor = stored.get_tensor(first.name("keep_mask"))
+            self.latent_shape: tuple[int, ...] = tuple(
+                stored.get_slice(first.name("latents")).get_shape()[1:]
+            )
+            self.audio_dim: int = stored.get_slice(first.name("audio")).get_shape()[1]
 
     @property
     def num_windows(self) -> int:
@@ -215,7 +215,7 @@ class LatentWindows:
         target, references = clip.plan[index].target, clip.references(index)
         choice = int(rng.integers(max(1, len(references))))
         with clip.stored() as stored:
-            latents = stored.get_slice("latents")
+            latents = stored.get_slice(clip.name("latents"))
             target_CTHW = latents[index].float()
             sequence_CTHW = torch.zeros_like(target_CTHW)
             if references:
@@ -224,37 +224,14 @@ class LatentWindows:
                 sequence_CTHW[:, hidden_latents(target, chosen)] = 0.0
             return {
                 "latents_BCTHW": target_CTHW,
-                "masked_BCTHW": stored.get_slice("masked_latents")[index].float(),
+                "masked_BCTHW": stored.get_slice(clip.name("masked_latents"))[index].float(),
                 "reference_BC1HW": latents[reference_index][:, :1].float(),
                 "reference_sequence_BCTHW": sequence_CTHW,
-                "audio_BND": stored.get_slice("audio")[start : start + frames],
-                "waveform_BS": stored.get_slice("waveform")[
+                "audio_BND": stored.get_slice(clip.name("audio"))[start : start + frames],
+                "waveform_BS": stored.get_slice(clip.name("waveform"))[
                     start * SAMPLES_PER_FRAME : (start + frames) * SAMPLES_PER_FRAME
                 ],
             }
-
-
-@dataclass(frozen=True)
-class _ClipFile:
-    path: Path
-    starts: list[int]
-    plan: tuple[PlannedWindow, ...]
-    about: dict[str, str]
-
-    def references(self, index: int) -> tuple[Segment, ...]:
-        """The reference windows of a target; no partial ones in a file that knows of none (see ``encode_frames``)."""
-        planned = self.plan[index]
-        wanting = planned.kind is ReferenceKind.PARTIAL and _REFERENCES not in self.about
-        return () if wanting else planned.references
-
-    def stored(self) -> Any:
-        return safe_open(self.path, framework="pt")
-
-
-def _open(path: Path, window_frames: int) -> _ClipFile:
-    with safe_open(path, framework="pt") as stored:
-        starts, about = stored.get_tensor("starts").tolist(), json.loads(stored.metadata()["about"])
-    return _ClipFile(path, starts, with_references(starts, window_frames), about)
 
 
 def _read_small(source: ClipSource, size: int, stop: int | None = None) -> np.ndarray:

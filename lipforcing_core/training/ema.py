@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-M = TypeVar("M", bound=nn.Module)
+from lipforcing_core.training.strategies.tensors import trained_tensors
 
 
-class ExponentialAverage(Generic[M]):
-    """A second copy of a network that follows its weights: average <- decay x average + (1 - decay) x weights.
+class ExponentialAverage:
+    """Tensors that follow the trained weights of a network: average <- decay x average + (1 - decay) x weights.
 
-    Until update number ``start`` (from 1) the copy keeps the weights it was made with; at ``start`` it takes those of
-    the network, and from then on it follows.
+    Until update number ``start`` (from 1) the average is the weights it was made with; at ``start`` it takes those of
+    the network, and from then on it follows. Where the network is spread over workers, so is the average.
     """
 
-    def __init__(self, network: M, *, decay: float, start: int) -> None:
-        self.network = copy.deepcopy(network).requires_grad_(False)
+    def __init__(self, network: nn.Module, *, decay: float, start: int) -> None:
+        self.tensors: dict[str, Tensor] = {
+            name: value.clone() for name, value in trained_tensors(network).items()
+        }
         self._decay, self._start = decay, start
 
     @torch.no_grad()
@@ -29,13 +30,20 @@ class ExponentialAverage(Generic[M]):
         if update < self._start:
             return
         decay = 0.0 if update == self._start else self._decay
-        for average, new in zip(self.network.parameters(), network.parameters(), strict=True):
+        for average, new in zip(self.tensors.values(), trained_tensors(network).values(), strict=True):
             average.mul_(decay).add_(new, alpha=1.0 - decay)
 
+    @torch.no_grad()
+    def put_into(self, network: nn.Module) -> None:
+        """Let the average be the weights of the network."""
+        for weight, average in zip(trained_tensors(network).values(), self.tensors.values(), strict=True):
+            weight.copy_(average)
+
     def state_dict(self) -> Mapping[str, Any]:
-        """The averaged weights."""
-        return self.network.state_dict()
+        """The averaged weights; writing to them changes the average."""
+        return self.tensors
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from averaged weights."""
-        self.network.load_state_dict(state)
+        for name, value in self.tensors.items():
+            value.copy_(state[name])

@@ -31,6 +31,7 @@ from lipforcing_core.training.reward_weights import (
 )
 from lipforcing_core.training.rollout import roll_out
 from lipforcing_core.training.strategies.protocol import Strategy
+from lipforcing_core.training.strategies.workers import Part, in_order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +54,11 @@ class Distilled:
 class MicroBatch:
     """The conditions and sound of a batch, and the draws of both roles.
 
-    waveform_BS: fp32 in [-1, 1], for the reward. student: None in an iteration that updates the critic alone.
+    part: which of the step's it is, and whether it counts. waveform_BS: fp32 in [-1, 1], for the reward. student: None
+    in an iteration that updates the critic alone.
     """
 
+    part: Part
     conditions: Conditions
     waveform_BS: Tensor
     critic: RoleDraws
@@ -76,7 +79,7 @@ def distill_iteration(
 ) -> dict[str, float]:
     """Update the critic, and the student with it where ``student_rate``, its learning rate, is given.
 
-    micro_batches: ``settings.student.accumulation`` of them. Returns the means of the losses and rewards over the
+    micro_batches: those that ``share`` gives to this worker. Returns the means of the losses and rewards over the
     samples, and the norms of the gradients before clipping; ``matching_loss`` is the student's loss before the reward
     weighs it, ``guided_share`` the share of samples for which the teacher was guided, and ``reward_statistics`` are
     among the values.
@@ -93,7 +96,7 @@ def distill_iteration(
         reward=reward,
         strategy=strategy,
     )
-    num_parts = settings.student.accumulation
+    num_parts, workers = settings.student.accumulation, strategy.workers
     divided = student_rate is None or settings.critic_accumulation == "mean"
     together = num_parts > 1 and weighs_together(
         settings.reward_weighting, centres=state.reward_scale.centres
@@ -102,25 +105,26 @@ def distill_iteration(
     done: list[StudentTurn] = []
     rewards: list[Tensor] = []
     waiting: list[MicroBatch] = []
-    for number, micro in enumerate(micro_batches):
-        last = number == num_parts - 1
-        critic_losses.append(turns.critic(micro, num_parts=num_parts if divided else 1, last=last))
+    for micro in micro_batches:
+        critic_losses.append(turns.critic(micro, num_parts=num_parts if divided else 1))
         if student_rate is None:
             continue
         if together:
             rewards.append(turns.reward_of(micro))
             waiting.append(micro)
         else:
-            done.append(turns.student(micro, num_parts=num_parts, last=last))
+            done.append(turns.student(micro, num_parts=num_parts))
     if waiting:
-        scaled = torch.split(state.reward_scale(torch.cat(rewards)), [len(reward_B) for reward_B in rewards])
-        for number, micro in enumerate(waiting):
+        in_all = in_order(rewards, num_parts, workers)
+        scaled = state.reward_scale(torch.cat(in_all)).chunk(num_parts)
+        for reward_B, micro in zip(rewards, waiting, strict=True):
+            number = micro.part.number
             known = KnownRewards(
-                reward_B=rewards[number],
+                reward_B=reward_B,
                 scaled_B=scaled[number],
                 others_M=torch.cat([*scaled[:number], *scaled[number + 1 :]]),
             )
-            done.append(turns.student(micro, num_parts=num_parts, last=number == num_parts - 1, known=known))
+            done.append(turns.student(micro, num_parts=num_parts, known=known))
     norm = update(
         strategy,
         state.critic_optimiser,
@@ -128,7 +132,10 @@ def distill_iteration(
         learning_rate=settings.critic_learning_rate,
         clip_norm=math.inf if settings.critic_clip_norm is None else settings.critic_clip_norm,
     )
-    values = {"critic_loss": math.fsum(critic_losses) / num_parts, "critic_grad_norm": norm}
+    values = {
+        "critic_loss": workers.total(math.fsum(critic_losses)) / num_parts,
+        "critic_grad_norm": norm,
+    }
     if student_rate is None:
         return values
     norm = update(
@@ -139,15 +146,15 @@ def distill_iteration(
         clip_norm=settings.student.clip_norm,
     )
     statistics = reward_statistics(
-        torch.cat([turn.reward_B for turn in done]),
-        torch.cat([turn.scaled_B for turn in done]),
+        torch.cat(in_order([turn.reward_B for turn in done], num_parts, workers)),
+        torch.cat(in_order([turn.scaled_B for turn in done], num_parts, workers)),
         beta=settings.reward_beta,
         weighting=settings.reward_weighting,
     )
     return values | {
-        "student_loss": math.fsum(turn.loss for turn in done) / num_parts,
-        "matching_loss": math.fsum(turn.matching_loss for turn in done) / num_parts,
-        "guided_share": math.fsum(turn.guided_share for turn in done) / num_parts,
+        "student_loss": workers.total(math.fsum(turn.loss for turn in done)) / num_parts,
+        "matching_loss": workers.total(math.fsum(turn.matching_loss for turn in done)) / num_parts,
+        "guided_share": workers.total(math.fsum(turn.guided_share for turn in done)) / num_parts,
         "student_grad_norm": norm,
         "learning_rate": student_rate,
         **statistics,
@@ -165,7 +172,10 @@ class KnownRewards:
 
 @dataclass(frozen=True, kw_only=True)
 class StudentTurn:
-    """What the student's turn with a micro-batch measured: means over its samples, and rewards ``[B]``."""
+    """What the student's turn with a micro-batch measured: means over its samples, and rewards ``[B]``.
+
+    The means are 0 where the micro-batch does not count.
+    """
 
     loss: float
     matching_loss: float
@@ -176,7 +186,11 @@ class StudentTurn:
 
 @dataclass(frozen=True, kw_only=True)
 class _Turns:
-    """What the two roles do with a micro-batch: each adds up its gradient, divided by ``num_parts``."""
+    """What the two roles do with a micro-batch: each adds up its gradient, divided by ``num_parts``.
+
+    Workers that train together make equally many calls of each network: one whose rollout ends earlier, or of whose
+    samples none is guided, makes calls to no effect.
+    """
 
     state: Distilled
     negative_text_BLD: Tensor
@@ -186,48 +200,39 @@ class _Turns:
     reward: RewardModel
     strategy: Strategy
 
-    def critic(self, micro: MicroBatch, *, num_parts: int, last: bool) -> float:
-        """The critic's turn; returns its loss."""
-        precision = self.settings.student.precision
-        with compute_precision(precision, micro.critic.matching.noise_BCTHW.device):
-            rollout = roll_out(
-                self.state.student,
-                micro.conditions,
-                micro.critic.rollout,
-                t_list=self.t_list,
-                with_grad=False,
-            )
+    def critic(self, micro: MicroBatch, *, num_parts: int) -> float:
+        """The critic's turn; returns its loss, 0 where the micro-batch does not count."""
+        rollout = self._rollout(micro, micro.critic, with_grad=False)
         loss = critic_loss(
             self.state.critic,
             rollout,
             micro.conditions,
             micro.critic.matching,
             objective=self.settings.critic_objective,
-            precision=precision,
+            precision=self.settings.student.precision,
         )
-        self.strategy.backward(loss / num_parts, last=last)
-        return loss.item()
+        return self._backward(loss, micro, num_parts)
 
     def reward_of(self, micro: MicroBatch) -> Tensor:
         """The rewards ``[B]`` that the student's turn will find."""
-        return self.reward.score(self._student_rollout(micro, with_grad=False), micro.waveform_BS)
+        rollout = self._rollout(micro, _of_student(micro), with_grad=False)
+        return self.reward.score(rollout, micro.waveform_BS)
 
-    def student(
-        self, micro: MicroBatch, *, num_parts: int, last: bool, known: KnownRewards | None = None
-    ) -> StudentTurn:
+    def student(self, micro: MicroBatch, *, num_parts: int, known: KnownRewards | None = None) -> StudentTurn:
         """The student's turn. known: the rewards; without them its samples are rewarded by themselves."""
-        assert micro.student is not None, "an iteration that updates the student has draws for it"
-        settings, precision = self.settings, self.settings.student.precision
-        rollout = self._student_rollout(micro, with_grad=True)
+        draws, settings = _of_student(micro), self.settings
+        rollout = self._rollout(micro, draws, with_grad=True)
+        guided_B = self.guidance.scale(draws.matching.t_B.cpu()) != 1.0
         loss_B = rollout_loss(
             rollout,
             self.state.critic,
             self.state.teacher,
             micro.conditions,
             self.negative_text_BLD,
-            micro.student.matching,
+            draws.matching,
             guidance=self.guidance,
-            precision=precision,
+            precision=settings.student.precision,
+            always_guide=bool(self.strategy.workers.largest(int(guided_B.any()))),
         )
         if known is None:
             reward_B = self.reward.score(rollout.detach(), micro.waveform_BS)
@@ -239,20 +244,33 @@ class _Turns:
             weighting=settings.reward_weighting,
             others_M=known.others_M,
         )
-        self.strategy.backward(weighted / num_parts, last=last)
-        scale_B = self.guidance.scale(micro.student.matching.t_B.cpu())
+        counts = float(micro.part.counts)
         return StudentTurn(
-            loss=weighted.item(),
-            matching_loss=loss_B.mean().item(),
-            guided_share=(scale_B != 1.0).double().mean().item(),
+            loss=self._backward(weighted, micro, num_parts),
+            matching_loss=counts * loss_B.mean().item(),
+            guided_share=counts * guided_B.double().mean().item(),
             reward_B=known.reward_B,
             scaled_B=known.scaled_B,
         )
 
-    def _student_rollout(self, micro: MicroBatch, *, with_grad: bool) -> Tensor:
-        assert micro.student is not None, "an iteration that updates the student has draws for it"
-        draws = micro.student.rollout
-        with compute_precision(self.settings.student.precision, draws.noise_BCTHW.device):
+    def _backward(self, loss: Tensor, micro: MicroBatch, num_parts: int) -> float:
+        counted = loss if micro.part.counts else 0.0 * loss
+        self.strategy.backward(counted / num_parts)
+        return counted.item()
+
+    def _rollout(self, micro: MicroBatch, draws: RoleDraws, *, with_grad: bool) -> Tensor:
+        own = draws.rollout.exit_step
+        with compute_precision(self.settings.student.precision, draws.matching.noise_BCTHW.device):
             return roll_out(
-                self.state.student, micro.conditions, draws, t_list=self.t_list, with_grad=with_grad
+                self.state.student,
+                micro.conditions,
+                draws.rollout,
+                t_list=self.t_list,
+                with_grad=with_grad,
+                idle_calls=self.strategy.workers.largest(own) - own,
             )
+
+
+def _of_student(micro: MicroBatch) -> RoleDraws:
+    assert micro.student is not None, "an iteration that updates the student has draws for it"
+    return micro.student

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,26 +52,34 @@ def run_steps(
 ) -> Path:
     """Run ``step(0) ... step(num_steps - 1)``, continuing from the newest state in ``out_dir``.
 
-    One row per value goes to ``metrics.jsonl`` (step, stage, name, value). Rows that a killed run had written after its
-    last state are dropped before they are made again, so no row appears twice. Returns the metrics path.
+    One row per value goes to ``metrics.jsonl`` (step, stage, name, value), which worker 0 writes. Rows that a killed
+    run had written after its last state are dropped before they are made again, so no row appears twice. Every
+    worker calls ``on_step``. Returns the metrics path.
     """
-    out_dir.mkdir(parents=True, exist_ok=True)
     states, metrics_path = out_dir / STATES_FOLDER, out_dir / METRICS_FILE
+    first = state.strategy.workers.rank == 0
+    if first:
+        out_dir.mkdir(parents=True, exist_ok=True)
     state.restore(states)
-    _keep_rows(metrics_path, last_step=state.step)
-    with open(metrics_path, "a", encoding="utf-8") as metrics:
+    if first:
+        _keep_rows(metrics_path, last_step=state.step)
+    with open(metrics_path, "a", encoding="utf-8") if first else nullcontext() as metrics, state.writing():
         while state.step < num_steps:
             values = step(state.step)
             state.step += 1
-            for name, value in values.items():
-                row = {"step": state.step, "stage": stage, "name": name, "value": value}
-                metrics.write(json.dumps(row) + "\n")
-            metrics.flush()
+            if metrics is not None:
+                metrics.writelines(_rows(stage, state.step, values))
+                metrics.flush()
             if state.step % checkpoint_every == 0 or state.step == num_steps:
                 state.save(states)
             if on_step is not None:
                 on_step(StepMetrics(stage=stage, step=state.step, num_steps=num_steps, values=values))
     return metrics_path
+
+
+def _rows(stage: str, step: int, values: Mapping[str, float]) -> Iterable[str]:
+    for name, value in values.items():
+        yield json.dumps({"step": step, "stage": stage, "name": name, "value": value}) + "\n"
 
 
 def read_metrics(path: Path) -> list[dict[str, object]]:

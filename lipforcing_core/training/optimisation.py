@@ -10,6 +10,7 @@ from torch.optim import AdamW, Optimizer
 
 from lipforcing_core.presets.schema import StageSettings
 from lipforcing_core.training.strategies.protocol import Strategy
+from lipforcing_core.training.strategies.workers import share
 
 _FIRST_FACTOR = 1e-6
 _LOWEST_FACTOR = 0.1
@@ -53,11 +54,12 @@ def accumulate(
     loss_of: the loss of a micro-batch by its number, counted over all steps.
     """
     total = 0.0
-    for part in range(settings.accumulation):
-        loss = loss_of(index * settings.accumulation + part) / settings.accumulation
-        strategy.backward(loss, last=part == settings.accumulation - 1)
-        total += loss.item()
-    return total
+    for part in share(settings.accumulation, strategy.workers):
+        loss = loss_of(index * settings.accumulation + part.number) / settings.accumulation
+        strategy.backward(loss if part.counts else 0.0 * loss)
+        if part.counts:
+            total += loss.item()
+    return strategy.workers.total(total)
 
 
 def update(

@@ -47,13 +47,16 @@ def read_header(file: Path, *, suffix: str | None = None) -> dict[str, Any]:
     return read_torch_header(file)
 
 
-def safetensors_header(tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> bytes:
+def safetensors_header(
+    tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]], *, for_transformers: bool = True
+) -> bytes:
     """The first bytes of a safetensors file whose data follow in the order of ``tensors``, without gaps.
 
+    for_transformers: say which library the tensors are of, as transformers wants it and ``save_file`` does not.
     Raises ``IncompatibleCheckpointError`` for a type that the format does not know.
     """
     names = {dtype: name for name, dtype in DTYPES.items()}
-    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers refuses files without it
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}} if for_transformers else {}
     end = 0
     for name, (dtype, shape) in tensors.items():
         if dtype not in names:

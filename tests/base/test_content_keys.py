@@ -29,11 +29,13 @@ from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.puppets.corpus import defect_plans, reel_plan
 from lipforcing_core.puppets.pairs import pair_plan
 from lipforcing_core.sync.experts.catalogue import load_sync_expert
+from lipforcing_core.training import latent_files
+from lipforcing_core.training.dataset import ClipSource
 from tasks import corpus, generation, training
 from tasks.corpus import CorpusSize, render_puppets
 from tasks.generation import GenerationJob
-from tasks.training import TrainingSet
 from tasks.training_keys import Recipe
+from tasks.training_sets import TrainingSet, prepare_training_set
 
 FROZEN = json.loads(Path(__file__).with_name("content_keys.json").read_text())
 SHA256 = "ab" * 32
@@ -146,11 +148,12 @@ def _keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
         files[name].write_bytes(name.encode())
     (tmp_path / "windows").mkdir()
     (tmp_path / "windows" / "a.safetensors").write_bytes(b"window")
+    monkeypatch.setattr(
+        latent_files, "content_of", lambda path: [file_sha256(path)]
+    )  # as of the file of one clip
     preset = load_preset(Path(__file__).with_name("nano_before.toml"))
     clips = [
-        training.ClipSource(
-            clip_id="a", num_frames=125, clip_path=files["clip.mp4"], audio_path=files["clip.wav"]
-        )
+        ClipSource(clip_id="a", num_frames=125, clip_path=files["clip.mp4"], audio_path=files["clip.wav"])
     ]
     yield from _training_keys(preset, clips, tmp_path)
     monkeypatch.setattr(generation, "_model_hashes", lambda job: ["weights"])
@@ -162,16 +165,14 @@ def _keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
     assert corpus.RENDER_VERSION >= 1
 
 
-def _training_keys(
-    preset: Preset, clips: list[training.ClipSource], folder: Path
-) -> Iterator[tuple[str, str]]:
+def _training_keys(preset: Preset, clips: list[ClipSource], folder: Path) -> Iterator[tuple[str, str]]:
     """Today's keys of training, and those of stage version 2 ("training set", "teacher", "student", "distilled").
 
     The latter are looked up where what they stand for has not changed. The preset has a warm-up, which has changed.
     """
     data = TrainingSet(folder=folder)
     steps: dict[str, Callable[[_Recorder], object]] = {
-        "training set": lambda store: training.prepare_training_set.fn(store, clips, preset),
+        "training set": lambda store: prepare_training_set.fn(store, clips, preset),
         "teacher": lambda store: training.train_teacher.fn(store, preset, data),
         "student": lambda store: training.pretrain_student.fn(store, preset, data, folder),
         "distilled": lambda store: training.distill_student.fn(store, preset, data, folder, folder, folder),

@@ -182,6 +182,7 @@ def test_doctor_has_a_line_for_every_seam(answers: dict[str, Any]) -> None:
         "audio encoders",
         "text encoders",
         "sync experts",
+        "corpora",
     ):
         assert lines[plural].startswith("ready: ")
     for plural in ("quality scorers", "feature networks", "perceptual distances"):

@@ -50,8 +50,7 @@ def page_of(tmp_path: Path, outcomes: list[SourceOutcome], **changes: Any) -> st
         counts=balance(outcomes),
         funnel=funnel_rows(outcomes),
         reasons=reason_counts(outcomes),
-        settings=SETTINGS,
-        **values,
+        **({"settings": SETTINGS} | values),
     )
     write_data_docs(tmp_path / "page.html", docs)
     return (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -268,6 +267,17 @@ def test_the_page_is_whole_and_has_a_chart_of_offsets_for_every_corpus(tmp_path:
     sections = {attributes["class"] for attributes in page.of("section")}
     assert sections == {"of-accepted", "of-av_offset_too_large", "of-no_face"}
     assert len(page.of("video")) == len(page.of("audio")) == 3
+
+
+def test_the_page_says_that_sound_was_moved_only_where_it_was(tmp_path: Path) -> None:
+    outcomes = [outcome(piece("a.mp4", 1, av_offset_measured=2), 1)]
+    moved = page_of(tmp_path, outcomes)
+    assert "the sound was moved by it" in moved
+    assert "moved to where the lips are" in moved
+    left = page_of(tmp_path, outcomes, settings=SETTINGS | {"sync_filter": False})
+    assert "the sound was not moved, since sync_filter is off" in left
+    assert "moved by it" not in left
+    assert "moved to where" not in left
 
 
 def test_the_page_tells_the_drift_and_the_references(tmp_path: Path) -> None:

@@ -236,6 +236,8 @@ def test_another_data_set_is_held_against_its_manifest(tmp_path: Path, store: St
     (lost,) = [d for d in read_decisions(report.decisions) if d.status == "rejected"]
     assert lost.duplicate_of == read_manifest(published.manifest)[0].clip_id
     assert str(published.manifest) in lost.message
+    with pytest.raises(BadInputError, match="nothere: there is no such data set; give a curation's manifest"):
+        read_printed([tmp_path / "nothere"])
     published.manifest.with_name("fingerprints.parquet").unlink()
     with pytest.raises(BadInputError, match="curate that data set again"):
         assembled(outcomes, tmp_path / "new", store, against=[published.manifest])
@@ -287,7 +289,7 @@ def test_fingerprints_come_back_as_they_were(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"no")
     with pytest.raises(BadInputError, match="no file of fingerprints"):
         read_fingerprints(tmp_path / "x")
-    with pytest.raises(BadInputError, match="no such file"):
+    with pytest.raises(BadInputError, match="no such data set"):
         read_printed([tmp_path / "manifest.parquet"])
 
 

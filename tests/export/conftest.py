@@ -23,6 +23,7 @@ from lipforcing_core.curation.records import (
     StoredClip,
 )
 from lipforcing_core.curation.settings import CurationSettings
+from lipforcing_core.export.catalogue import EXPORTS
 from lipforcing_core.export.protocol import ExportSettings
 from lipforcing_core.media.encode import VideoWriter
 
@@ -39,6 +40,8 @@ CLIPS = (
     ("nobody.mp4", None, "CC0-1.0", None, "train"),
 )
 NAME = "Five | clips"
+FORMS = [entry.name for entry in EXPORTS if not entry.encodes]
+"""Those that are made of the manifest alone; latents are tested in ``test_latents``."""
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from lipforcing_core.export.catalogue import EXPORTS
 from lipforcing_core.export.protocol import ExportSettings
 from lipforcing_core.export.run import write_export
 
+from .conftest import FORMS
 
-@pytest.mark.parametrize("form", EXPORTS.names)
+
+@pytest.mark.parametrize("form", FORMS)
 def test_the_code_of_the_card_runs(
     form: str,
     curated_once: Path,

@@ -20,13 +20,12 @@ from lipforcing_core.base.products import file_sha256, read_json, write_json
 from lipforcing_core.curation.manifest import read_manifest, write_manifest
 from lipforcing_core.curation.prints import read_printed, write_fingerprints
 from lipforcing_core.export import run
-from lipforcing_core.export.catalogue import EXPORTS
 from lipforcing_core.export.curated import CuratedSet, name_of_set
 from lipforcing_core.export.protocol import ExportSettings, by_split, in_shards
 from lipforcing_core.export.run import write_export
 from tests.curation.test_duplicates import footage
 
-from .conftest import NAME, clip_id_of
+from .conftest import FORMS, NAME, clip_id_of
 
 
 def left_beside(out_dir: Path) -> list[Path]:
@@ -47,7 +46,7 @@ def content_of(out: Path) -> dict[str, str] | str:
     )
 
 
-@pytest.mark.parametrize("form", EXPORTS.names)
+@pytest.mark.parametrize("form", FORMS)
 def test_the_record_lists_every_file(
     form: str, curated_once: Path, tmp_path: Path, settings: ExportSettings
 ) -> None:
@@ -67,7 +66,7 @@ def test_the_record_lists_every_file(
     assert left_beside(out) == []
 
 
-@pytest.mark.parametrize("form", EXPORTS.names)
+@pytest.mark.parametrize("form", FORMS)
 def test_an_export_is_known_by_its_fingerprints(form: str, manifest: Path, settings: ExportSettings) -> None:
     """Another data set can be held against the folder of any export, as against the run itself."""
     clips = read_manifest(manifest)
@@ -96,7 +95,7 @@ def test_the_name_of_a_data_set_lies_beside_its_manifest(manifest: Path) -> None
     assert name_of_set(manifest) == ""
 
 
-@pytest.mark.parametrize("form", EXPORTS.names)
+@pytest.mark.parametrize("form", FORMS)
 def test_an_equal_export_is_reused(
     form: str, curated_once: Path, tmp_path: Path, settings: ExportSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,11 +16,11 @@ from lipforcing_core.models.bases.catalogue import BASES
 from lipforcing_core.models.codecs.block import BlockCodec
 from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.runtime.bundle import describe_bundle
-from lipforcing_core.training.dataset import ClipSource
-from tasks import training
-from tasks.training import TrainingSet
+from tasks import training, training_sets
+from tasks.latents import Encoding
 from tasks.training_keys import Recipe
 from tasks.training_runs import student_preset
+from tasks.training_sets import CODEC_FILE, TrainingSet
 from tests.training.conftest import make_clip, tiny_preset, write_clip
 from tests.training.fakes import FakeReward
 
@@ -75,6 +75,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return result
 
     monkeypatch.setattr(training, "run_job", run_job)
+    monkeypatch.setattr(training_sets, "run_job", run_job)
     monkeypatch.setattr(
         training, "NUM_THREADS", 1
     )  # threads of a test would wait for each other on a busy machine
@@ -235,27 +236,28 @@ def test_a_base_of_another_size_is_refused_before_any_job(
 def test_the_codec_of_the_base_encodes_the_clips(
     store: StepStore, jobs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "fan_out", lambda work, items, **_: [1 for _ in items])
-    with_base = training.prepare_training_set.fn(store, [], nano_at_64_px())
+    with_base = training_sets.prepare_training_set.fn(store, [], nano_at_64_px())
     assert file_sha256(with_base.codec_file) == BASES["nano-base"].codec_sha256
     assert jobs == [], "nothing is fitted"
     values = nano_at_64_px().model_dump()
     del values["base_checkpoint"]
-    monkeypatch.setattr(training, "_fit_codec", lambda clips, preset, folder: None)
-    fitted = training.prepare_training_set.fn(store, [], Preset.model_validate(values))
+    monkeypatch.setattr(
+        training_sets,
+        "_fit_codec",
+        lambda clips, preset, folder: (folder / CODEC_FILE).write_bytes(b"fitted"),
+    )
+    fitted = training_sets.prepare_training_set.fn(store, [], Preset.model_validate(values))
     assert fitted.folder != with_base.folder
     assert jobs == ["fit"]
 
 
-def test_a_model_of_another_width_is_refused_before_a_clip_is_read(tmp_path: Path) -> None:
+def test_a_model_of_another_width_is_refused(tmp_path: Path) -> None:
     values = nano_at_64_px().model_dump()
     values["model"] |= {"audio_dim": 160}
     shutil.copyfile(BASES["nano-base"].codec_file, tmp_path / "codec.safetensors")
-    nowhere = ClipSource(
-        clip_id="a", num_frames=125, clip_path=tmp_path / "a.mp4", audio_path=tmp_path / "a.wav"
-    )
+    encoding = Encoding(preset=Preset.model_validate(values), codec_file=tmp_path / "codec.safetensors")
     with pytest.raises(IncompatibleCheckpointError, match=r"width 320, and model\.audio_dim is 160"):
-        training._encode_one(nowhere, preset=Preset.model_validate(values), folder=tmp_path)
+        encoding.load()
 
 
 def test_a_parent_of_another_codec_is_refused(store: StepStore, data: TrainingSet, tmp_path: Path) -> None:

@@ -24,9 +24,9 @@ from lipforcing_core.training.strategies.one_device import OneDevice
 from tasks import training
 from tasks.cluster import disconnect
 from tasks.dispatch import run_job
-from tasks.training import TrainingSet
 from tasks.training_device import training_device
 from tasks.training_keys import Recipe, pretrained_before, teacher_before
+from tasks.training_sets import TrainingSet
 from tests.tasks.test_training import short_preset
 from tests.training.conftest import make_clip, write_clip
 from tests.training.fakes import FakeReward

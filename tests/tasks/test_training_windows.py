@@ -11,7 +11,7 @@ import pytest
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.training.dataset import ClipSource
-from tasks import training
+from tasks import training_sets
 from tasks.training_keys import training_set, training_set_before
 from tasks.training_windows import any_replanned, count_references, references_line
 
@@ -73,7 +73,7 @@ def test_a_set_has_a_new_key_where_its_windows_are_new(num_frames: int, is_new: 
     preset = preset.model_copy(update={"base_checkpoint": None})
     store = _Store(tmp_path)
     with pytest.raises(_Seen):
-        training.prepare_training_set.fn(store, [clip(num_frames, tmp_path)], preset)
+        training_sets.prepare_training_set.fn(store, [clip(num_frames, tmp_path)], preset)
     sha256 = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"  # of the letter x
     hashes = [("a", sha256, sha256)]
     assert training_set(hashes, preset) != training_set(hashes, preset, replanned=True)
@@ -85,11 +85,11 @@ def test_the_counts_are_kept_and_told(tmp_path: Path, monkeypatch: pytest.Monkey
     for name in ("a.mp4", "a.wav"):
         (tmp_path / name).write_bytes(b"x")
     told: list[str] = []
-    monkeypatch.setattr(training, "note", told.append)
-    monkeypatch.setattr(training, "fan_out", lambda work, items, **_: [12 for _ in items])
+    monkeypatch.setattr(training_sets, "note", told.append)
+    monkeypatch.setattr(training_sets, "encode_clips", lambda _store, clips, *_: [clips[0].clip_path])
     store = StepStore(tmp_path / "steps")
     for _ in range(2):
-        data = training.prepare_training_set.fn(store, [clip(125, tmp_path)], load_preset("nano"))
+        data = training_sets.prepare_training_set.fn(store, [clip(125, tmp_path)], load_preset("nano"))
     line = "12 training windows: 12 with a disjoint reference, 0 with a partial one, 0 without any"
     assert told == [line, line], "a set that was encoded before is told of as well"
     result = (data.folder / "result.json").read_text()

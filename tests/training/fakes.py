@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lipforcing_core.models.conditions import Conditions, EncodedConditions
 from lipforcing_core.presets.schema import DistillSettings, ForcingSettings, StageSettings, TeacherSettings
 from lipforcing_core.runtime.prompts import Prompts
 from lipforcing_core.training.dataset import Batch
+from lipforcing_core.training.state_files import read_plain
 
 
 class FakeReward:
@@ -112,6 +115,12 @@ def make_batch(size: int = 2, num_latents: int = 4, *, channels: int = 2, seed: 
 def make_prompts() -> Prompts:
     """A prompt of ones and a negative prompt of minus ones."""
     return Prompts(text_BLD=torch.ones(1, 2, 3), negative_text_BLD=-torch.ones(1, 2, 3))
+
+
+def read_state(state: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The plain values and the tensors of a state that one worker wrote."""
+    (file,) = state.glob("*.safetensors")
+    return read_plain(state), load_file(file)
 
 
 STAGE: dict[str, Any] = {

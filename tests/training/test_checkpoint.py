@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from lipforcing_core.base.errors import IncompatibleCheckpointError
-from lipforcing_core.training.checkpoint import TrainState, saved_states
+from lipforcing_core.base.errors import IncompatibleCheckpointError, LipForcingError
+from lipforcing_core.training import state_files
+from lipforcing_core.training.checkpoint import TrainState
+from lipforcing_core.training.state_files import saved_states
 from lipforcing_core.training.strategies.one_device import OneDevice
 
 
@@ -23,6 +25,11 @@ def _state(key: str = "k", width: int = 3) -> TrainState:
         modules={"m": model},
         optimisers={"m": torch.optim.AdamW([model.weight])},
     )
+
+
+def _save(state: TrainState, folder: Path) -> None:
+    state.save(folder)
+    state.wait()
 
 
 def _train(state: TrainState, steps: int) -> None:
@@ -39,7 +46,8 @@ def test_continues_to_the_same_weights(tmp_path: Path) -> None:
     undisturbed = _state()
     _train(undisturbed, 3)
     undisturbed.save(tmp_path)
-    _train(undisturbed, 4)
+    _train(undisturbed, 4)  # while it is being written
+    undisturbed.wait()
     resumed = _state()
     resumed.modules["m"].bias.data.copy_(undisturbed.modules["m"].bias)  # frozen: not part of the state
     assert resumed.restore(tmp_path)
@@ -53,8 +61,37 @@ def test_keeps_the_last_two(tmp_path: Path) -> None:
     for _ in range(4):
         _train(state, 1)
         state.save(tmp_path)
-    assert [path.name for path in saved_states(tmp_path)] == ["step-00000003.pt", "step-00000004.pt"]
+    state.wait()
+    assert [path.name for path in saved_states(tmp_path)] == ["step-00000003", "step-00000004"]
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_state_that_was_not_finished_is_none(tmp_path: Path) -> None:
+    """A killed run leaves a folder with another name, which the next state removes."""
+    state = _state()
+    _train(state, 1)
+    state.save(tmp_path)
+    state.wait()
+    (tmp_path / "step-00000001").rename(tmp_path / "step-00000001.partial")
+    assert saved_states(tmp_path) == []
+    assert not _state().restore(tmp_path)
+    state.save(tmp_path)
+    state.wait()
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
+def test_what_goes_wrong_while_writing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError("no space left")
+
+    state = _state()
+    monkeypatch.setattr(state_files.HuggingFaceStorageWriter, "write_data", full)
+    state.save(tmp_path)
+    with pytest.raises(
+        LipForcingError, match=r"step-00000000: the state cannot be written \(no space left\)"
+    ):
+        state.wait()
+    assert saved_states(tmp_path) == []
 
 
 def test_nothing_to_restore(tmp_path: Path) -> None:
@@ -62,13 +99,13 @@ def test_nothing_to_restore(tmp_path: Path) -> None:
 
 
 def test_refuses_another_run(tmp_path: Path) -> None:
-    _state("one").save(tmp_path)
+    _save(_state("one"), tmp_path)
     with pytest.raises(IncompatibleCheckpointError, match="other settings or data"):
         _state("two").restore(tmp_path)
 
 
 def test_refuses_another_model(tmp_path: Path) -> None:
-    _state(width=3).save(tmp_path)
+    _save(_state(width=3), tmp_path)
     with pytest.raises(IncompatibleCheckpointError, match=r"weight has shape \(2, 3\)"):
         _state(width=4).restore(tmp_path)
 
@@ -76,39 +113,28 @@ def test_refuses_another_model(tmp_path: Path) -> None:
 def test_states_are_in_the_order_of_their_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever order a file system lists them in."""
     for step in (9, 10, 2):
-        (tmp_path / f"step-{step:08d}.pt").touch()
+        (tmp_path / f"step-{step:08d}").mkdir()
+        (tmp_path / f"step-{step:08d}" / "state.json").touch()
     listed = Path.glob
     monkeypatch.setattr(Path, "glob", lambda self, pattern: sorted(listed(self, pattern), reverse=True))
-    assert [path.stem for path in saved_states(tmp_path)] == [f"step-{n:08d}" for n in (2, 9, 10)]
+    assert [path.name for path in saved_states(tmp_path)] == [f"step-{n:08d}" for n in (2, 9, 10)]
 
 
 def test_the_newest_state_is_continued(tmp_path: Path) -> None:
     state = _state()
     for _ in range(3):
         _train(state, 1)
-        state.save(tmp_path)
+        _save(state, tmp_path)
     again = _state()
     assert again.restore(tmp_path)
     assert again.step == 3
     assert torch.equal(again.modules["m"].weight, state.modules["m"].weight)
 
 
-def test_a_state_of_a_gpu_is_continued_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    state = _state()
-    with monkeypatch.context() as patch:
-        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
-        state.save(tmp_path)
-    again = _state()
-    assert again.restore(tmp_path)
-    assert torch.equal(again.modules["m"].weight, state.modules["m"].weight)
-
-
-class Anything:
-    """No tensor and no plain value."""
-
-
 def test_a_state_holds_data_only(tmp_path: Path) -> None:
-    """A state file from elsewhere cannot run code."""
-    torch.save({"key": "k", "step": 0, "modules": Anything()}, tmp_path / "step-00000001.pt")
-    with pytest.raises(pickle.UnpicklingError):
-        _state().restore(tmp_path)
+    """A state from elsewhere cannot run code: there is JSON and safetensors in it, and nothing pickled."""
+    state = _state()
+    _train(state, 1)
+    _save(state, tmp_path)
+    (folder,) = tmp_path.iterdir()
+    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".safetensors"]

@@ -20,6 +20,7 @@ from lipforcing_core.training.optimisation import make_optimiser
 from lipforcing_core.training.reward_weights import RewardScale
 from lipforcing_core.training.rollout import roll_out
 from lipforcing_core.training.strategies.one_device import OneDevice
+from lipforcing_core.training.strategies.workers import Part
 from tests.training.fakes import Answering, ChunkAnswering, distill_settings, make_batch, make_prompts
 
 PROMPTS = make_prompts()
@@ -43,16 +44,11 @@ class Counting:
 
 
 class Recording(OneDevice):
-    """Keeps every gradient before it is clipped, and whether a backward pass was the last of its step."""
+    """Keeps every gradient before it is clipped."""
 
     def __init__(self) -> None:
         super().__init__()
         self.clipped: list[tuple[Any, float, float]] = []
-        self.lasts: list[bool] = []
-
-    def backward(self, loss: Tensor, *, last: bool) -> None:
-        self.lasts.append(last)
-        super().backward(loss, last=last)
 
     def clip(self, network: Any, max_norm: float) -> float:
         self.clipped.append((network, float(network.weight.grad), max_norm))
@@ -82,6 +78,7 @@ def micro_batch(number: int, *, with_student: bool, size: int = 2) -> MicroBatch
         return role_draws(generator, shape, chunks=[(0, 2), (2, 4)], num_calls=2, schedule=FlowSchedule())
 
     return MicroBatch(
+        part=Part(number=number),
         conditions=batch.conditions(PROMPTS.text_BLD),
         waveform_BS=batch.waveform_BS,
         critic=draws("critic"),
@@ -153,7 +150,6 @@ def test_an_iteration_of_the_critic_alone(objective: str) -> None:
     assert values == {
         "critic_loss": pytest.approx(loss, rel=1e-5), "critic_grad_norm": pytest.approx(abs(gradient / 2), rel=1e-5),
     }  # fmt: skip
-    assert strategy.lasts == [False, True]
     step = -0.05 if gradient > 0 else 0.05  # a first Adam step
     assert state.critic.weight.item() == pytest.approx(0.7 + step, abs=1e-5)
     assert state.student.weight.item() == 0.5
@@ -201,7 +197,6 @@ def test_an_iteration_of_both(weighting: str) -> None:
     step = -0.02 if gradient > 0 else 0.02
     assert state.student.weight.item() == pytest.approx(0.5 + step, abs=1e-5)
     assert state.critic.weight.item() != pytest.approx(0.7, abs=1e-3)
-    assert sorted(strategy.lasts) == [False, False, True, True]
     assert len(reward.given) == 2
     for (latents, sound), micro in zip(reward.given, micros, strict=True):
         assert torch.equal(sound, micro.waveform_BS)

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from lipforcing_core.base.errors import IncompatibleCheckpointError
-from lipforcing_core.training.checkpoint import TrainState, saved_states
+from lipforcing_core.training.checkpoint import TrainState
 from lipforcing_core.training.loop import StepMetrics, read_metrics, run_steps, steps_done
 from lipforcing_core.training.model_file import load_model, save_model
 from lipforcing_core.training.reward_weights import RewardScale
+from lipforcing_core.training.state_files import saved_states
 from lipforcing_core.training.strategies.one_device import OneDevice
 
 
@@ -79,12 +81,12 @@ def test_the_log_can_be_read_while_it_is_written(tmp_path: Path) -> None:
 def test_states_are_kept_every_so_often_and_at_the_end(tmp_path: Path) -> None:
     run(tmp_path, make_state(), 5, every=2)
     assert [path.name for path in saved_states(tmp_path / "states")] == [
-        "step-00000004.pt",
-        "step-00000005.pt",
+        "step-00000004",
+        "step-00000005",
     ]
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "killed", make_state(), 9, every=3, stop=4)
-    assert [path.name for path in saved_states(tmp_path / "killed" / "states")] == ["step-00000003.pt"]
+    assert [path.name for path in saved_states(tmp_path / "killed" / "states")] == ["step-00000003"]
 
 
 def test_a_killed_run_continues_and_its_log_has_no_row_twice(tmp_path: Path) -> None:
@@ -120,6 +122,7 @@ def test_the_optimiser_continues_too(tmp_path: Path) -> None:
 
     step(state)
     state.save(tmp_path)
+    state.wait()
     again = make_state()
     assert again.restore(tmp_path)
     step(again)
@@ -140,6 +143,19 @@ def test_steps_done_reads_the_last_whole_line(tmp_path: Path) -> None:
     assert steps_done(path) == 500
     path.write_text('{"step": 3')
     assert steps_done(path) == 0
+
+
+@pytest.mark.parametrize("dtypes", [(torch.float32,), (torch.bfloat16, torch.float64, torch.float32)])
+def test_a_model_file_has_the_bytes_of_the_library(dtypes: tuple[torch.dtype, ...], tmp_path: Path) -> None:
+    """The keys of what is trained from a model are made of them."""
+    module, generator = nn.Module(), torch.Generator().manual_seed(0)
+    for number, shape in enumerate([(2, 3), (), (0, 4), (5,), (3, 1, 2)]):
+        dtype = dtypes[number % len(dtypes)]
+        value = torch.randn(shape, generator=generator).to(dtype)
+        module.register_parameter(f"p{9 - number}", nn.Parameter(value))
+    save_model(OneDevice(), module, tmp_path / "ours")
+    save_file(module.state_dict(), tmp_path / "theirs")
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
 
 
 def test_model_files(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lipforcing_core.base.errors import BadInputError, IncompatibleCheckpointError
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.models.wan import WanTransformer
+from lipforcing_core.presets import Preset
 from lipforcing_core.training.ema import ExponentialAverage
 from lipforcing_core.training.optimisation import accumulate, learning_rate_factor, make_optimiser, update
 from lipforcing_core.training.precision import compute_precision
@@ -63,20 +65,8 @@ def test_optimiser_has_the_settings_and_the_trained_weights() -> None:
     assert isinstance(make_optimiser(module, settings), torch.optim.AdamW)
 
 
-class Watching(OneDevice):
-    """Writes down how it is asked to go backward."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lasts: list[bool] = []
-
-    def backward(self, loss: Tensor, *, last: bool) -> None:
-        self.lasts.append(last)
-        super().backward(loss, last=last)
-
-
 def test_accumulation_is_the_mean_over_different_micro_batches() -> None:
-    module, strategy, asked = Weights(), Watching(), []
+    module, strategy, asked = Weights(), OneDevice(), []
 
     def loss_of(micro: int) -> Tensor:
         asked.append(micro)
@@ -84,7 +74,6 @@ def test_accumulation_is_the_mean_over_different_micro_batches() -> None:
 
     loss = accumulate(strategy, stage_settings(accumulation=3), 2, loss_of)
     assert asked == [6, 7, 8]
-    assert strategy.lasts == [False, False, True]
     assert module.a.grad is not None
     assert module.a.grad.item() == pytest.approx(8.0)
     assert loss == pytest.approx(8.0 * 3.0)
@@ -131,14 +120,19 @@ def test_the_average_starts_and_follows() -> None:
         with torch.no_grad():
             module.a.fill_(value)
         average.follow(module, update_number)
-        seen.append(average.network.a.item())
+        seen.append(average.tensors["a"].item())
     assert seen == [3.0, 20.0, 25.0, 18.75]
-    assert not any(p.requires_grad for p in average.network.parameters())
+    assert set(average.tensors) == {"a", "b"}, "what is not trained stays as it is"
+    assert not any(value.requires_grad for value in average.tensors.values())
     again = ExponentialAverage(Weights(), decay=0.75, start=2)
     again.load_state_dict(average.state_dict())
-    assert again.network.a.item() == 18.75
-    with pytest.raises(ValueError, match="argument 2"):
+    assert again.tensors["a"].item() == 18.75
+    with pytest.raises(ValueError, match="shorter"):
         average.follow(nn.ParameterList([module.a]), 9)
+    again.put_into(module)
+    assert (module.a.item(), module.b.item(), module.frozen.item()) == (18.75, -2.0, 5.0)
+    module.a.sum().backward()
+    assert module.a.grad is not None, "it is still a parameter that is trained"
 
 
 def test_one_device_builds_from_meta_and_fills() -> None:
@@ -147,6 +141,7 @@ def test_one_device_builds_from_meta_and_fills() -> None:
     def make() -> nn.Linear:
         layer = nn.Linear(2, 2)
         made.append(layer.weight.device.type)
+        layer.bias.requires_grad_(False)
         return layer
 
     def fill(layer: nn.Linear) -> None:
@@ -155,34 +150,26 @@ def test_one_device_builds_from_meta_and_fills() -> None:
             layer.weight.fill_(2.0)
             layer.bias.fill_(3.0)
 
-    built = OneDevice().build(make, fill)
+    built = OneDevice().build(make, fill, trained=True, precision="fp32")
     assert made == ["meta"]
     assert built(torch.ones(1, 2)).tolist() == [[7.0, 7.0]]
+    assert built.training
+    assert (built.weight.requires_grad, built.bias.requires_grad) == (True, False)
+    frozen = OneDevice().build(make, fill, trained=False, precision="bf16")
+    assert not frozen.training
+    assert not frozen.weight.requires_grad
+    assert frozen.weight.dtype == torch.float32
     assert OneDevice("meta").device == torch.device("meta")
+    assert (OneDevice().workers.rank, OneDevice().workers.count) == (0, 1)
 
 
-def test_one_device_wraps() -> None:
-    network = nn.Linear(1, 1)
-    assert OneDevice().wrap(network, trained=False) is network
-    assert not network.training
-    assert OneDevice().wrap(network, trained=True).training
-
-
-def test_one_device_gives_and_takes_states() -> None:
-    module, strategy = Weights(), OneDevice()
-    trained = strategy.state_dict(module, trained_only=True)
-    assert sorted(trained) == ["a", "b"]
-    assert sorted(strategy.state_dict(module, trained_only=False)) == ["a", "b", "frozen", "table"]
-    for trained_only in (True, False):
-        state = strategy.state_dict(module, trained_only=trained_only)
-        assert not any(value.requires_grad for value in state.values())
-    other = Weights()
-    strategy.load_state_dict(other, {"a": torch.tensor([1.0]), "b": torch.tensor([2.0])}, "x.pt")
-    assert (other.a.item(), other.b.item(), other.frozen.item()) == (1.0, 2.0, 5.0)
-    with pytest.raises(IncompatibleCheckpointError, match=r"x\.pt: b is missing"):
-        strategy.load_state_dict(other, {"a": torch.tensor([1.0])}, "x.pt")
-    with pytest.raises(IncompatibleCheckpointError, match="frozen is unexpected"):
-        strategy.load_state_dict(other, dict(trained, frozen=torch.tensor([0.0])), "x.pt")
+@pytest.mark.parametrize("recompute", [False, True])
+def test_one_device_recomputes_blocks_if_asked_to(recompute: bool, preset: Preset) -> None:
+    network = OneDevice().build(
+        lambda: WanTransformer(preset.model.config()), lambda network: network.init_weights(0), trained=True,
+        precision="fp32", recompute=recompute,
+    )  # fmt: skip
+    assert [block.recompute for block in network.blocks] == [recompute] * 4
 
 
 def test_strategies_are_chosen_by_name() -> None:

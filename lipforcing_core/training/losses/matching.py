@@ -53,12 +53,23 @@ def rollout_loss(
     *,
     guidance: GuidanceLaw,
     precision: ComputePrecision,
+    always_guide: bool = False,
 ) -> Tensor:
-    """The distribution matching loss ``[B]`` of a rollout; gradients reach the rollout alone."""
+    """The distribution matching loss ``[B]`` of a rollout; gradients reach the rollout alone.
+
+    always_guide: as for ``teacher_prediction``.
+    """
     x_t = add_noise(rollout_BCTHW.detach(), draws.noise_BCTHW, draws.t_B)
     fake = critic_prediction(critic, x_t, draws.t_B, conditions, precision=precision)
     real = teacher_prediction(
-        teacher, x_t, draws.t_B, conditions, negative_text_BLD, guidance=guidance, precision=precision
+        teacher,
+        x_t,
+        draws.t_B,
+        conditions,
+        negative_text_BLD,
+        guidance=guidance,
+        precision=precision,
+        always_guide=always_guide,
     )
     return matching_loss(rollout_BCTHW, fake=fake, real=real)
 
@@ -86,11 +97,12 @@ def teacher_prediction(
     *,
     guidance: GuidanceLaw,
     precision: ComputePrecision,
+    always_guide: bool = False,
 ) -> Tensor:
     """The teacher's x0, guided where the law says so, without gradient (method D.5, step 4.3).
 
     The unconditional side has the empty prompt and no audio; its pass is made for the guided samples alone, which
-    changes nothing in the result.
+    changes nothing in the result. always_guide: also where there is none, since another worker has some.
     """
     with compute_precision(precision, x_t.device):
         velocity = guided_velocity(
@@ -100,6 +112,7 @@ def teacher_prediction(
             teacher.encode_conditions(conditions),
             teacher.encode_conditions(conditions.null(negative_text_BLD)),
             guidance.scale(t_B.cpu()),
+            always=always_guide,
         )
     return x0_from_velocity(x_t, velocity.float(), t_B)
 

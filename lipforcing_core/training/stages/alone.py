@@ -9,7 +9,6 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from lipforcing_core.base.products import file_sha256
-from lipforcing_core.models.layers import recompute_blocks
 from lipforcing_core.presets.schema import StageSettings
 from lipforcing_core.training.checkpoint import TrainState
 from lipforcing_core.training.ema import ExponentialAverage
@@ -32,15 +31,12 @@ def train_alone(
     *,
     strategy: Strategy,
     on_step: OnStep | None,
-) -> tuple[M, Path]:
+) -> Path:
     """Train a network, continuing where an earlier run of the same stage stopped.
 
-    loss_of: the loss of a network on a micro-batch, by its number over all steps. Returns the network whose weights are
-    the result (their exponential average where the settings ask for one), and the path of the metrics.
+    loss_of: the loss of a network on a micro-batch, by its number over all steps. In the end the weights of the network
+    are the result (their exponential average where the settings ask for one). Returns the path of the metrics.
     """
-    if settings.recompute:
-        recompute_blocks(network)
-    network = strategy.wrap(network, trained=True)
     optimiser = make_optimiser(network, settings)
     average = average_of(network, settings)
 
@@ -68,10 +64,12 @@ def train_alone(
         checkpoint_every=settings.checkpoint_every,
         on_step=on_step,
     )
-    return (network if average is None else average.network), metrics_path
+    if average is not None:
+        average.put_into(network)
+    return metrics_path
 
 
-def average_of(network: M, settings: StageSettings) -> ExponentialAverage[M] | None:
+def average_of(network: nn.Module, settings: StageSettings) -> ExponentialAverage | None:
     """The exponential average that the settings ask for, if any."""
     if settings.ema_decay is None:
         return None

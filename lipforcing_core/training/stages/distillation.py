@@ -12,11 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from torch import nn
-
 from lipforcing_core.diffusion.schedule import FlowSchedule, GuidanceLaw, SyncWindow
 from lipforcing_core.models.causal import CausalStudent
-from lipforcing_core.models.layers import recompute_blocks
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets.load import load_preset
 from lipforcing_core.presets.schema import DistillSettings, ModelPreset, Preset, WindowPreset
@@ -31,6 +28,7 @@ from lipforcing_core.training.reward_weights import RewardScale, weighs_together
 from lipforcing_core.training.stages.alone import average_of, finish, run_key
 from lipforcing_core.training.stages.protocol import StageInputs
 from lipforcing_core.training.strategies.protocol import Strategy
+from lipforcing_core.training.strategies.workers import share
 
 STUDENT, TEACHER, CRITIC = "student", "teacher", "critic"
 """The names of the weights that the stage starts from."""
@@ -147,29 +145,37 @@ class Distillation:
             checkpoint_every=settings.student.checkpoint_every,
             on_step=on_step,
         )
-        result: nn.Module = state.student if average is None else average.network
-        return finish(self, result, out_dir, metrics_path, strategy)
+        if average is not None:
+            average.put_into(state.student)
+        return finish(self, state.student, out_dir, metrics_path, strategy)
 
     def _build(self, inputs: StageInputs, strategy: Strategy) -> Distilled:
         settings, init = self.settings, inputs.init
+        precision, recompute = settings.student.precision, settings.student.recompute
         student = strategy.build(
             partial(CausalStudent, self.model.config(), self.window.config()),
             partial(load_model, path=init[STUDENT]),
+            trained=True,
+            precision=precision,
+            recompute=recompute,
         )
         critic = strategy.build(
-            partial(WanTransformer, self.model.config()), partial(load_model, path=init[CRITIC])
+            partial(WanTransformer, self.model.config()),
+            partial(load_model, path=init[CRITIC]),
+            trained=True,
+            precision=precision,
+            recompute=recompute,
         )
         teacher = strategy.build(
-            partial(WanTransformer, self.teacher_model.config()), partial(load_model, path=init[TEACHER])
-        ).requires_grad_(False)
-        if settings.student.recompute:
-            recompute_blocks(student)
-            recompute_blocks(critic)
-        student, critic = (strategy.wrap(network, trained=True) for network in (student, critic))
+            partial(WanTransformer, self.teacher_model.config()),
+            partial(load_model, path=init[TEACHER]),
+            trained=False,
+            precision=precision,
+        )
         return Distilled(
             student=student,
             critic=critic,
-            teacher=strategy.wrap(teacher, trained=False),
+            teacher=teacher,
             student_optimiser=make_optimiser(student, settings.student),
             critic_optimiser=make_optimiser(critic, settings.student, settings.critic_learning_rate),
             reward_scale=RewardScale(
@@ -186,7 +192,7 @@ class Distillation:
         index: int,
         trains_student: bool,
     ) -> Iterator[MicroBatch]:
-        """The batches of iteration ``index`` (from 0) with the draws of both roles, one after the other."""
+        """This worker's batches of iteration ``index`` (from 0) with the draws of both roles, one after the other."""
         settings = self.settings.student
         schedule = FlowSchedule(shift=self.shift, num_steps=self.grid_steps)
 
@@ -199,10 +205,12 @@ class Distillation:
                 schedule=schedule,
             ).to(strategy.device)
 
-        for micro in range(index * settings.accumulation, (index + 1) * settings.accumulation):
+        for part in share(settings.accumulation, strategy.workers):
+            micro = index * settings.accumulation + part.number
             batch = inputs.data.batch(settings.batch_size, settings.seed, micro).to(strategy.device)
             shape = batch.latents_BCTHW.shape
             yield MicroBatch(
+                part=part,
                 conditions=batch.conditions(prompts.text_BLD),
                 waveform_BS=batch.waveform_BS,
                 critic=draws(CRITIC, micro, shape),

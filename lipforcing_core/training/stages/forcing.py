@@ -64,6 +64,9 @@ class StudentForcing:
         student = strategy.build(
             partial(CausalStudent, self.model.config(), self.window.config()),
             partial(load_model, path=inputs.init[TEACHER]),
+            trained=True,
+            precision=settings.precision,
+            recompute=settings.recompute,
         )
 
         def loss_of(network: CausalStudent, micro: int) -> Tensor:
@@ -76,7 +79,7 @@ class StudentForcing:
             )
             return forcing_loss(network, batch, prompts, draws.to(device), settings=settings)
 
-        student, metrics_path = train_alone(
+        metrics_path = train_alone(
             self, student, loss_of, settings, inputs, out_dir, strategy=strategy, on_step=on_step
         )
         return finish(self, student, out_dir, metrics_path, strategy)

@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 
 from lipforcing_core.diffusion.schedule import FlowSchedule
-from lipforcing_core.models.lora import FULLY_TRAINED, inject_lora, merge_lora
+from lipforcing_core.models.lora import (
+    FULLY_TRAINED,
+    adapter_start,
+    inject_lora,
+    is_adapter_tensor,
+    merge_lora,
+)
 from lipforcing_core.models.wan import WanTransformer
 from lipforcing_core.presets.schema import LoraSettings, ModelPreset, Preset, TeacherSettings
 from lipforcing_core.training.draws import step_generator, teacher_draws
@@ -23,6 +29,7 @@ from lipforcing_core.training.model_file import load_model
 from lipforcing_core.training.stages.alone import finish, train_alone
 from lipforcing_core.training.stages.protocol import Stage, StageInputs
 from lipforcing_core.training.strategies.protocol import Strategy
+from lipforcing_core.training.strategies.tensors import put, put_all
 
 BASE = "base"
 """The name of the weights that the adapter is trained on."""
@@ -67,16 +74,18 @@ class TeacherBase:
         self, inputs: StageInputs, out_dir: Path, *, strategy: Strategy, on_step: OnStep | None = None
     ) -> StageResult:
         """As for every stage."""
-        make = partial(WanTransformer, self.model.config())
+        make, settings = partial(WanTransformer, self.model.config()), self.settings
 
         def fill(network: WanTransformer) -> None:
-            made_on_cpu = start_at_reference(make(), self.settings.seed)  # a seed means the same everywhere
-            network.load_state_dict(made_on_cpu.state_dict())
+            made_on_cpu = start_at_reference(make(), settings.seed)  # a seed means the same everywhere
+            put_all(network, made_on_cpu.state_dict())
 
-        network = strategy.build(make, fill)
-        loss_of = _loss_of(self, self.shift, self.settings, inputs, strategy)
-        network, metrics_path = train_alone(
-            self, network, loss_of, self.settings, inputs, out_dir, strategy=strategy, on_step=on_step
+        network = strategy.build(
+            make, fill, trained=True, precision=settings.precision, recompute=settings.recompute
+        )
+        loss_of = _loss_of(self, self.shift, settings, inputs, strategy)
+        metrics_path = train_alone(
+            self, network, loss_of, settings, inputs, out_dir, strategy=strategy, on_step=on_step
         )
         return finish(self, network, out_dir, metrics_path, strategy)
 
@@ -119,18 +128,22 @@ class TeacherLora:
     ) -> StageResult:
         """As for every stage."""
         settings = self.settings
+
+        def make() -> WanTransformer:
+            network = WanTransformer(self.model.config())
+            inject_lora(network, rank=settings.rank, alpha=settings.alpha, also_train=FULLY_TRAINED)
+            return network
+
+        def fill(network: WanTransformer) -> None:
+            load_model(network, inputs.init[BASE], leave=is_adapter_tensor)
+            for target, value in adapter_start(network, torch.Generator().manual_seed(settings.seed)):
+                put(target, value)
+
         network = strategy.build(
-            partial(WanTransformer, self.model.config()), partial(load_model, path=inputs.init[BASE])
-        )
-        inject_lora(
-            network,
-            rank=settings.rank,
-            alpha=settings.alpha,
-            also_train=FULLY_TRAINED,
-            generator=torch.Generator().manual_seed(settings.seed),
+            make, fill, trained=True, precision=settings.precision, recompute=settings.recompute
         )
         loss_of = _loss_of(self, self.shift, settings, inputs, strategy)
-        network, metrics_path = train_alone(
+        metrics_path = train_alone(
             self, network, loss_of, settings, inputs, out_dir, strategy=strategy, on_step=on_step
         )
         merge_lora(network)

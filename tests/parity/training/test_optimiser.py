@@ -17,6 +17,7 @@ from lipforcing_core.training.iteration import Distilled, MicroBatch, distill_it
 from lipforcing_core.training.optimisation import accumulate, learning_rate_factor, make_optimiser, update
 from lipforcing_core.training.reward_weights import RewardScale
 from lipforcing_core.training.strategies.one_device import OneDevice
+from lipforcing_core.training.strategies.workers import Part
 from tests.parity.filler import Vectors
 from tests.parity.training.cases import Case, all_cases, vectors_of
 from tests.parity.training.standin import (
@@ -89,7 +90,7 @@ def check_linear(one: Case) -> None:
             one.close(parameter, f"update{index}.{name}")
         if average is not None:
             average.follow(model, index + 1)
-            for name, parameter in average.network.named_parameters():
+            for name, parameter in average.tensors.items():
                 one.close(parameter, f"update{index}.ema.{name}")
     one.close(torch.tensor(rates, dtype=torch.float64), "lr")
     one.close(torch.tensor(norms), "grad_norm")
@@ -162,7 +163,10 @@ def check_distillation(one: Case, inputs: dict[str, Tensor]) -> None:
         rewards = StoredRewards(micro["reward"] for micro in given)
         values = distill_iteration(
             state,
-            [micro_batch(micro, student.chunks(case["latents"])) for micro in given],
+            [
+                micro_batch(number, micro, student.chunks(case["latents"]))
+                for number, micro in enumerate(given)
+            ],
             negative_text_BLD=inputs["in.null_text"],
             settings=settings,
             t_list=tuple(case["t_list"]),
@@ -181,11 +185,12 @@ def check_distillation(one: Case, inputs: dict[str, Tensor]) -> None:
     one.done()
 
 
-def micro_batch(given: dict[str, Tensor], chunks: list[tuple[int, int]]) -> MicroBatch:
+def micro_batch(number: int, given: dict[str, Tensor], chunks: list[tuple[int, int]]) -> MicroBatch:
     """The stored conditions and draws of a micro-batch."""
     latents = given["critic.noise"]
     batch = standin_batch(latents, given["audio"], given["picture"])
     return MicroBatch(
+        part=Part(number=number),
         conditions=batch.conditions(given["text"]),
         waveform_BS=batch.waveform_BS,
         critic=role_draws_of(given, "critic", len(chunks)),

@@ -1,0 +1,147 @@
+"""Training sets: the clips of a manifest encoded once, or a set that was exported as latents before."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.products import StepStore, file_sha256, link_or_copy
+from lipforcing_core.curation.manifest import read_manifest, require_clip_files
+from lipforcing_core.export.latents import CODEC_FILE, TRAIN, EncodedBy, is_latents
+from lipforcing_core.presets import Preset
+from lipforcing_core.runtime.shipped_base import shipped_base
+from lipforcing_core.training.dataset import ClipSource
+from tasks import training_keys
+from tasks.dispatch import run_job
+from tasks.latents import Encoding, codec_of, encode_clips
+from tasks.progress import Advance, note, step
+from tasks.recording import step_task
+from tasks.training_windows import any_replanned, count_references, long_enough, references_line
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSet:
+    """Latent windows on disk: ``codec.safetensors``, and in ``windows/`` a file a clip, or shards of many clips."""
+
+    folder: Path
+
+    @property
+    def codec_file(self) -> Path:
+        """The codec the windows were encoded with."""
+        return self.folder / CODEC_FILE
+
+    @property
+    def windows(self) -> list[Path]:
+        """The files, in a fixed order that is that of the clips' ids."""
+        return sorted((self.folder / TRAIN).glob("*.safetensors"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What a run was given to train on: clips that are still to be encoded, or a set that was exported."""
+
+    clips: list[ClipSource]
+    exported: TrainingSet | None = None
+
+    def encoded(self, store: StepStore, preset: Preset) -> TrainingSet:
+        """The training set; to be called inside ``orchestration``."""
+        if self.exported is not None:
+            return self.exported
+        with step(f"encode {len(self.clips)} training clips", "clips") as advance:
+            return prepare_training_set(store, self.clips, preset, advance)
+
+
+def training_data(given: Path, preset: Preset, sources: Collection[str] | None = None) -> TrainingData:
+    """What a manifest or the folder of an export of latents holds for training with a preset.
+
+    Raises ``BadInputError`` as ``training_clips`` does, for an export that was encoded otherwise than the preset wants,
+    and for one that holds no clip of the training split.
+    """
+    if not is_latents(given):
+        return TrainingData(clips=training_clips(given, sources))
+    found = TrainingSet(folder=given)
+    digests = Encoding(preset=preset, codec_file=codec_of(preset)).digests()
+    EncodedBy.read(given).require(EncodedBy.of(preset, digests), given, preset)
+    if not found.windows:
+        raise BadInputError(f"{given}: holds no clip of the training split")
+    return TrainingData(clips=[], exported=found)
+
+
+def training_clips(manifest: Path, sources: Collection[str] | None = None) -> list[ClipSource]:
+    """The clips of the training split, of all sources or of those with these SHA-256 hashes.
+
+    Raises ``BadInputError`` if there is none, or if its files are not there.
+    """
+    folder = manifest.parent
+    chosen = [
+        clip
+        for clip in read_manifest(manifest)
+        if clip.split == "train" and (sources is None or clip.source_sha256 in sources)
+    ]
+    require_clip_files(manifest, chosen)
+    clips = [
+        ClipSource(
+            clip_id=clip.clip_id,
+            num_frames=clip.num_frames,
+            clip_path=folder / clip.clip_path,
+            audio_path=folder / clip.audio_path,
+        )
+        for clip in chosen
+    ]
+    if not clips:
+        raise BadInputError(
+            f"{manifest}: no accepted clip in the training split; `lipforcing sql 'from reject_reasons'` says why"
+        )
+    return clips
+
+
+@step_task()
+def prepare_training_set(
+    store: StepStore, clips: Sequence[ClipSource], preset: Preset, advance: Advance | None = None
+) -> TrainingSet:
+    """Encode every clip once, with the codec of the preset's shipped base or else one fitted on the clips."""
+    clips = long_enough(clips, preset.video)
+    ordered, base = sorted(clips, key=lambda clip: clip.clip_id), shipped_base(preset)
+    hashes = {c.clip_id: (file_sha256(c.clip_path), file_sha256(c.audio_path)) for c in ordered}
+    listed = [(clip_id, *pair) for clip_id, pair in hashes.items()]
+    replanned, references = any_replanned(clips, preset.video), count_references(clips, preset.video)
+
+    def work(folder: Path) -> dict[str, int]:
+        write_codec(ordered, preset, folder)
+        encoding = Encoding(preset=preset, codec_file=folder / CODEC_FILE)
+        files = encode_clips(store, ordered, hashes, encoding, advance)
+        for clip, file in zip(ordered, files, strict=True):
+            link_or_copy(file, folder / TRAIN / f"{clip.clip_id}.safetensors")
+        counts = (references[key] for key in references)
+        return {"clips": len(ordered), "windows": sum(counts)} | references
+
+    finished = store.run(
+        "training-set",
+        training_keys.training_set(listed, preset, base, replanned=replanned),
+        work,
+        also=[] if base or replanned else [training_keys.training_set_before(listed, preset)],
+    )
+    note(references_line(references))
+    return TrainingSet(folder=finished.folder)
+
+
+def write_codec(clips: Sequence[ClipSource], preset: Preset, folder: Path) -> None:
+    """Put the codec of an embedded preset into a folder: that of its base, or one that is fitted on the clips."""
+    base = shipped_base(preset)
+    if base is None:
+        run_job(_fit_codec, list(clips), preset, folder, name="fit-codec", num_cpus=1)
+    else:
+        shutil.copyfile(base.codec_file, folder / CODEC_FILE)
+
+
+def _fit_codec(clips: list[ClipSource], preset: Preset, folder: Path) -> None:
+    """A job of one CPU, hence of one thread: the bits do not depend on how many cores a machine has."""
+    from lipforcing_core.models.codecs.catalogue import fit_codec
+    from lipforcing_core.training.dataset import codec_frames
+
+    assert preset.codec is not None, "presets with a downloaded codec do not fit one"
+    codec = fit_codec(preset.backends.codec, codec_frames(clips, preset.video), preset.codec.model_dump())
+    codec.save(folder / CODEC_FILE)
