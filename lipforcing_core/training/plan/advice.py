@@ -17,15 +17,20 @@ ENOUGH = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Knob:
-    """A change in words, what to write for it, and the plan that it leads to."""
+    """A change in words, and the plan that it leads to.
+
+    option: what to write for it, of ``train plan``. training: of the training itself; empty where it cannot do it yet.
+    """
 
     words: str
     option: str
-    plan: StagePlan
+    training: str
     setup: Setup
+    plan: StagePlan
 
     def __str__(self) -> str:
-        return f"{self.words} ({self.option}; {gib(self.plan.needed)} GiB)"
+        later = "" if self.training else "; training cannot do that yet"
+        return f"{self.words} ({self.option}; {gib(self.plan.needed)} GiB{later})"
 
 
 def advise(setup: Setup, name: StageName) -> list[Knob]:
@@ -49,72 +54,86 @@ def gib(size: float) -> str:
 
 
 def _single(setup: Setup, name: StageName) -> Iterator[Knob]:
-    changed = [*_settings_changed(setup, name)]
-    for words, option, other in changed:
-        yield Knob(words=words, option=option, setup=other, plan=plan_stage(other, name))
-    more = _more_gpus(setup, name)
-    if more is not None:
+    yield from _settings_changed(setup, name)
+    if (more := _more_gpus(setup, name)) is not None:
         yield more
-    for words, option, other in _modes_changed(setup, name):
-        yield Knob(words=words, option=option, setup=other, plan=plan_stage(other, name))
+    yield from _modes_changed(setup, name)
     for gpu in sorted(GPUS, key=lambda gpu: gpu.memory_gib):
         if gpu.memory_gib > setup.layout.gpu.memory_gib:
             other = replace(setup, layout=replace(setup.layout, gpu=gpu))
-            plan = plan_stage(other, name)
-            if plan.fits:
-                yield Knob(words="larger GPUs", option=f"--gpu {gpu.name}", setup=other, plan=plan)
+            knob = _knob(other, name, "larger GPUs", f"--gpu {gpu.name}", training=gpu.summary)
+            if knob.plan.fits:
+                yield knob
                 return
 
 
-def _settings_changed(setup: Setup, name: StageName) -> Iterator[tuple[str, str, Setup]]:
+def _settings_changed(setup: Setup, name: StageName) -> Iterator[Knob]:
     section, settings = settings_of(setup.preset, name)
     if not settings.recompute:
         other = replace(setup, preset=_with(setup.preset, name, {"recompute": True}))
-        yield "blocks that are computed again", f"--set {section}.recompute=true", other
+        option = f"--set {section}.recompute=true"
+        yield _knob(other, name, "blocks that are computed again", option)
     if settings.batch_size > 1:
         accumulation = settings.accumulation * settings.batch_size
         other = replace(
             setup, preset=_with(setup.preset, name, {"batch_size": 1, "accumulation": accumulation})
         )
         option = f"--set {section}.batch_size=1 --set {section}.accumulation={accumulation}"
-        yield "accumulation instead of a batch", option, other
+        yield _knob(other, name, "accumulation instead of a batch", option)
 
 
-def _modes_changed(setup: Setup, name: StageName) -> Iterator[tuple[str, str, Setup]]:
+def _modes_changed(setup: Setup, name: StageName) -> Iterator[Knob]:
     if name != "lora" and not setup.adapters:
-        yield "adapters instead of all weights", "--lora", replace(setup, adapters=True)
+        other = replace(setup, adapters=True)
+        yield _knob(other, name, "adapters instead of all weights", "--lora", training="")
     if not setup.layout.offload:
         other = replace(setup, layout=replace(setup.layout, offload=True))
-        yield "weights and optimiser in the memory of the host", "--offload", other
+        words = "weights and optimiser in the memory of the host"
+        yield _knob(other, name, words, "--offload", training="")
 
 
 def _more_gpus(setup: Setup, name: StageName) -> Knob | None:
     gpus = 2 * setup.layout.gpus
     while gpus <= MOST_GPUS:
         other = replace(setup, layout=replace(setup.layout, gpus=gpus))
-        plan = plan_stage(other, name)
-        if plan.fits:
-            return Knob(words=f"{gpus} GPUs", option=f"--gpus {gpus}", setup=other, plan=plan)
+        knob = _knob(other, name, f"{gpus} GPUs", f"--gpus {gpus}", training=f"--workers {gpus}")
+        if knob.plan.fits:
+            return knob
         gpus *= 2
     return None
 
 
 def _together(setup: Setup, name: StageName) -> list[Knob]:
     """All changes of settings and modes, one after the other until it fits, then more GPUs."""
-    words: list[str] = []
-    options: list[str] = []
+    done: list[Knob] = []
     for changes in (_settings_changed, _modes_changed):
-        while (change := next(changes(setup, name), None)) is not None:
-            words.append(change[0])
-            options.append(change[1])
-            setup = change[2]
-            plan = plan_stage(setup, name)
-            if plan.fits:
-                return [Knob(words=" and ".join(words), option=" ".join(options), setup=setup, plan=plan)]
+        while (knob := next(changes(setup, name), None)) is not None:
+            done.append(knob)
+            setup = knob.setup
+            if knob.plan.fits:
+                return [_joined(done)]
     more = _more_gpus(setup, name)
-    if more is None:
-        return []
-    return [replace(more, words=" and ".join([*words, more.words]), option=" ".join([*options, more.option]))]
+    return [] if more is None else [_joined([*done, more])]
+
+
+def _joined(knobs: list[Knob]) -> Knob:
+    return replace(
+        knobs[-1],
+        words=" and ".join(knob.words for knob in knobs),
+        option=" ".join(knob.option for knob in knobs),
+        training=" ".join(knob.training for knob in knobs) if all(knob.training for knob in knobs) else "",
+    )
+
+
+def _knob(setup: Setup, name: StageName, words: str, option: str, *, training: str | None = None) -> Knob:
+    """training: what to write for it there, where that is something else."""
+    return Knob(
+        words=words,
+        option=option,
+        training=option if training is None else training,
+        setup=setup,
+        plan=plan_stage(setup, name),
+    )
 
 
 def _with(preset: Preset, name: StageName, values: dict[str, Any]) -> Preset:

@@ -79,7 +79,11 @@ def count_teacher(spec: NetworkSpec, preset: Preset) -> Counts:
 
 @lru_cache(maxsize=64)
 def count_forcing(spec: NetworkSpec, preset: Preset) -> Counts:
-    """One micro-batch of Diffusion Forcing."""
+    """One micro-batch of Diffusion Forcing.
+
+    Attention is counted as a CPU computes it, with a copy of its window for every chunk. FlexAttention on a GPU spares
+    most copies, so that without recomputation a GPU holds a little less.
+    """
     settings = preset.diffusion_forcing
 
     def prepare(network: Any) -> Loss:

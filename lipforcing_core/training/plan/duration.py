@@ -13,7 +13,7 @@ from lipforcing_core.training.plan.layout import Layout, Traffic
 from lipforcing_core.training.plan.meter import Work
 
 MFU = 0.4
-"""Assumed share of the peak that matrix products reach, all in all (model FLOP utilisation)."""
+"""Assumed share of the peak that matrix products reach all in all, those included that are computed again."""
 LAUNCH_S = 8e-6
 """Assumed time of the host for one operation of eager PyTorch."""
 OPTIMISER_BYTES = 36

@@ -71,9 +71,15 @@ def refusal(setup: Setup, plan: StagePlan) -> str:
 
 
 def _remedy(knobs: list[Knob]) -> str:
-    if not knobs:
-        return "no change of the settings makes it fit on GPUs of this kind: train a smaller preset"
-    return f"it fits with {' or with '.join(str(knob) for knob in knobs)}"
+    """What training can do; what it cannot do yet only where nothing else helps."""
+    possible = [
+        f"{knob.words} ({knob.training}; {gib(knob.plan.needed)} GiB)" for knob in knobs if knob.training
+    ]
+    if possible:
+        return f"it fits with {' or with '.join(possible)}"
+    if knobs:
+        return f"it would fit with {' or with '.join(str(knob) for knob in knobs)}"
+    return "no change of the settings makes it fit on GPUs of this kind: train a smaller preset"
 
 
 def _this_gpu(device: str) -> Gpu:

@@ -1,10 +1,11 @@
 """How a run is laid out on GPUs: what of weights, gradients and optimiser lies where, and what travels for it.
 
 This is the one place of the plan that knows how the training strategies work; counts of the computation itself are
-taken from the code. On one GPU everything lies there whole, in fp32, and calls compute under autocast. On several, or
-with ``offload``, weights, gradients and moments are cut in as many shards as there are GPUs (FSDP2). The weights of a
-block are gathered in the precision of the computation before it runs, forward and backward, those of the next block
-meanwhile; its gradients are added up over the GPUs in fp32 after every micro-batch.
+taken from the code. On one GPU everything lies there whole, in fp32, and calls compute under autocast
+(``strategies.one_device``). On several, or with ``offload``, weights, gradients and moments are cut in as many shards
+as there are GPUs, and networks that are not trained lie there in the precision of the computation (FSDP2,
+``strategies.sharded``). The weights of a block are gathered in that precision before it runs, forward and backward,
+those of the next block meanwhile; its gradients are added up over the GPUs in fp32 after every micro-batch.
 """
 
 from __future__ import annotations
@@ -52,20 +53,23 @@ class Layout:
         """What a GPU holds of something that has a value for every weight."""
         return 0.0 if self.offload else num_weights * bytes_each / self.gpus
 
+    def frozen_bytes(self, num_weights: float, settings: StageSettings) -> float:
+        """What a GPU holds of the weights of networks that are not trained."""
+        return self.stored_bytes(num_weights, BF16 if self.gathers_bf16(settings) else FP32)
+
     def gathered_bytes(self, networks: list[Weights], settings: StageSettings) -> float:
-        """Whole weights on a GPU: two blocks of the network that computes, and of every network what is in no block.
+        """Whole weights on a GPU: of the network that computes two blocks and what is in no block.
 
         With the gradients of one block on their way to the other GPUs, in the precision of the computation and in fp32.
         """
         if not self.is_sharded:
             return 0.0
         each = self._gathered_each(settings)
-        blocks = max(
-            BLOCKS_GATHERED * weights.block * each
+        return max(
+            (BLOCKS_GATHERED * weights.block + weights.outside) * each
             + (weights.block * (each + FP32) if weights.trained else 0.0)
             for weights in networks
         )
-        return blocks + sum(weights.outside * each for weights in networks)
 
     def traffic(self, counts: Counts, settings: StageSettings, *, passes: float = 0.0) -> Traffic:
         """What travels for one micro-batch through a network. passes: beside those counted, without gradient."""

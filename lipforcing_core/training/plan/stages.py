@@ -261,6 +261,8 @@ def _stored(
         "parameters": stored(sum(weights.total for weights in trained)),
         "gradients": stored(num_trained),
         "optimiser": stored(num_trained, MOMENTS * FP32),
-        "average": stored(trained[0].total) if settings.ema_decay is not None else 0.0,
-        "frozen networks": stored(sum(weights.total for weights in frozen or [])),
+        "average": stored(trained[0].trained) if settings.ema_decay is not None else 0.0,
+        "frozen networks": setup.layout.frozen_bytes(
+            sum(weights.total for weights in frozen or []), settings
+        ),
     }

@@ -56,11 +56,11 @@ def head_text(setup: Setup) -> str:
 def assumptions_text() -> str:
     """What the numbers rest on, in a paragraph."""
     return (
-        "Counted on the real networks and losses, with tensors that have no memory. Assumed: matrix products reach "
-        f"{MFU:.0%} of the peak (MFU {MFU:g}), an operation takes {LAUNCH_S * 1e6:g} us to launch, arithmetic, memory, "
-        "launches and transfers overlap, so that a step takes as long as the slowest, and the reserve is "
-        f"{RESERVE_BYTES / 1e9:g} GB and {FRAGMENTED:.0%} of the rest. Data, validation and checkpoints are not in "
-        "the time."
+        "Counted on the real networks and losses, with tensors that have no memory. Assumed: matrix products, those "
+        f"computed again included, reach {MFU:.0%} of the peak (MFU {MFU:g}); an operation takes {LAUNCH_S * 1e6:g} us "
+        "to launch; arithmetic, memory, launches and transfers overlap, so that a step takes as long as the slowest; "
+        f"the reserve is {RESERVE_BYTES / 1e9:g} GB and {FRAGMENTED:.0%} of the rest. Data, validation and checkpoints "
+        "are not in the time."
     )
 
 
