@@ -140,10 +140,10 @@ def test_what_travels_by_hand() -> None:
     counts = Counts(weights=weights, forward=Work(), backward=Work(), passes=3.0, graded_passes=2.0)
     settings = tiny(precision="bf16").diffusion_forcing
     four = Layout(gpu=H200, gpus=4).traffic(counts, settings, passes=1.0)
-    assert four.link_bytes == 3 / 4 * ((3 + 2 + 1) * 1000 * BF16 + 300 * FP32)
+    assert four.link_bytes == 3 / 4 * (((3 + 2 + 1) * 1000 + 2 * 100) * BF16 + 300 * FP32)
     assert four.host_bytes == 0
     away = Layout(gpu=H200, gpus=4, offload=True).traffic(counts, settings)
-    assert away.host_bytes == (5 * 1000 + 300) * FP32 / 4
+    assert away.host_bytes == (5 * 1000 + 2 * 100 + 300) * FP32 / 4
     assert Layout(gpu=H200).traffic(counts, settings) == Traffic()
     gathered = Layout(gpu=H200, gpus=2).gathered_bytes([weights], settings)
     assert gathered == (2 * 200 + 100) * BF16 + 200 * (BF16 + FP32)

@@ -157,7 +157,8 @@ def count_rollout(spec: NetworkSpec, preset: Preset) -> RolloutCounts:
     def rolled_out(num_layers: int) -> RolloutCounts:
         with FakeMeter() as meter:
             network: Any = spec.build(num_layers)
-            cache = network.new_cache(settings.batch_size, side, side)
+            with compute_precision(settings.precision, torch.device("cpu")):
+                cache = network.new_cache(settings.batch_size, side, side)
             calls = _Calls(network, meter.count)
             counts = _count(meter.count, network, _prepared_rollout(network, preset))
         return RolloutCounts(

@@ -74,14 +74,13 @@ class Layout:
     def traffic(self, counts: Counts, settings: StageSettings, *, passes: float = 0.0) -> Traffic:
         """What travels for one micro-batch through a network. passes: beside those counted, without gradient."""
         weights = counts.weights
-        passes += counts.passes + counts.graded_passes  # gathered once more on the way back
-        others = (self.gpus - 1) / self.gpus
-        each = self._gathered_each(settings)
         returned = weights.trained * FP32 if counts.graded_passes else 0.0
-        host = (passes * weights.total * FP32 + returned) / self.gpus if self.offload else 0.0
+        passes += counts.passes + counts.graded_passes  # gathered once more on the way back
+        conditions = 2.0 if counts.graded_passes else 1.0  # encoded once, by what is outside of the blocks
+        gathered = passes * weights.total + conditions * weights.outside
         return Traffic(
-            link_bytes=others * (passes * weights.total * each + returned),
-            host_bytes=host,
+            link_bytes=(self.gpus - 1) / self.gpus * (gathered * self._gathered_each(settings) + returned),
+            host_bytes=(gathered * FP32 + returned) / self.gpus if self.offload else 0.0,
         )
 
     def _gathered_each(self, settings: StageSettings) -> int:
