@@ -199,6 +199,12 @@ def num_slots(need: Need) -> int:
     return sum(_slots(machine, need) for machine in _machines())
 
 
+def has_gpu() -> bool:
+    """Whether a machine of the cluster has a GPU; connects to it first."""
+    connect()
+    return any(machine.get("GPU", 0) > 0 for machine in _machines())
+
+
 def _machines() -> list[dict[str, float]]:
     import ray
 

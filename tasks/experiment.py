@@ -30,7 +30,7 @@ from tasks.settings import Given, curation_settings
 from tasks.training import TrainedModel
 from tasks.training_device import CPU, training_device
 from tasks.training_runs import trainable_preset
-from tasks.training_sets import training_clips, training_data
+from tasks.training_sets import ClipsToEncode, training_clips
 from tasks.warehousing import HeldOutSet, RunInfo
 from tasks.workspace import Workspace
 
@@ -215,7 +215,8 @@ def train_models(
     With puppets they are trained on puppets alone, whatever videos of the user were curated beside them.
     """
     preset, store, device = experiment.preset, workspace.store, experiment.device
-    data = training_data(manifest, preset, _own(experiment, corpus)).encoded(store, preset)
+    clips = training_clips(manifest, _own(experiment, corpus))
+    data = ClipsToEncode(clips=clips).encoded(store, preset)
     with step("train the teacher (base, then LoRA)", "steps") as advance:
         teacher = training.train_teacher(store, preset, data, advance, device=device)
     with step("pre-train the student (Diffusion Forcing)", "steps") as advance:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from lipforcing_core.export.curated import read_curated
-from lipforcing_core.export.latents import EncodedBy, LatentsForm
-from lipforcing_core.training.dataset import ClipSource
+from lipforcing_core.export.latents import LatentsForm
+from lipforcing_core.training.latent_sets import EncodedBy
 from tasks.latents import Encoding, codec_of, encode_clips
 from tasks.progress import step
 from tasks.session import orchestration
 from tasks.settings import Given, preset_of
+from tasks.training_sets import clip_source
 from tasks.training_windows import long_enough
 from tasks.workspace import Workspace
 
@@ -23,15 +24,7 @@ def latents_form(workspace: Workspace, manifest: Path, given: Given) -> LatentsF
     """
     preset, curated = preset_of(given), read_curated(manifest)
     codec_file = codec_of(preset)
-    clips = [
-        ClipSource(
-            clip_id=clip.clip_id,
-            num_frames=clip.num_frames,
-            clip_path=curated.folder / clip.clip_path,
-            audio_path=curated.folder / clip.audio_path,
-        )
-        for clip in curated.clips
-    ]
+    clips = [clip_source(curated.folder, clip) for clip in curated.clips]
     hashes = {clip.clip_id: (clip.clip_sha256, clip.audio_sha256) for clip in curated.clips}
     encoding = Encoding(preset=preset, codec_file=codec_file, weights=workspace.weights)
     encoded_by = EncodedBy.of(preset, encoding.digests())

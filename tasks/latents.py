@@ -2,13 +2,13 @@
 
 A killed run goes on where it was, a corpus that grew encodes what is new, and two training sets share what they have in
 common. A worker loads the codec and the audio encoder once and keeps them; those of the published models run on a GPU
-where the worker has one.
+where the cluster has one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,18 +16,20 @@ from typing import TYPE_CHECKING, Any
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import StepStore, content_key, file_sha256
 from lipforcing_core.export.curated import changed_file
-from lipforcing_core.media.window_plan import PLAN_VERSION
-from lipforcing_core.models.codecs.catalogue import CODECS
+from lipforcing_core.models.audio_encoders.catalogue import AUDIO_ENCODERS
+from lipforcing_core.models.codecs.catalogue import CODECS, CodecFiles, load_codec
 from lipforcing_core.presets import Preset
 from lipforcing_core.runtime.encoders import (
     choose_device,
+    is_embedded,
     load_audio_encoder,
-    load_codec,
-    picture_and_sound_digests,
     require_widths,
 )
 from lipforcing_core.runtime.shipped_base import shipped_base
 from lipforcing_core.training.dataset import ClipSource, encode_clip
+from lipforcing_core.training.latent_sets import EncodedBy
+from lipforcing_core.weights.registered import find_registered
+from tasks.cluster import has_gpu
 from tasks.dispatch import fan_out
 from tasks.progress import Advance
 
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from lipforcing_core.models.codecs.protocol import VideoCodec
 
 STEP = "clip-latents"
-VERSION = 1
 FILE = "windows.safetensors"
 
 Hashes = Mapping[str, tuple[str, str]]
@@ -51,20 +52,15 @@ class Encoding:
     codec_file: Path | None = None
     weights: Path | None = None
 
-    def key(self, clip_id: str, hashes: tuple[str, str], encoders: Sequence[str]) -> str:
-        """The key of a clip's file, which holds its id; ``encoders`` as from ``digests``."""
-        video, backends = self.preset.video, self.preset.backends
-        sizes = [video.size, video.window_frames, video.window_stride_frames, PLAN_VERSION]
-        names = [backends.codec, backends.audio]
-        return content_key(VERSION, clip_id, hashes, sizes, names, list(encoders))
-
     def digests(self) -> list[str]:
-        """What the encoders are, by content: the fitted codec, or the registered checkpoints.
+        """What the codec and the audio encoder are, by content: the codec's file, or their registered checkpoints.
 
         Raises ``MissingWeightsError`` where one is not there.
         """
-        fitted = [] if self.codec_file is None else [file_sha256(self.codec_file)]
-        return [*fitted, *picture_and_sound_digests(self.preset, self.weights)]
+        own = [] if self.codec_file is None else [file_sha256(self.codec_file)]
+        backends = self.preset.backends
+        entries = [CODECS[backends.codec], AUDIO_ENCODERS[backends.audio]]
+        return own + [find_registered(e, self.weights).sha256 for e in entries if not e.is_embedded]
 
     def load(self) -> tuple[VideoCodec, AudioEncoder]:
         """Codec and audio encoder, kept by this process; raises as ``load_codec`` and ``require_widths`` do."""
@@ -84,8 +80,8 @@ def encode_clips(
     Raises ``BadInputError`` for a clip that is shorter than a window or not the one that was hashed, and as
     ``Encoding.load`` does.
     """
-    encoders = encoding.digests()
-    keys = [encoding.key(clip.clip_id, hashes[clip.clip_id], encoders) for clip in clips]
+    encoded_by = EncodedBy.of(encoding.preset, encoding.digests())
+    keys = [content_key(clip.clip_id, hashes[clip.clip_id], asdict(encoded_by)) for clip in clips]
     missing = [
         (clip, hashes[clip.clip_id], key)
         for clip, key in zip(clips, keys, strict=True)
@@ -102,7 +98,7 @@ def encode_clips(
         missing,
         name="encode-clip",
         advance=count,
-        on_gpu=choose_device("auto", encoding.preset) == "cuda",
+        on_gpu=bool(missing) and not is_embedded(encoding.preset) and has_gpu(),
     )
     return [store.folder(STEP, key) / FILE for key in keys]
 
@@ -144,7 +140,8 @@ def _encoders(
 ) -> tuple[VideoCodec, AudioEncoder]:
     preset = Preset.model_validate_json(preset_json)
     device = choose_device("auto", preset)
-    codec = load_codec(preset, weights, device, codec_file=codec_file)
+    files = CodecFiles(codec_file=codec_file, weights_dir=weights, device=device)
+    codec = load_codec(preset.backends.codec, files=files)  # no decoder is needed
     audio_encoder = load_audio_encoder(preset, weights, device)
     require_widths(preset, codec, audio_encoder)
     return codec, audio_encoder

@@ -9,11 +9,18 @@ from pathlib import Path
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import StepStore, file_sha256, link_or_copy
-from lipforcing_core.curation.manifest import read_manifest, require_clip_files
-from lipforcing_core.export.latents import CODEC_FILE, TRAIN, EncodedBy, is_latents
+from lipforcing_core.curation.manifest import read_manifest, require_clip_files, require_names
+from lipforcing_core.curation.records import ClipRecord
 from lipforcing_core.presets import Preset
 from lipforcing_core.runtime.shipped_base import shipped_base
 from lipforcing_core.training.dataset import ClipSource
+from lipforcing_core.training.latent_sets import (
+    CODEC_FILE,
+    WINDOWS_FOLDER,
+    EncodedBy,
+    is_exported_set,
+    require_exported_set,
+)
 from tasks import training_keys
 from tasks.dispatch import run_job
 from tasks.latents import Encoding, codec_of, encode_clips
@@ -24,7 +31,7 @@ from tasks.training_windows import any_replanned, count_references, long_enough,
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSet:
-    """Latent windows on disk: ``codec.safetensors``, and in ``windows/`` a file a clip, or shards of many clips."""
+    """Latent windows on disk, laid out as ``training.latent_sets`` says."""
 
     folder: Path
 
@@ -36,38 +43,45 @@ class TrainingSet:
     @property
     def windows(self) -> list[Path]:
         """The files, in a fixed order that is that of the clips' ids."""
-        return sorted((self.folder / TRAIN).glob("*.safetensors"))
+        return sorted((self.folder / WINDOWS_FOLDER).glob("*.safetensors"), key=lambda path: path.stem)
+
+    def encoded(self, store: StepStore, preset: Preset) -> TrainingSet:
+        """Itself, see ``ClipsToEncode.encoded``."""
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingData:
-    """What a run was given to train on: clips that are still to be encoded, or a set that was exported."""
+class ClipsToEncode:
+    """Clips of a manifest that become a training set."""
 
-    clips: list[ClipSource]
-    exported: TrainingSet | None = None
+    clips: Sequence[ClipSource]
 
     def encoded(self, store: StepStore, preset: Preset) -> TrainingSet:
         """The training set; to be called inside ``orchestration``."""
-        if self.exported is not None:
-            return self.exported
         with step(f"encode {len(self.clips)} training clips", "clips") as advance:
             return prepare_training_set(store, self.clips, preset, advance)
 
 
-def training_data(given: Path, preset: Preset, sources: Collection[str] | None = None) -> TrainingData:
-    """What a manifest or the folder of an export of latents holds for training with a preset.
+def training_data(given: Path, preset: Preset) -> TrainingSet | ClipsToEncode:
+    """What a manifest, or the folder of an export of latents, holds for training with a preset.
 
-    Raises ``BadInputError`` as ``training_clips`` does, for an export that was encoded otherwise than the preset wants,
-    and for one that holds no clip of the training split.
+    Raises ``BadInputError`` as ``training_clips`` and ``require_exported_set`` do.
     """
-    if not is_latents(given):
-        return TrainingData(clips=training_clips(given, sources))
-    found = TrainingSet(folder=given)
+    if not is_exported_set(given):
+        return ClipsToEncode(clips=training_clips(given))
     digests = Encoding(preset=preset, codec_file=codec_of(preset)).digests()
-    EncodedBy.read(given).require(EncodedBy.of(preset, digests), given, preset)
-    if not found.windows:
-        raise BadInputError(f"{given}: holds no clip of the training split")
-    return TrainingData(clips=[], exported=found)
+    require_exported_set(given, EncodedBy.of(preset, digests), preset)
+    return TrainingSet(folder=given)
+
+
+def clip_source(folder: Path, clip: ClipRecord) -> ClipSource:
+    """A row of the manifest in a folder, as training reads it."""
+    return ClipSource(
+        clip_id=clip.clip_id,
+        num_frames=clip.num_frames,
+        clip_path=folder / clip.clip_path,
+        audio_path=folder / clip.audio_path,
+    )
 
 
 def training_clips(manifest: Path, sources: Collection[str] | None = None) -> list[ClipSource]:
@@ -81,16 +95,9 @@ def training_clips(manifest: Path, sources: Collection[str] | None = None) -> li
         for clip in read_manifest(manifest)
         if clip.split == "train" and (sources is None or clip.source_sha256 in sources)
     ]
+    require_names(manifest, chosen)
     require_clip_files(manifest, chosen)
-    clips = [
-        ClipSource(
-            clip_id=clip.clip_id,
-            num_frames=clip.num_frames,
-            clip_path=folder / clip.clip_path,
-            audio_path=folder / clip.audio_path,
-        )
-        for clip in chosen
-    ]
+    clips = [clip_source(folder, clip) for clip in chosen]
     if not clips:
         raise BadInputError(
             f"{manifest}: no accepted clip in the training split; `lipforcing sql 'from reject_reasons'` says why"
@@ -114,9 +121,8 @@ def prepare_training_set(
         encoding = Encoding(preset=preset, codec_file=folder / CODEC_FILE)
         files = encode_clips(store, ordered, hashes, encoding, advance)
         for clip, file in zip(ordered, files, strict=True):
-            link_or_copy(file, folder / TRAIN / f"{clip.clip_id}.safetensors")
-        counts = (references[key] for key in references)
-        return {"clips": len(ordered), "windows": sum(counts)} | references
+            link_or_copy(file, folder / WINDOWS_FOLDER / f"{clip.clip_id}.safetensors")
+        return {"clips": len(ordered), "windows": sum(references.values())} | references
 
     finished = store.run(
         "training-set",

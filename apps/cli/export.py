@@ -57,13 +57,16 @@ def export(
         published=published,
         max_shard_bytes=shard_mb * 1_000_000,
     )
-    made = None
+    made = only = None
     if entry.encodes:
         from tasks.exporting import latents_form
 
         made = latents_form(context.obj.workspace, manifest, preset or "nano")
+        only = made.files
     with step(f"export as {to}", "clips") as advance:
-        report = write_export(manifest, output, form=to, settings=settings, made=made, advance=advance)
+        report = write_export(
+            manifest, output, form=to, settings=settings, made=made, only=only, advance=advance
+        )
     card = report.card
     there = " (it was there already)" if report.reused else ""
     size = f"{report.num_bytes / 1e6:,.1f} MB"

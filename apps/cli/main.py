@@ -14,6 +14,7 @@ from rich.console import Console
 from apps.cli import curate as cli_curate
 from apps.cli import flow_commands, puppets, services
 from apps.cli import presets as cli_presets
+from apps.cli import runs as cli_runs
 from apps.cli import settings as cli_settings
 from apps.cli import train as cli_train
 from apps.cli import warehouse as cli_warehouse
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_curate.app, name="curate")
 app.add_typer(cli_train.app, name="train")
+app.add_typer(cli_runs.app, name="runs")
 app.add_typer(cli_presets.app, name="presets")
 app.add_typer(cli_settings.app, name="settings")
 app.add_typer(cli_warehouse.app, name="warehouse")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -21,6 +23,8 @@ from lipforcing_core.curation.records import MAY_LACK, SCORE_NAMES, ClipRecord, 
 BATCH_ROWS = 4096
 """So many rows of a table are in memory at once."""
 
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+
 _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
@@ -33,6 +37,20 @@ def write_manifest(path: Path | str, clips: Iterable[ClipRecord]) -> None:
 def read_manifest(path: Path | str) -> list[ClipRecord]:
     """The clips of a manifest. Raises BadInputError if it is not one, or if a path leaves its folder."""
     return list(clips_in(path))
+
+
+def require_names(path: Path | str, clips: Sequence[ClipRecord]) -> None:
+    """Raise ``BadInputError`` where an id or a split of these clips cannot be a file name, or an id stands twice."""
+    for clip in clips:
+        for column in ("clip_id", "split"):
+            if not _PLAIN.fullmatch(getattr(clip, column)):
+                raise BadInputError(
+                    f"{path}: column {column}: {getattr(clip, column)!r} cannot be part of a file name; "
+                    "letters, digits, - and _ can"
+                )
+    for name, count in Counter(clip.clip_id for clip in clips).most_common(1):
+        if count > 1:
+            raise BadInputError(f"{path}: column clip_id: {name} stands in {count} rows, and must be unique")
 
 
 def require_clip_files(path: Path | str, clips: Sequence[ClipRecord]) -> None:

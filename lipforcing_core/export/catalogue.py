@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class ExportEntry(Entry):
     """One form of export; ``load`` makes it.
 
-    encodes: it holds clips that were encoded for a preset, and is made from these (``tasks.exporting``) instead.
+    encodes: it holds clips that were encoded for a preset, and is made of these by whoever has encoded them.
     """
 
     load: Callable[[], ExportForm]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +11,11 @@ from typing import Any
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import content_key, file_sha256, read_json
-from lipforcing_core.curation.manifest import read_manifest, require_clip_files
+from lipforcing_core.curation.manifest import read_manifest, require_clip_files, require_names
 from lipforcing_core.curation.prints import FINGERPRINTS, MANIFEST
 from lipforcing_core.curation.records import ClipRecord
 
 DECISIONS, FUNNEL, CONTRACT = "decisions.parquet", "funnel.json", "contract.json"
-_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,16 +91,7 @@ def read_curated(manifest: Path | str) -> CuratedSet:
     clips = tuple(read_manifest(manifest))
     if not clips:
         raise BadInputError(f"{manifest}: holds no clip, so there is nothing to export")
-    for clip in clips:
-        for column in ("clip_id", "split"):
-            if not _PLAIN.fullmatch(getattr(clip, column)):
-                raise BadInputError(
-                    f"{manifest}: column {column}: {getattr(clip, column)!r} cannot be part of a file name; "
-                    "letters, digits, - and _ can"
-                )
-    name, count = Counter(clip.clip_id for clip in clips).most_common(1)[0]
-    if count > 1:
-        raise BadInputError(f"{manifest}: column clip_id: {name} stands in {count} rows, and must be unique")
+    require_names(manifest, clips)
     require_clip_files(manifest, clips)
     return CuratedSet(
         manifest=manifest, clips=clips, funnel=_beside(manifest, FUNNEL), contract=_beside(manifest, CONTRACT)

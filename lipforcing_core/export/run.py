@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -62,19 +62,23 @@ def write_export(
     form: str,
     settings: ExportSettings,
     made: ExportForm | None = None,
+    only: Collection[str] | None = None,
     advance: Advance | None = None,
 ) -> ExportReport:
     """Export the data set of a manifest into ``out_dir``, which appears when it is complete.
 
     Finished files of an export that was killed are kept beside ``out_dir`` in a hidden folder, and the same call goes
     on from there. A folder that holds an equal export (the same manifest, books, form and settings; every file there
-    with its size) is reused. ``made`` is the form itself, where it is not the one of the catalogue. Raises
-    ``BadInputError`` for a folder that holds anything else, for an unknown form, for a manifest that cannot be
-    exported, and for clip files that are not those of the manifest.
+    with its size) is reused. ``made`` is the form itself, where it is not the one of the catalogue; ``only`` are the
+    ids of the clips that are exported, where not all are. Raises ``BadInputError`` for a folder that holds anything
+    else, for an unknown form, for a manifest that cannot be exported, and for clip files that are not those of the
+    manifest.
     """
     out_dir = Path(os.path.realpath(out_dir))
     exporter = made or EXPORTS[form].load()
     curated = read_curated(manifest)
+    if only is not None:
+        curated = replace(curated, clips=tuple(clip for clip in curated.clips if clip.clip_id in only))
     parts = list(exporter.parts(curated, settings))
     plan = [(part.name, part.num_bytes, part.sha256) for part in parts]
     key = content_key("export", form, exporter.version, settings, curated.key, plan)

@@ -150,7 +150,7 @@ def encode_frames(
             clip_id=clip_id,
             codec=codec.backend_id,
             audio=audio_encoder.backend_id,
-            partial=any(window.kind is ReferenceKind.PARTIAL for window in plan),
+            has_partial_references=any(window.kind is ReferenceKind.PARTIAL for window in plan),
         )
     return len(starts)
 

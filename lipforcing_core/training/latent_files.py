@@ -60,20 +60,30 @@ class LatentClip:
 
 
 def write_clip(
-    path: Path, tensors: Mapping[str, Tensor], *, clip_id: str, codec: str, audio: str, partial: bool
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    clip_id: str,
+    codec: str,
+    audio: str,
+    has_partial_references: bool,
 ) -> None:
     """Write the file of a clip: ``CLIP_TENSORS``, and who encoded them.
 
-    partial: whether any of its windows has a partial reference; files of versions that knew of none do not say so.
+    has_partial_references: whether any of its windows has a partial reference; files of versions that knew of none do
+    not say so.
     """
     about = {"clip_id": clip_id, "codec": codec, "audio": audio}
-    if partial:
+    if has_partial_references:
         about[_REFERENCES] = ReferenceKind.PARTIAL.value
     save_file(dict(tensors), path, metadata={_ABOUT: json.dumps(about, sort_keys=True)})
 
 
 def write_shard(files: Sequence[Path], path: Path) -> None:
-    """Write one file with the windows of several clips, from the files of each; equal files give equal bytes."""
+    """Write one file with the windows of several clips, from the files of each; equal files give equal bytes.
+
+    All of them are in memory while it is written.
+    """
     tensors: dict[str, Tensor] = {}
     clips = []
     for file in files:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from apps.cli.main import app
-from lipforcing_core.base.errors import BadInputError
+from lipforcing_core.base.errors import BadInputError, MissingWeightsError
 from lipforcing_core.base.products import StepStore, read_json, write_json
 from lipforcing_core.curation.assemble import assemble_manifest
 from tests.export.conftest import SETTINGS, make_outcome
@@ -99,3 +99,11 @@ def test_the_export_of_a_broken_contract_says_which_checks_fail(run: Path, tmp_p
     write_json(broken / "contract.json", {"success": False, "num_failed": 1, "checks": [{"old": 1}]})
     assert invoke(broken, "-o", tmp_path / "out2")[-1] == "broken its checks are in contract.json"
     assert not any(line.startswith(("warning", "broken")) for line in invoke(run, "-o", tmp_path / "out3"))
+
+
+def test_a_preset_goes_with_latents_alone(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="--preset: an export as webdataset holds no latents"):
+        invoke(run / "manifest.parquet", "--to", "webdataset", "--preset", "nano", "-o", tmp_path / "x")
+    with pytest.raises(MissingWeightsError, match=r"lipforcing weights fetch wan2\.1-vae"):
+        invoke(run / "manifest.parquet", "--to", "latents", "--preset", "14b", "-o", tmp_path / "x")
+    assert not (tmp_path / "x").exists()

@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import file_sha256, read_json, write_json
+from lipforcing_core.curation.manifest import read_manifest, write_manifest
 from lipforcing_core.export.curated import read_curated
 from lipforcing_core.export.protocol import ExportSettings
 from lipforcing_core.export.run import write_export
@@ -21,6 +24,7 @@ from lipforcing_core.models.bases.catalogue import BASES
 from lipforcing_core.presets import load_preset
 from lipforcing_core.training.dataset import LatentWindows
 from lipforcing_core.training.latent_files import clips_in
+from lipforcing_core.training.latent_sets import EncodedBy
 from tasks import exporting, latents
 from tasks.exporting import latents_form
 from tasks.training_keys import Recipe
@@ -57,7 +61,7 @@ def workspace(tmp_path: Path) -> Workspace:
 def export(workspace: Workspace, manifest: Path, out: Path, preset: Any = "nano", **changes: Any) -> Any:
     made = latents_form(workspace, manifest, preset)
     settings = ExportSettings(name="five", **changes)
-    return write_export(manifest, out, form="latents", settings=settings, made=made)
+    return write_export(manifest, out, form="latents", settings=settings, made=made, only=made.files)
 
 
 def test_training_on_an_export_is_training_on_its_manifest(
@@ -82,6 +86,10 @@ def test_training_on_an_export_is_training_on_its_manifest(
         for data in (of_manifest, of_export)
     ]
     assert hashes[0] == hashes[1], "finished training is found again"
+    batches = [data.batch(8, seed=1, step=3) for data in (alone, packed)]
+    assert all(
+        torch.equal(getattr(batches[0], f.name), getattr(batches[1], f.name)) for f in fields(batches[0])
+    )
 
 
 def test_clips_stand_in_the_order_of_their_ids_whatever_that_of_the_manifest(
@@ -153,6 +161,23 @@ def test_clips_that_were_changed_or_are_too_short_are_told(
     assert len(encoded) == 2, "those before it are kept"
 
 
+def test_only_the_clips_that_hold_a_window_are_exported_and_counted(
+    curated_once: Path, workspace: Workspace, tmp_path: Path, encoded: list[str]
+) -> None:
+    shutil.copytree(curated_once.parent, tmp_path / "set")
+    manifest = tmp_path / "set" / "manifest.parquet"
+    clips = read_manifest(manifest)
+    short = clips[1].model_copy(update={"num_frames": 32})
+    write_manifest(manifest, [clips[0], short, *clips[2:]])
+    out = tmp_path / "out"
+    report = export(workspace, manifest, out)
+    kept = [clip.clip_id for clip in clips if clip is not clips[1]]
+    assert encoded == kept
+    assert [clip.clip_id for clip in read_manifest(out / "manifest.parquet")] == kept
+    assert report.card.num_clips == read_json(out / "export.json")["num_clips"] == 4
+    assert sum(shard["num_clips"] for shard in read_json(out / "latents.json")["shards"]) == 4
+
+
 def test_an_export_for_another_preset_is_refused_by_the_first_thing_that_differs(
     curated_once: Path, workspace: Workspace, tmp_path: Path, encoded: list[str]
 ) -> None:
@@ -161,7 +186,14 @@ def test_an_export_for_another_preset_is_refused_by_the_first_thing_that_differs
     other = NANO.model_copy(update={"video": NANO.video.model_copy(update={"window_stride_frames": 4})})
     with pytest.raises(BadInputError, match=r"window_stride_frames = 8, and preset nano wants 4"):
         training_data(out, other)
-    index = read_json(out / "latents.json")
+    for name in ("encoding", "plan"):
+        index = read_json(out / "latents.json")
+        index["encoded_by"][name] += 1
+        write_json(out / "latents.json", index)
+        with pytest.raises(BadInputError, match=f"encoded with {name} = "):
+            training_data(out, NANO)
+        index["encoded_by"][name] -= 1
+        write_json(out / "latents.json", index)
     index["encoded_by"]["encoders"] = ["0" * 64]
     write_json(out / "latents.json", index)
     with pytest.raises(BadInputError, match="encoded with encoders = "):
@@ -175,11 +207,36 @@ def test_an_export_for_another_preset_is_refused_by_the_first_thing_that_differs
         latents_form(workspace, curated_once, values)
 
 
-def test_an_export_without_training_clips_is_refused(
+def test_another_encoding_is_another_key_and_another_export(
+    curated_once: Path, workspace: Workspace, encoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = latents_form(workspace, curated_once, "nano")
+    monkeypatch.setattr(
+        latents, "EncodedBy", SimpleNamespace(of=lambda *of: replace(EncodedBy.of(*of), encoding=2))
+    )
+    monkeypatch.setattr(exporting, "EncodedBy", latents.EncodedBy)
+    again = latents_form(workspace, curated_once, "nano")
+    assert len(encoded) == 10
+    assert again.version != first.version
+
+
+def test_a_shard_that_is_missing_or_damaged_is_refused(
     curated_once: Path, workspace: Workspace, tmp_path: Path, encoded: list[str]
 ) -> None:
     out = tmp_path / "out"
-    export(workspace, curated_once, out)
-    shutil.rmtree(out / "windows")
+    export(workspace, curated_once, out, max_shard_bytes=1_000_000)
+    shard = max((out / "windows").iterdir())
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(BadInputError, match=f"{shard.name}: is missing or not the file"):
+        training_data(out, NANO)
+    shard.unlink()
+    with pytest.raises(BadInputError, match=f"{shard.name}: is missing or not the file"):
+        training_data(out, NANO)
+    shard.write_bytes(whole)
+    assert len(training_data(out, NANO).encoded(workspace.store, NANO).windows) > 1
+    index = read_json(out / "latents.json")
+    index["shards"] = [shard for shard in index["shards"] if shard["split"] != "train"]
+    write_json(out / "latents.json", index)
     with pytest.raises(BadInputError, match="holds no clip of the training split"):
         training_data(out, NANO)

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import StepStore
+from lipforcing_core.curation.manifest import write_manifest
 from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.training.dataset import ClipSource
 from tasks import training_sets
 from tasks.training_keys import training_set, training_set_before
 from tasks.training_windows import any_replanned, count_references, references_line
+from tests.curation.runs import piece, record
 
 
 def clip(num_frames: int, folder: Path = Path(), name: str = "a") -> ClipSource:
@@ -94,3 +97,19 @@ def test_the_counts_are_kept_and_told(tmp_path: Path, monkeypatch: pytest.Monkey
     assert told == [line, line], "a set that was encoded before is told of as well"
     result = (data.folder / "result.json").read_text()
     assert '"windows_disjoint": 12' in result
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"), [(["../a"], "cannot be part of a file name"), (["a", "a"], "in 2 rows")]
+)
+def test_ids_that_are_no_file_names_or_stand_twice_are_refused(
+    ids: list[str], words: str, tmp_path: Path
+) -> None:
+    """Encoded clips are files of these names."""
+    rows = [
+        record(piece(f"{n}.mp4", n + 1), n + 1).model_copy(update={"clip_id": name})
+        for n, name in enumerate(ids)
+    ]
+    write_manifest(tmp_path / "manifest.parquet", rows)
+    with pytest.raises(BadInputError, match=words):
+        training_sets.training_clips(tmp_path / "manifest.parquet")
