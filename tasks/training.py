@@ -252,14 +252,15 @@ def _stage_job(
     require_device(device)
     torch.set_num_threads(NUM_THREADS)
     on = STRATEGIES[device].torch_device
-    require_fit(preset, stage.name, on)
+    strategy = load_strategy(device)
+    require_fit(preset, stage.name, on, gpus=strategy.workers.count)
     inputs = StageInputs(
         data=LatentWindows(data.windows, preset.video),
         prompts=encode_prompts(load_text_encoder(preset), preset.schedule.prompt),
         init=init,
         reward=_reward(preset, data, expert_file, on) if isinstance(stage, Distillation) else None,
     )
-    stage.run(inputs, out_dir, strategy=load_strategy(device))
+    stage.run(inputs, out_dir, strategy=strategy)
 
 
 def _recipe(preset: Preset, data: TrainingSet, device: str) -> training_keys.Recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.presets.schema import Preset
@@ -83,17 +84,9 @@ def _remedy(knobs: list[Knob]) -> str:
 
 
 def _this_gpu(device: str) -> Gpu:
-    """The GPU of this machine; what a plan needs beside its memory does not matter for whether it fits."""
+    """The GPU of this machine by its memory; how fast it is does not matter for whether a stage fits."""
     import torch
 
     properties = torch.cuda.get_device_properties(device)
-    return Gpu(
-        name="this",
-        summary=properties.name,
-        memory_gib=properties.total_memory / GIB,
-        bf16_tflops=1.0,
-        fp32_tflops=1.0,
-        memory_gb_s=1.0,
-        link_gb_s=1.0,
-        host_gb_s=1.0,
-    )
+    memory_gib = properties.total_memory / GIB
+    return replace(GPUS[GPUS.default], name="this", summary=properties.name, memory_gib=memory_gib)

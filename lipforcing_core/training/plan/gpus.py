@@ -32,78 +32,30 @@ class Gpu(Entry):
     host_gb_s: float
 
 
+_KINDS = (
+    # name, in words, GiB; TFLOP/s in bf16 and fp32; GB/s of the memory, to other GPUs, to the host
+    ("h200", "H200 SXM, 141 GB", 139.8, 989.0, 67.0, 4800.0, 450.0, 64.0),
+    ("h100", "H100 SXM, 80 GB", 79.1, 989.0, 67.0, 3350.0, 450.0, 64.0),
+    ("b200", "B200 SXM, 180 GB", 178.3, 2250.0, 75.0, 8000.0, 900.0, 64.0),
+    ("a100-80g", "A100 SXM, 80 GB", 79.1, 312.0, 19.5, 2039.0, 300.0, 32.0),
+    ("a100-40g", "A100 SXM, 40 GB", 39.4, 312.0, 19.5, 1555.0, 300.0, 32.0),
+    ("l40s", "L40S, 48 GB", 44.4, 362.0, 91.6, 864.0, 32.0, 32.0),
+    ("rtx4090", "GeForce RTX 4090, 24 GB", 23.5, 165.0, 82.6, 1008.0, 32.0, 32.0),
+)
+
 GPUS = Catalogue[Gpu](
     kind="GPU",
-    entries=(
+    entries=tuple(
         Gpu(
-            name="h200",
-            summary="H200 SXM, 141 GB",
-            memory_gib=139.8,
-            bf16_tflops=989.0,
-            fp32_tflops=67.0,
-            memory_gb_s=4800.0,
-            link_gb_s=450.0,
-            host_gb_s=64.0,
-        ),
-        Gpu(
-            name="h100",
-            summary="H100 SXM, 80 GB",
-            memory_gib=79.1,
-            bf16_tflops=989.0,
-            fp32_tflops=67.0,
-            memory_gb_s=3350.0,
-            link_gb_s=450.0,
-            host_gb_s=64.0,
-        ),
-        Gpu(
-            name="b200",
-            summary="B200 SXM, 180 GB",
-            memory_gib=178.3,
-            bf16_tflops=2250.0,
-            fp32_tflops=75.0,
-            memory_gb_s=8000.0,
-            link_gb_s=900.0,
-            host_gb_s=64.0,
-        ),
-        Gpu(
-            name="a100-80g",
-            summary="A100 SXM, 80 GB",
-            memory_gib=79.1,
-            bf16_tflops=312.0,
-            fp32_tflops=19.5,
-            memory_gb_s=2039.0,
-            link_gb_s=300.0,
-            host_gb_s=32.0,
-        ),
-        Gpu(
-            name="a100-40g",
-            summary="A100 SXM, 40 GB",
-            memory_gib=39.4,
-            bf16_tflops=312.0,
-            fp32_tflops=19.5,
-            memory_gb_s=1555.0,
-            link_gb_s=300.0,
-            host_gb_s=32.0,
-        ),
-        Gpu(
-            name="l40s",
-            summary="L40S, 48 GB",
-            memory_gib=44.4,
-            bf16_tflops=362.0,
-            fp32_tflops=91.6,
-            memory_gb_s=864.0,
-            link_gb_s=32.0,
-            host_gb_s=32.0,
-        ),
-        Gpu(
-            name="rtx4090",
-            summary="GeForce RTX 4090, 24 GB",
-            memory_gib=23.5,
-            bf16_tflops=165.0,
-            fp32_tflops=82.6,
-            memory_gb_s=1008.0,
-            link_gb_s=32.0,
-            host_gb_s=32.0,
-        ),
+            name=name,
+            summary=summary,
+            memory_gib=memory_gib,
+            bf16_tflops=bf16,
+            fp32_tflops=fp32,
+            memory_gb_s=memory,
+            link_gb_s=link,
+            host_gb_s=host,
+        )
+        for name, summary, memory_gib, bf16, fp32, memory, link, host in _KINDS
     ),
 )

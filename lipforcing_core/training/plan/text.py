@@ -19,8 +19,8 @@ def plan_text(setup: Setup, plan: StagePlan, knobs: list[Knob]) -> str:
     teacher = "" if plan.teacher is None else f", the frozen teacher of {plan.teacher} among them"
     recompute = "blocks computed again" if settings.recompute else "activations kept"
     lines = [
-        f"{STAGE_WORDS[plan.name]}: {_count(plan.num_steps)} steps of {_number(windows, 'window')} in micro-batches of "
-        f"{settings.batch_size}; {_number(plan.micro_batches, 'micro-batch')} on each GPU",
+        f"{STAGE_WORDS[plan.name]}: {_amount(plan.num_steps)} steps of {_number(windows, 'window')} in "
+        f"micro-batches of {settings.batch_size}; {_number(plan.micro_batches, 'micro-batch')} on each GPU",
         f"  {_large(plan.weights)} parameters{teacher}; {_large(plan.trained)} trained; "
         f"{settings.precision}; {recompute}",
         "  memory of a GPU, GiB",
@@ -130,15 +130,15 @@ def _time_lines(setup: Setup, plan: StagePlan) -> list[str]:
     return [
         *lines,
         f"    {'a step':<32}{_seconds(step.total_s):>8}   bound by {step.bound}",
-        f"  all steps: {_span(plan.total_s)}, {plan.total_s * gpus / 3600:.3g} GPU-hours",
+        f"  all steps: {_span(plan.total_s)}, {_amount(plan.total_s * gpus / 3600)} GPU-hours",
     ]
 
 
 def _notes(setup: Setup, plan: StagePlan, step: StepTime) -> dict[str, str]:
     peak = peak_flops(setup.layout.gpu, plan.settings)
     return {
-        "arithmetic": f"   {step.flops / 1e12:,.4g} TFLOP at {MFU:.0%} of {peak / 1e12:g} TFLOP/s",
-        "link between GPUs": f"   {step.link_bytes / 1e9:,.4g} GB at {setup.layout.gpu.link_gb_s:g} GB/s",
+        "arithmetic": f"   {_amount(step.flops / 1e12)} TFLOP at {MFU:.0%} of {peak / 1e12:g} TFLOP/s",
+        "link between GPUs": f"   {_amount(step.link_bytes / 1e9)} GB at {setup.layout.gpu.link_gb_s:g} GB/s",
     }
 
 
@@ -153,8 +153,8 @@ def _span(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def _count(number: int) -> str:
-    return f"{number:,}".replace(",", " ")
+def _amount(number: float) -> str:
+    return f"{number:,.0f}".replace(",", " ") if number >= 1000 else f"{number:.3g}"
 
 
 def _large(number: float) -> str:
