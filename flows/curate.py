@@ -47,6 +47,7 @@ def curate(request: CurateRequest) -> CurateSummary:
         if earlier := find_summary(workspace.runs / "curate" / run.run_id, state, CurateSummary):
             load_if_possible(workspace)
             remember_run(workspace, dataset.name, run.run_id)
+            latest_link(workspace.runs / "curate" / run.run_id)
             if request.publish:
                 publish(workspace.runs / "curate" / run.run_id, request.publish, workspace)
             return earlier.model_copy(update={"sources_reused": len(found.sources)})
@@ -60,13 +61,13 @@ def curate(request: CurateRequest) -> CurateSummary:
             problem = load_if_possible(workspace, by_itself=len(found.sources) >= LARGE)
             publish_curation(curated.report)
             latest_link(folder)
-            require_contract(curated.report)
-            if request.publish:
-                publish(folder, request.publish, workspace)
-            remember_run(workspace, dataset.name, run.run_id)
             summary = CurateSummary.of(
                 run.run_id, folder, curated, problem, sync_advice=advice_for_people(settings.sync_expert)
             )
+            require_contract(curated.report, summary)
+            if request.publish:
+                publish(folder, request.publish, workspace)
+            remember_run(workspace, dataset.name, run.run_id)
             if curated.is_settled:
                 keep_summary(folder, state, summary, curated.report)
             return summary

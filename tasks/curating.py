@@ -38,7 +38,9 @@ from tasks.workspace import Workspace
 
 
 class ContractError(LipForcingError):
-    """The curated manifest does not hold what it promises."""
+    """The curated manifest does not hold what it promises. ``summary`` is that of the flow, where it has one."""
+
+    summary: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +261,7 @@ def _keep(
         passing[index] = outcome
 
 
-def require_contract(report: CurationReport) -> None:
+def require_contract(report: CurationReport, summary: Any = None) -> None:
     """Raise ``ContractError``, which lists the checks that fail, if the manifest breaks its contract."""
     contract, counts = report.contract, report.balance
     if contract.success:
@@ -272,4 +274,6 @@ def require_contract(report: CurationReport) -> None:
         f"{counts.sources_rejected} rejected, {counts.sources_quarantined} quarantined; everything has been written, "
         f"and {report.data_docs} shows it"
     )
-    raise ContractError("\n".join(lines))
+    error = ContractError("\n".join(lines))
+    error.summary = summary
+    raise error

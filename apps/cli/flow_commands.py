@@ -163,6 +163,7 @@ def curate(
     from apps.cli.show import show
     from lipforcing_core.base.layers import apply_overrides
     from lipforcing_core.curation.settings import CurationSettings
+    from tasks.curating import ContractError
     from tasks.settings import curation_settings
 
     chosen: dict[str, Any] = {
@@ -189,7 +190,12 @@ def curate(
         "publish": publish,
         "settings": given,
     }
-    show(run_command(context, "curate", request))
+    try:
+        show(run_command(context, "curate", request))
+    except ContractError as error:
+        if error.summary is not None:  # what was left out, and why, is known all the same
+            show(error.summary)
+        raise
 
 
 def generate(

@@ -31,6 +31,9 @@ def diff_text(diff: RunDiff) -> str:
         f"newer  {diff.newer}, ended {diff.newer_finished or NOT_RECORDED}, {diff.clips_after} clips",
         f"{_pieces(len(diff.changes))} changed, {diff.num_unchanged} did not",
     ]
+    if diff.facts:
+        clips = len({change.clip_id for change in diff.facts})
+        lines[-1] += f"; of {'1 clip' if clips == 1 else f'{clips} clips'} other facts are known"
     if diff.settings:
         lines += ["", "settings"]
         for setting in diff.settings:
@@ -45,6 +48,11 @@ def diff_text(diff: RunDiff) -> str:
             lines += ["", f"{title}: {_pieces(len(changes))}"]
             for change in changes:
                 lines += _change(change)
+    if diff.facts:
+        lines += ["", "other facts"]
+        for fact in diff.facts:
+            words = f"{fact.fact} {_said(fact.before)} -> {_said(fact.after)}"
+            lines += _wrapped(f"  {fact.source}, clip {fact.clip_id}: {words}", 4)
     return "\n".join(lines) + "\n"
 
 
@@ -54,6 +62,10 @@ def diff_json(diff: RunDiff) -> dict[str, Any]:
     told["changes"] = [{"kind": c.kind, **asdict(c)} for c in diff.changes]
     told["renamed"] = [{"before": before, "after": after} for before, after in diff.renamed]
     return told
+
+
+def _said(value: Any) -> str:
+    return "unknown" if value is None else str(value)
 
 
 def _pieces(count: int) -> str:

@@ -112,7 +112,7 @@ def measure_drift(
     most = settings.drift_max_change
     rows = [
         _size("clips", len(then), len(now), most, "d"),
-        _size("hours", _hours(then), _hours(now), most, ".2f"),
+        _size("hours", _hours(then), _hours(now), most, ".3g"),
         _accepted(earlier.decisions, decisions, settings),
         _shares("languages", then, now, settings, lambda clip: clip.language),
         _shares("splits", then, now, settings, lambda clip: clip.split),

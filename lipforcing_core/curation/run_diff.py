@@ -7,12 +7,13 @@ followed by its hash.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lipforcing_core.curation.limits import MEASURES, NOT_RECORDED, judged
-from lipforcing_core.curation.records import SCORE_NAMES, Decision
+from lipforcing_core.curation.records import CLIP_FACTS, SCORE_NAMES, Decision
+from lipforcing_core.curation.settings import reasons_of
 from lipforcing_core.curation.stored_run import StoredRun
 
 PieceKey = tuple[str, int, int]
@@ -58,8 +59,22 @@ class PieceChange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FactChange:
+    """A fact of a clip that stayed a clip: ``split``, or one of ``CLIP_FACTS``."""
+
+    clip_id: str
+    source: str
+    fact: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunDiff:
-    """What became of the older run in the newer one. older_name, newer_name: of the data sets; empty if unknown."""
+    """What became of the older run in the newer one. older_name, newer_name: of the data sets; empty if unknown.
+
+    facts: what is said of clips that are in both runs and was said otherwise before.
+    """
 
     older: str
     newer: str
@@ -71,6 +86,7 @@ class RunDiff:
     settings: tuple[SettingChange, ...]
     renamed: tuple[tuple[str, str], ...]
     changes: tuple[PieceChange, ...]
+    facts: tuple[FactChange, ...] = ()
     older_name: str = ""
     newer_name: str = ""
 
@@ -100,7 +116,7 @@ def compare_runs(one: StoredRun, other: StoredRun) -> RunDiff:
             and was.clip_id == now.clip_id
         ):
             continue
-        why = _why(was, now, older, newer, settings, hashes.get(key[0]))
+        why = _why(was, now, older, newer, settings, hashes.get(key[0]), key[0])
         changes.append(
             PieceChange(
                 source=key[0],
@@ -124,9 +140,19 @@ def compare_runs(one: StoredRun, other: StoredRun) -> RunDiff:
         settings=tuple(settings),
         renamed=tuple(sorted(renamed.items())),
         changes=tuple(changes),
+        facts=tuple(_fact_changes(older, newer)),
         older_name=older.name,
         newer_name=newer.name,
     )
+
+
+def _fact_changes(older: StoredRun, newer: StoredRun) -> Iterator[FactChange]:
+    for clip_id, now in newer.clip_of_id.items():
+        was = older.clip_of_id.get(clip_id)
+        for fact in () if was is None else ("split", *CLIP_FACTS):
+            before, after = getattr(was, fact), getattr(now, fact)
+            if before != after:
+                yield FactChange(clip_id=clip_id, source=now.source, fact=fact, before=before, after=after)
 
 
 def in_order(one: StoredRun, other: StoredRun) -> tuple[StoredRun, StoredRun]:
@@ -193,6 +219,7 @@ def _why(
     newer: StoredRun,
     settings: Sequence[SettingChange],
     hashes: tuple[str | None, str | None] | None,
+    source: str,
 ) -> list[str]:
     """The causes of a change, the nearest first: the file, the score and its limit, the settings."""
     if hashes is None:
@@ -200,6 +227,8 @@ def _why(
     if None not in hashes and hashes[0] != hashes[1]:
         return ["the file has other content"]
     if was is None or now is None:
+        if found := _as_a_whole(source, older, newer, settings):
+            return found
         cutting = [c for c in settings if c.setting in _CUTTING]
         return [_set(change) for change in cutting] or ["the source was cut into other pieces"]
     if was.clip_id and now.clip_id:
@@ -213,6 +242,20 @@ def _why(
         changed = [c for c in settings if c.setting in (*measures, "sync_filter")]
         found = [_set(change) for change in changed] or _backend_changes(was, now)
     return found or [_unexplained(settings)]
+
+
+def _as_a_whole(
+    source: str, older: StoredRun, newer: StoredRun, settings: Sequence[SettingChange]
+) -> list[str]:
+    """Why a source that one of the runs turned away as a whole has no pieces in common; nothing where none did."""
+    for run, when in ((older, "before"), (newer, "now")):
+        rows = run.decisions_of_source.get(source, [])
+        whole = [row for row in rows if row.level == "source" and row.reason is not None]
+        if len(rows) == len(whole) == 1:
+            reason = whole[0].reason
+            changed = [_set(c) for c in settings if reason in reasons_of(c.setting)]
+            return changed or [f"{when} the whole source is turned away as {reason}"]
+    return []
 
 
 _CUTTING = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +29,14 @@ def _decides(step: Step | None, *reasons: RejectReason, unit: str = "") -> dict[
     if reasons:
         told.append(f"reject reason{'s' * (len(reasons) > 1)} {', '.join(reasons)}")
     return {"decides": "; ".join(told)} | ({"unit": unit} if unit else {})
+
+
+def reasons_of(setting: str) -> frozenset[RejectReason]:
+    """The reject reasons that a setting can give; none for a name that is no setting."""
+    field = CurationSettings.model_fields.get(setting)
+    extra = field.json_schema_extra if field is not None else None
+    told = str(extra.get("decides", "")) if isinstance(extra, dict) else ""
+    return frozenset(reason for reason in RejectReason if re.search(rf"\b{reason.value}\b", told))
 
 
 _FACE = _decides(Step.READ, RejectReason.NO_FACE, RejectReason.FACE_LOST, RejectReason.FACE_TOO_SMALL)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from itertools import groupby
+from typing import Any
 
 from lipforcing_core.base.names import printable
 from lipforcing_core.curation.limits import NOT_RECORDED, Direction, Judged
@@ -63,9 +65,17 @@ def facts_line(story: Story) -> str | None:
     """What the corpus says of the source; None where that is not recorded."""
     if story.facts is None:
         return None
-    return (
-        ", ".join(f"{name} {value}" for name, value in story.facts.items()) or "the corpus says nothing of it"
-    )
+    told = [f"{name} {_fact(value)}" for name, value in story.facts.items()]
+    return ", ".join(told) or "the corpus says nothing of it"
+
+
+def _fact(value: Any) -> str:
+    """A fact in words; one that has parts, such as a crop, with those that say something."""
+    if isinstance(value, Mapping):
+        return f"({', '.join(f'{name} {_fact(part)}' for name, part in value.items() if part is not None)})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_fact, value))}]"
+    return str(value)
 
 
 def reading_lines(story: Story) -> list[tuple[str, str]]:
@@ -104,6 +114,7 @@ def read_lines(reading: Reading) -> list[tuple[str, str]]:
     read += f"; {reading.tone_mapped} brought to standard range" if reading.tone_mapped else ""
     shots = [f"{_time(shot.start)}-{_time(shot.stop)}" for shot in reading.shots[:_MAX_SHOTS]]
     more = len(reading.shots) - len(shots)
+    told = f"{', '.join(shots)}{f' and {more} more' if more else ''}"
     pieces = f"{len(reading.pieces)} cut out"
     pieces += f", {len(reading.short)} too short" if reading.short else ""
     pieces += f", {len(reading.outside)} outside the times that the corpus names" if reading.outside else ""
@@ -111,7 +122,7 @@ def read_lines(reading: Reading) -> list[tuple[str, str]]:
         ("reading", read),
         *([("size", _sizes(reading))] if reading.size_changes else []),
         ("sound", _sound(reading)),
-        ("shots", f"{len(reading.shots)}: {', '.join(shots)}{f' and {more} more' if more else ''} s"),
+        ("shots", f"{len(reading.shots)}: {told} s" if shots else "none"),
         ("pieces", pieces),
     ]
 

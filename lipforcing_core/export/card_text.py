@@ -85,10 +85,13 @@ def count(number: int, unit: str, plural: str = "") -> str:
 def summary(card: Card) -> str:
     """The data set in one sentence."""
     people = count(card.num_identities, "named person", "named people")
+    filters = (
+        "picture quality" if ("sync_filter", "False") in card.settings else "synchrony and picture quality"
+    )
     return (
         f"{count(card.num_clips, 'clip')} ({length(card.seconds)}) of talking faces from "
         f"{count(card.num_sources, 'source')} with {people}, 512 x 512 pixels at 25 frames per second with 16 kHz "
-        "mono sound, aligned to one pose and filtered for synchrony and picture quality."
+        f"mono sound, aligned to one pose and filtered for {filters}."
     )
 
 

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from apps.cli import flow_commands
 from apps.cli.main import app
 from apps.cli.show import show_curation
 from flows.request_models import CurateRequest
 from flows.summaries import CurateSummary
 from lipforcing_core.base.errors import BadInputError
+from tasks.curating import ContractError
 from tests.curation.runs import SETTINGS, piece, write_run
 
 
@@ -96,6 +98,38 @@ def test_the_name_and_other_data_sets_reach_the_request(
         ("monday", (Path("a.parquet"), Path("export"))),
         (None, ()),
     ]
+
+
+def test_a_broken_contract_hides_nothing_of_what_was_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = CurateSummary(
+        run_id="curate-bb",
+        manifest=Path("m"),
+        data_docs=Path("d.html"),
+        sources_in=2,
+        sources_accepted=1,
+        sources_rejected=1,
+        sources_quarantined=0,
+        sources_reused=0,
+        clips=1,
+        seconds_accepted=5.0,
+        reasons=[],
+        contract_holds=False,
+        num_checks=60,
+        problems=["sources.csv line 3: column licence: unknown"],
+    )
+    broken = ContractError("the manifest breaks its contract: 1 of 60 checks fails")
+    broken.summary = summary
+
+    def run_command(*_: object) -> CurateSummary:
+        raise broken
+
+    monkeypatch.setattr(flow_commands, "run_command", run_command)
+    done = CliRunner().invoke(app, ["-w", str(tmp_path), "curate", str(tmp_path)])
+    assert done.exception is broken
+    assert "sources.csv line 3: column licence: unknown" in done.stdout
+    assert "contract is BROKEN (60 checks): d.html" in done.stdout
 
 
 def test_drift_is_told_beside_the_contract(capsys: pytest.CaptureFixture[str]) -> None:

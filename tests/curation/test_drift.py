@@ -143,7 +143,7 @@ def test_each_comparison_sees_its_own_change() -> None:
     assert {what for what, row in rows.items() if row.has_drifted} == {
         "accepted share", "languages", "sync_confidence", "quality", "av_offset_measured",
     }  # fmt: skip
-    assert (rows["hours"].before, rows["hours"].now) == ("0.56", "0.42")
+    assert (rows["hours"].before, rows["hours"].now) == ("0.556", "0.417")
     assert rows["accepted share"].before == "100.0 %"
     assert rows["accepted share"].now == "75.0 %"
     assert rows["languages"].now == "en 75.0 %, de 25.0 %"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from lipforcing_core.curation.records import Scores
 from lipforcing_core.curation.results import SizeChange
 from lipforcing_core.curation.stored_run import StoredRun, find_run
 from lipforcing_core.curation.story_page import write_story_page
-from lipforcing_core.curation.story_text import read_lines, story_text
+from lipforcing_core.curation.story_text import facts_line, read_lines, story_text
 from tests.curation.runs import tell
 
 from .readings import plain_reading
@@ -260,3 +261,13 @@ def test_a_file_of_another_data_set_is_told_with_that_set(tmp_path: Path) -> Non
     with pytest.raises(BadInputError, match=words):
         look_up_in(runs, here, str(mine / "a.mp4"))
     assert look_up_in(runs, here, "a.mp4").source == "a.mp4"
+
+
+def test_facts_and_shots_are_told_in_words(run: StoredRun, tmp_path: Path) -> None:
+    story = replace(
+        tell(run, StepStore(tmp_path / "steps"), "b.mp4"),
+        facts={"identity": "ben", "crop": {"left": 3, "frame_height": None}, "ranges": [[0, 9]]},
+    )
+    assert facts_line(story) == "identity ben, crop (left 3), ranges [[0, 9]]"
+    lines = dict(read_lines(plain_reading(50, shots=())))
+    assert lines["shots"] == "none"

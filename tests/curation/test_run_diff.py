@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from lipforcing_core.curation.diff_text import diff_json, diff_text
+from lipforcing_core.curation.manifest import write_manifest
 from lipforcing_core.curation.run_diff import RunDiff, compare_runs
+from lipforcing_core.curation.stored_run import read_run
 
 from .runs import SETTINGS, piece, sha, write_run
 
@@ -138,3 +140,42 @@ def test_runs_of_two_data_sets_are_told_apart_in_the_first_line(
     diff = compare_runs(two, one)
     assert diff_text(diff).splitlines()[0] == first
     assert (diff_json(diff)["older_name"], diff_json(diff)["newer_name"]) == (older or "", newer)
+
+
+def test_other_facts_of_a_clip_are_told_though_its_decision_is_the_same(tmp_path: Path) -> None:
+    pieces = [piece("a.mp4", 1), piece("b.mp4", 2)]
+    older = write_run(tmp_path / "older", pieces, settings=SETTINGS)
+    newer = write_run(tmp_path / "newer", pieces, settings=SETTINGS, ended="2026-01-03 10:00:00")
+    first, second = newer.clips
+    moved = first.model_copy(update={"split": "val", "identity": "ben", "commercial_ok": False})
+    write_manifest(newer.folder / "manifest.parquet", [moved, second])
+    diff = compare_runs(older, read_run(newer.folder))
+    assert diff.changes == ()
+    assert {(c.source, c.fact, c.before, c.after) for c in diff.facts} == {
+        ("a.mp4", "split", "train", "val"),
+        ("a.mp4", "identity", "anna", "ben"),
+        ("a.mp4", "commercial_ok", None, False),
+    }
+    text = diff_text(diff)
+    assert "0 pieces changed, 2 did not; of 1 clip other facts are known" in text
+    assert f"a.mp4, clip {first.clip_id}: commercial_ok unknown -> False" in text
+    assert {fact["fact"] for fact in diff_json(diff)["facts"]} == {"split", "identity", "commercial_ok"}
+    assert "facts" not in diff_text(compare_runs(older, older))
+
+
+@pytest.mark.parametrize("is_turned_away_first", [True, False])
+def test_a_source_that_is_turned_away_as_a_whole_says_so(tmp_path: Path, is_turned_away_first: bool) -> None:
+    whole = [piece("a.mp4", 1, 0, 5000, level="source", reason="over_limits", measured=3.0, threshold=2.0)]
+    cut = [piece("a.mp4", 1), piece("a.mp4", 1, 125, 250)]
+    first, second = (whole, cut) if is_turned_away_first else (cut, whole)
+    limit = SETTINGS | {"max_source_hours": 2.0}
+    older = write_run(tmp_path / "older", first, settings=limit)
+    newer = write_run(tmp_path / "newer", second, settings=limit, ended="2026-01-03 10:00:00")
+    when = "before" if is_turned_away_first else "now"
+    assert {c.why for c in compare_runs(older, newer).changes} == {
+        (f"{when} the whole source is turned away as over_limits",)
+    }
+    other = write_run(
+        tmp_path / "other", second, settings=limit | {"max_source_hours": 4.0}, ended="2026-01-03 10:00:00"
+    )
+    assert {c.why for c in compare_runs(older, other).changes} == {("max_source_hours went from 2.0 to 4.0",)}

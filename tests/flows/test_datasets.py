@@ -203,11 +203,22 @@ def test_the_page_follows_what_is_said_beside_the_same_sources(curate: Curate, t
     )
 
 
+def test_latest_is_the_run_that_was_asked_for_last(curate: Curate, workspace: Workspace) -> None:
+    """Also where that run was made before and is answered from what it left."""
+    latest = workspace.runs / "curate" / "latest"
+    monday = curate("abc", name="monday")
+    tuesday = curate("abc", name="tuesday")
+    assert latest.resolve().name == tuesday.run_id
+    assert curate("abc", name="monday").run_id == monday.run_id
+    assert latest.resolve().name == monday.run_id
+
+
 def test_drift_can_fail_and_then_stays_a_failure(curate: Curate, workspace: Workspace) -> None:
     first = curate("abc")
     for _ in range(2):
-        with pytest.raises(ContractError):
+        with pytest.raises(ContractError) as broken:
             curate("a", content="2", settings={"drift": "fail"})
+        assert (broken.value.summary.contract_holds, broken.value.summary.sources_in) == (False, 3)
     again = earlier_run(workspace, "talks", "curate-new")
     assert again is not None
     assert again.run_id == first.run_id
@@ -235,7 +246,7 @@ def test_another_data_set_is_part_of_the_request_and_of_the_run(curate: Curate, 
     write_fingerprints(tmp_path / "fingerprints.parquet", [clip()], {})
     with pytest.raises(BadInputError, match="lacks clip"):
         curate("abc", against=[str(published)])
-    with pytest.raises(BadInputError, match=r"gone/fingerprints\.parquet: there is no such file"):
+    with pytest.raises(BadInputError, match=r"gone/fingerprints\.parquet: there is no such data set"):
         curate("abc", against=[str(tmp_path / "gone" / "fingerprints.parquet")])
     held = curate("abc", against=[str(tmp_path)])
     assert held.run_id != first.run_id
