@@ -274,22 +274,25 @@ def _stage_job(
     import torch
 
     from lipforcing_core.training.inputs import stage_inputs
+    from lipforcing_core.training.plan.fit import require_fit
     from lipforcing_core.training.strategies.catalogue import load_strategy
 
     require_device(device)
     torch.set_num_threads(NUM_THREADS)
     entry = STRATEGIES[device]
-    inputs = stage_inputs(
-        stage,
-        preset,
-        data.windows,
-        data.codec_file,
-        init,
-        expert_file=expert_file,
-        device=entry.torch_device,
-    )
     with entry.meeting():
-        stage.run(inputs, out_dir, strategy=load_strategy(device))
+        strategy = load_strategy(device)
+        require_fit(preset, stage.name, entry.torch_device, gpus=strategy.workers.count)
+        inputs = stage_inputs(
+            stage,
+            preset,
+            data.windows,
+            data.codec_file,
+            init,
+            expert_file=expert_file,
+            device=entry.torch_device,
+        )
+        stage.run(inputs, out_dir, strategy=strategy)
 
 
 def _recipe(preset: Preset, data: TrainingSet, device: str) -> training_keys.Recipe:

@@ -9,6 +9,7 @@ import typer
 
 from apps.cli.flow_commands import Changes, run_command
 from apps.cli.output import say
+from apps.cli.train_plan import EPILOG, plan
 from tasks.training_device import AUTO, DEVICE_HELP, WORKERS_HELP
 
 app = typer.Typer(
@@ -164,6 +165,9 @@ def sync(
     say(f"{result.weights}: {result.backend_id}, loss {result.final_loss:.3f}")
     for accuracy in result.accuracy:
         say(f"  held-out offsets: {accuracy}")
+
+
+app.command("plan", epilog=EPILOG)(plan)
 
 
 def _changed(preset: str | dict[str, Any], changes: list[str] | None) -> str | dict[str, Any]:
