@@ -51,6 +51,7 @@ FLOWS = {
         FlowEntry(name="generate", request=request_models.GenerateRequest, module="generate"),
         FlowEntry(name="evaluate", request=request_models.EvaluateRequest, module="evaluate"),
         FlowEntry(name="train_eval", request=request_models.TrainEvalRequest, module="train_eval"),
+        FlowEntry(name="ablate", request=request_models.AblateRequest, module="ablate"),
         FlowEntry(name="benchmark", request=request_models.BenchmarkRequest, module="benchmark"),
     )
 }

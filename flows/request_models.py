@@ -12,12 +12,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from lipforcing_core.base.catalogue import file_help
+from lipforcing_core.base.catalogue import Choice, file_help
 from lipforcing_core.corpora.catalogue import CORPORA
 from lipforcing_core.faces.choice import FACE_HELP, FaceChoice
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.metrics.backends import NETWORK_SETS
 from lipforcing_core.metrics.measures.catalogue import smallest_window
+from lipforcing_core.presets.ablations import ABLATIONS
 from lipforcing_core.runtime.devices import DeviceWish, TorchDevice
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS
 from lipforcing_core.training.strategies.catalogue import STRATEGIES
@@ -220,12 +221,9 @@ class EvaluateRequest(ScoringRequest):
     )
 
 
-class TrainEvalRequest(ScoringRequest):
-    """Run a whole experiment: train teacher, student and distilled student on a corpus, then score and report them."""
+class ExperimentRequest(ScoringRequest):
+    """Choose what is trained and evaluated, and where."""
 
-    name: str = Field(
-        "train_eval", description="Name of the experiment: the folder below runs/ and the head of the run id."
-    )
     corpus: Corpus = Field(PuppetCorpus(), description="What to train and evaluate on.")
     curation: Settings = Field(
         {}, description="Curation settings, as of the flow curate; not used with a manifest."
@@ -241,9 +239,42 @@ class TrainEvalRequest(ScoringRequest):
     device: DeviceChoice = Field(
         AUTO, description=DEVICE_HELP, json_schema_extra={"enum": list(DEVICE_CHOICES)}
     )
+
+
+class TrainEvalRequest(ExperimentRequest):
+    """Run a whole experiment: train teacher, student and distilled student on a corpus, then score and report them."""
+
+    name: str = Field(
+        "train_eval", description="Name of the experiment: the folder below runs/ and the head of the run id."
+    )
     videos: RequestPath | None = Field(
         None, description="A folder of your own videos, curated and re-synced as well; only with puppets."
     )
+
+
+class AblateRequest(ExperimentRequest):
+    """Train and score the variants of the paper's ablation tables, several times each, beside the printed numbers."""
+
+    name: str = Field(
+        "ablate", description="Name of the grid: the folder below runs/ and the head of the run ids."
+    )
+    tables: tuple[str, ...] = Field(
+        ABLATIONS.names, description=f"Which to run. {ABLATIONS.help}", examples=[["cfg_schedule", "reward"]]
+    )
+    seeds: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="How often every variant is trained, each time with seeds of its own; intervals need 3. A larger "
+        "number adds to what is finished.",
+    )
+
+    @field_validator("tables")
+    @classmethod
+    def _names_ablations(cls, tables: tuple[str, ...]) -> tuple[str, ...]:
+        if not tables:
+            raise ValueError(f"name at least one of {ABLATIONS.choices}")
+        return tuple(dict.fromkeys(Choice(ABLATIONS)(name) for name in tables))
 
 
 class BenchmarkRequest(Request):

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.ablation_tables import AblationTables
+
 if TYPE_CHECKING:
     from lipforcing_core.metrics.suite import Evaluation
     from lipforcing_core.streaming.generate import GenerationReport
+    from tasks.ablation import Grid
     from tasks.curating import Curated
     from tasks.judging import Judged
     from tasks.training import TrainedModel
@@ -273,6 +276,42 @@ class TrainEvalSummary(Summary):
             ],
             models=folder / MODELS,
             report=report,
+        )
+
+
+class AblateSummary(Summary):
+    """A grid: how many cells it has, how many of them were finished before, and its tables, also as a Markdown file.
+
+    ``tables`` is None where the warehouse could not be loaded.
+    """
+
+    num_cells: int
+    num_finished_before: int
+    preset: str
+    tables: AblationTables | None
+    markdown: Path | None
+
+    @classmethod
+    def of(
+        cls,
+        grid: Grid,
+        folder: Path,
+        *,
+        num_finished_before: int,
+        tables: AblationTables | None,
+        markdown: Path | None,
+        problem: str | None,
+    ) -> Self:
+        """The summary of a grid whose cells are all finished."""
+        return cls(
+            run_id=grid.name,
+            folder=folder,
+            warehouse_problem=problem,
+            num_cells=len(grid.cells),
+            num_finished_before=num_finished_before,
+            preset=grid.base.preset.name,
+            tables=tables,
+            markdown=markdown,
         )
 
 

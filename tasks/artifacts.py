@@ -14,6 +14,7 @@ from tasks.recording import recorded
 if TYPE_CHECKING:
     from lipforcing_core.curation.assemble import CurationReport
     from lipforcing_core.metrics.suite import Evaluation
+    from tasks.ablation_tables import AblationTables
 
 
 def publish_curation(report: CurationReport) -> None:
@@ -42,6 +43,22 @@ def publish_scores(evaluation: Evaluation) -> None:
         if value.clip_id is None
     ]
     _table("scores", "Scores over the whole set", rows)
+
+
+def publish_ablation(tables: AblationTables) -> None:
+    """The rows of the ablation tables, printed and own numbers in columns of their own."""
+    from tasks.ablation_tables import METRICS, own_words, published_words
+
+    rows = [
+        {"table": row.ablation, "variant": row.label}
+        | {
+            f"{metric} {whose}": words(row.score(metric))
+            for metric in METRICS
+            for whose, words in (("printed", published_words), ("own", own_words))
+        }
+        for row in tables.rows
+    ]
+    _table("ablations", "The paper's numbers and those of this grid", rows)
 
 
 def publish_report(report: Path) -> None:

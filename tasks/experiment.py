@@ -30,7 +30,7 @@ from tasks.settings import Given, curation_settings
 from tasks.training import TrainedModel
 from tasks.training_device import CPU, training_device
 from tasks.training_runs import trainable_preset
-from tasks.training_sets import ClipsToEncode, training_clips
+from tasks.training_sets import ClipsToEncode, TrainingSet, training_clips
 from tasks.warehousing import HeldOutSet, RunInfo
 from tasks.workspace import Workspace
 
@@ -207,6 +207,15 @@ def held_out(
     return items, held_out_set("validation", items, VALIDATION)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Parents:
+    """What a distillation starts from: the encoded clips, the teacher, and the student that was pre-trained on them."""
+
+    data: TrainingSet
+    teacher: TrainedModel
+    pretrained: TrainedModel
+
+
 def train_models(
     workspace: Workspace, experiment: Experiment, corpus: FoundCorpus, manifest: Path
 ) -> dict[str, TrainedModel]:
@@ -214,6 +223,15 @@ def train_models(
 
     With puppets they are trained on puppets alone, whatever videos of the user were curated beside them.
     """
+    parents = train_parents(workspace, experiment, corpus, manifest)
+    distilled = distil(workspace, experiment, parents)
+    return {"teacher": parents.teacher, "pretrained": parents.pretrained, "distilled": distilled}
+
+
+def train_parents(
+    workspace: Workspace, experiment: Experiment, corpus: FoundCorpus, manifest: Path
+) -> Parents:
+    """Encode the clips, train the teacher and pre-train the student."""
     preset, store, device = experiment.preset, workspace.store, experiment.device
     clips = training_clips(manifest, _own(experiment, corpus))
     data = ClipsToEncode(clips=clips).encoded(store, preset)
@@ -221,18 +239,22 @@ def train_models(
         teacher = training.train_teacher(store, preset, data, advance, device=device)
     with step("pre-train the student (Diffusion Forcing)", "steps") as advance:
         pretrained = training.pretrain_student(store, preset, data, teacher.bundle, advance, device=device)
+    return Parents(data=data, teacher=teacher, pretrained=pretrained)
+
+
+def distil(workspace: Workspace, experiment: Experiment, parents: Parents) -> TrainedModel:
+    """Distil the student of an experiment, whose preset may differ from that of the parents in this stage."""
     with step("distil the student (Self-Forcing, SW-DMD, reward)", "steps") as advance:
-        distilled = training.distill_student(
-            store,
-            preset,
-            data,
-            teacher.bundle,
-            pretrained.bundle,
+        return training.distill_student(
+            workspace.store,
+            experiment.preset,
+            parents.data,
+            parents.teacher.bundle,
+            parents.pretrained.bundle,
             workspace.weights,
             advance,
-            device=device,
+            device=experiment.device,
         )
-    return {"teacher": teacher, "pretrained": pretrained, "distilled": distilled}
 
 
 def _own(experiment: Experiment, corpus: FoundCorpus) -> set[str] | None:

@@ -64,10 +64,12 @@ def judge(
     scorers: Scorers,
     seed: int,
     aligned: bool = False,
+    controls: bool = True,
 ) -> Judged:
     """Generate with every model, add the controls, and score all of it against the truth.
 
     aligned: whether the items are aligned crops of curation, in which no detector would find the face where it is.
+    controls: whether to add them, and the truth itself as a system.
 
     Controls are the untouched source, where that is not the truth itself, and the distilled student under speech that
     has nothing to do with the item, where there is any.
@@ -97,12 +99,12 @@ def judge(
             **detection,
         )
         for item in items
-        if item.unrelated_audio is not None
+        if controls and item.unrelated_audio is not None
     }
     with step(f"generate {len(jobs)} videos", "videos") as advance:
         made = dict(zip(jobs, generate_all(list(jobs.values()), store, advance), strict=True))
     videos = {key: generated.report.output for key, generated in made.items()}
-    for item in items:
+    for item in items if controls else ():
         if _source(item) != item.truth_video:
             videos[COPY, item.clip_id] = _copy_through(store, item)
         videos[TRUE, item.clip_id] = item.truth_video

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,10 @@ class RunInfo:
     preset: str | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     meters: Usage = field(default_factory=read_meters)
+
+    def starting_now(self) -> RunInfo:
+        """The same run, whose cost is counted from now on."""
+        return replace(self, started_at=datetime.now(UTC), meters=read_meters())
 
 
 class RunRows:

@@ -58,7 +58,7 @@ def write_rows(
     wrong type, an infinite number, NaN or null where a value is required, a broken check, or two rows with one key.
     """
     relation = _relation(table)
-    path = _unit_path(inbox_root, table, run_id, unit)
+    path = rows_path(inbox_root, table, run_id, unit)
     constants = dict(fill or {})
     if "run_id" in relation.arrow_schema.names:
         constants.setdefault("run_id", run_id)
@@ -76,12 +76,19 @@ def write_rows(
 
 def remove_rows(inbox_root: Path | str, table: str, run_id: str, unit: str) -> None:
     """Remove the file of a unit of work that turned out to have no rows, if there is one."""
-    _unit_path(inbox_root, table, run_id, unit).unlink(missing_ok=True)
+    rows_path(inbox_root, table, run_id, unit).unlink(missing_ok=True)
+
+
+def rows_path(inbox_root: Path | str, table: str, run_id: str, unit: str) -> Path:
+    """Where the file of a unit of work is, or would be; raises BadInputError for names that cannot be in a path."""
+    check_name("run id", run_id)
+    check_name("unit", unit)
+    return Path(inbox_root) / table / run_id / f"{unit}.parquet"
 
 
 def has_rows(inbox_root: Path | str, table: str, run_id: str, unit: str) -> bool:
     """Whether there is a file of a unit of work."""
-    return _unit_path(inbox_root, table, run_id, unit).is_file()
+    return rows_path(inbox_root, table, run_id, unit).is_file()
 
 
 def check_name(what: str, name: str) -> None:
@@ -150,12 +157,6 @@ def check_constraints(relation: Relation, data: pa.Table) -> None:
         except duckdb.ConstraintException as error:
             raise BadInputError(f"table {relation.name}: {first_line(error)}") from error
     _check_unique_with_nulls(relation, data)
-
-
-def _unit_path(inbox_root: Path | str, table: str, run_id: str, unit: str) -> Path:
-    check_name("run id", run_id)
-    check_name("unit", unit)
-    return Path(inbox_root) / table / run_id / f"{unit}.parquet"
 
 
 def _relation(table: str) -> Relation:

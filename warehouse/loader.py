@@ -20,6 +20,7 @@ import pyarrow as pa
 from lipforcing_core.base.errors import BadInputError, WarehouseError
 from lipforcing_core.base.names import printable, shown_name
 from lipforcing_core.base.products import atomic_path, content_key, file_sha256
+from warehouse.ablations import ablation_rows
 from warehouse.connection import (
     DamagedWarehouseError,
     LockedWarehouseError,
@@ -100,7 +101,8 @@ def _inbox_files(inbox_root: Path) -> list[Path]:
 
 def _content_key(inbox_root: Path, files: list[Path]) -> str:
     listing = [(shown_name(path.relative_to(inbox_root)), _sha256(path)) for path in files]
-    return content_key(SCHEMA_VERSION, schema_sha256(), file_sha256(PUBLISHED_CSV), listing)
+    shipped = [file_sha256(PUBLISHED_CSV), ablation_rows().to_pylist()]
+    return content_key(SCHEMA_VERSION, schema_sha256(), shipped, listing)
 
 
 def _published(warehouse_path: Path, key: str, *, damaged_is_absent: bool) -> LoadResult | None:
@@ -147,6 +149,8 @@ def _build(path: Path, final_path: Path, inbox_root: Path, files: list[Path], ke
         apply_schema(connection)
         connection.register("incoming", published_rows())
         connection.execute("insert into published_results by name select * from incoming")
+        connection.register("incoming", ablation_rows())
+        connection.execute("insert into ablation_rows by name select * from incoming")
         listing: list[dict[str, object]] = []
         by_table: dict[str, list[tuple[Path, pa.Table]]] = {}
         for file in files:

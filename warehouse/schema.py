@@ -25,7 +25,7 @@ VOLATILE = "[volatile]"
 SQL_FOLDER = Path(__file__).parent / "sql"
 """The SQL files; one table or view each, created in the order of their numbers."""
 
-NOT_FROM_INBOX = frozenset({"schema_version", "inbox_files", "published_results"})
+NOT_FROM_INBOX = frozenset({"schema_version", "inbox_files", "published_results", "ablation_rows"})
 
 _ARROW_TYPES = {
     "VARCHAR": pa.string(),

@@ -1,4 +1,4 @@
-"""The commands of data teams and researchers, each one flow: demo, curate, generate, evaluate, train-eval."""
+"""The commands of data teams and researchers, each one flow: demo, curate, generate, evaluate, train-eval, ablate."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from lipforcing_core.corpora.catalogue import CORPORA
 from lipforcing_core.faces.choice import FACE_HELP
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.metrics.backends import NETWORK_SETS
+from lipforcing_core.presets.ablations import ABLATIONS
 from lipforcing_core.runtime.devices import DeviceWish
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS, advice_for_people
+from tasks.training_device import AUTO, DEVICE_HELP
 
 if TYPE_CHECKING:
     from flows.summaries import Summary
@@ -67,6 +69,41 @@ def train_eval(
     from apps.cli.show import show
 
     show(run_request(context, "train_eval", experiment, changes))
+
+
+def ablate(
+    context: typer.Context,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{ABLATIONS.help} May be given again. Default: all."),
+    ] = None,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            help="How often every variant is trained; intervals need 3. More add to what is finished."
+        ),
+    ] = 3,
+    preset: Annotated[
+        str, typer.Option(help="Preset name or TOML file that the variants are made of.")
+    ] = "nano",
+    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = AUTO,
+    changes: Changes = None,
+) -> None:
+    """Train and score the variants of the paper's ablation tables, beside the printed numbers.
+
+    On puppets. Teacher and pre-trained student are trained once for each seed. A killed grid goes on when it is
+    started again, and what is finished is not computed again. `lipforcing run ablate --request FILE` takes another
+    corpus.
+    """
+    from apps.cli.show import show
+    from lipforcing_core.base.layers import apply_overrides
+
+    values: dict[str, Any] = {"seeds": seeds, "preset": preset, "device": device}
+    if changes:
+        values["preset"] = apply_overrides({"extends": preset}, changes)
+    if table:
+        values["tables"] = table
+    show(run_command(context, "ablate", values, {"table": "tables"}))
 
 
 def run_request(

@@ -50,6 +50,7 @@ app.add_typer(puppets.app, name="puppets")
 EXAMPLES: dict[Callable[..., None], str] = {
     flow_commands.demo: "lipforcing demo --videos ~/my_clips",
     flow_commands.train_eval: "lipforcing train-eval experiment.toml",
+    flow_commands.ablate: "lipforcing ablate --table cfg_schedule --table steps",
     flow_commands.generate: "lipforcing generate talk.mp4 speech.wav -o synced.mp4[/bold]  [bold]"
     "lipforcing generate talk.mp4 speech.wav -o synced.mp4 --model lipforcing-14b --device cuda",
     flow_commands.evaluate: "lipforcing evaluate predictions.csv --items items.csv --name my_run",

@@ -11,7 +11,10 @@ from rich.table import Column, Table
 from apps.cli.output import console, escape, remark, say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flows.summaries import (
+        AblateSummary,
         BenchmarkSummary,
         CurateSummary,
         EvaluateSummary,
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
         TrainEvalSummary,
         TrainSummary,
     )
+    from tasks.ablation_tables import AblationRow
 
 NANO = "A nano model knows only the puppets it was trained on: on real people expect moving, blurred lips."
 OTHER_EXPERT = "Set sync_expert in the settings, or measure without acting on it with --no-sync-filter."
@@ -46,6 +50,7 @@ def show(summary: Summary) -> None:
         "GenerateSummary": show_generation,
         "EvaluateSummary": show_evaluation,
         "TrainEvalSummary": show_experiment,
+        "AblateSummary": show_ablation,
         "BenchmarkSummary": show_benchmark,
     }
     printers[type(summary).__name__](summary)  # type: ignore[operator]
@@ -178,6 +183,46 @@ def headline_table(summary: TrainEvalSummary) -> Table:
         cells = [values.get((system, metric)) for metric in HEADLINE]
         words = ["-" if cell is None else f"{cell:z.{1 if cell >= 100 else 2}f}" for cell in cells]
         table.add_row(escape(label), *words)
+    return table
+
+
+def show_ablation(summary: AblateSummary) -> None:
+    """The tables, printed and own numbers on lines of their own, and where to look next."""
+    from itertools import groupby
+
+    before = f", {summary.num_finished_before} of them finished before" if summary.num_finished_before else ""
+    say(f"{summary.num_cells} cells of preset {summary.preset}{before}")
+    if summary.tables is None:
+        return
+    for _, rows in groupby(summary.tables.rows, key=lambda row: row.ablation):
+        console.print(ablation_table(list(rows)))
+    say("own: mean of the seeds, with half the 95 % interval from 3 seeds on; compare directions, not sizes")
+    say(f"tables and differences: {summary.markdown}")
+    say(f"lipforcing sql \"from ablation_contrasts where grid = '{summary.run_id}'\"")
+
+
+def ablation_table(rows: Sequence[AblationRow]) -> Table:
+    """One of the paper's tables: of every variant a line of printed numbers and one of own numbers."""
+    from lipforcing_core.metrics.networks.catalogue import is_stand_in
+    from lipforcing_core.presets.ablations import ABLATIONS
+    from tasks.ablation_tables import METRICS, published_words, short_words
+
+    name, seeds, clips = rows[0].ablation, rows[0].repetitions, rows[0].clips
+    stand_in = {s.metric for row in rows for s in row.scores if s.backend and is_stand_in(s.backend)}
+    titles = [metric + ("*" if metric in stand_in else "") for metric in METRICS]
+    table = Table(
+        Column(name, no_wrap=True),
+        Column("whose", no_wrap=True),
+        *(Column(title, justify="right", no_wrap=True) for title in titles),
+        title=f"{ABLATIONS[name].summary}: own numbers of {seeds} {'seed' if seeds == 1 else 'seeds'}, {clips} clips",
+        caption="* own numbers by a stand-in network" if stand_in else None,
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
+    )
+    for row in rows:
+        scores = [row.score(metric) for metric in METRICS]
+        table.add_row(escape(row.variant), "printed", *map(published_words, scores))
+        table.add_row("", "own", *map(short_words, scores))
     return table
 
 

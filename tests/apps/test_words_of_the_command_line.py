@@ -22,6 +22,7 @@ NAMES: dict[str, tuple[list[str], dict[str, str]]] = {
     "distill_student": (["train", "distill"], {}),
     "generate": (["generate"], {}),
     "evaluate": (["evaluate"], {"frames": "num_frames"}),
+    "ablate": (["ablate"], {"table": "tables"}),
 }
 OF_FILES = {"train_eval", "benchmark"}
 """Flows whose commands take a file, in which the user writes the fields themselves."""

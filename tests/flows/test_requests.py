@@ -20,6 +20,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "generate": {"video": "v.mp4", "audio": "a.wav", "output": "o.mp4"},
     "evaluate": {"predictions": "p.csv", "items": "i.csv"},
     "train_eval": {},
+    "ablate": {},
     "benchmark": {},
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +15,13 @@ from lipforcing_core.models.bases.catalogue import BASES
 from lipforcing_core.models.codecs.block import BlockCodec
 from lipforcing_core.presets import Preset, load_preset
 from lipforcing_core.runtime.bundle import describe_bundle
-from lipforcing_core.training import inputs
 from tasks import training, training_sets
 from tasks.latents import Encoding
 from tasks.training_keys import Recipe
 from tasks.training_runs import student_preset
 from tasks.training_sets import CODEC_FILE, TrainingSet
-from tests.training.conftest import make_clip, tiny_preset, write_clip
-from tests.training.fakes import FakeReward
-
-
-def short_preset(**changes: Any) -> Preset:
-    """The tiny preset with a base of its own, two steps a stage and no warm-up."""
-    values = tiny_preset().model_dump() | {"base_checkpoint": None} | changes
-    for stage in ("base", "lora", "diffusion_forcing"):
-        values[stage] |= {"steps": 2, "warmup_steps": 0}
-    values["distill"]["student"] |= {"steps": 1}
-    return Preset.model_validate(values)
+from tests.tasks.tiny_training import short_preset, tiny_training_set, train_in_process
+from tests.training.conftest import make_clip, write_clip
 
 
 def with_another_reward(name: str) -> Preset:
@@ -43,14 +32,7 @@ def with_another_reward(name: str) -> Preset:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
-    folder = tmp_path_factory.mktemp("training-set")
-    (folder / "windows").mkdir()
-    codec = BlockCodec.fit(make_clip(seed, 48)[0] for seed in range(2))
-    codec.save(folder / "codec.safetensors")
-    for seed in range(2):
-        path = folder / "windows" / f"clip{seed}.safetensors"
-        write_clip(path, *make_clip(seed, 57), codec, short_preset())
-    return TrainingSet(folder=folder)
+    return tiny_training_set(tmp_path_factory.mktemp("training-set"))
 
 
 @pytest.fixture
@@ -61,27 +43,7 @@ def store(tmp_path: Path) -> StepStore:
 @pytest.fixture
 def jobs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Runs jobs in this process, and gives the names of those that ran."""
-    names: list[str] = []
-
-    def run_job(
-        function: Callable[..., Any],
-        *args: Any,
-        name: str,
-        watch: Callable[[], None] = lambda: None,
-        **_: Any,
-    ) -> Any:
-        names.append(name.rpartition("-")[0])
-        result = function(*args)
-        watch()
-        return result
-
-    monkeypatch.setattr(training, "run_job", run_job)
-    monkeypatch.setattr(training_sets, "run_job", run_job)
-    monkeypatch.setattr(
-        training, "NUM_THREADS", 1
-    )  # threads of a test would wait for each other on a busy machine
-    monkeypatch.setattr(inputs, "load_reward", lambda *_: FakeReward())
-    return names
+    return train_in_process(monkeypatch)
 
 
 def test_presets_that_differ_in_name_and_reward_share_teacher_and_student(

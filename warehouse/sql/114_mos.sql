@@ -37,26 +37,6 @@ over_raters as (
         sum(num_ratings)::bigint as num_ratings
     from by_rater
     group by study_id, dataset_id, system, question, scale_min, scale_max
-),
--- The 0.975 quantile of Student's t: printed values up to 10 degrees of freedom, then the expansion of Fisher and
--- Cornish about the normal quantile 1.959964 (Abramowitz and Stegun 26.7.5), whose error is below 2e-4 there.
-with_quantile as (
-    select
-        *,
-        case
-            when num_raters < 2 then null
-            when num_raters <= 11
-            then
-                [12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139][
-                    num_raters - 1
-                ]
-            else
-                1.959964
-                + 2.3722712 / (num_raters - 1)
-                + 2.8224986 / ((num_raters - 1) * (num_raters - 1))
-                + 2.5558498 / ((num_raters - 1) * (num_raters - 1) * (num_raters - 1))
-        end as quantile
-    from over_raters
 )
 select
     q.study_id,
@@ -64,15 +44,16 @@ select
     q.system,
     q.question,
     q.mean_score as mos,
-    q.mean_score - q.quantile * q.sd_between_raters / sqrt(q.num_raters) as ci_low,
-    q.mean_score + q.quantile * q.sd_between_raters / sqrt(q.num_raters) as ci_high,
+    q.mean_score - t.quantile * q.sd_between_raters / sqrt(q.num_raters) as ci_low,
+    q.mean_score + t.quantile * q.sd_between_raters / sqrt(q.num_raters) as ci_high,
     q.num_raters,
     c.num_clips,
     q.num_ratings,
     q.sd_between_raters,
     q.scale_min,
     q.scale_max
-from with_quantile q
+from over_raters q
+left join student_t t on t.num_samples = q.num_raters
 join num_clips c
     on c.study_id = q.study_id
     and c.dataset_id is not distinct from q.dataset_id
