@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -286,6 +287,7 @@ def test_published_sizes(name: str, total: int, block: int, adapter: int) -> Non
 
 def test_counting_twice_gives_the_same() -> None:
     """Operations that are met for the first time are made of others, which must not count beside them."""
+    FakeTensorMode.cache_clear()
     preset, spec = measured_preset(), NetworkSpec(model=measured_preset().model, recompute=True)
     first = calls.count_critic.__wrapped__(spec, preset)
     assert calls.count_critic.__wrapped__(spec, preset) == first
