@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from lipforcing_core.base.catalogue import Choice, file_help
+from lipforcing_core.base.catalogue import either, file_help
+from lipforcing_core.base.suggestions import unknown
 from lipforcing_core.corpora.catalogue import CORPORA
 from lipforcing_core.faces.choice import FACE_HELP, FaceChoice
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
@@ -259,7 +260,9 @@ class AblateRequest(ExperimentRequest):
         "ablate", description="Name of the grid: the folder below runs/ and the head of the run ids."
     )
     tables: tuple[str, ...] = Field(
-        ABLATIONS.names, description=f"Which to run. {ABLATIONS.help}", examples=[["cfg_schedule", "reward"]]
+        tuple(ABLATIONS),
+        description=f"Which ablations to run: {either(tuple(ABLATIONS))}.",
+        examples=[["cfg_schedule", "reward"]],
     )
     seeds: int = Field(
         3,
@@ -273,8 +276,10 @@ class AblateRequest(ExperimentRequest):
     @classmethod
     def _names_ablations(cls, tables: tuple[str, ...]) -> tuple[str, ...]:
         if not tables:
-            raise ValueError(f"name at least one of {ABLATIONS.choices}")
-        return tuple(dict.fromkeys(Choice(ABLATIONS)(name) for name in tables))
+            raise ValueError(f"name at least one of {either(tuple(ABLATIONS))}")
+        if strange := [name for name in tables if name not in ABLATIONS]:
+            raise ValueError(unknown("ablation", strange[0], ABLATIONS))
+        return tuple(dict.fromkeys(tables))
 
 
 class BenchmarkRequest(Request):

@@ -21,7 +21,7 @@ def ablation_rows() -> pa.Table:
             "printed_variant": row.printed_variant,
             "num_steps": row.num_steps,
         }
-        for ablation in ABLATIONS
+        for ablation in ABLATIONS.values()
         for position, row in enumerate(ablation.rows, start=1)
     ]
     return pa.Table.from_pylist(rows, schema=relations()["ablation_rows"].arrow_schema)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lipforcing_core.base.catalogue import file_help
+from lipforcing_core.base.catalogue import either, file_help
 from lipforcing_core.corpora.catalogue import CORPORA
 from lipforcing_core.faces.choice import FACE_HELP
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
@@ -75,7 +75,7 @@ def ablate(
     context: typer.Context,
     table: Annotated[
         list[str] | None,
-        typer.Option(help=f"{ABLATIONS.help} May be given again. Default: all."),
+        typer.Option(help=f"Ablation: {either(tuple(ABLATIONS))}; may be given again. Default: all."),
     ] = None,
     seeds: Annotated[
         int,

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lipforcing_core.base.catalogue import Catalogue, Entry
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.layers import merged
 from lipforcing_core.presets.load import check_preset
@@ -82,9 +81,11 @@ class Printed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ablation(Entry):
+class Ablation:
     """One table of the paper, or the comparison with its baseline; ``rows`` in the printed order."""
 
+    name: str
+    summary: str
     rows: tuple[Printed, ...]
 
 
@@ -132,9 +133,9 @@ _CFG, _REWARD, _STEPS, _LANDING = (
 )
 _PLAIN = "windowed CFG; no reward"
 
-ABLATIONS = Catalogue(
-    kind="ablation",
-    entries=(
+ABLATIONS: dict[str, Ablation] = {
+    ablation.name: ablation
+    for ablation in (
         Ablation(
             name="cfg_schedule",
             summary="where the teacher is guided",
@@ -189,8 +190,8 @@ ABLATIONS = Catalogue(
                 Printed(variant="windowed-reward", table="main_hdtf", printed_variant="1.3B", num_steps=2),
             ),
         ),
-    ),
-)
+    )
+}
 """The four tables in the paper's order, and the baseline."""
 
 
