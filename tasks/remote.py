@@ -81,8 +81,9 @@ def _bring(place: _Place, files: dict[str, list[str]], folder: Path, known: _Fet
 def publish(folder: Path, uri: str, workspace: Workspace) -> int:
     """Copy a finished data set to a URI, its manifest last; returns how many files had to be copied.
 
-    Files that are there already with the same content stay, and so does what a URI holds beside them. The log of the
-    run and hidden files are not copied. A file that has not changed since it was last published is not read. Raises
+    Files that are there already with the same content stay, and so does what a URI holds beside them; those that an
+    earlier publication has put there and this data set does not hold are removed. The log of the run and hidden files
+    are not copied. A file that has not changed since it was last published is not read. Raises
     ``LipForcingError`` where one cannot be copied.
     """
     place = _Place.of(uri)
@@ -101,6 +102,10 @@ def publish(folder: Path, uri: str, workspace: Workspace) -> int:
         for last in (False, True):
             part = [name for name in new if (name == MANIFEST) is last]
             _each(copy, part, advance, f"{shown_name(uri)}: cannot be written")
+        for name in (
+            known.keys() - hashes.keys()
+        ) & there.keys():  # withdrawn since: no manifest names it any more
+            place.system.rm_file(place.at(name))
         place.system.pipe(place.at(HASHES), json.dumps(hashes, indent=2, sort_keys=True).encode())
     return len(new)
 
@@ -126,12 +131,17 @@ class _Place:
             system, root = fsspec.core.url_to_fs(uri)
         except (ImportError, ValueError) as error:
             raise BadInputError(f"{shown_name(uri)}: {error}") from error
+        if "://" in root:  # such as of the web, whose servers list nothing
+            raise BadInputError(
+                f"{shown_name(uri)}: this kind of address has no folders that can be listed; fetch its files first, "
+                "or name a bucket (s3://, gs://) or a folder"
+            )
         path = PurePosixPath(root)
         try:
             system.invalidate_cache()
             if system.isfile(root):
                 return cls(uri=uri, system=system, parent=path.parent, name=path.name)
-        except OSError as error:
+        except Exception as error:  # every file system has exceptions of its own
             raise BadInputError(f"{shown_name(uri)}: cannot be read ({error})") from error
         return cls(uri=uri, system=system, parent=path)
 
@@ -160,7 +170,7 @@ class _Place:
             found = self.system.find(folder, detail=True, **options)
         except FileNotFoundError:
             return {}
-        except OSError as error:
+        except Exception as error:  # every file system has exceptions of its own
             raise BadInputError(f"{shown_name(self.uri)}: cannot be listed ({error})") from error
         return {self._relative(path): _version(info) for path, info in found.items()}
 

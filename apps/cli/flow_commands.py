@@ -176,7 +176,8 @@ def curate(
     given = {key: value for key, value in chosen.items() if value is not None}
     given = apply_overrides(given, changes or [])
     typed = names_of(context.command, SETTINGS_OF_CURATE)
-    names = {key: name for key, name in typed.items() if key in CurationSettings.model_fields}
+    by_set = {change.partition("=")[0].strip() for change in changes or []}
+    names = {k: name for k, name in typed.items() if k in CurationSettings.model_fields and k not in by_set}
     names["max_segment_s"] = "max_segment_s of the [curation] table"
     curation_settings(
         context.obj.workspace, given, names=names

@@ -12,6 +12,7 @@ from lipforcing_core.base.catalogue import Catalogue, Entry, either
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.licences import commercial_use
 from lipforcing_core.base.names import shown_name
+from lipforcing_core.corpora.manifest import SUFFIXES as MANIFEST_SUFFIXES
 from lipforcing_core.curation.sources import TABLE_NAME, sidecar_of
 
 if TYPE_CHECKING:
@@ -159,6 +160,11 @@ def read_corpus(name: str, given: Path, test_list: Path | None = None) -> Corpus
     name, for another layout than the published one, and for a list that cannot be used.
     """
     entry = CORPORA[name]
+    if name == CORPORA.default and given.suffix.lower() in MANIFEST_SUFFIXES and given.is_file():
+        raise BadInputError(
+            f'{shown_name(given)}: is a table and no video; `--corpus manifest` (corpus = "manifest" in a request) '
+            "reads the videos that it names"
+        )
     test = _test_list(entry, test_list)
     listing = entry.load().read(given, test)
     warnings = [*listing.warnings, *_about_the_test(entry, test)]

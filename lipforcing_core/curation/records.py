@@ -151,6 +151,12 @@ class SourceFacts(BaseModel):
     def _in_words(cls, value: Any) -> Any:
         return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
 
+    @field_validator("identity", mode="before")
+    @classmethod
+    def _number_as_name(cls, value: Any) -> Any:
+        """Tables made by programs number their people."""
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
     @model_serializer(mode="wrap")
     def _without_the_unknown(self, as_dict: Any) -> dict[str, Any]:
         """Facts that later versions added are left out where unknown: the content keys of finished work stay."""

@@ -71,6 +71,7 @@ def test_a_bad_value_names_what_was_typed(flow: str, field: str, typed: str) -> 
             ["curate", "docs", "--min-seconds", "20"],
             "curate: --min-seconds (20.0) is larger than max_segment_s",
         ),
+        (["curate", "docs", "--set", "min_segment_s=20"], "curate: min_segment_s (20.0) is larger than"),
         (["generate", "v", "a", "-o", "o.mp4", "--detector", "none"], "generate: --detector: unknown"),
         (["train", "teacher", "m", "-o", "o", "--set", "lora.steps=0"], "lora.steps"),
     ],

@@ -296,3 +296,18 @@ def test_a_corpus_that_says_its_splits_takes_no_list(corpus: str, tree: Tree, tm
         BadInputError, match=rf"the corpus {corpus} takes no list of test clips \(hdtf, hallo3, "
     ):
         read_corpus(corpus, tree.root, names)
+
+
+@pytest.mark.parametrize("name", ["talks.csv", "talks.jsonl", "talks.parquet"])
+def test_a_table_that_is_given_as_a_video_is_told_how_to_be_read(name: str, tree: Tree) -> None:
+    tree.touch(name)
+    with pytest.raises(BadInputError, match=f"{name}: is a table and no video; `--corpus manifest`"):
+        read_corpus("folder", tree.root / name)
+
+
+def test_people_may_be_numbered(tree: Tree) -> None:
+    tree.touch("a.mp4", "b.mp4")
+    tree.put("manifest.jsonl", '{"path": "a.mp4", "identity": 5}\n{"path": "b.mp4", "identity": true}\n')
+    listing = read_corpus("manifest", tree.root)
+    assert facts(listing) == {"a.mp4": SourceFacts(identity="5")}
+    assert told(listing) == ["manifest.jsonl, line 2, identity: should be a text (got true)"]

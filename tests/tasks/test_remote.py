@@ -165,11 +165,24 @@ def test_a_log_that_a_kill_cut_off_costs_one_file(bucket: Any, fetched: list[str
     [
         ("memory://bucket/none", "there is nothing there"),
         ("nothing-of-the-kind://x", "nothing-of-the-kind"),
+        ("http://127.0.0.1:1/talks", r"http://127\.0\.0\.1:1/talks: this kind of address has no folders"),
     ],
 )
 def test_what_is_not_there_is_said(uri: str, words: str, bucket: Any, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=words):
         mirrored(uri, Workspace(tmp_path))
+
+
+@pytest.mark.parametrize(("call", "words"), [("isfile", "cannot be read"), ("find", "cannot be listed")])
+def test_an_exception_of_a_file_system_of_its_own_is_one_sentence(
+    call: str, words: str, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("no credentials")
+
+    monkeypatch.setattr(bucket, call, fails)
+    with pytest.raises(BadInputError, match=rf"{words} \(no credentials\)"):
+        mirrored(URI, Workspace(tmp_path))
 
 
 def test_a_name_that_leads_out_of_the_folder_is_refused(
@@ -205,6 +218,21 @@ def test_a_data_set_is_published_with_its_manifest_last(
     assert publish(folder, "memory://bucket/set", Workspace(tmp_path / "ws")) == 2
     assert sorted(copied) == ["clips/a.mp4", "clips/b.mp4"]
     assert publish(folder, "memory://bucket/set", Workspace(tmp_path / "ws")) == 0
+
+
+def test_what_was_published_and_is_withdrawn_is_removed(bucket: Any, tmp_path: Path) -> None:
+    """And nothing else that lies there: it may be somebody's."""
+    folder, workspace = tmp_path / "run", Workspace(tmp_path / "ws")
+    (folder / "clips").mkdir(parents=True)
+    for name in ("manifest.parquet", "clips/a.mp4", "clips/b.mp4"):
+        (folder / name).write_text(name)
+    publish(folder, "memory://bucket/set", workspace)
+    bucket.pipe("/bucket/set/clips/own.mp4", b"of somebody")
+    (folder / "clips" / "a.mp4").unlink()
+    (folder / "manifest.parquet").write_text("without a")
+    assert publish(folder, "memory://bucket/set", workspace) == 1
+    left = {path.removeprefix("/bucket/set/") for path in bucket.find("/bucket/set")}
+    assert left == {"manifest.parquet", "clips/b.mp4", "clips/own.mp4", ".lipforcing.json"}
 
 
 def test_a_folder_of_this_machine_may_be_named_by_a_uri(tmp_path: Path) -> None:

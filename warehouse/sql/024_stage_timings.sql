@@ -19,5 +19,5 @@ comment on column stage_timings.item is 'Unit of work within the stage, such as 
 comment on column stage_timings.position is 'Order of the stages, from 0.';
 comment on column stage_timings.wall_s is 'Wall-clock seconds; of a kind of step the sum over all workers.';
 comment on column stage_timings.reused is 'Finished by an earlier run and taken from its store; null where a stage mixes both or is not tracked.';
-comment on column stage_timings.started_at is 'Start, UTC.';
+comment on column stage_timings.started_at is 'Start, UTC; null for a kind of step, whose pieces start at many times.';
 comment on column stage_timings.cpu_seconds is 'CPU time, user and system, of the run''s process and of all processes it started, during the stage; null in runs before schema 2.';
