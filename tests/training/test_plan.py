@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from lipforcing_core.training.plan.gpus import GIB, GPUS
 from lipforcing_core.training.plan.layout import BF16, FP32, FRAGMENTED, RESERVE_BYTES, Layout, Traffic
 from lipforcing_core.training.plan.meter import Work
 from lipforcing_core.training.plan.networks import Weights
-from lipforcing_core.training.plan.stages import Setup, guided_share, plan_stage
+from lipforcing_core.training.plan.stages import Setup, guided_share, mean_last_exit, plan_stage
 from tests.training.conftest import tiny_preset
 
 GOLDEN = Path(__file__).with_name("plan_of_nano.txt")
@@ -174,6 +175,30 @@ def test_a_step_takes_as_long_as_the_slowest_of_its_parts() -> None:
 
 def test_the_guided_share_is_that_of_the_method() -> None:
     assert guided_share(load_preset("14b")) == pytest.approx(0.40, abs=0.005)  # I: P(CFG on)
+
+
+def test_all_gpus_wait_for_the_one_with_most_calls() -> None:
+    assert mean_last_exit(1, 4) == 0.0
+    assert mean_last_exit(2, 1) == 0.5
+    assert mean_last_exit(2, 4) == 1 - 1 / 16
+    every = [max(draws) for draws in product(range(4), repeat=3)]
+    assert mean_last_exit(4, 3) == pytest.approx(sum(every) / len(every))
+
+
+def test_all_gpus_make_the_pass_that_one_of_them_needs() -> None:
+    """Guidance everywhere costs as much as the chance that any of many GPUs is guided."""
+    values = tiny_preset().model_dump()
+    values["schedule"] |= {"t_list": (0.9, 0.0)}
+    some = Preset.model_validate(values)
+    values["distill"] |= {"guidance": "everywhere"}
+    always = Preset.model_validate(values)
+    flops = [
+        plan_stage(setup_of(preset, gpus=gpus), "distill").step.flops
+        for gpus in (1, 64)
+        for preset in (some, always)
+    ]
+    assert flops[0] < 0.97 * flops[1]
+    assert flops[2] == pytest.approx(flops[3])
 
 
 @pytest.mark.parametrize(

@@ -139,16 +139,16 @@ def _distillation(setup: Setup) -> StagePlan:
     own_look = calls.count_look(replace(frozen, model=preset.model), preset)
     decoder_bytes, decode = calls.count_decoder(preset)
 
-    rolled, more_calls = (
-        student.counts,
-        (len(preset.schedule.t_list) - 2) / 2,
-    )  # the exit is uniform over the calls
+    rolled = student.counts
+    more_calls = mean_last_exit(len(preset.schedule.t_list) - 1, layout.gpus)
     forward = rolled.forward.plus(student.call, more_calls)
     together = weighs_together(
         preset.distill.reward_weighting, centres=preset.distill.reward_centre_momentum is not None
     )
     rollouts = 2.0 if together and settings.accumulation > 1 else 1.0
     guided = guided_share(preset)
+    if layout.gpus > 1:  # all make the pass that one of them needs
+        guided = 1.0 - (1.0 - guided) ** (layout.gpus * settings.batch_size)
 
     every = Work().plus(forward).plus(critic.forward).plus(critic.backward)
     some = (
@@ -191,6 +191,14 @@ def _distillation(setup: Setup) -> StagePlan:
         ),
         teacher=preset.distill.teacher_preset,
     )
+
+
+def mean_last_exit(num_calls: int, gpus: int) -> float:
+    """The mean of the last exit (from 0) that any GPU draws: all make as many calls as the one that makes most.
+
+    Each draws uniformly: the sum over k of P(largest >= k) = 1 - (k / num_calls)^gpus.
+    """
+    return sum(1.0 - (k / num_calls) ** gpus for k in range(1, num_calls))
 
 
 def guided_share(preset: Preset) -> float:
