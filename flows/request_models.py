@@ -26,7 +26,7 @@ from lipforcing_core.training.strategies.catalogue import STRATEGIES
 from tasks.corpora import Corpus, PuppetCorpus
 from tasks.request_path import RequestPath, RequestPlace, Uri
 from tasks.resources import Resources
-from tasks.training_device import AUTO, CPU, DEVICE_CHOICES, DEVICE_HELP
+from tasks.training_device import AUTO, CPU, DEVICE_CHOICES, DEVICE_HELP, WORKERS_HELP
 
 Settings = str | dict[str, Any]
 DeviceChoice = Annotated[str, STRATEGIES.choice_or(AUTO)]
@@ -109,6 +109,7 @@ class TrainTeacherRequest(Request):
     device: DeviceChoice = Field(
         AUTO, description=DEVICE_HELP, json_schema_extra={"enum": list(DEVICE_CHOICES)}
     )
+    workers: int = Field(1, ge=1, description=WORKERS_HELP, examples=[1, 4])
     output: RequestPath = Field(
         description="Folder to write the model bundle to.", examples=["models/teacher"]
     )
@@ -130,6 +131,7 @@ class PretrainStudentRequest(Request):
     device: DeviceChoice = Field(
         AUTO, description=DEVICE_HELP, json_schema_extra={"enum": list(DEVICE_CHOICES)}
     )
+    workers: int = Field(1, ge=1, description=WORKERS_HELP, examples=[1, 4])
     output: RequestPath = Field(
         description="Folder to write the model bundle to.", examples=["models/student"]
     )

@@ -40,13 +40,15 @@ def train_teacher(request: TrainTeacherRequest) -> TrainSummary:
     started_at, meters = datetime.now(UTC), read_meters()
     workspace = Workspace(request.workspace)
     check_output(request.output)
-    device = training_device(request.device)
+    device = training_device(request.device, request.workers)
     preset = trainable_preset(request.preset)
     given = training_data(request.manifest, preset)
     with orchestration(workspace, request.resources):
         data = given.encoded(workspace.store, preset)
         with step("train the teacher", "steps") as advance:
-            model = training.train_teacher(workspace.store, preset, data, advance, device=device)
+            model = training.train_teacher(
+                workspace.store, preset, data, advance, device=device, workers=request.workers
+            )
         run = deliver(
             workspace, "train_teacher", model, preset, request.output, started_at=started_at, meters=meters
         )
@@ -65,14 +67,20 @@ def pretrain_student(request: PretrainStudentRequest) -> TrainSummary:
     started_at, meters = datetime.now(UTC), read_meters()
     workspace = Workspace(request.workspace)
     check_output(request.output)
-    device = training_device(request.device)
+    device = training_device(request.device, request.workers)
     preset = student_preset(request.preset, request.teacher)
     given = training_data(request.manifest, preset)
     with orchestration(workspace, request.resources):
         data = given.encoded(workspace.store, preset)
         with step("pre-train the student", "steps") as advance:
             model = training.pretrain_student(
-                workspace.store, preset, data, request.teacher, advance, device=device
+                workspace.store,
+                preset,
+                data,
+                request.teacher,
+                advance,
+                device=device,
+                workers=request.workers,
             )
         run = deliver(
             workspace, "pretrain_student", model, preset, request.output, started_at=started_at, meters=meters
@@ -92,7 +100,7 @@ def distill_student(request: DistillStudentRequest) -> TrainSummary:
     started_at, meters = datetime.now(UTC), read_meters()
     workspace = Workspace(request.workspace)
     check_output(request.output)
-    device = training_device(request.device)
+    device = training_device(request.device, request.workers)
     preset = student_preset(request.preset, request.teacher)
     bundle_preset(request.student, BundleKind.STUDENT)
     training.reward_file(preset, workspace.weights)  # a missing file is said before anything is encoded
@@ -109,6 +117,7 @@ def distill_student(request: DistillStudentRequest) -> TrainSummary:
                 workspace.weights,
                 advance,
                 device=device,
+                workers=request.workers,
             )
         run = deliver(
             workspace, "distill_student", model, preset, request.output, started_at=started_at, meters=meters

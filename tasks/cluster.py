@@ -169,27 +169,32 @@ def disconnect() -> None:
     import ray
 
     if ray.is_initialized():
-        local = "RAY_ADDRESS" not in os.environ
+        local = is_local()
         ray.shutdown()
         if local:
             shutil.rmtree(socket_folder(), ignore_errors=True)
 
 
-def check_room(need: Need, work: Work) -> None:
+def is_local() -> bool:
+    """Whether the Ray that work is sent to is a private one of this machine."""
+    return "RAY_ADDRESS" not in os.environ
+
+
+def check_room(need: Need, work: Work, *, pieces: int = 1) -> None:
     """Say what would otherwise wait for ever: work that no machine is large enough for.
 
-    Raises ``BadInputError`` where this machine is all there is.
+    pieces: how many have to be done side by side. Raises ``BadInputError`` where this machine is all there is.
     """
-    if num_slots(need):
+    if num_slots(need) >= pieces:
         return
     largest = (
         ", ".join(f"{m.get('CPU', 0):g} CPUs and {m.get('GPU', 0):g} GPUs" for m in _machines()) or "none"
     )
     words = (
-        f"resources.{work.value} of the request asks for {need.cpus:g} CPUs and {need.gpus:g} GPUs for one piece of "
-        f"work; machines here: {largest}"
+        f"resources.{work.value} of the request asks for {need.cpus:g} CPUs and {need.gpus:g} GPUs for "
+        f"{'one piece of work' if pieces == 1 else f'each of {pieces} workers'}; machines here: {largest}"
     )
-    if "RAY_ADDRESS" not in os.environ:
+    if is_local():
         raise BadInputError(f"{words}. Ask for less, or set RAY_ADDRESS to a cluster that has them")
     note(f"{words}. Waiting for the cluster to grow")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ from tasks.dispatch import run_job
 from tasks.progress import Advance
 from tasks.recording import step_task
 from tasks.training_device import CPU, require_device
-from tasks.training_sets import CODEC_FILE, TrainingSet
+from tasks.training_sets import TrainingSet
+from tasks.training_workers import run_workers
 
 if TYPE_CHECKING:
     from lipforcing_core.models.bases.catalogue import BaseEntry
@@ -49,19 +51,25 @@ def train_teacher(
     advance: Advance | None = None,
     *,
     device: str = CPU,
+    workers: int = 1,
 ) -> TrainedModel:
     """The bidirectional teacher: LoRA, merged, on the shipped base or on one that is trained first."""
     from lipforcing_core.training.stages.teacher import BASE, TeacherBase, TeacherLora
 
     base, lora = TeacherBase.of(preset), TeacherLora.of(preset)
     if (shipped := shipped_base(preset)) is not None:
-        return _finetuned(store, preset, data, shipped, lora, advance, device)
+        return _finetuned(store, preset, data, shipped, lora, advance, device, workers)
     if base is None:
         raise BadInputError(f"preset {preset.name} has no [base] section: it starts from a public checkpoint")
     recipe = _recipe(preset, data, device)
     base_key = recipe.key(base, {})
     trainer = _Trainer(
-        preset=preset, data=data, advance=advance, num_steps=base.num_steps + lora.num_steps, device=device
+        preset=preset,
+        data=data,
+        advance=advance,
+        num_steps=base.num_steps + lora.num_steps,
+        device=device,
+        workers=workers,
     )
 
     def work(folder: Path) -> dict[str, Any]:
@@ -90,10 +98,18 @@ def _finetuned(
     lora: TeacherLora,
     advance: Advance | None,
     device: str,
+    workers: int,
 ) -> TrainedModel:
     """The teacher from a base that ships with the package."""
     recipe = _recipe(preset, data, device)
-    trainer = _Trainer(preset=preset, data=data, advance=advance, num_steps=lora.num_steps, device=device)
+    trainer = _Trainer(
+        preset=preset,
+        data=data,
+        advance=advance,
+        num_steps=lora.num_steps,
+        device=device,
+        workers=workers,
+    )
     (start,) = lora.starts_from
     finished = store.run(
         "train-teacher",
@@ -113,15 +129,24 @@ def pretrain_student(
     advance: Advance | None = None,
     *,
     device: str = CPU,
+    workers: int = 1,
 ) -> TrainedModel:
     """The causal student by Diffusion Forcing, from the teacher's weights."""
+    from lipforcing_core.training.inputs import check_codec
     from lipforcing_core.training.stages.forcing import TEACHER, StudentForcing
 
-    _check_codec(data, [teacher])
+    check_codec(data.codec_file, [teacher])
     forcing, init = StudentForcing.of(preset), {TEACHER: teacher / MODEL_FILE}
     recipe = _recipe(preset, data, device)
     parents = {name: file_sha256(path) for name, path in init.items()}
-    trainer = _Trainer(preset=preset, data=data, advance=advance, num_steps=forcing.num_steps, device=device)
+    trainer = _Trainer(
+        preset=preset,
+        data=data,
+        advance=advance,
+        num_steps=forcing.num_steps,
+        device=device,
+        workers=workers,
+    )
     finished = store.run(
         "train-pretrained",
         recipe.key(forcing, parents),
@@ -143,15 +168,17 @@ def distill_student(
     advance: Advance | None = None,
     *,
     device: str = CPU,
+    workers: int = 1,
 ) -> TrainedModel:
     """The student by Self-Forcing rollout with Sync-Window DMD and SyncNet reward.
 
     ``weights`` is the folder of registered weights; raises as ``reward_file`` does.
     """
     from lipforcing_core.sync.experts.catalogue import load_sync_expert
+    from lipforcing_core.training.inputs import check_codec
     from lipforcing_core.training.stages.distillation import CRITIC, STUDENT, TEACHER, Distillation
 
-    _check_codec(data, [teacher, student])
+    check_codec(data.codec_file, [teacher, student])
     distillation, expert_file = Distillation.of(preset), reward_file(preset, weights)
     expert = load_sync_expert(preset.backends.sync, expert_file).backend_id
     first = {STUDENT: student / MODEL_FILE, TEACHER: teacher / MODEL_FILE}
@@ -164,6 +191,7 @@ def distill_student(
         advance=advance,
         num_steps=distillation.num_steps,
         device=device,
+        workers=workers,
         expert_file=expert_file,
     )
     finished = store.run(
@@ -191,7 +219,8 @@ def reward_file(preset: Preset, weights: Path) -> Path | None:
 class _Trainer:
     """Runs the stages of one task as jobs. num_steps: of all of them together, for the progress.
 
-    device: the training strategy. expert_file: the file of the sync expert that gives the reward, where it needs one.
+    device: the training strategy. workers: how many train together, where it spreads networks over them. expert_file:
+    the file of the sync expert that gives the reward, where it needs one.
     """
 
     preset: Preset
@@ -199,6 +228,7 @@ class _Trainer:
     advance: Advance | None
     num_steps: int
     device: str
+    workers: int
     expert_file: Path | None = None
 
     def train(
@@ -214,7 +244,9 @@ class _Trainer:
                 self.advance(done_before + steps_done(out_dir / METRICS_FILE), self.num_steps)
 
         name = f"train-{stage.name}-{folder.name}"
-        run_job(
+        spreads = STRATEGIES[self.device].spreads
+        run = partial(run_workers, workers=self.workers, scratch=folder) if spreads else run_job
+        run(
             _stage_job,
             stage,
             self.preset,
@@ -241,36 +273,30 @@ def _stage_job(
 ) -> None:
     import torch
 
-    from lipforcing_core.runtime.encoders import load_text_encoder
-    from lipforcing_core.runtime.prompts import encode_prompts
-    from lipforcing_core.training.dataset import LatentWindows
-    from lipforcing_core.training.stages.distillation import Distillation
-    from lipforcing_core.training.stages.protocol import StageInputs
+    from lipforcing_core.training.inputs import stage_inputs
+    from lipforcing_core.training.plan.fit import require_fit
     from lipforcing_core.training.strategies.catalogue import load_strategy
 
     require_device(device)
     torch.set_num_threads(NUM_THREADS)
-    on = STRATEGIES[device].torch_device
-    inputs = StageInputs(
-        data=LatentWindows(data.windows, preset.video),
-        prompts=encode_prompts(load_text_encoder(preset), preset.schedule.prompt),
-        init=init,
-        reward=_reward(preset, data, expert_file, on) if isinstance(stage, Distillation) else None,
-    )
-    stage.run(inputs, out_dir, strategy=load_strategy(device))
+    entry = STRATEGIES[device]
+    with entry.meeting():
+        strategy = load_strategy(device)
+        require_fit(preset, stage.name, entry.torch_device, gpus=strategy.workers.count)
+        inputs = stage_inputs(
+            stage,
+            preset,
+            data.windows,
+            data.codec_file,
+            init,
+            expert_file=expert_file,
+            device=entry.torch_device,
+        )
+        stage.run(inputs, out_dir, strategy=strategy)
 
 
 def _recipe(preset: Preset, data: TrainingSet, device: str) -> training_keys.Recipe:
     return training_keys.Recipe(preset=preset, windows=data.windows, num_threads=NUM_THREADS, device=device)
-
-
-def _reward(preset: Preset, data: TrainingSet, expert_file: Path | None, device: str) -> Any:
-    from lipforcing_core.runtime.encoders import load_codec
-    from lipforcing_core.sync.experts.catalogue import load_sync_expert
-    from lipforcing_core.training.reward import SyncReward
-
-    codec = load_codec(preset, None, device, codec_file=data.codec_file)
-    return SyncReward(codec, load_sync_expert(preset.backends.sync, expert_file))
 
 
 def _trained(
@@ -303,13 +329,3 @@ def _trained(
     bundle = store.run("bundle", content_key(BUNDLE_VERSION, kind, stage, preset, files), work)
     metrics = [row for each in stages for row in read_metrics(finished.folder / each.name / METRICS_FILE)]
     return TrainedModel(bundle=bundle.folder / "bundle", metrics=metrics, reused=finished.reused)
-
-
-def _check_codec(data: TrainingSet, parents: Sequence[Path]) -> None:
-    """Latents of another codec mean something else to a model: raises ``BadInputError`` for such a parent."""
-    for parent in parents:
-        if file_sha256(parent / CODEC_FILE) != file_sha256(data.codec_file):
-            raise BadInputError(
-                f"{parent} was trained on latents of another codec, fitted on other clips; "
-                "give the manifest that it was trained on"
-            )

@@ -9,7 +9,8 @@ import typer
 
 from apps.cli.flow_commands import Changes, run_command
 from apps.cli.output import say
-from tasks.training_device import AUTO, DEVICE_HELP
+from apps.cli.train_plan import EPILOG, plan
+from tasks.training_device import AUTO, DEVICE_HELP, WORKERS_HELP
 
 app = typer.Typer(
     help="Train the teacher, the student, the distilled student, a base checkpoint, or the embedded sync expert."
@@ -30,6 +31,7 @@ StagePreset = Annotated[
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write the model bundle to.")]
 Where = Annotated[str, typer.Option(help=DEVICE_HELP)]
+Workers = Annotated[int, typer.Option(min=1, help=WORKERS_HELP)]
 Teacher = Annotated[Path, typer.Option(help="Bundle of the trained teacher.")]
 
 
@@ -42,11 +44,20 @@ def teacher(
     output: Output,
     preset: PresetName = "nano",
     device: Where = AUTO,
+    workers: Workers = 1,
     changes: Changes = None,
 ) -> None:
     """Train the bidirectional teacher: base weights where none are public, then LoRA (method D.3)."""
     given = _changed(preset, changes)
-    _run("train_teacher", context, manifest=manifest, preset=given, device=device, output=output)
+    _run(
+        "train_teacher",
+        context,
+        manifest=manifest,
+        preset=given,
+        device=device,
+        workers=workers,
+        output=output,
+    )
 
 
 @app.command(
@@ -60,6 +71,7 @@ def student(
     output: Output,
     preset: StagePreset = None,
     device: Where = AUTO,
+    workers: Workers = 1,
     changes: Changes = None,
 ) -> None:
     """Pre-train the causal student by Diffusion Forcing, from the teacher's weights (method D.4)."""
@@ -71,6 +83,7 @@ def student(
         teacher=teacher,
         preset=given,
         device=device,
+        workers=workers,
         output=output,
     )
 
@@ -87,6 +100,7 @@ def distill(
     output: Output,
     preset: StagePreset = None,
     device: Where = AUTO,
+    workers: Workers = 1,
     changes: Changes = None,
 ) -> None:
     """Distil the student: Self-Forcing rollout, Sync-Window DMD, SyncNet reward (method D.5)."""
@@ -99,6 +113,7 @@ def distill(
         student=student,
         preset=given,
         device=device,
+        workers=workers,
         output=output,
     )
 
@@ -150,6 +165,9 @@ def sync(
     say(f"{result.weights}: {result.backend_id}, loss {result.final_loss:.3f}")
     for accuracy in result.accuracy:
         say(f"  held-out offsets: {accuracy}")
+
+
+app.command("plan", epilog=EPILOG)(plan)
 
 
 def _changed(preset: str | dict[str, Any], changes: list[str] | None) -> str | dict[str, Any]:

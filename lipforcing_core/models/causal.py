@@ -55,9 +55,14 @@ class CausalStudent(WanTransformer):
         return self.window.chunks(num_latents)
 
     def new_cache(self, batch: int, height: int, width: int, *, capacity: int | None = None) -> KVCache:
-        """An empty cache for latents of ``height x width``; ``capacity`` in latents, see ``KVCache``."""
+        """An empty cache for latents of ``height x width``; ``capacity`` in latents, see ``KVCache``.
+
+        It has the type that keys and values are computed in: that of the weights, or under autocast its type.
+        """
         rows, columns = self.config.token_grid(height, width)
         weight = self.patch_embedding.weight
+        kind = weight.device.type
+        lowered = torch.is_autocast_enabled(kind)
         return KVCache(
             window=self.window,
             num_layers=self.config.num_layers,
@@ -66,7 +71,7 @@ class CausalStudent(WanTransformer):
             num_heads=self.config.num_heads,
             head_dim=self.config.head_dim,
             capacity=capacity,
-            dtype=weight.dtype,
+            dtype=torch.get_autocast_dtype(kind) if lowered else weight.dtype,
             device=weight.device,
         )
 

@@ -7,6 +7,7 @@ workers; with other numbers, to the rounding of sums that are made in another or
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from lipforcing_core.training.state_files import (
 )
 from lipforcing_core.training.strategies.protocol import Strategy
 from lipforcing_core.training.strategies.tensors import trained_tensors
+
+_log = logging.getLogger("lipforcing")
 
 
 class Stateful(Protocol):
@@ -104,10 +107,14 @@ class TrainState:
     def restore(self, folder: Path) -> bool:
         """Continue from the newest state in ``folder``; False if there is none.
 
-        Raises ``IncompatibleCheckpointError`` if that state belongs to other settings or other modules.
+        Raises ``IncompatibleCheckpointError`` if that state is damaged, or belongs to other settings or other modules.
         """
         states = saved_states(folder)
         if not states:
+            if older := sorted(folder.glob("step-*.pt")):
+                _log.warning(
+                    "%s: an earlier version wrote it; it is not continued, the stage starts anew", older[-1]
+                )
             return False
         path = states[-1]
         plain = read_plain(path)

@@ -150,6 +150,7 @@ def distill_iteration(
         torch.cat(in_order([turn.scaled_B for turn in done], num_parts, workers)),
         beta=settings.reward_beta,
         weighting=settings.reward_weighting,
+        micro_batch=len(done[0].scaled_B),
     )
     return values | {
         "student_loss": workers.total(math.fsum(turn.loss for turn in done)) / num_parts,

@@ -83,20 +83,19 @@ def reward_loss(
 
 
 def reward_statistics(
-    reward_N: Tensor, scaled_N: Tensor, *, beta: float, weighting: RewardWeighting
+    reward_N: Tensor, scaled_N: Tensor, *, beta: float, weighting: RewardWeighting, micro_batch: int
 ) -> dict[str, float]:
-    """What the rewards of an effective batch do to it.
+    """What the rewards of an effective batch do to it. micro_batch: its samples come in groups of so many.
 
     ``reward`` and ``reward_spread`` are their mean and standard deviation (of these N, not of a population that they
     stand for). ``effective_samples``, between 1 and N, is sum(w)^2 / sum(w^2): how many equally weighed samples would
     have an average as noisy.
     """
     share_N = torch.softmax(beta * scaled_N.double(), dim=0)
-    effective = (
-        float(len(share_N)) if weighting == "legacy_batch_mean" else 1.0 / float(share_N.square().sum())
-    )
+    if weighting == "legacy_batch_mean":  # all samples of a micro-batch weigh the same
+        share_N = share_N.view(-1, micro_batch).mean(dim=1).repeat_interleave(micro_batch)
     return {
         "reward": reward_N.mean().item(),
         "reward_spread": reward_N.std(correction=0).item(),
-        "effective_samples": effective,
+        "effective_samples": 1.0 / float(share_N.square().sum()),
     }

@@ -10,19 +10,21 @@ import functools
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 
-from lipforcing_core.base.errors import LipForcingError
+from lipforcing_core.base.errors import IncompatibleCheckpointError, LipForcingError
 from lipforcing_core.base.products import read_json, write_json
 from lipforcing_core.training.strategies.workers import Workers
 
@@ -87,12 +89,11 @@ class StateWriter:
                 os.replace(partial, final)
                 for old in saved_states(self.folder)[:-STATES_KEPT]:
                     shutil.rmtree(old)
-        except Exception as error:
-            complete.set_exception(
-                LipForcingError(
-                    f"{final}: the state cannot be written ({error}); free space, or choose another place"
-                )
-            )
+        except BaseException as error:  # whoever waits has to be told, whatever it is
+            advice = "; make room, or choose another place" if isinstance(error, OSError) else ""
+            problem = LipForcingError(f"{final}: the state cannot be written ({error}){advice}")
+            problem.__cause__ = error
+            complete.set_exception(problem)
         else:
             complete.set_result(None)
 
@@ -113,9 +114,21 @@ def _nested(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def read_plain(state: Path) -> dict[str, Any]:
-    """What ``state.json`` holds."""
-    values: dict[str, Any] = read_json(state / STATE_FILE)
-    return values
+    """What ``state.json`` holds; raises ``IncompatibleCheckpointError`` where it is damaged."""
+    with _told(state):
+        values: dict[str, Any] = read_json(state / STATE_FILE)
+        return values
+
+
+@contextmanager
+def _told(state: Path) -> Iterator[None]:
+    """Turn what a damaged file of a state makes libraries say into one sentence."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, CheckpointException) as error:
+        raise IncompatibleCheckpointError(
+            f"{state}: is damaged ({error}); remove this folder, and the run goes on from the state before it"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -127,12 +140,14 @@ class StoredShape:
 
 def stored_shapes(state: Path) -> dict[str, StoredShape]:
     """Names and shapes of the tensors of a state, put together from the parts that its workers wrote."""
-    stored = HuggingFaceStorageReader(str(state)).read_metadata().state_dict_metadata
-    return {name: StoredShape(tuple(facts.size)) for name, facts in stored.items()}  # type: ignore[union-attr]
+    with _told(state):
+        stored = HuggingFaceStorageReader(str(state)).read_metadata().state_dict_metadata
+        return {name: StoredShape(tuple(facts.size)) for name, facts in stored.items()}  # type: ignore[union-attr]
 
 
 def read_tensors(state: Path, into: Mapping[str, Tensor], workers: Workers) -> None:
     """Fill tensors from a state; of those that are spread over workers, each reads the part that it holds."""
     if into:
         reader = HuggingFaceStorageReader(str(state))
-        dcp.load(_nested(into), storage_reader=reader, no_dist=workers.count == 1)
+        with _told(state):
+            dcp.load(_nested(into), storage_reader=reader, no_dist=workers.count == 1)

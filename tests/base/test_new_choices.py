@@ -188,8 +188,11 @@ def test_doctor_has_a_line_for_every_seam(answers: dict[str, Any]) -> None:
     for plural in ("quality scorers", "feature networks", "perceptual distances"):
         assert lines[plural].startswith("ready: ")
     assert lines["measures"] == f"{len(MEASURES.names)} are ready"
-    cuda = "ready: cpu, cuda" if torch.cuda.is_available() else "ready: cpu; cuda needs a CUDA device"
-    assert lines["training strategies"].startswith(cuda)
+    if torch.cuda.is_available():
+        assert lines["training strategies"].startswith("ready: cpu, cuda, sharded, sharded-cpu")
+    else:
+        without = "ready: cpu, sharded-cpu; cuda needs a CUDA device; sharded needs a CUDA device"
+        assert lines["training strategies"].startswith(without)
     assert all(name in lines["training strategies"] for name in STRATEGIES.names)
     assert set(lines) >= {seam.catalogue.plural for seam in all_seams()}
 

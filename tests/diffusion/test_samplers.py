@@ -77,6 +77,18 @@ def test_guidance_per_sample_equals_two_full_passes() -> None:
     assert torch.equal(got[[0, 2]], conditional[[0, 2]])
 
 
+@pytest.mark.parametrize("always", [False, True])
+@pytest.mark.parametrize("scales", [(1.0, 1.0), (1.0, 3.0)])
+def test_an_unconditional_pass_may_be_made_for_company(scales: tuple[float, float], always: bool) -> None:
+    """Workers that share a network make equally many passes; where no sample needs one it changes nothing."""
+    model, x, t = Counting(), random_latents(1), torch.tensor([0.5, 0.7])
+    scale = torch.tensor(scales)
+    got = guided_velocity(model, x, t, context([1.0] * 2), context([-1.0] * 2), scale, always=always)
+    torch.testing.assert_close(got, 0.1 * x + (2 * scale - 1).view(-1, 1, 1, 1, 1))
+    assert len(model.conditional) == 1
+    assert len(model.null) == (1 if always or 3.0 in scales else 0)
+
+
 def test_euler_is_guided_by_the_scale_it_is_given() -> None:
     """Velocities 1 with and -1 without conditions: with scale 3 it is 5 in every step, from t = 1 to 0."""
     noise = random_latents(1)

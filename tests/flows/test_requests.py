@@ -103,7 +103,8 @@ def test_a_missing_and_an_unknown_field_are_named(name: str) -> None:
         (
             "train_teacher",
             {"device": "cdua"},
-            "device: unknown training strategy 'cdua' (did you mean 'cuda'?); known: auto, cpu, cuda",
+            "device: unknown training strategy 'cdua' (did you mean 'cuda'?); known: auto, cpu, cuda, sharded, "
+            "sharded-cpu",
         ),
         ("curate", {"resources": {"train": {"cpus": -1}}}, "resources.train.cpus: should be greater than"),
         (

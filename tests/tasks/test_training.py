@@ -243,3 +243,20 @@ def test_a_stage_may_differ_from_the_preset_of_its_teacher(
     changed["model"]["num_layers"] += 2
     with pytest.raises(BadInputError, match=r"its \[model\] is not the one that .* was trained with"):
         student_preset(changed, teacher)
+
+
+def test_a_stage_that_cannot_fit_is_refused_before_anything_is_loaded(
+    store: StepStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files that it would load are not there."""
+    from lipforcing_core.training.plan import fit
+    from lipforcing_core.training.stages.teacher import BASE, TeacherLora
+
+    monkeypatch.setattr(fit.os, "sysconf", lambda name: 100)  # pages of 100 bytes, 100 of them
+    stage, nowhere = TeacherLora.of(short_preset()), tmp_path / "nowhere"
+    with pytest.raises(
+        BadInputError, match=r"teacher \(LoRA\) of preset nano needs .* this machine has 9\.31e-06 GiB"
+    ):
+        training._stage_job(
+            stage, short_preset(), TrainingSet(folder=nowhere), {BASE: nowhere}, nowhere, None, "cpu"
+        )

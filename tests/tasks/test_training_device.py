@@ -18,6 +18,7 @@ from flows.catalogue import run_flow
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.products import StepStore
 from lipforcing_core.models.codecs.block import BlockCodec
+from lipforcing_core.training import inputs
 from lipforcing_core.training.strategies import catalogue
 from lipforcing_core.training.strategies.catalogue import STRATEGIES, StrategyEntry
 from lipforcing_core.training.strategies.one_device import OneDevice
@@ -58,6 +59,24 @@ def sharded(monkeypatch: pytest.MonkeyPatch) -> None:
     """One more training strategy, as its entry would make it."""
     entry = StrategyEntry(name="made-up", summary="Shards.", load=lambda: OneDevice("cpu"), needs_cuda=True)
     monkeypatch.setitem(vars(STRATEGIES), "entries", (*STRATEGIES.entries, entry))
+
+
+@pytest.mark.usefixtures("no_cluster", "sharded")
+def test_several_workers_take_the_strategy_that_spreads(monkeypatch: pytest.MonkeyPatch) -> None:
+    has_cuda(monkeypatch, True)
+    choices = ("auto", "cpu", "cuda", "sharded", "sharded-cpu")
+    assert [training_device(choice, 2) for choice in choices] == [
+        "sharded", "sharded-cpu", "sharded", "sharded", "sharded-cpu",
+    ]  # fmt: skip
+    assert [training_device(choice, 1) for choice in choices] == [
+        "cuda", "cpu", "cuda", "sharded", "sharded-cpu",
+    ]  # fmt: skip
+    with pytest.raises(BadInputError, match="device made-up trains on one device: leave out --workers"):
+        training_device("made-up", 2)
+    has_cuda(monkeypatch, False)
+    assert training_device("auto", 3) == "sharded-cpu"
+    with pytest.raises(BadInputError, match="device sharded: no CUDA device here"):
+        training_device("cuda", 2)
 
 
 @pytest.mark.usefixtures("no_cluster", "sharded")
@@ -135,7 +154,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool, str, str]]:
 
     monkeypatch.setattr(training, "run_job", job)
     monkeypatch.setattr(training, "NUM_THREADS", 1)
-    monkeypatch.setattr(training, "_reward", rewards)
+    monkeypatch.setattr(inputs, "load_reward", rewards)
     monkeypatch.setattr(training, "require_device", lambda _device: None)
     monkeypatch.setattr(catalogue, "load_strategy", load)
     return found
@@ -166,6 +185,31 @@ def test_the_device_reaches_every_strategy_and_job_and_has_results_of_its_own(
     seen.clear()
     assert train("cpu") == train("cuda") == [True, True, True]
     assert seen == []
+
+
+def test_several_workers_are_started_for_every_stage(
+    tmp_path: Path, data: TrainingSet, seen: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[str, int, bool, bool]] = []
+
+    def job(
+        function: Any, *args: Any, name: str, workers: int, scratch: Path, on_gpu: bool, **_: Any
+    ) -> None:
+        started.append((name.rpartition("-")[0], workers, on_gpu, scratch.is_dir()))
+        function(*args)
+
+    monkeypatch.setattr(training, "run_workers", job)
+    store, preset = StepStore(tmp_path / "steps"), short_preset()
+    how: Any = {"device": "sharded-cpu", "workers": 3}
+    teacher = training.train_teacher.fn(store, preset, data, **how)
+    student = training.pretrain_student.fn(store, preset, data, teacher.bundle, **how)
+    bundles = (teacher.bundle, student.bundle)
+    training.distill_student.fn(store, preset, data, *bundles, Path("weights"), **how)
+    stages = ["train-base", "train-lora", "train-diffusion_forcing", "train-distill"]
+    assert started == [(stage, 3, False, True) for stage in stages]
+    assert not seen
+    again = training.train_teacher.fn(store, preset, data, device="sharded-cpu", workers=5)
+    assert again.reused, "how many trained it is not part of what a result is"
 
 
 @pytest.mark.usefixtures("sharded")

@@ -10,6 +10,7 @@ import pytest
 
 from lipforcing_core.models.codecs.block import BlockCodec
 from lipforcing_core.presets import Preset
+from lipforcing_core.training import inputs
 from tasks import training, training_sets
 from tasks.training_sets import TrainingSet
 from tests.training.conftest import make_clip, tiny_preset, write_clip
@@ -56,5 +57,5 @@ def train_in_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(training_sets, "run_job", run_job)
     # threads of a test would wait for each other on a busy machine
     monkeypatch.setattr(training, "NUM_THREADS", 1)
-    monkeypatch.setattr(training, "_reward", lambda *_: FakeReward())
+    monkeypatch.setattr(inputs, "load_reward", lambda *_: FakeReward())
     return names

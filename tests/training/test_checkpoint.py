@@ -94,6 +94,39 @@ def test_what_goes_wrong_while_writing_is_said(tmp_path: Path, monkeypatch: pyte
     assert saved_states(tmp_path) == []
 
 
+def test_only_what_the_disk_says_is_told_as_its_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And whoever waits is told of everything, also of what is no ``Exception``."""
+    for error, advice in ((OSError("no space left"), True), (KeyboardInterrupt("stop"), False)):
+
+        def fails(*_: Any, error: BaseException = error) -> None:
+            raise error
+
+        monkeypatch.setattr(state_files, "saved_states", fails)
+        state = _state()
+        state.save(tmp_path)
+        with pytest.raises(LipForcingError, match="cannot be written") as told:
+            state.wait()
+        assert told.value.__cause__ is error
+        assert ("make room" in str(told.value)) is advice
+
+
+@pytest.mark.parametrize("file", ["state.json", "*.safetensors"])
+def test_a_damaged_state_is_told_with_what_to_do(tmp_path: Path, file: str) -> None:
+    _save(_state(), tmp_path)
+    (path,) = (tmp_path / "step-00000000").glob(file)
+    path.write_bytes(path.read_bytes()[:-9] if file == "state.json" else b"no")
+    with pytest.raises(IncompatibleCheckpointError, match=r"step-00000000: is damaged .*remove this folder"):
+        _state().restore(tmp_path)
+
+
+def test_states_of_an_earlier_version_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "step-00000004.pt").touch()
+    assert not _state().restore(tmp_path)
+    assert "step-00000004.pt: an earlier version wrote it" in caplog.text
+
+
 def test_nothing_to_restore(tmp_path: Path) -> None:
     assert not _state().restore(tmp_path)
 

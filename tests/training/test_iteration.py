@@ -188,8 +188,9 @@ def test_an_iteration_of_both(weighting: str) -> None:
     assert values["student_grad_norm"] == pytest.approx(abs(gradient), rel=1e-4)
     assert values["reward"] == pytest.approx((1 + 2 + 2 + 3) / 4)
     assert values["reward_spread"] == pytest.approx(math.sqrt(0.5))
-    effective = (E2 + 2 * E4 + E6) ** 2 / (E2**2 + 2 * E4**2 + E6**2)
-    assert values["effective_samples"] == pytest.approx(4 if weighting == "legacy_batch_mean" else effective)
+    share = torch.tensor(WEIGHTS[weighting])
+    effective = float(share.sum().square() / share.square().sum())
+    assert values["effective_samples"] == pytest.approx(effective)
     guided = [float(GUIDANCE.scale(micro.student.matching.t_B).ne(1).double().mean()) for micro in micros]
     assert values["guided_share"] == pytest.approx(sum(guided) / 2)
     assert values["learning_rate"] == 0.02

@@ -78,26 +78,34 @@ def test_who_weighs_together(weighting: RewardWeighting, centres: bool, together
     assert weighs_together(weighting, centres=centres) is together
 
 
+def statistics(
+    reward_N: torch.Tensor, scaled_N: torch.Tensor, *, beta: float, weighting: RewardWeighting = "per_sample"
+) -> dict[str, float]:
+    return reward_statistics(reward_N, scaled_N, beta=beta, weighting=weighting, micro_batch=2)
+
+
 def test_statistics_by_hand() -> None:
     reward = torch.tensor([1.0, 2.0, 3.0, 6.0])
-    found = reward_statistics(reward, torch.tensor([0.0, 0.0, 1.0, 0.0]), beta=2.0, weighting="per_sample")
+    found = statistics(reward, torch.tensor([0.0, 0.0, 1.0, 0.0]), beta=2.0)
     weight = float(torch.tensor(2.0).exp())
     assert found == {
         "reward": 3.0,
         "reward_spread": pytest.approx((14 / 4) ** 0.5),
         "effective_samples": pytest.approx((3 + weight) ** 2 / (3 + weight**2)),
     }
-    flat = reward_statistics(reward, reward, beta=0.0, weighting="self_normalized")
+    flat = statistics(reward, reward, beta=0.0, weighting="self_normalized")
     assert flat["effective_samples"] == pytest.approx(4.0)
-    far = reward_statistics(reward, 1e4 * reward, beta=2.0, weighting="per_sample")
+    far = statistics(reward, 1e4 * reward, beta=2.0)
     assert far["effective_samples"] == pytest.approx(1.0)
-    assert (
-        reward_statistics(reward, reward, beta=9.0, weighting="legacy_batch_mean")["effective_samples"] == 4.0
+    pairs = statistics(reward, torch.tensor([0.0, 0.0, 1.0, 0.0]), beta=2.0, weighting="legacy_batch_mean")
+    mean = (1 + weight) / 2
+    assert pairs["effective_samples"] == pytest.approx((2 + 2 * mean) ** 2 / (2 + 2 * mean**2)), (
+        "one weight a pair"
     )
 
 
 def test_published_weights_leave_few_samples() -> None:
     """At Sync-C 5.5 +- 1.2 a beta of 2 leaves about one sample of 64 (method H.2, risk 5)."""
     reward = 5.5 + 1.2 * torch.randn(64, generator=torch.Generator().manual_seed(0))
-    found = reward_statistics(reward, reward, beta=2.0, weighting="per_sample")
+    found = statistics(reward, reward, beta=2.0)
     assert 1.0 < found["effective_samples"] < 4.0

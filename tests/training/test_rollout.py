@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lipforcing_core.models.causal import CausalStudent
+from lipforcing_core.models.kv_cache import KVCache
 from lipforcing_core.models.layers import recompute_blocks
 from lipforcing_core.presets import Preset
 from lipforcing_core.runtime.prompts import Prompts
@@ -50,6 +51,22 @@ def test_calls_stores_and_gradients(exit_step: int, with_grad: bool) -> None:
     assert latents.requires_grad == with_grad
     assert torch.equal(student.stored[0], latents[:, :, :2])
     assert not student.stored[0].requires_grad
+
+
+@pytest.mark.parametrize("with_grad", [True, False])
+def test_idle_calls_keep_company_and_change_nothing(with_grad: bool) -> None:
+    """Two calls before those of every chunk, without gradient, where another worker makes three."""
+    draws, lone, idle = draws_with_exit(0), ChunkAnswering(), ChunkAnswering()
+    latents = roll_out(lone, CONDITIONS, draws, t_list=T_LIST, with_grad=with_grad)
+    again = roll_out(idle, CONDITIONS, draws, t_list=T_LIST, with_grad=with_grad, idle_calls=2)
+    assert torch.equal(latents, again)
+    extra = ("denoise", pytest.approx(0.9), False)
+    first, store, second = lone.log
+    assert idle.log == [(*extra, 0), (*extra, 0), first, store, (*extra, 1), (*extra, 1), second]
+    if with_grad:
+        latents.sum().backward()
+        again.sum().backward()
+        assert torch.equal(lone.weight.grad, idle.weight.grad)
 
 
 def test_latents_are_those_worked_out_by_hand() -> None:
@@ -231,3 +248,35 @@ def test_a_snapshot_outlives_the_cache(student: CausalStudent) -> None:
         cache.reset()
         for _ in range(number + 1):
             store()
+
+
+def test_under_autocast_the_cache_is_half_as_large_and_the_rollout_the_same(
+    student: CausalStudent, prompts: Prompts, data: LatentWindows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys and values are computed in bf16, so fp32 would hold the same numbers in twice the memory."""
+    batch = data.batch(1, seed=0, step=0)
+    conditions, shape = batch.conditions(prompts.text_BLD), batch.latents_BCTHW.shape
+    draws = rollout_draws(step_generator(0, "r", 0), shape, chunks=student.chunks(shape[2]), num_calls=1)
+    caches: list[KVCache] = []
+    make = student.new_cache
+
+    def rolled(dtype: torch.dtype | None) -> tuple[Tensor, dict[str, Tensor]]:
+        def new_cache(*args: int) -> KVCache:
+            cache = make(*args)
+            if dtype is not None:
+                cache.keys = [part.to(dtype) for part in cache.keys]
+                cache.values = [part.to(dtype) for part in cache.values]
+            caches.append(cache)
+            return cache
+
+        monkeypatch.setattr(student, "new_cache", new_cache)
+        with compute_precision("bf16", torch.device("cpu")):
+            latents = roll_out(student, conditions, draws, t_list=(0.9, 0.0), with_grad=True)
+        latents.square().mean().backward()
+        return latents, gradients_of(student)
+
+    small, large = rolled(None), rolled(torch.float32)
+    assert {part.dtype for part in (*caches[0].keys, *caches[0].values)} == {torch.bfloat16}
+    assert torch.equal(small[0], large[0])
+    assert all(torch.equal(small[1][name], large[1][name]) for name in large[1])
+    assert student.new_cache(8, 8, 8).keys[0].dtype == torch.float32

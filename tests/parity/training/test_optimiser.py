@@ -90,7 +90,7 @@ def check_linear(one: Case) -> None:
             one.close(parameter, f"update{index}.{name}")
         if average is not None:
             average.follow(model, index + 1)
-            for name, parameter in average.network.named_parameters():
+            for name, parameter in average.tensors.items():
                 one.close(parameter, f"update{index}.ema.{name}")
     one.close(torch.tensor(rates, dtype=torch.float64), "lr")
     one.close(torch.tensor(norms), "grad_norm")

@@ -1,0 +1,1 @@
+"""What a training run will need, before it starts: memory and time of every stage, and whether it fits."""
