@@ -13,13 +13,15 @@ from lipforcing_core.corpora.catalogue import CORPORA
 from lipforcing_core.faces.choice import FACE_HELP
 from lipforcing_core.faces.detectors.catalogue import DETECTORS
 from lipforcing_core.metrics.backends import NETWORK_SETS
-from lipforcing_core.presets.ablations import ABLATIONS
 from lipforcing_core.runtime.devices import DeviceWish
 from lipforcing_core.sync.experts.catalogue import SYNC_EXPERTS, advice_for_people
 from tasks.training_device import AUTO, DEVICE_HELP
 
 if TYPE_CHECKING:
     from flows.summaries import Summary
+
+ABLATIONS_IN_HELP = ("cfg_schedule", "reward", "steps", "landing_j1", "self_forcing")
+"""Those of ``presets.ablations``, whose import takes longer than a help may."""
 
 SETTINGS_OF_CURATE = {"min_seconds": "min_segment_s"}
 """Parameters of ``curate`` that are called otherwise than the settings which they change."""
@@ -75,7 +77,7 @@ def ablate(
     context: typer.Context,
     table: Annotated[
         list[str] | None,
-        typer.Option(help=f"Ablation: {either(tuple(ABLATIONS))}; may be given again. Default: all."),
+        typer.Option(help=f"Ablation: {either(ABLATIONS_IN_HELP)}; may be given again. Default: all."),
     ] = None,
     seeds: Annotated[
         int,

@@ -12,7 +12,6 @@ from lipforcing_core.base.catalogue import Catalogue, Entry, either
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.licences import commercial_use
 from lipforcing_core.base.names import shown_name
-from lipforcing_core.corpora.manifest import SUFFIXES as MANIFEST_SUFFIXES
 from lipforcing_core.curation.sources import TABLE_NAME, sidecar_of
 
 if TYPE_CHECKING:
@@ -159,8 +158,10 @@ def read_corpus(name: str, given: Path, test_list: Path | None = None) -> Corpus
     ``test_list`` is a file with one clip of the official test split a line. Raises ``BadInputError`` for an unknown
     name, for another layout than the published one, and for a list that cannot be used.
     """
+    from lipforcing_core.corpora.manifest import SUFFIXES
+
     entry = CORPORA[name]
-    if name == CORPORA.default and given.suffix.lower() in MANIFEST_SUFFIXES and given.is_file():
+    if name == CORPORA.default and given.suffix.lower() in SUFFIXES and given.is_file():
         raise BadInputError(
             f'{shown_name(given)}: is a table and no video; `--corpus manifest` (corpus = "manifest" in a request) '
             "reads the videos that it names"

@@ -188,6 +188,6 @@ def test_keys_are_guessed_in_any_case_and_a_key_that_is_not_found_is_on_the_firs
 
 
 def test_a_mistake_in_a_sidecar_names_the_key(corpus: Path) -> None:
-    (corpus / "a.mp4.meta.json").write_text('{"identity": 3, "commercial_ok": "perhaps"}')
-    with pytest.raises(FactError, match=r"a\.mp4\.meta\.json: identity: should be a text \(got 3\)$"):
+    (corpus / "a.mp4.meta.json").write_text('{"identity": 3.5, "commercial_ok": "perhaps"}')
+    with pytest.raises(FactError, match=r"a\.mp4\.meta\.json: identity: should be a text \(got 3\.5\)$"):
         read_facts(corpus / "a.mp4", corpus)

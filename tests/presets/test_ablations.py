@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from apps.cli.flow_commands import ABLATIONS_IN_HELP
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.diffusion.schedule import FlowSchedule
 from lipforcing_core.presets import Preset, load_preset
@@ -24,6 +25,10 @@ TABLES = ("ablation_cfg_schedule", "ablation_reward", "ablation_steps", "ablatio
 def printed() -> list[dict[str, str]]:
     with open(PUBLISHED_CSV, encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def test_the_help_names_them_all() -> None:
+    assert tuple(ABLATIONS) == ABLATIONS_IN_HELP
 
 
 def test_the_rows_are_those_of_the_printed_tables_in_their_order() -> None:
