@@ -138,7 +138,7 @@ def _run(
 ) -> None:
     from lipforcing_core.runtime.bundle import save_bundle
     from lipforcing_core.training.inputs import stage_inputs
-    from lipforcing_core.training.latent_sets import CODEC_FILE, WINDOWS_FOLDER
+    from lipforcing_core.training.latent_sets import CODEC_FILE, WINDOWS_FOLDER, window_files
     from lipforcing_core.training.strategies.catalogue import load_strategy
 
     entry = STRATEGIES[device]
@@ -146,8 +146,7 @@ def _run(
         raise BadInputError(
             f"device {device} needs {entry.lacks}, and there is none; --device sharded-cpu tries it"
         )
-    files, codec_file = (data / WINDOWS_FOLDER).glob("*.safetensors"), data / CODEC_FILE
-    windows = sorted(files, key=lambda path: path.stem)  # the order of the clips' ids, which the draws go by
+    windows, codec_file = window_files(data), data / CODEC_FILE
     if not windows or not codec_file.is_file():
         raise BadInputError(
             f"{data}: holds no {CODEC_FILE} and {WINDOWS_FOLDER}/: give what `export --to latents` wrote"

@@ -206,14 +206,11 @@ def _fewest(counts: Iterable[int | None]) -> int:
 
 def _ask(warehouse: Path, view: str, grid: str, ablations: Sequence[str], order: str) -> list[dict[str, Any]]:
     """The rows of a view that are of a grid and of these ablations."""
-    from warehouse.connection import open_snapshot
+    from warehouse.connection import read_rows
 
-    given = {"grid": grid, "ablations": list(ablations), "metrics": list(METRICS)}
-    with open_snapshot(warehouse) as connection:
-        cursor = connection.execute(
-            f"from {view} where grid = $grid and list_contains($ablations, ablation) "
-            f"order by list_position($ablations, ablation), {order}",
-            given,
-        )
-        names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    return read_rows(
+        warehouse,
+        f"from {view} where grid = $grid and list_contains($ablations, ablation) "
+        f"order by list_position($ablations, ablation), {order}",
+        {"grid": grid, "ablations": list(ablations), "metrics": list(METRICS)},
+    )

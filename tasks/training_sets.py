@@ -20,6 +20,7 @@ from lipforcing_core.training.latent_sets import (
     EncodedBy,
     is_exported_set,
     require_exported_set,
+    window_files,
 )
 from tasks import training_keys
 from tasks.dispatch import run_job
@@ -43,7 +44,7 @@ class TrainingSet:
     @property
     def windows(self) -> list[Path]:
         """The files, in a fixed order that is that of the clips' ids."""
-        return sorted((self.folder / WINDOWS_FOLDER).glob("*.safetensors"), key=lambda path: path.stem)
+        return window_files(self.folder)
 
     def encoded(self, store: StepStore, preset: Preset) -> TrainingSet:
         """Itself, see ``ClipsToEncode.encoded``."""

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -38,6 +39,24 @@ class LockedWarehouseError(WarehouseError):
 
 class DamagedWarehouseError(WarehouseError):
     """The snapshot is no DuckDB file, or not a whole one."""
+
+
+def read_rows(path: Path | str, query: str, parameters: Any = None) -> list[dict[str, Any]]:
+    """As ``rows_of``, of a snapshot that is opened for it; raises as ``open_snapshot`` does."""
+    with open_snapshot(path) as connection:
+        return rows_of(connection, query, parameters)
+
+
+def rows_of(
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: Any = None
+) -> list[dict[str, Any]]:
+    """The rows of a statement of ours by column, with plain Python values.
+
+    parameters: a list for ``$1``, ``$2``, ..., or a mapping for ``$name``. For questions of users see ``query.fetch``.
+    """
+    cursor = connection.execute(query, parameters)
+    names = [column[0] for column in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 @contextmanager

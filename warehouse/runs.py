@@ -9,12 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from lipforcing_core.base.errors import BadInputError
 from lipforcing_core.base.names import shown_name
 from lipforcing_core.base.suggestions import did_you_mean
-from warehouse.connection import open_snapshot
+from warehouse.connection import read_rows
 
 LATEST = "latest"
 ABSENT = "-"
@@ -93,8 +91,7 @@ def list_runs(warehouse: Path, *, flow: str | None = None) -> list[Run]:
 
     Raises ``BadInputError`` for a flow of which there is no run, and as ``open_snapshot`` does.
     """
-    with open_snapshot(warehouse) as connection:
-        runs = _runs(connection)
+    runs = _runs(warehouse)
     known = sorted({run.flow for run in runs})
     if flow is not None and flow not in known:
         raise BadInputError(
@@ -109,8 +106,7 @@ def find_runs(warehouse: Path, names: Sequence[str]) -> list[Run]:
 
     Raises ``BadInputError`` with the run that was probably meant, and as ``open_snapshot`` does.
     """
-    with open_snapshot(warehouse) as connection:
-        runs = _runs(connection)
+    runs = _runs(warehouse)
     if not runs:
         raise BadInputError(f"{warehouse} holds no run yet; every flow leaves one when it ends")
     return [_find(runs, name) for name in names]
@@ -123,7 +119,7 @@ def curves_of(warehouse: Path, runs: Sequence[Run]) -> list[Curve]:
                min(value) smallest, max(value) largest
         from training_steps where list_contains($1, run_id) group by all order by stage, name, run_id
     """
-    return [Curve(**row) for row in _rows(warehouse, query, [run.run_id for run in runs])]
+    return [Curve(**row) for row in read_rows(warehouse, query, [[run.run_id for run in runs]])]
 
 
 def scores_of(warehouse: Path, runs: Sequence[Run]) -> list[Score]:
@@ -132,7 +128,7 @@ def scores_of(warehouse: Path, runs: Sequence[Run]) -> list[Score]:
         select run_id, dataset_id, system, metric, protocol_id, backend, value, ci_low, ci_high, n
         from set_scores where list_contains($1, run_id) order by dataset_id, system, metric, protocol_id, run_id
     """
-    return [Score(**row) for row in _rows(warehouse, query, [run.run_id for run in runs])]
+    return [Score(**row) for row in read_rows(warehouse, query, [[run.run_id for run in runs]])]
 
 
 def changed_settings(runs: Sequence[Run]) -> list[Changed]:
@@ -165,22 +161,11 @@ def _find(runs: Sequence[Run], name: str) -> Run:
     raise BadInputError(f"no run {name!r}{did_you_mean(name, ids)}; `lipforcing runs list` lists them")
 
 
-def _runs(connection: duckdb.DuckDBPyConnection) -> list[Run]:
+def _runs(warehouse: Path) -> list[Run]:
     columns = ", ".join(name for name in Run.__dataclass_fields__ if name != "config")
-    cursor = connection.execute(
-        f"select {columns}, config_json from runs order by started_at desc nulls last, run_id"
-    )
-    names = [item[0] for item in cursor.description]
+    query = f"select {columns}, config_json from runs order by started_at desc nulls last, run_id"
     found = []
-    for row in cursor.fetchall():
-        values = dict(zip(names, row, strict=True))
-        config = json.loads(values.pop("config_json") or "{}")
-        found.append(Run(config=config if isinstance(config, dict) else {"config": config}, **values))
+    for row in read_rows(warehouse, query):
+        config = json.loads(row.pop("config_json") or "{}")
+        found.append(Run(config=config if isinstance(config, dict) else {"config": config}, **row))
     return found
-
-
-def _rows(warehouse: Path, query: str, run_ids: list[str]) -> list[dict[str, Any]]:
-    with open_snapshot(warehouse) as connection:
-        cursor = connection.execute(query, [run_ids])
-        names = [item[0] for item in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -121,7 +121,7 @@ def compare(context: typer.Context, runs: Names, as_json: AsJson = False) -> Non
         return
     for number, run in enumerate(found, start=1):
         say(f"[{number}] {run.run_id}")
-    columns = [f"[{number}]" for number in range(1, len(found) + 1)]
+    columns = _numbers(found)
     if last:
         say("")
         _table(["stage", "curve (last value)", *columns], [[*key, *values] for key, values in last])
@@ -149,8 +149,13 @@ def diff(context: typer.Context, runs: Names, as_json: AsJson = False) -> None:
         say("no setting differs")
         return
     say("")
-    columns = [f"[{number}]" for number in range(1, len(found) + 1)]
+    columns = _numbers(found)
     _table(["setting", *columns], [[c.setting, *(_short(v) for v in c.values)] for c in changed])
+
+
+def _numbers(runs: Sequence[Run]) -> list[str]:
+    """What stands for each run at the head of a column."""
+    return [f"[{number}]" for number in range(1, len(runs) + 1)]
 
 
 def _several(names: Sequence[str]) -> Sequence[str]:

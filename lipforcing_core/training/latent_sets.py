@@ -65,6 +65,11 @@ class EncodedBy:
                 )
 
 
+def window_files(folder: Path) -> list[Path]:
+    """The files of windows of a training set, in the order of the clips' ids, which the draws of training go by."""
+    return sorted((folder / WINDOWS_FOLDER).glob("*.safetensors"), key=lambda path: path.stem)
+
+
 def is_exported_set(path: Path) -> bool:
     """Whether a path is the folder of an export of latents."""
     return (path / INDEX).is_file()

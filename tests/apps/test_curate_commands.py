@@ -100,23 +100,33 @@ def test_the_name_and_other_data_sets_reach_the_request(
     ]
 
 
+def curate_summary(**changes: Any) -> CurateSummary:
+    """Of a run with one source, which became one clip."""
+    values: dict[str, Any] = {
+        "run_id": "curate-bb",
+        "manifest": Path("m"),
+        "data_docs": Path("d.html"),
+        "sources_in": 1,
+        "sources_accepted": 1,
+        "sources_rejected": 0,
+        "sources_quarantined": 0,
+        "sources_reused": 0,
+        "clips": 1,
+        "seconds_accepted": 5.0,
+        "reasons": [],
+        "contract_holds": True,
+        "num_checks": 60,
+    }
+    return CurateSummary(**values | changes)
+
+
 def test_a_broken_contract_hides_nothing_of_what_was_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    summary = CurateSummary(
-        run_id="curate-bb",
-        manifest=Path("m"),
-        data_docs=Path("d.html"),
+    summary = curate_summary(
         sources_in=2,
-        sources_accepted=1,
         sources_rejected=1,
-        sources_quarantined=0,
-        sources_reused=0,
-        clips=1,
-        seconds_accepted=5.0,
-        reasons=[],
         contract_holds=False,
-        num_checks=60,
         problems=["sources.csv line 3: column licence: unknown"],
     )
     broken = ContractError("the manifest breaks its contract: 1 of 60 checks fails")
@@ -133,20 +143,7 @@ def test_a_broken_contract_hides_nothing_of_what_was_left_out(
 
 
 def test_drift_is_told_beside_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
-    summary = CurateSummary(
-        run_id="curate-bb",
-        manifest=Path("m"),
-        data_docs=Path("d.html"),
-        sources_in=1,
-        sources_accepted=1,
-        sources_rejected=0,
-        sources_quarantined=0,
-        sources_reused=0,
-        clips=1,
-        seconds_accepted=5.0,
-        reasons=[],
-        contract_holds=True,
-        num_checks=60,
+    summary = curate_summary(
         name="talks",
         drift_verdict="1 of 9 comparisons with curate-aa is beyond its limit",
         drift=["clips: 9 -> 1; relative change 0.889, limit 0.5"],

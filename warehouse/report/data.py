@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from lipforcing_core.base.errors import WarehouseError
-from warehouse.connection import open_snapshot
+from warehouse.connection import open_snapshot, rows_of
 
 Row = dict[str, Any]
 
@@ -54,7 +52,7 @@ def read_report_data(warehouse_path: Path | str, run_id: str) -> ReportData:
     with open_snapshot(warehouse_path) as connection:
 
         def rows(sql: str) -> list[Row]:
-            return _rows(connection, sql, run_id)
+            return rows_of(connection, sql, {"run": run_id})
 
         runs = rows("select * from runs where run_id = $run")
         if not runs:
@@ -101,12 +99,6 @@ def read_report_data(warehouse_path: Path | str, run_id: str) -> ReportData:
 def same_ground(a: Row, b: Row) -> bool:
     """Whether two scores or differences may be compared: same data set, protocol, metric and backend."""
     return all(a[name] == b[name] for name in ("dataset_id", "protocol_id", "metric", "backend"))
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, sql: str, run_id: str) -> list[Row]:
-    cursor = connection.execute(sql, {"run": run_id})
-    names = [item[0] for item in cursor.description or []]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _series(rows: list[Row]) -> list[Series]:
